@@ -1,0 +1,44 @@
+# Everything happens in .venv. The two that matter: `make demo` and `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types matrix gearmand browser clean
+
+demo: .venv/demo gearmand
+	$(BIN)/python example_project/demo.py $(if $(ONCE),--once)
+
+test: .venv/dev gearmand browser lint types
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+# 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1: each where that Python is installed.
+matrix: gearmand
+	tools/matrix.sh
+
+.venv/bin/python:
+	tools/make-venv.sh $(PYTHON) .venv
+
+.venv/demo: setup.py | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	touch $@
+
+.venv/dev: setup.py | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+gearmand:
+	@tools/require.sh gearmand gearman-job-server
+	@tools/require.sh gearman gearman-tools
+
+browser:
+	@tools/require.sh chromium chromium
+
+clean:
+	rm -rf .venv .matrix build dist *.egg-info

@@ -1,0 +1,96 @@
+"""What a job server says of itself: its status, its workers, its version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from gearmanny.errors import JobServerLost, JobServerUnavailable
+from gearmanny.protocol.admin import (
+    AdminConnection,
+    FunctionStatus,
+    WorkerStatus,
+    parse_status,
+    parse_worker,
+)
+from gearmanny.transport import CONNECT_TIMEOUT, Deadline, connect, parse_host
+
+__all__ = ["FunctionStatus", "JobServer", "WorkerStatus"]
+
+Answer = TypeVar("Answer")
+
+
+class JobServer:
+    """A job server to be asked. Every question uses a connection of its own."""
+
+    def __init__(self, host: str, timeout: float = CONNECT_TIMEOUT) -> None:
+        """
+        Args:
+            host: `"name:port"`.
+            timeout: seconds for a question to be answered, connecting included.
+
+        Raises:
+            InvalidOption: the host is not written like one.
+        """
+        self._host = parse_host(host)
+        self._timeout = timeout
+
+    def status(self) -> list[FunctionStatus]:
+        """Returns a row for every function that the server knows: its jobs and its workers.
+
+        Raises:
+            JobServerUnavailable: no connection, or no answer in time.
+            JobServerLost: the connection ended before the answer was whole.
+            JobServerError: the server refused.
+        """
+        return [parse_status(row) for row in self._ask("status", AdminConnection.receive_rows)]
+
+    def workers(self) -> list[WorkerStatus]:
+        """Returns a row for every connection of the server. Raises what `status` raises."""
+        return [parse_worker(row) for row in self._ask("workers", AdminConnection.receive_rows)]
+
+    def version(self) -> str:
+        """Returns the version of the server, `"1.1.20+ds"`. Raises what `status` raises."""
+        return self._ask("version", AdminConnection.receive_line)
+
+    def _ask(
+        self, command: str, receive: Callable[[AdminConnection, bytes], Answer | None]
+    ) -> Answer:
+        deadline = Deadline(self._timeout)
+        machine = AdminConnection()
+        connection = connect(self._host, self._timeout)
+        try:
+            connection.send(machine.command(command))
+            while connection.wait(deadline.remaining()):
+                answer = receive(machine, connection.receive())
+                if answer is not None:
+                    return answer
+        finally:
+            connection.close()
+        raise JobServerUnavailable(
+            {str(self._host): f"no answer to {command!r} within {self._timeout:g} s"}
+        )
+
+
+def explain_silence(host: str, function: str, timeout: float) -> str:
+    """Returns a sentence on why a function did not answer, from what its job server says.
+
+    Args:
+        host: the job server that the job was sent to.
+        function: the Gearman function.
+        timeout: seconds within which the server has to say something.
+    """
+    try:
+        rows = JobServer(host, timeout).status()
+    except (JobServerUnavailable, JobServerLost):
+        return f"The job server {host} does not answer either."
+    for row in rows:
+        if row.function == function and row.workers:
+            return (
+                f"On {host} {row.workers} worker(s) offer it; {row.running} of its jobs run "
+                f"and {row.total - row.running} wait. Wait longer, or start more workers."
+            )
+    return (
+        f"No worker offers it on {host}. Start one that does, or look whether the name "
+        "and the host are right."
+    )

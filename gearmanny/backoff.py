@@ -1,0 +1,59 @@
+"""Delays that grow, and the table by which a supervisor restarts what ended.
+
+Pure: the current time comes in as an argument, in seconds of any monotonic
+clock; randomness as a function that returns a number from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class Backoff:
+    """Delays that double from `first` to `longest` seconds, shortened by up to a half.
+
+    The jitter keeps a hundred workers from returning to a server at the same moment.
+    """
+
+    first: float
+    longest: float
+    random: Callable[[], float] = random.random
+    attempts: int = 0
+
+    def next_delay(self) -> float:
+        """Returns the seconds to wait before the next attempt, and counts it."""
+        # Past 2**30 any first delay is beyond any longest one; a float overflows at 2**1024.
+        delay = min(self.longest, self.first * 2.0 ** min(self.attempts, 30))
+        self.attempts += 1
+        return delay * (1 - self.random() / 2)
+
+    def reset(self) -> None:
+        """Starts again from the first delay."""
+        self.attempts = 0
+
+
+@dataclass
+class RestartTable:
+    """When to restart what ended: at once after a useful life, ever later otherwise."""
+
+    short_life: float = 5.0
+    """Seconds. What ended sooner than this died at once."""
+    first: float = 0.5
+    """Seconds before the first of several restarts in a row."""
+    longest: float = 30.0
+    """Seconds: restarts are never further apart."""
+    random: Callable[[], float] = random.random
+    _backoffs: dict[Hashable, Backoff] = field(default_factory=dict)
+
+    def delay(self, name: Hashable, started: float, ended: float) -> float:
+        """Returns how long to wait before restarting what ran from `started` to `ended`."""
+        backoff = self._backoffs.setdefault(
+            name, Backoff(first=self.first, longest=self.longest, random=self.random)
+        )
+        if ended - started >= self.short_life:
+            backoff.reset()
+            return 0.0
+        return backoff.next_delay()

@@ -1,0 +1,254 @@
+"""One connection that any number of threads share to call: whoever waits, reads.
+
+There is no reader thread. A thread that waits for an answer becomes the reader
+if there is none, and hands every answer that comes to the job that it belongs
+to. The other waiting threads sleep, each on a lock of its own (its *baton*),
+until their job is answered or the reader leaves and passes its office on. A
+single thread thus calls at the price of one `send` and two `recv`, without a
+switch of threads, and there is no thread for a fork to lose.
+
+`_lock` guards the protocol machine and the fields of all submissions; no I/O
+happens under it. `_sending` keeps the bytes in order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
+from gearmanny.protocol.client import (
+    ClientConnection,
+    Completed,
+    Created,
+    DataSent,
+    Event,
+    Excepted,
+    Failed,
+    Progressed,
+    Rejected,
+    Warned,
+)
+from gearmanny.transport import Connection, Deadline
+
+Outcome = Completed | Failed | Excepted | Rejected | GearmanException
+Update = DataSent | Warned | Progressed
+
+
+class Submission:
+    """A job as its connection sees it: what came of it so far."""
+
+    __slots__ = ("channel", "handle", "outcome", "progressed", "unread", "warned")
+
+    keeps_updates = True
+    """Whether updates are kept for somebody to read."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.handle: bytes | None = None
+        self.outcome: Outcome | None = None
+        self.warned: Warned | None = None
+        """The last warning: it says why, when a failure follows it."""
+        self.progressed: Progressed | None = None
+        """The last progress."""
+        self.unread: deque[Update] | None = None
+        """Updates that nobody read yet."""
+
+    def take(self, event: Event) -> None:
+        """Keeps what an event tells. The channel calls this under its lock."""
+        if isinstance(event, Created):
+            self.handle = event.handle
+            return
+        if isinstance(event, (Completed, Failed, Excepted, Rejected)):
+            self.outcome = event
+            return
+        if isinstance(event, Warned):
+            self.warned = event
+        elif isinstance(event, Progressed):
+            self.progressed = event
+        if self.keeps_updates:
+            if self.unread is None:
+                self.unread = deque()
+            self.unread.append(event)
+
+
+class Channel:
+    """A connection to one job server, shared by threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.host = connection.host
+        self.error: GearmanException | None = None
+        """Why this channel can be used no longer."""
+        self._connection = connection
+        self._machine = ClientConnection()
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._has_reader = False
+        self._batons: dict[Submission, list[threading.Lock]] = {}
+
+    def submit(self, submission: Submission, function: bytes, payload: bytes) -> None:
+        """Sends a job.
+
+        Raises:
+            JobServerLost: the connection ended while it was sent.
+        """
+        with self._lock:
+            if self.error is not None:
+                raise self.error
+            self._machine.submit(submission, function, payload)
+        # Whoever holds `_sending` sends for all who came meanwhile.
+        with self._sending:
+            with self._lock:
+                data = self._machine.data_to_send()
+            try:
+                self._connection.send(data)
+            except JobServerLost as error:
+                self._end(error)
+                raise
+            except BaseException:
+                self._end(JobServerLost(str(self.host), "interrupted while sending"))
+                raise
+
+    def usable(self) -> bool:
+        """Returns whether a job may be sent: a connection that the server closed meanwhile is
+        noticed here, before anything is sent on it."""
+        if self.error is None and not self._machine.unanswered:
+            self.poll()
+        return self.error is None
+
+    def wait(self, submission: Submission, ready: Callable[[], object], deadline: Deadline) -> bool:
+        """Waits until `ready()`, which must depend on the submission alone.
+
+        Returns:
+            Whether it is ready; False when the deadline passed first.
+        """
+        while not ready():
+            with self._lock:
+                if ready():
+                    break
+                baton = None
+                if self._has_reader:
+                    baton = threading.Lock()
+                    baton.acquire()
+                    self._batons.setdefault(submission, []).append(baton)
+                self._has_reader = True
+            if baton is None:
+                try:
+                    timely = self._read_until(ready, deadline)
+                finally:
+                    self._leave()
+            else:
+                timely = self._await_baton(submission, baton, deadline)
+            if not timely:
+                return bool(ready())
+        return True
+
+    def poll(self) -> None:
+        """Takes in what has arrived, without waiting; leaves it to the reader where there is one."""
+        with self._lock:
+            if self._has_reader:
+                return
+            self._has_reader = True
+        try:
+            while self.error is None and self._connection.wait(0):
+                self._receive()
+        finally:
+            self._leave()
+
+    def close(self) -> None:
+        """Ends the connection. Jobs without an answer get `JobServerLost`."""
+        self._end(JobServerLost(str(self.host), "closed by this client"))
+
+    def disown(self) -> None:
+        """Gives the connection up in a forked child, where it is the parent's."""
+        # The locks may be held by threads that do not exist here.
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._has_reader = False
+        error = JobServerLost(str(self.host), "it belongs to the process before the fork")
+        self._settle_all(error)
+        self._connection.close()
+
+    def _read_until(self, ready: Callable[[], object], deadline: Deadline) -> bool:
+        while not ready():
+            if not self._connection.wait(deadline.remaining()):
+                return False
+            self._receive()
+        return True
+
+    def _receive(self) -> None:
+        try:
+            data = self._connection.receive()
+            with self._lock:
+                if self.error is None:
+                    for event in self._machine.receive(data):
+                        self._deliver(event)
+        except (JobServerLost, ProtocolError) as error:
+            self._end(error)
+        except BaseException:
+            # An interrupt may have come between taking the bytes and reading them.
+            self._end(JobServerLost(str(self.host), "interrupted while receiving"))
+            raise
+
+    def _deliver(self, event: Event) -> None:
+        submission = event.job
+        assert isinstance(submission, Submission)
+        submission.take(event)
+        if self._batons and not isinstance(event, Created):
+            for baton in self._batons.pop(submission, ()):
+                baton.release()
+
+    def _await_baton(
+        self, submission: Submission, baton: threading.Lock, deadline: Deadline
+    ) -> bool:
+        remaining = deadline.remaining()
+        called = False
+        try:
+            called = baton.acquire(timeout=-1 if remaining is None else remaining)
+        finally:
+            if not called:
+                with self._lock:
+                    waiting = self._batons.get(submission, [])
+                    if baton in waiting:
+                        waiting.remove(baton)
+                        if not waiting:
+                            del self._batons[submission]
+                # The reader may have passed its office to us in the last moment: nobody else
+                # was told of it, so it is passed on.
+                self._pass_on()
+        return called
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._has_reader = False
+            ended = self.error is not None
+        if ended:
+            self._connection.close()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            if self._batons and not self._has_reader:
+                submission, waiting = next(iter(self._batons.items()))
+                waiting.pop().release()
+                if not waiting:
+                    del self._batons[submission]
+
+    def _end(self, error: GearmanException) -> None:
+        with self._lock:
+            self._settle_all(error)
+            has_reader = self._has_reader
+        self._connection.shutdown()
+        if not has_reader:
+            self._connection.close()
+
+    def _settle_all(self, error: GearmanException) -> None:
+        self.error = self.error or error
+        for submission in self._machine.abandon():
+            assert isinstance(submission, Submission)
+            submission.outcome = self.error
+        for waiting in self._batons.values():
+            for baton in waiting:
+                baton.release()
+        self._batons.clear()

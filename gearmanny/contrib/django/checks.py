@@ -1,0 +1,26 @@
+"""System checks. They look at the settings and connect to nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+from gearmanny.contrib.django.settings import get_settings
+
+
+@register("gearmanny")
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """gearmanny.E001: GEARMANNY has an unknown key or a value that cannot be."""
+    try:
+        get_settings().CACHE.washer()
+    except (ImproperlyConfigured, ImportError) as error:
+        return [
+            Error(
+                str(error),
+                hint="The keys and their values are listed in gearmanny.contrib.django.settings.",
+                id="gearmanny.E001",
+            )
+        ]
+    return []

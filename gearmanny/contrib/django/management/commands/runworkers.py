@@ -1,0 +1,144 @@
+"""`manage.py runworkers`: runs the workers of all installed apps until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from gearmanny import __version__
+from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find_workers
+from gearmanny.contrib.django.encoding import DjangoJsonWorker
+from gearmanny.contrib.django.hooks import healthy_connections
+from gearmanny.contrib.django.settings import get_settings
+from gearmanny.errors import InvalidOption, InvalidTask
+from gearmanny.tasks import functions_of
+from gearmanny.workrunner import WorkRunner
+
+
+class Command(BaseCommand):
+    """Parses, prints the banner, and hands over to `WorkRunner`."""
+
+    help = "Runs the Gearman workers found in the workers.py of the installed apps."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "names",
+            nargs="*",
+            metavar="name",
+            help="run only the workers of these names (default: all)",
+        )
+        parser.add_argument(
+            "--hosts",
+            metavar="HOST[,HOST…]",
+            help="job servers, name:port (default: GEARMANNY['HOSTS'])",
+        )
+        parser.add_argument(
+            "--threads",
+            type=_positive,
+            metavar="N",
+            help="processes for every work_class (default: GEARMANNY['THREADS'])",
+        )
+        parser.add_argument(
+            "--no-keepalive",
+            action="store_true",
+            help="do not replace a process that ends (default: GEARMANNY['KEEPALIVE'])",
+        )
+        parser.add_argument(
+            "--list", action="store_true", help="print the workers with their functions, and exit"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            settings = get_settings()
+            workers = self._select(find_workers(), options["names"])
+            hosts = options["hosts"].split(",") if options["hosts"] else settings.HOSTS
+            verbosity = min(options["verbosity"], 2)
+            runner = WorkRunner(
+                [found.worker for found in workers],
+                hosts,
+                verbosity,
+                hooks=[healthy_connections],
+                send_tracebacks=django_settings.DEBUG or None,
+                default_work_class=DjangoJsonWorker,
+            )
+        except (DiscoveryError, ImproperlyConfigured, InvalidOption, InvalidTask) as error:
+            raise CommandError(str(error)) from error
+        if options["list"]:
+            self._print_workers(workers)
+            return
+        threads = options["threads"] or settings.THREADS
+        self._log_to_stderr()
+        if verbosity:
+            self._print_banner(workers, hosts, threads, verbosity)
+        # The children get copies of this process: none may share its database connections.
+        connections.close_all()
+        runner.start(threads, settings.KEEPALIVE and not options["no_keepalive"])
+
+    def _select(self, workers: list[FoundWorker], names: list[str]) -> list[FoundWorker]:
+        known = [getattr(found.worker, "name", None) for found in workers]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise CommandError(
+                f"No worker is named {', '.join(map(repr, unknown))}. "
+                f"There are: {', '.join(sorted(filter(None, known)))}."
+            )
+        return [
+            found for found, name in zip(workers, known, strict=True) if not names or name in names
+        ]
+
+    def _print_workers(self, workers: list[FoundWorker]) -> None:
+        for found in workers:
+            functions = ", ".join(functions_of(found.worker))
+            self.stdout.write(
+                f"{self.style.SUCCESS(str(found))} ({found.worker.name}): {functions}"
+            )
+
+    def _print_banner(
+        self,
+        workers: list[FoundWorker],
+        hosts: list[str],
+        threads: int,
+        verbosity: int,
+    ) -> None:
+        work_classes = {found.worker.work_class for found in workers}
+        processes = threads * len(work_classes)
+        self.stdout.write(
+            f"gearmanny {__version__}, Django settings {django_settings.SETTINGS_MODULE!r}\n"
+            f"Job servers: {', '.join(hosts)}\n"
+            f"{len(workers)} worker(s) in {processes} process(es), "
+            f"logging at {'INFO' if verbosity == 1 else 'DEBUG'}\n"
+        )
+        self._print_workers(workers)
+        self.stdout.write("Ready; quit with CONTROL-C.")
+        self.stdout.flush()
+
+    def _log_to_stderr(self) -> None:
+        """Shows our log where the project configured none: Django's default shows nothing of it."""
+        logger = logging.getLogger("gearmanny")
+        if logger.hasHandlers():
+            return
+        handler = logging.StreamHandler()
+        formatter = logging.Formatter(
+            "%(asctime)s [%(process)d] %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"
+        )
+        # Django sets the time zone of the process to that of the settings: UTC is unmistakable.
+        formatter.converter = time.gmtime
+        handler.setFormatter(formatter)
+        logger.addHandler(handler)
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ArgumentTypeError(f"{text!r} is no number of processes, at least 1")
+    return number

@@ -1,0 +1,89 @@
+"""How values become payloads: the default encoder, and the guard around every encoder.
+
+An encoder is a class with the two class methods of gearman3's `DataEncoder`:
+`encode(value)` returns bytes (or str, taken as UTF-8), `decode(payload)` takes
+bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from gearmanny.errors import EncodingError
+from gearmanny.gearman_api import DataEncoder
+
+__all__ = ["JSONDataEncoder", "decode", "encode"]
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class JSONDataEncoder(DataEncoder):
+    """Strict JSON in UTF-8, the same in both directions and in every language.
+
+    NaN, infinities and lone surrogates are refused: they are not JSON, and the
+    other side may be a program that says so only by crashing.
+    """
+
+    json_encoder: ClassVar[type[json.JSONEncoder]] = json.JSONEncoder
+    """Override with a subclass to encode more types."""
+
+    _encoder: ClassVar[json.JSONEncoder]
+    _decoder: ClassVar[json.JSONDecoder] = json.JSONDecoder(parse_constant=_refuse_constant)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._prepare()
+
+    @classmethod
+    def _prepare(cls) -> None:
+        # json.dumps() would make a new encoder for every call with these options.
+        cls._encoder = cls.json_encoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def encode(cls, encodable_object: Any) -> bytes:
+        return cls._encoder.encode(encodable_object).encode()
+
+    @classmethod
+    def decode(cls, decodable_string: bytes) -> Any:
+        return cls._decoder.decode(decodable_string.decode())
+
+
+JSONDataEncoder._prepare()
+
+
+def encode(encoder: type[DataEncoder], value: object) -> bytes:
+    """Returns the payload of a value.
+
+    Raises:
+        EncodingError: the encoder refuses the value, for whatever reason of its own.
+    """
+    try:
+        payload = encoder.encode(value)
+        return payload if isinstance(payload, bytes) else _utf8(payload)
+    except Exception as error:
+        raise EncodingError(
+            f"{encoder.__name__} cannot encode this {type(value).__name__}: {error}"
+        ) from error
+
+
+def decode(encoder: type[DataEncoder], payload: bytes) -> Any:
+    """Returns the value of a payload.
+
+    Raises:
+        EncodingError: the encoder refuses the payload, for whatever reason of its own.
+    """
+    try:
+        return encoder.decode(payload)
+    except Exception as error:
+        raise EncodingError(
+            f"{encoder.__name__} cannot decode a payload of {len(payload)} bytes: {error}"
+        ) from error
+
+
+def _utf8(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"encode() returned {type(text).__name__}, not bytes")
+    return text.encode()

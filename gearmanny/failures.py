@@ -1,0 +1,89 @@
+"""How a failure travels: one JSON object, whatever encoder the worker uses for its results.
+
+::
+
+    {"gearmanny_error": {"type": "builtins.ValueError", "message": "…",
+                         "args": […] or null, "traceback": "…" or null}}
+
+It is the payload of the WORK_WARNING that precedes a WORK_FAIL, or of a
+WORK_EXCEPTION. A worker in any language may send it; a client in any language
+may print it.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback as traceback_module
+
+from gearmanny.errors import TaskError
+
+_KEY = "gearmanny_error"
+_OPENING = b'{"' + _KEY.encode() + b'"'
+
+
+def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
+    """Returns the object that describes an exception.
+
+    Never raises, whatever the exception's own methods do: a failure that cannot
+    be told would leave the caller waiting.
+
+    Args:
+        error: what the task raised.
+        with_traceback: whether its traceback may leave this process.
+    """
+    traceback = None
+    if with_traceback:
+        traceback = "".join(traceback_module.format_exception(error))
+    return json.dumps(
+        {
+            _KEY: {
+                "type": type_name(error),
+                "message": message_of(error),
+                "args": _arguments(error),
+                "traceback": traceback,
+            }
+        }
+    ).encode()
+
+
+def decode_failure(function: str, payload: bytes) -> TaskError | None:
+    """Returns the `TaskError` that a payload describes, or None when it is something else."""
+    if not payload.startswith(_OPENING):
+        return None
+    try:
+        described = json.loads(payload)[_KEY]
+        return TaskError(
+            function,
+            described["type"],
+            described["message"],
+            described.get("args"),
+            described.get("traceback"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def foreign_failure(function: str, payload: bytes) -> TaskError:
+    """Returns the `TaskError` for the text that a worker of another library sent."""
+    return TaskError(function, None, payload.decode(errors="replace"))
+
+
+def type_name(error: BaseException) -> str:
+    """Returns the dotted name of an exception's class, `"builtins.ValueError"`."""
+    return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+def message_of(error: BaseException) -> str:
+    """Returns the text of an exception, also when its `__str__` fails."""
+    try:
+        return str(error)
+    except Exception as second:
+        return f"<its text cannot be had: {type_name(second)}>"
+
+
+def _arguments(error: BaseException) -> list[object] | None:
+    try:
+        json.dumps(error.args, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return list(error.args)

@@ -1,0 +1,21 @@
+"""The only file that imports gearman3: its vocabulary, without its engine.
+
+gearman3 0.2.1 cannot receive a byte on any supported Python, so nothing here
+connects. Its classes are what users subclass and what callbacks are given.
+This also has to work where a maintained fork provides the module `gearman`.
+"""
+
+from __future__ import annotations
+
+from gearman import DataEncoder, GearmanClient, GearmanWorker
+from gearman.job import GearmanJob
+
+__all__ = ["DataEncoder", "GearmanClient", "GearmanJob", "GearmanWorker", "hosts_of"]
+
+
+def hosts_of(manager: GearmanWorker | GearmanClient) -> list[str]:
+    """Returns the `"host:port"` of each job server that a gearman3 object was made with."""
+    return [
+        f"{connection.gearman_host}:{connection.gearman_port}"
+        for connection in manager.connection_list
+    ]

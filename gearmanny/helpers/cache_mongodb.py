@@ -1,0 +1,292 @@
+"""Caches the answers of costly tasks in MongoDB.
+
+A cache must never be the reason why a task fails or hangs: while MongoDB is
+away, tasks run uncached. That is found out once, and then not tried again for
+a while.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from gearmanny.errors import EncodingError, InvalidOption
+from gearmanny.helpers._freshness import (
+    Freshness,
+    cache_key,
+    check_max_days_age,
+    check_unique_name,
+    judge,
+    named_arguments,
+    purge_at,
+)
+
+try:
+    import pymongo
+    import pymongo.errors
+    from bson.errors import BSONError
+    from pymongo.collection import Collection
+except ImportError as error:
+    raise ImportError("The MongoDB cache needs pymongo: pip install 'gearmanny[mongo]'") from error
+
+__all__ = ["MongoCache", "cacheBuilder", "cached_by"]
+
+logger = logging.getLogger("gearmanny.cache")
+
+_OPERATION_TIMEOUT = 0.9
+"""Seconds for one look or one write: a call makes both, and may lose 2 s at the most."""
+
+_AVOID_UNREACHABLE = 30.0
+"""Seconds for which a MongoDB that did not answer is not tried again."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Washer = Callable[[Any], Any]
+
+
+class Cachewrap(Protocol):
+    """Makes a decorator that caches what a function returns."""
+
+    def __call__(
+        self, unique_name: str, max_days_age: float = 1
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+class MongoCache:
+    """A collection of answers. Connects on first use, and again in a forked child."""
+
+    def __init__(
+        self,
+        host: str = "mongodb://localhost:27017/",
+        dbname: str = "GEARMANCACHE",
+        collection: str = "gearman_cache_table",
+        DEBUG: int = 0,
+        returnvalue_washer: Washer | None = None,
+    ) -> None:
+        """
+        Args:
+            host: URI of the MongoDB server.
+            dbname: name of the database.
+            collection: name of the collection.
+            DEBUG: whether hits, misses and writes are logged, on `gearmanny.cache`.
+            returnvalue_washer: given what a function returned; what it returns is stored and
+                returned instead.
+        """
+        self._host = host
+        self._dbname = dbname
+        self._collection = collection
+        self._washer = returnvalue_washer
+        self._level = logging.INFO if DEBUG else logging.DEBUG
+        if DEBUG and not logger.isEnabledFor(logging.INFO):
+            logger.setLevel(logging.INFO)
+        self._connecting = threading.Lock()
+        self._connected: tuple[int, Collection[dict[str, Any]]] | None = None
+        self._away_until = 0.0
+        self._reported_away = False
+
+    def answer(
+        self,
+        unique_name: str,
+        arguments: dict[str, Any],
+        max_age: timedelta,
+        compute: Callable[[], Any],
+    ) -> Any:
+        """Returns the cached answer, or computes, stores and returns it.
+
+        An answer comes back as JSON makes it (a tuple as a list), computed or cached. A falsy
+        one is no answer: it is not stored, and an old one is returned instead if there is any.
+
+        Raises:
+            EncodingError: the arguments or the answer are not JSON.
+        """
+        key = cache_key(unique_name, arguments)
+        entry = self._find(key)
+        now = datetime.now(UTC)
+        freshness = judge(entry["added"] if entry else None, max_age, now)
+        self._log(freshness.value, unique_name, arguments)
+        if entry and freshness is Freshness.HIT:
+            return _as_json(unique_name, entry["data"])
+        value = compute()
+        if self._washer is not None:
+            value = self._washer(value)
+        value = _as_json(unique_name, value)
+        if value:
+            self._store(key, unique_name, arguments, value, max_age)
+        elif entry:
+            self._log("served stale", unique_name, arguments)
+            return _as_json(unique_name, entry["data"])
+        return value
+
+    def _find(self, key: str) -> dict[str, Any] | None:
+        return self._try(lambda collection: collection.find_one({"key": key}))
+
+    def _store(
+        self,
+        key: str,
+        unique_name: str,
+        arguments: dict[str, Any],
+        value: Any,
+        max_age: timedelta,
+    ) -> None:
+        added = datetime.now(UTC)
+        entry = {
+            "key": key,
+            "type": unique_name,
+            "query": {"kwargs": _as_json(unique_name, arguments)},
+            "data": value,
+            "added": added,
+            "purge_at": purge_at(added, max_age),
+        }
+
+        def replace(collection: Collection[dict[str, Any]]) -> bool:
+            try:
+                collection.replace_one({"key": key}, entry, upsert=True)
+            except pymongo.errors.DuplicateKeyError:
+                pass  # another worker stored the same answer in the same moment
+            except (BSONError, OverflowError, pymongo.errors.WriteError) as error:
+                # JSON holds what a document cannot, such as integers of more than 64 bits.
+                logger.warning(
+                    "an answer of %r cannot be stored in MongoDB: %s",
+                    unique_name,
+                    error,
+                    extra={"action": "cache_unstorable"},
+                )
+                return False
+            return True
+
+        if self._try(replace):
+            self._log("write", unique_name, arguments)
+
+    def _try(self, operation: Callable[[Collection[dict[str, Any]]], R]) -> R | None:
+        """Returns what an operation returns; None when MongoDB is away or refuses it."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            with pymongo.timeout(_OPERATION_TIMEOUT):
+                result = operation(self._connect())
+        except pymongo.errors.PyMongoError as error:
+            self._away_until = time.monotonic() + _AVOID_UNREACHABLE
+            if not self._reported_away:
+                self._reported_away = True
+                logger.warning(
+                    "MongoDB cannot be used: %s. Tasks run uncached until it can.",
+                    error,
+                    extra={"action": "cache_away"},
+                )
+            return None
+        if self._reported_away:
+            self._reported_away = False
+            logger.warning("MongoDB can be used again.", extra={"action": "cache_back"})
+        return result
+
+    def _connect(self) -> Collection[dict[str, Any]]:
+        with self._connecting:
+            # A client of the parent cannot be used in a forked child.
+            if self._connected is None or self._connected[0] != os.getpid():
+                try:
+                    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+                        self._host, tz_aware=True, appname="gearmanny"
+                    )
+                except (pymongo.errors.ConfigurationError, pymongo.errors.InvalidURI) as error:
+                    raise InvalidOption(f"The URI of MongoDB cannot be used: {error}") from None
+                weakref.finalize(self, _close_in, os.getpid(), client)
+                collection = client[self._dbname][self._collection]
+                _create_indexes(collection)
+                self._connected = os.getpid(), collection
+            return self._connected[1]
+
+    def _log(self, what: str, unique_name: str, arguments: dict[str, Any]) -> None:
+        logger.log(
+            self._level,
+            "%s: %s %s",
+            what,
+            unique_name,
+            sorted(arguments),
+            extra={"action": f"cache_{what.replace(' ', '_')}", "type": unique_name},
+        )
+
+
+def cached_by(get_cache: Callable[[], MongoCache]) -> Cachewrap:
+    """Returns a `cachewrap` whose cache is asked for at every call."""
+
+    def cachewrap(
+        unique_name: str, max_days_age: float = 1
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Caches what a function or a task method returns, by the arguments of the call.
+
+        Args:
+            unique_name: under which its answers are kept.
+            max_days_age: days for which an answer is used; a float for parts of a day.
+
+        Raises:
+            InvalidOption: one of them cannot be.
+        """
+        name = check_unique_name(unique_name)
+        max_age = check_max_days_age(max_days_age)
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            signature = inspect.signature(function)
+
+            @functools.wraps(function)
+            def cached(*args: P.args, **kwargs: P.kwargs) -> R:
+                arguments = named_arguments(signature, args, kwargs)
+                compute = functools.partial(function, *args, **kwargs)
+                answer: R = get_cache().answer(name, arguments, max_age, compute)
+                return answer
+
+            return cached
+
+        return decorate
+
+    return cachewrap
+
+
+def cacheBuilder(
+    host: str = "mongodb://localhost:27017/",
+    dbname: str = "GEARMANCACHE",
+    collection: str = "gearman_cache_table",
+    DEBUG: int = 0,
+    returnvalue_washer: Washer | None = None,
+) -> Cachewrap:
+    """Returns `cachewrap(unique_name, max_days_age=1)`, a decorator for tasks and functions.
+
+    Takes the arguments of `MongoCache`. Nothing is connected before the first call.
+    """
+    cache = MongoCache(host, dbname, collection, DEBUG, returnvalue_washer)
+    return cached_by(lambda: cache)
+
+
+def _create_indexes(collection: Collection[dict[str, Any]]) -> None:
+    try:
+        # Entries of older versions have no key: they must not count as equal.
+        collection.create_index(
+            "key", unique=True, partialFilterExpression={"key": {"$exists": True}}
+        )
+        collection.create_index("purge_at", expireAfterSeconds=0)
+    except pymongo.errors.OperationFailure as error:
+        logger.warning(
+            "an index of the cache cannot be created: %s", error, extra={"action": "cache_index"}
+        )
+
+
+def _close_in(pid: int, client: pymongo.MongoClient[dict[str, Any]]) -> None:
+    if pid == os.getpid():
+        client.close()
+
+
+def _as_json(unique_name: str, value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EncodingError(
+            f"The answer of {unique_name!r} cannot be cached: it is not JSON ({error})."
+        ) from error

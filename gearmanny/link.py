@@ -1,0 +1,172 @@
+"""The connection of a working worker to one of its job servers."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gearmanny.encoding import encode
+from gearmanny.errors import InvalidOption
+from gearmanny.gearman_api import DataEncoder, GearmanJob
+from gearmanny.protocol.worker import Event, State, WorkerConnection
+from gearmanny.transport import Connection
+
+_LARGEST_NUMBER = 2**32 - 1
+"""gearmand keeps progress in 32 bits, and drops the packet when the text is too long."""
+
+_FINISH_TIMEOUT = 2.0
+"""Seconds in which a job server takes in the last answer of a worker that leaves."""
+
+
+class Link:
+    """One connection: its protocol machine, its socket, and what tasks report over it.
+
+    It serves gearman3's `GearmanWorker` as the `connection` of a job and as the
+    command handler of that connection: `send_job_*` of any such worker look both
+    up and call the methods here that have gearman3's names. Reports are sent
+    before the call returns; answers are queued, to leave together with the
+    question for the next job.
+    """
+
+    connected = True
+    """For gearman3: whoever has this object may send."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        encoder: type[DataEncoder],
+        on_failure: Callable[[Link, GearmanJob, BaseException], None],
+        name_functions: Callable[[Iterable[str | bytes]], Iterable[bytes]],
+    ) -> None:
+        """
+        Args:
+            connection: the socket.
+            encoder: makes payloads of what tasks report and return.
+            on_failure: called for an exception that a job ended with; it answers the job.
+            name_functions: makes names that travel of those that were registered.
+        """
+        self.host = connection.host
+        self.descriptor = connection.fileno()
+        self.asked_at = 0.0
+        """When a job was last asked for, by `time.monotonic`."""
+        self._connection = connection
+        self._machine = WorkerConnection()
+        self._encoder = encoder
+        self._on_failure = on_failure
+        self._name_functions = name_functions
+        self._lock = threading.Lock()  # tasks may report from threads of their own
+
+    @property
+    def state(self) -> State:
+        """Where we stand with the job server."""
+        return self._machine.state
+
+    def wake(self) -> None:
+        """Makes it possible to ask again although nobody called."""
+        self._machine.wake()
+
+    def ask(self, now: float) -> None:
+        """Queues the question for a job."""
+        self.asked_at = now
+        with self._lock:
+            self._machine.grab()
+
+    def receive(self) -> list[Event]:
+        """Returns what the job server told. Raises JobServerLost and ProtocolError."""
+        data = self._connection.receive()
+        with self._lock:
+            return self._machine.receive(data)
+
+    def flush(self) -> None:
+        """Sends what is queued. Raises JobServerLost."""
+        with self._lock:
+            data = self._machine.data_to_send()
+            if data:
+                self._connection.send(data)
+
+    def fail(self, job: GearmanJob, failure: bytes, *, as_exception: bool) -> None:
+        """Answers a job with an encoded failure."""
+        handle = _handle(job)
+        with self._lock:
+            if as_exception:
+                self._machine.raise_(handle, failure)
+            else:
+                # A WORK_EXCEPTION hangs libgearman 1.1.20 clients that did not ask for them.
+                self._machine.send_warning(handle, failure)
+                self._machine.fail(handle)
+
+    def finish(self) -> None:
+        """Leaves the job server once it has taken in the last answer."""
+        self._connection.finish(_FINISH_TIMEOUT)
+
+    def close(self) -> None:
+        """Leaves the job server: a job without an answer it gives to another worker."""
+        self._connection.close()
+
+    # Names of gearman3, from here on.
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def writable(self) -> bool:
+        return False  # nothing is ever left to be sent later
+
+    def set_abilities(self, abilities: Iterable[str | bytes]) -> None:
+        with self._lock:
+            self._machine.offer(self._name_functions(abilities))
+        self.flush()
+
+    def set_client_id(self, client_id: str) -> None:
+        with self._lock:
+            self._machine.set_client_id(client_id.encode())
+        self.flush()
+
+    def send_job_status(self, current_job: GearmanJob, numerator: int, denominator: int) -> None:
+        for number in (numerator, denominator):
+            if not isinstance(number, int) or not 0 <= number <= _LARGEST_NUMBER:
+                raise InvalidOption(
+                    f"Progress is told in whole numbers from 0 to {_LARGEST_NUMBER}, not as "
+                    f"{numerator!r} of {denominator!r}. For fractions choose a smaller unit."
+                )
+        with self._lock:
+            self._machine.send_status(_handle(current_job), b"%d" % numerator, b"%d" % denominator)
+        self.flush()
+
+    def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
+        payload = encode(self._encoder, data)
+        with self._lock:
+            self._machine.send_data(_handle(current_job), payload)
+        self.flush()
+
+    def send_job_warning(self, current_job: GearmanJob, data: Any) -> None:
+        payload = encode(self._encoder, data)
+        with self._lock:
+            self._machine.send_warning(_handle(current_job), payload)
+        self.flush()
+
+    def send_job_complete(self, current_job: GearmanJob, data: Any) -> None:
+        payload = encode(self._encoder, data)
+        with self._lock:
+            self._machine.complete(_handle(current_job), payload)
+
+    def send_job_exception(self, current_job: GearmanJob, data: Any) -> None:
+        payload = encode(self._encoder, data)
+        with self._lock:
+            self._machine.raise_(_handle(current_job), payload)
+
+    def send_job_failure(self, current_job: GearmanJob) -> None:
+        """Fails a job. gearman3 calls this while it handles what the callback raised, and has no
+        other way to hand it over: so that is where the reason is taken from."""
+        error = sys.exc_info()[1]
+        if error is not None:
+            self._on_failure(self, current_job, error)
+            return
+        with self._lock:
+            self._machine.fail(_handle(current_job))
+
+
+def _handle(job: GearmanJob) -> bytes:
+    handle: str = job.handle
+    return handle.encode(errors="surrogateescape")

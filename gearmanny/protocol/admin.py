@@ -1,0 +1,110 @@
+"""The text commands of a job server, and their answers as typed rows.
+
+A command is one line. Its answer is one line too, or lines up to one that
+holds a single dot.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gearmanny.errors import JobServerError, ProtocolError
+
+_WRAPPED_BELOW_ZERO = 2**31
+"""gearmand counts unsigned, and a counter that fell below zero reads 4294967295."""
+
+
+class FunctionStatus(NamedTuple):
+    """A row of `status`."""
+
+    function: str
+    total: int
+    """Jobs that wait or run."""
+    running: int
+    """Jobs that run."""
+    workers: int
+    """Workers that offer the function."""
+
+
+class WorkerStatus(NamedTuple):
+    """A row of `workers`: one connection. Clients are listed too, without functions."""
+
+    fd: int
+    address: str
+    client_id: str
+    functions: tuple[str, ...]
+
+
+class AdminConnection:
+    """The admin side of one connection: one command at a time."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def command(self, line: str) -> bytes:
+        """Returns the bytes that send one command."""
+        self._buffer = b""
+        return line.encode() + b"\r\n"
+
+    def receive_line(self, data: bytes) -> str | None:
+        """Takes what arrived; returns the answer of a one-line command once it is whole.
+
+        Raises:
+            JobServerError: the server does not know the command, or refuses it.
+        """
+        self._buffer += data
+        if not self._buffer.endswith(b"\n"):
+            return None
+        line = self._buffer.decode(errors="replace").strip()
+        if line.startswith("ERR "):
+            code, _, text = line.removeprefix("ERR ").partition(" ")
+            raise JobServerError(code, text.replace("+", " "))
+        return line.removeprefix("OK").strip()
+
+    def receive_rows(self, data: bytes) -> list[str] | None:
+        """Takes what arrived; returns the rows of the answer once they are whole.
+
+        Raises:
+            JobServerError: the server does not know the command, or refuses it.
+        """
+        self._buffer += data
+        if self._buffer.startswith(b"ERR "):
+            self.receive_line(b"")
+        if self._buffer not in (b".\n", b".\r\n") and not self._buffer.endswith(
+            (b"\n.\n", b"\n.\r\n")
+        ):
+            return None
+        return self._buffer.decode(errors="replace").replace("\r\n", "\n").split("\n")[:-2]
+
+
+def parse_status(row: str) -> FunctionStatus:
+    """Reads a row of `status`: function, total, running, workers, with tabs between.
+
+    Raises:
+        ProtocolError: the row is not of that form.
+    """
+    try:
+        function, total, running, workers = row.rsplit("\t", 3)
+        return FunctionStatus(function, _count(total), _count(running), _count(workers))
+    except ValueError:
+        raise ProtocolError(f"not a row of 'status': {row!r}") from None
+
+
+def parse_worker(row: str) -> WorkerStatus:
+    """Reads a row of `workers`: `fd address id : function function`. Ids may hold spaces.
+
+    Raises:
+        ProtocolError: the row is not of that form.
+    """
+    try:
+        # A connection without functions ends in " :".
+        head, _, functions = (row + " ").rpartition(" : ")
+        fd, address, client_id = head.split(" ", 2)
+        return WorkerStatus(int(fd), address, client_id, tuple(functions.split()))
+    except ValueError:
+        raise ProtocolError(f"not a row of 'workers': {row!r}") from None
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    return 0 if number > _WRAPPED_BELOW_ZERO else number

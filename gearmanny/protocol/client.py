@@ -1,0 +1,197 @@
+"""What the client side of one connection knows: bytes in, events out.
+
+Replies to submissions carry nothing that says which submission they answer:
+they come strictly in the order of the submissions, so the machine keeps a
+queue of them. Everything later carries the job's handle.
+
+One handle may serve several submissions, because gearmand coalesces equal
+unique keys; it then sends every packet once *per submission*, also to a
+connection that submitted twice. Each copy is given to the next submission in
+turn, so that each of them sees everything once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from gearmanny.errors import ProtocolError
+from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
+
+
+class Created(NamedTuple):
+    """The job server accepted the job."""
+
+    job: Hashable
+    handle: bytes
+
+
+class Rejected(NamedTuple):
+    """The job server refused the submission. Final."""
+
+    job: Hashable
+    code: bytes
+    text: bytes
+
+
+class Completed(NamedTuple):
+    """The worker returned a result. Final."""
+
+    job: Hashable
+    data: bytes
+
+
+class Failed(NamedTuple):
+    """The worker failed; a Warned before it may say why. Final."""
+
+    job: Hashable
+
+
+class Excepted(NamedTuple):
+    """The worker failed and sends its exception. Final."""
+
+    job: Hashable
+    data: bytes
+
+
+class DataSent(NamedTuple):
+    """The worker sent a part of its result ahead."""
+
+    job: Hashable
+    data: bytes
+
+
+class Warned(NamedTuple):
+    """The worker sent a warning."""
+
+    job: Hashable
+    data: bytes
+
+
+class Progressed(NamedTuple):
+    """The worker told how far it is."""
+
+    job: Hashable
+    done: bytes
+    total: bytes
+
+
+Event = Created | Rejected | Completed | Failed | Excepted | DataSent | Warned | Progressed
+
+_FINAL = {
+    PacketType.WORK_COMPLETE: Completed,
+    PacketType.WORK_FAIL: Failed,
+    PacketType.WORK_EXCEPTION: Excepted,
+}
+_UPDATE = {
+    PacketType.WORK_DATA: DataSent,
+    PacketType.WORK_WARNING: Warned,
+    PacketType.WORK_STATUS: Progressed,
+}
+_OPTION = object()
+"""Stands in the queue of replies for the OPTION_REQ that opens every connection."""
+
+
+class ClientConnection:
+    """The client side of one connection to a job server.
+
+    A job is named by a token of the caller's (anything hashable), which comes
+    back in every event of that job.
+    """
+
+    def __init__(self, max_packet: int = MAX_PACKET) -> None:
+        """Args: max_packet: bytes of the longest answer to accept."""
+        self._parser = PacketParser(max_packet)
+        self._awaiting: deque[Hashable] = deque([_OPTION])
+        self._running: dict[bytes, deque[Hashable]] = {}
+        # Without this option a worker's WORK_EXCEPTION reaches us as a WORK_FAIL without text.
+        self._outgoing = [pack(PacketType.OPTION_REQ, b"exceptions")]
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the job server owes us anything."""
+        return bool(self._awaiting or self._running)
+
+    def submit(self, job: Hashable, function: bytes, payload: bytes, unique: bytes = b"") -> None:
+        """Queues one foreground job for sending.
+
+        Args:
+            job: the token that the job's events will carry.
+            function: name of the Gearman function, without NULs.
+            payload: the encoded arguments.
+            unique: key by which the job server coalesces equal jobs in flight;
+                at most 63 bytes (gearmand 1.1.20 corrupts longer ones).
+        """
+        self._outgoing.append(pack(PacketType.SUBMIT_JOB, function, unique, payload))
+        self._awaiting.append(job)
+
+    def data_to_send(self) -> bytes:
+        """Returns the queued bytes, once."""
+        if not self._outgoing:
+            return b""
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Takes the bytes that arrived; returns what they tell of our jobs, in order.
+
+        Packets for handles that we do not know, or know no longer, are ignored.
+
+        Raises:
+            ProtocolError: on bytes that no job server sends. Close the connection.
+        """
+        events: list[Event] = []
+        for type_, arguments in self._parser.feed(data):
+            if type_ == PacketType.JOB_CREATED:
+                job = self._replied_to()
+                # "Same connection, same handle" is the rule of coalescing, not an error.
+                self._running.setdefault(arguments[0], deque()).append(job)
+                events.append(Created(job, arguments[0]))
+            elif type_ in _FINAL:
+                # gearmand 1.1.20 sends the handle of a WORK_FAIL with a trailing NUL.
+                handle, *payload = arguments
+                job = self._finished(handle.rstrip(b"\0"))
+                if job is not None:
+                    events.append(_FINAL[PacketType(type_)](job, *payload))
+            elif type_ in _UPDATE:
+                handle, *payload = arguments
+                jobs = self._running.get(handle)
+                if jobs:
+                    events.append(_UPDATE[PacketType(type_)](jobs[0], *payload))
+                    jobs.rotate(-1)
+            elif type_ == PacketType.OPTION_RES:
+                self._replied_to(_OPTION)
+            elif type_ == PacketType.ERROR:
+                job = self._replied_to()
+                if job is not _OPTION:  # a server without that option still works
+                    events.append(Rejected(job, *arguments))
+            else:
+                raise ProtocolError(f"{PacketType(type_).name} is for workers, we are a client")
+        return events
+
+    def abandon(self) -> list[Hashable]:
+        """Forgets all jobs, because the connection ended; returns those without an answer."""
+        jobs = [job for job in self._awaiting if job is not _OPTION]
+        jobs += [job for waiting in self._running.values() for job in waiting]
+        self._awaiting.clear()
+        self._running.clear()
+        return jobs
+
+    def _replied_to(self, expected: Hashable = None) -> Hashable:
+        if not self._awaiting:
+            raise ProtocolError("the job server answers what was not asked")
+        job = self._awaiting.popleft()
+        if expected is not None and job is not expected:
+            raise ProtocolError("the job server answers something else than was asked")
+        return job
+
+    def _finished(self, handle: bytes) -> Hashable | None:
+        jobs = self._running.get(handle)
+        if jobs is None:
+            return None
+        job = jobs.popleft()
+        if not jobs:
+            del self._running[handle]
+        return job

@@ -1,0 +1,173 @@
+"""What the worker side of one connection knows: bytes in, events out.
+
+A worker asks for a job (GRAB_JOB_UNIQ) and is given one or told NO_JOB. Then it
+says that it sleeps (PRE_SLEEP); one NOOP wakes it when there is something to
+grab. While it holds a job it is neither asking nor asleep::
+
+                    grab()              JOB_ASSIGN_UNIQ
+        AWAKE ───────────────► ASKING ─────────────────► HOLDING
+          ▲                      │                          │
+          │ NOOP, wake()         │ NO_JOB: PRE_SLEEP        │ complete(), fail(), raise_()
+          │                      ▼                          │
+          ├─────────────────── ASLEEP                       │
+          └─────────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gearmanny.errors import ProtocolError
+from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
+
+
+class State(enum.Enum):
+    """Where the worker stands with its job server."""
+
+    AWAKE = enum.auto()
+    ASKING = enum.auto()
+    HOLDING = enum.auto()
+    ASLEEP = enum.auto()
+
+
+class Assigned(NamedTuple):
+    """The job server gives us a job: we hold it until it is answered."""
+
+    handle: bytes
+    function: bytes
+    unique: bytes
+    data: bytes
+
+
+class Refused(NamedTuple):
+    """The job server answered ERROR, for instance to an update of a job that it knows no longer."""
+
+    code: bytes
+    text: bytes
+
+
+Event = Assigned | Refused
+
+
+class WorkerConnection:
+    """The worker side of one connection to a job server."""
+
+    def __init__(self, max_packet: int = MAX_PACKET) -> None:
+        """Args: max_packet: bytes of the longest job to accept."""
+        self._parser = PacketParser(max_packet)
+        self._outgoing: list[bytes] = []
+        self._functions: set[bytes] = set()
+        self._withdrawn: set[bytes] = set()
+        self._held: bytes | None = None
+        self.state = State.AWAKE
+
+    def set_client_id(self, client_id: bytes) -> None:
+        """Tells the name under which the job server's `workers` command lists us."""
+        self._outgoing.append(pack(PacketType.SET_CLIENT_ID, client_id))
+
+    def offer(self, functions: Iterable[bytes]) -> None:
+        """Offers exactly these functions from now on.
+
+        Each is announced once: gearmand counts a repeated CAN_DO as another
+        worker. While a job is held withdrawals wait for its answer, because
+        CANT_DO makes gearmand give the held job to somebody else.
+        """
+        wanted = set(functions)
+        for function in sorted(wanted - self._functions):
+            self._outgoing.append(pack(PacketType.CAN_DO, function))
+        self._withdrawn = (self._functions | self._withdrawn) - wanted
+        self._functions = wanted
+        if self.state is not State.HOLDING:
+            self._withdraw()
+
+    def grab(self) -> None:
+        """Asks for a job. Nothing is queued unless we are awake."""
+        if self.state is State.AWAKE:
+            self._outgoing.append(pack(PacketType.GRAB_JOB_UNIQ))
+            self.state = State.ASKING
+
+    def wake(self) -> None:
+        """Wakes up without having been called, to look for jobs whose NOOP got lost."""
+        if self.state is State.ASLEEP:
+            self.state = State.AWAKE
+
+    def send_status(self, handle: bytes, done: bytes, total: bytes) -> None:
+        """Queues how far the job is, as two whole numbers in ASCII."""
+        self._update(PacketType.WORK_STATUS, handle, done, total)
+
+    def send_data(self, handle: bytes, data: bytes) -> None:
+        """Queues a part of the result."""
+        self._update(PacketType.WORK_DATA, handle, data)
+
+    def send_warning(self, handle: bytes, data: bytes) -> None:
+        """Queues a warning."""
+        self._update(PacketType.WORK_WARNING, handle, data)
+
+    def complete(self, handle: bytes, data: bytes) -> None:
+        """Queues the result. The job is answered: further answers to it are ignored."""
+        self._answer(PacketType.WORK_COMPLETE, handle, data)
+
+    def fail(self, handle: bytes) -> None:
+        """Queues that the job failed."""
+        self._answer(PacketType.WORK_FAIL, handle)
+
+    def raise_(self, handle: bytes, data: bytes) -> None:
+        """Queues the exception of the job. No WORK_FAIL may follow it: this is the answer."""
+        self._answer(PacketType.WORK_EXCEPTION, handle, data)
+
+    def data_to_send(self) -> bytes:
+        """Returns the queued bytes, once."""
+        if not self._outgoing:
+            return b""
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Takes the bytes that arrived; returns what the worker has to act upon.
+
+        Raises:
+            ProtocolError: on bytes that no job server sends to a worker that did
+                what we did. Close the connection: the job server then gives our
+                job to somebody else.
+        """
+        events: list[Event] = []
+        for type_, arguments in self._parser.feed(data):
+            if type_ == PacketType.JOB_ASSIGN_UNIQ:
+                self._expect_answer_to_grab(type_)
+                self.state = State.HOLDING
+                self._held = arguments[0]
+                events.append(Assigned(*arguments))
+            elif type_ == PacketType.NO_JOB:
+                self._expect_answer_to_grab(type_)
+                self._outgoing.append(pack(PacketType.PRE_SLEEP))
+                self.state = State.ASLEEP
+            elif type_ == PacketType.NOOP:
+                self.wake()
+            elif type_ == PacketType.ERROR:
+                events.append(Refused(*arguments))
+            else:
+                raise ProtocolError(f"{PacketType(type_).name} is for clients, we are a worker")
+        return events
+
+    def _expect_answer_to_grab(self, type: int) -> None:
+        if self.state is not State.ASKING:
+            raise ProtocolError(f"{PacketType(type).name} came while we were {self.state.name}")
+
+    def _update(self, type: PacketType, handle: bytes, *arguments: bytes) -> None:
+        if handle == self._held:
+            self._outgoing.append(pack(type, handle, *arguments))
+
+    def _answer(self, type: PacketType, handle: bytes, *arguments: bytes) -> None:
+        if handle == self._held:
+            self._outgoing.append(pack(type, handle, *arguments))
+            self._held = None
+            self.state = State.AWAKE
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        for function in sorted(self._withdrawn):
+            self._outgoing.append(pack(PacketType.CANT_DO, function))
+        self._withdrawn.clear()

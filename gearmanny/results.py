@@ -1,0 +1,182 @@
+"""The work object: what came of a call, and what comes of it while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gearmanny.admin import explain_silence
+from gearmanny.channel import Channel, Submission, Update
+from gearmanny.encoding import decode
+from gearmanny.errors import GearmanException, JobServerError, TaskError, TaskTimeout
+from gearmanny.failures import decode_failure, foreign_failure
+from gearmanny.gearman_api import DataEncoder
+from gearmanny.protocol.client import Completed, DataSent, Excepted, Progressed, Rejected
+from gearmanny.transport import Deadline
+
+__all__ = ["Data", "Progress", "Warning", "WorkResult"]
+
+_ASK_WHY_TIMEOUT = 1.0
+"""Seconds that a timeout may take longer, to tell whether any worker offers the function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The worker told how far it is."""
+
+    done: float
+    total: float
+
+    @property
+    def fraction(self) -> float | None:
+        """From 0 to 1; None when the total is not known."""
+        return min(1.0, self.done / self.total) if self.total > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The worker sent a part of its result ahead."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """The worker sent a warning."""
+
+    value: Any
+
+
+class WorkResult(Submission):
+    """A job that was sent. May be waited for from any thread, any number of times."""
+
+    __slots__ = ("_encoder", "function")
+
+    def __init__(self, channel: Channel, function: str, encoder: type[DataEncoder]) -> None:
+        super().__init__(channel)
+        self.function = function
+        self._encoder = encoder
+
+    def __repr__(self) -> str:
+        state = "done" if self.outcome is not None else "waiting"
+        handle = self.handle.decode(errors="replace") if self.handle else "no handle yet"
+        return f"<{type(self).__name__} {self.function} {handle} ({state})>"
+
+    def is_done(self) -> bool:
+        """Returns whether there is an answer, good or bad. Never waits."""
+        if self.outcome is None:
+            self.channel.poll()
+        return self.outcome is not None
+
+    def get_result(self, timeout: float | None = 60) -> Any:
+        """Returns what the task returned. May be called again.
+
+        Args:
+            timeout: seconds to wait; None waits for as long as it takes.
+
+        Raises:
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer in time. The job may still run, and may still be waited for.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            EncodingError: the answer cannot be decoded.
+            InvalidOption: the timeout is no number of seconds.
+        """
+        self._wait(self._is_answered, Deadline(timeout), timeout)
+        return self._value()
+
+    @property
+    def progress(self) -> Progress | None:
+        """The last progress that the worker told, or None. Never waits."""
+        if self.outcome is None:
+            self.channel.poll()
+        return _progress(self.progressed) if self.progressed else None
+
+    def updates(self, timeout: float | None = None) -> Iterator[Progress | Data | Warning]:
+        """Yields what the worker sends while the job runs, in its order, until the job ends.
+
+        Every update is given out once. How the job ended, `get_result()` tells.
+
+        Args:
+            timeout: seconds for the whole job to end; None waits for as long as it takes.
+
+        Raises:
+            TaskTimeout: the job did not end in time.
+            EncodingError: an update cannot be decoded.
+            InvalidOption: the timeout is no number of seconds.
+        """
+        deadline = Deadline(timeout)
+        while True:
+            self._wait(self._has_news, deadline, timeout)
+            if not self.unread:
+                return
+            update = self._read(self.unread.popleft())
+            if update is not None:
+                yield update
+
+    def _is_answered(self) -> bool:
+        return self.outcome is not None
+
+    def _has_news(self) -> bool:
+        return bool(self.unread) or self.outcome is not None
+
+    def _wait(self, ready: Any, deadline: Deadline, timeout: float | None) -> None:
+        if self.channel.wait(self, ready, deadline):
+            return
+        assert timeout is not None  # only a deadline ends a wait without an answer
+        # A timeout of 0 is a look, not a wait: not worth a question to the server.
+        reason = timeout and explain_silence(
+            str(self.channel.host), self.function, _ASK_WHY_TIMEOUT
+        )
+        raise TaskTimeout(self.function, timeout, reason or "")
+
+    def _value(self) -> Any:
+        outcome = self.outcome
+        if isinstance(outcome, Completed):
+            return decode(self._encoder, outcome.data)
+        if isinstance(outcome, Rejected):
+            raise JobServerError(
+                outcome.code.decode(errors="replace"), outcome.text.decode(errors="replace")
+            )
+        if isinstance(outcome, GearmanException):
+            # A new one each time: raising the same object again would pile up tracebacks in it.
+            raise type(outcome)(*outcome.args)
+        raise self._failure()
+
+    def _failure(self) -> TaskError:
+        if isinstance(self.outcome, Excepted):
+            payload = self.outcome.data
+            return decode_failure(self.function, payload) or foreign_failure(self.function, payload)
+        described = self.warned and decode_failure(self.function, self.warned.data)
+        return described or TaskError(self.function)
+
+    def _read(self, update: Update) -> Progress | Data | Warning | None:
+        if isinstance(update, Progressed):
+            return _progress(update)
+        if isinstance(update, DataSent):
+            return Data(decode(self._encoder, update.data))
+        if decode_failure(self.function, update.data):
+            return None  # how the job ended, told by get_result()
+        return Warning(decode(self._encoder, update.data))
+
+
+class Answer(WorkResult):
+    """A `WorkResult` that nobody sees: updates are dropped."""
+
+    __slots__ = ()
+
+    keeps_updates = False
+
+
+def _progress(event: Progressed) -> Progress | None:
+    """Any worker may send any text: what is no number is no progress."""
+    try:
+        return Progress(_number(event.done), _number(event.total))
+    except ValueError:
+        return None
+
+
+def _number(text: bytes) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,225 @@
+"""What a worker class offers: its tasks, their arguments, and the table that describes them.
+
+A task is a method whose name begins with `task_`. It is exported as the
+Gearman function `<worker name>_<rest of the method name>` and takes keyword
+arguments only, because that is all that travels.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gearmanny.errors import InvalidArguments, InvalidTask
+
+TASK_PREFIX = "task_"
+
+LONGEST_FUNCTION_NAME = 512
+"""Bytes. libgearman refuses longer names, and so would every client made with it."""
+
+_KEYWORD_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskSpec:
+    """One task of a worker class."""
+
+    function: str
+    """The Gearman function, `"myworker_add"`."""
+    method: str
+    """The method of the worker, `"task_add"`."""
+    signature: inspect.Signature
+    """Of the bound method: without `self`."""
+    description: str
+    """The docstring, without its indentation."""
+    accepted: frozenset[str]
+    """Names of all arguments."""
+    required: frozenset[str]
+    """Names of the arguments without a default."""
+    takes_any: bool
+    """Whether the task has `**kwargs`."""
+
+    def check_arguments(self, arguments: object) -> dict[str, Any]:
+        """Returns the decoded arguments of a call when the task takes them.
+
+        Raises:
+            InvalidArguments: they are not an object, or not those of the task.
+        """
+        if not isinstance(arguments, dict):
+            raise InvalidArguments(
+                f"{self.function}() takes its arguments as one object of keywords, "
+                f"not as {type(arguments).__name__}. {self._usage()}"
+            )
+        names = arguments.keys()
+        if self.required <= names and (self.takes_any or names <= self.accepted):
+            return arguments
+        missing = [name for name in self.signature.parameters if name in self.required - names]
+        if missing:
+            raise InvalidArguments(
+                f"{self.function}() is missing required {_listed('argument', missing)}. "
+                f"{self._usage()}"
+            )
+        unexpected = [name for name in arguments if name not in self.accepted]
+        raise InvalidArguments(
+            f"{self.function}() got unexpected {_listed('argument', unexpected)}. {self._usage()}"
+        )
+
+    def help(self) -> dict[str, Any]:
+        """Returns the entry of this task in the help table."""
+        entry: dict[str, Any] = {
+            "description": self.description,
+            "input": {
+                name: _describe(parameter)
+                for name, parameter in self.signature.parameters.items()
+                if parameter.kind in _KEYWORD_KINDS
+            },
+        }
+        if self.signature.return_annotation is not inspect.Signature.empty:
+            entry["returns"] = _annotation(self.signature.return_annotation)
+        return entry
+
+    def _usage(self) -> str:
+        names = ", ".join(
+            str(parameter).partition(":")[0].partition("=")[0]
+            for parameter in self.signature.parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_POSITIONAL
+        )
+        return f"It takes {names}." if names else "It takes no arguments."
+
+
+def find_tasks(worker: type) -> list[TaskSpec]:
+    """Returns the tasks of a worker class, by name, inherited ones included.
+
+    Raises:
+        InvalidTask: the class has no usable `name`, a task cannot be called with
+            keywords, or a task has the name of the generated help.
+    """
+    prefix = worker_name(worker)
+    tasks = [
+        _specify(worker, f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}", attribute)
+        for attribute in sorted(dir(worker))
+        if attribute.startswith(TASK_PREFIX) and callable(getattr(worker, attribute))
+    ]
+    for task in tasks:
+        check_function_name(task.function)
+        if task.function == help_function(worker):
+            raise InvalidTask(
+                f"{worker.__qualname__}.{task.method} would hide {task.function}(), which is made "
+                "from the docstrings of the tasks. Give the method another name."
+            )
+    return tasks
+
+
+def worker_name(worker: type) -> str:
+    """Returns the `name` of a worker class.
+
+    Raises:
+        InvalidTask: there is none, or no function could be named after it.
+    """
+    name = getattr(worker, "name", None)
+    if not isinstance(name, str) or not name:
+        raise InvalidTask(
+            f"{worker.__qualname__} has no name. Add one to the class, such as "
+            f'name = "{worker.__name__.lower()}": its tasks are called by it.'
+        )
+    check_function_name(name)
+    return name
+
+
+def help_function(worker: type) -> str:
+    """Returns the name of the function that describes the tasks of a worker class."""
+    return f"{worker_name(worker)}_help"
+
+
+def help_table(tasks: list[TaskSpec]) -> dict[str, dict[str, Any]]:
+    """Returns what `<name>_help()` answers: a description and the inputs of each task."""
+    return {task.function: task.help() for task in tasks}
+
+
+def check_function_name(name: str) -> bytes:
+    """Returns the name of a Gearman function as it travels.
+
+    Raises:
+        InvalidTask: it is empty, over 512 bytes, or holds white space or control
+            characters: those cut packets (NUL) or the server's own listings apart.
+    """
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        raise InvalidTask(f"The name {name!r} cannot be written in UTF-8.") from None
+    if not encoded or len(encoded) > LONGEST_FUNCTION_NAME:
+        raise InvalidTask(
+            f"The name {name[:40]!r} has {len(encoded)} bytes; a function of Gearman "
+            f"has 1 to {LONGEST_FUNCTION_NAME}."
+        )
+    if not name.isprintable() or " " in name:
+        raise InvalidTask(
+            f"The name {name!r} holds white space or control characters. "
+            "Use letters, digits, dots, dashes and underscores."
+        )
+    return encoded
+
+
+def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
+    method = inspect.getattr_static(worker, attribute)
+    signature = inspect.signature(getattr(worker, attribute))
+    parameters = list(signature.parameters.values())
+    if not isinstance(method, (staticmethod, classmethod)):
+        parameters = parameters[1:]  # self
+    for parameter in parameters:
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise InvalidTask(
+                f"{worker.__qualname__}.{attribute} takes {parameter.name!r} by position only, "
+                "but arguments travel by name. Remove the '/' from its signature."
+            )
+    keywords = [parameter for parameter in parameters if parameter.kind in _KEYWORD_KINDS]
+    return TaskSpec(
+        function=function,
+        method=attribute,
+        signature=signature.replace(parameters=parameters),
+        description=inspect.getdoc(getattr(worker, attribute)) or "",
+        accepted=frozenset(parameter.name for parameter in keywords),
+        required=frozenset(
+            parameter.name for parameter in keywords if parameter.default is inspect.Parameter.empty
+        ),
+        takes_any=any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters),
+    )
+
+
+def _describe(parameter: inspect.Parameter) -> dict[str, Any]:
+    required = parameter.default is inspect.Parameter.empty
+    description: dict[str, Any] = {
+        "default": None if required else _as_json(parameter.default),
+        "required": required,
+    }
+    if parameter.annotation is not inspect.Parameter.empty:
+        description["annotation"] = _annotation(parameter.annotation)
+    return description
+
+
+def _annotation(annotation: object) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
+def _as_json(value: object) -> object:
+    """The value itself where any language can read it, else how Python writes it."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+    return value
+
+
+def _listed(noun: str, names: list[str]) -> str:
+    plural = "" if len(names) == 1 else "s"
+    return f"{noun}{plural}: {', '.join(map(repr, names))}"
+
+
+def functions_of(worker: type) -> Mapping[str, str]:
+    """Returns the functions that a worker class exports, its help included, with their methods."""
+    functions = {task.function: task.method for task in find_tasks(worker)}
+    functions[help_function(worker)] = "help"
+    return functions

@@ -1,0 +1,278 @@
+"""One connection to one job server: hosts, deadlines, keepalive, and OSError turned into ours.
+
+Sockets never block. Whoever wants to wait, waits with a time limit first
+(`Connection.wait`, `Poller.wait`), so that no call can hang for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
+
+DEFAULT_PORT = 4730
+"""Gearman's port, registered with IANA."""
+
+HOSTS = [f"localhost:{DEFAULT_PORT}"]
+"""Where a job server is looked for when nothing else is said."""
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds for one connection to be made: long for a network, short for a person."""
+
+_RECEIVE_BYTES = 256 * 1024
+_KEEPALIVE_IDLE = 15
+_KEEPALIVE_INTERVAL = 5
+_KEEPALIVE_PROBES = 3
+"""A peer that vanished is noticed after 15 + 3 * 5 seconds of silence. The
+kernel's own default is two hours, during which a worker looks alive and takes
+nothing."""
+
+
+class Host(NamedTuple):
+    """The address of a job server."""
+
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+
+
+def parse_host(host: str) -> Host:
+    """Reads `"name"`, `"name:port"`, `"[::1]"` or `"[::1]:port"`.
+
+    Raises:
+        InvalidOption: it is none of these.
+    """
+    if not isinstance(host, str):
+        raise InvalidOption(f'A host is written "name:port", not {host!r}.')
+    name, bracket, rest = host.rpartition("]")
+    if bracket:
+        name, port = name.removeprefix("["), rest.removeprefix(":")
+    else:
+        name, _, port = host.partition(":")
+    if not name or not (port or str(DEFAULT_PORT)).isdecimal():
+        raise InvalidOption(f'A host is written "name:port" or "[address]:port", not {host!r}.')
+    number = int(port or DEFAULT_PORT)
+    if not 0 < number < 2**16:
+        raise InvalidOption(f"The port of {host!r} is not between 1 and 65535.")
+    return Host(name, number)
+
+
+def parse_hosts(hosts: Sequence[str]) -> list[Host]:
+    """Reads a list of hosts; equal ones count once.
+
+    Raises:
+        InvalidOption: the list is empty, a bare string, or holds something that is no host.
+    """
+    if isinstance(hosts, str):
+        raise InvalidOption(f"hosts is a list of hosts: write [{hosts!r}], not {hosts!r}.")
+    parsed = list(dict.fromkeys(parse_host(host) for host in hosts))
+    if not parsed:
+        raise InvalidOption('hosts is empty. Name a job server, such as "localhost:4730".')
+    return parsed
+
+
+class Deadline:
+    """A moment in the future, or never: time for a wait of several steps."""
+
+    def __init__(self, timeout: float | None) -> None:
+        """Args: timeout: seconds from now; None or more than any lock waits for never.
+
+        Raises:
+            InvalidOption: it is no number of seconds.
+        """
+        self._at: float | None = None
+        if timeout is None:
+            return
+        if not isinstance(timeout, (int, float)) or not timeout >= 0:
+            raise InvalidOption(f"A timeout is a number of seconds or None, not {timeout!r}.")
+        if timeout < threading.TIMEOUT_MAX:
+            self._at = time.monotonic() + timeout
+
+    def remaining(self) -> float | None:
+        """Returns the seconds that are left, 0 when it has passed, None for never."""
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+
+class Connection:
+    """A connected socket to a job server. Made by `connect()`."""
+
+    def __init__(self, sock: socket.socket, host: Host) -> None:
+        self.host = host
+        self._socket = sock
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
+
+    def fileno(self) -> int:
+        """Returns the descriptor of the socket; -1 when it is closed."""
+        return self._socket.fileno()
+
+    def send(self, data: bytes) -> None:
+        """Sends all of the data, waiting as long as the peer takes some of it.
+
+        Raises:
+            JobServerLost: the connection ended; how much was sent is not known.
+        """
+        with self._lost():
+            unsent = memoryview(data)
+            while unsent:
+                try:
+                    unsent = unsent[self._socket.send(unsent) :]
+                except BlockingIOError:
+                    writable = select.poll()
+                    writable.register(self._socket, select.POLLOUT)
+                    writable.poll()
+
+    def receive(self) -> bytes:
+        """Returns what has arrived, `b""` when that is nothing.
+
+        Raises:
+            JobServerLost: the connection ended.
+        """
+        with self._lost():
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES)
+            except BlockingIOError:
+                return b""
+        if not data:
+            raise JobServerLost(str(self.host), "closed by the job server")
+        return data
+
+    def wait(self, timeout: float | None) -> bool:
+        """Returns whether something arrived, or the connection ended, within the seconds given."""
+        return bool(self._readable.poll(_milliseconds(timeout)))
+
+    def finish(self, timeout: float) -> None:
+        """Closes the connection after the peer has taken in all that was sent.
+
+        A socket closed with unread bytes in it resets the connection, and the peer
+        may lose what it has not read yet: so the peer closes first.
+
+        Args:
+            timeout: seconds that the peer may take.
+        """
+        deadline = Deadline(timeout)
+        with contextlib.suppress(OSError, JobServerLost):
+            self._socket.shutdown(socket.SHUT_WR)
+            while self.wait(deadline.remaining()):
+                self.receive()
+        self.close()
+
+    def shutdown(self) -> None:
+        """Ends the connection; a thread that waits for it wakes up. `close()` is still due."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Gives the socket back. In a forked child, the parent's connection stays open."""
+        self._socket.close()
+
+    @contextlib.contextmanager
+    def _lost(self) -> Iterator[None]:
+        try:
+            yield
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise JobServerLost(str(self.host), _reason(error)) from error
+
+
+def connect(host: Host, timeout: float = CONNECT_TIMEOUT) -> Connection:
+    """Returns a new connection.
+
+    Args:
+        host: the job server.
+        timeout: seconds after which it counts as unreachable.
+
+    Raises:
+        JobServerUnavailable: it could not be reached in time.
+    """
+    try:
+        sock = socket.create_connection(host, timeout)
+    except OSError as error:
+        raise JobServerUnavailable({str(host): _reason(error)}) from error
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE),
+        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL),
+        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+        # The same limit where data of ours is not acknowledged: keepalive is silent then.
+        ("TCP_USER_TIMEOUT", 1000 * (_KEEPALIVE_IDLE + _KEEPALIVE_PROBES * _KEEPALIVE_INTERVAL)),
+    ):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return Connection(sock, host)
+
+
+class Waker:
+    """Interrupts a `Poller.wait`. `wake()` may be called from a signal handler or any thread."""
+
+    def __init__(self) -> None:
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+
+    def fileno(self) -> int:
+        """Returns the descriptor that is readable once `wake()` was called."""
+        return self._receiver.fileno()
+
+    def wake(self) -> None:
+        """Lets the current or the next wait return at once."""
+        with contextlib.suppress(OSError):  # full or closed: either way nobody needs this byte
+            self._sender.send(b"\0")
+
+    def clear(self) -> None:
+        """Forgets earlier calls of `wake()`."""
+        with contextlib.suppress(BlockingIOError):
+            self._receiver.recv(4096)
+
+    def close(self) -> None:
+        """Gives both sockets back."""
+        self._receiver.close()
+        self._sender.close()
+
+
+class HasDescriptor(Protocol):
+    """What can be waited for."""
+
+    def fileno(self) -> int: ...
+
+
+class Poller:
+    """Waits for several connections at once."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+
+    def add(self, connection: HasDescriptor) -> int:
+        """Starts to wait for a connection; returns the descriptor by which `wait` names it."""
+        descriptor = connection.fileno()
+        self._poll.register(descriptor, select.POLLIN)
+        return descriptor
+
+    def remove(self, descriptor: int) -> None:
+        """Stops waiting for a connection."""
+        self._poll.unregister(descriptor)
+
+    def wait(self, timeout: float | None) -> list[int]:
+        """Returns the descriptors on which something arrived within the seconds given."""
+        return [descriptor for descriptor, _ in self._poll.poll(_milliseconds(timeout))]
+
+
+def _milliseconds(timeout: float | None) -> int | None:
+    # Rounded up: poll(0) in a loop until the last fraction of a millisecond would burn a core.
+    return None if timeout is None else min(math.ceil(timeout * 1000), 2**31 - 1)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()

@@ -1,0 +1,233 @@
+"""Workers: a class whose `task_*` methods any process can call by name."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import GeneratorType
+from typing import Any, ClassVar
+
+from gearmanny.encoding import JSONDataEncoder
+from gearmanny.errors import InvalidTask
+from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of
+from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
+from gearmanny.transport import HOSTS, parse_hosts
+from gearmanny.workloop import WorkLoop
+
+__all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker"]
+
+Callback = Callable[[Any, Any], Any]
+"""Called with the `GearmanWorker` and the `GearmanJob`; returns the result."""
+
+Hook = Callable[[GearmanJob], AbstractContextManager[object]]
+"""Wraps every job: called with the job, it returns the context in which the task runs."""
+
+
+def set_verbosity(verbosity: int) -> None:
+    """Sets the level of the logger `gearmanny`: 1 logs every job, 2 its arguments too.
+
+    0 leaves the level alone: it may have been set with care elsewhere.
+    """
+    if verbosity:
+        logging.getLogger("gearmanny").setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+
+
+class JsonWorker(GearmanWorker):
+    """The default `work_class`: a gearman3 worker that speaks JSON and runs on our engine."""
+
+    data_encoder = JSONDataEncoder
+
+    def work(self, poll_timeout: float | None = None) -> None:
+        """Takes jobs for ever from the hosts given to the constructor.
+
+        Args:
+            poll_timeout: taken for gearman3's sake; our engine needs none.
+        """
+        WorkLoop(self, parse_hosts(hosts_of(self) or HOSTS)).run()
+
+    def wait_until_updates_sent(
+        self, multiple_gearman_jobs: Sequence[GearmanJob], poll_timeout: float | None = None
+    ) -> None:
+        """Does nothing: our engine has sent an update before the call returns."""
+
+
+class BaseWorker:
+    """A worker. Subclass it, name it, and give it `task_*` methods.
+
+    Class attributes:
+        name: every task is exported as `<name>_<task>`. Required.
+        work_class: the `gearman.GearmanWorker` subclass whose `data_encoder` makes the payloads.
+        send_tracebacks: whether callers get the traceback of a task that failed.
+        send_exceptions: whether a failure travels as WORK_EXCEPTION instead of WORK_WARNING and
+            WORK_FAIL. That hangs libgearman 1.1.20 clients that did not ask for exceptions.
+        hooks: contexts around every job, the first one outermost.
+    """
+
+    name: ClassVar[str]
+    work_class: ClassVar[type[GearmanWorker]] = JsonWorker
+    send_tracebacks: bool = False
+    send_exceptions: bool = False
+    hooks: Sequence[Hook] = ()
+
+    def __init__(
+        self,
+        hosts: Sequence[str] | None = None,
+        verbosity: int = 0,
+        gearman_worker: GearmanWorker | None = None,
+    ) -> None:
+        """
+        Args:
+            hosts: job servers, `"name:port"`. Default: those of `gearman_worker`, or
+                `localhost:4730`.
+            verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`;
+                0 leaves the level of that logger alone.
+            gearman_worker: shared with other workers, whose tasks then run in the same loop;
+                `start()` of any of them runs all. Default: a new `work_class`.
+
+        Raises:
+            InvalidTask: the class has no usable name, a task cannot be called with keywords,
+                or a function is exported by another worker of the same `gearman_worker`.
+            InvalidOption: a host that cannot be.
+        """
+        tasks = find_tasks(type(self))
+        set_verbosity(verbosity)
+        self.gearman_worker: GearmanWorker = gearman_worker or self.work_class()
+        self.hosts = parse_hosts(hosts or hosts_of(self.gearman_worker) or HOSTS)
+        self.job: GearmanJob | None = None
+        """The job that runs, None between jobs."""
+        self._loop: WorkLoop | None = None
+        self._stopped = False
+        for task in tasks:
+            self._export(task.function, _TaskRunner(self, task))
+        table = help_table(tasks)
+        self._export(help_function(type(self)), _CallbackRunner(self, lambda *_: table))
+        self.setUp()
+
+    def setUp(self) -> None:
+        """Called once the tasks are registered, in the process that runs them. Override it to
+        open what they need, or to register more."""
+
+    def register_task(self, name: str, callback: Callback) -> None:
+        """Exports a function that is no method.
+
+        Args:
+            name: name of the Gearman function, as it is: without the name of the worker.
+            callback: called with the `GearmanWorker` and the `GearmanJob`, whose `data` is
+                decoded; what it returns is the result.
+
+        Raises:
+            InvalidTask: the function is exported already, or cannot have that name.
+        """
+        self._export(name, _CallbackRunner(self, callback))
+
+    def start(self) -> None:
+        """Takes jobs until `stop()` is called. A job server that is away is waited for.
+
+        `KeyboardInterrupt` and `SystemExit` pass through, also out of a task; the job that
+        runs goes back to its queue.
+        """
+        self._loop = WorkLoop(self.gearman_worker, self.hosts)
+        try:
+            if not self._stopped:
+                self._loop.run()
+        finally:
+            self._loop = None
+
+    def stop(self) -> None:
+        """Lets `start()` return once the current job is answered. For signal handlers and
+        threads; called before `start()`, it lets that return at once."""
+        self._stopped = True
+        if self._loop is not None:
+            self._loop.stop()
+
+    def progress(self, done: int, total: int) -> None:
+        """Tells the caller how far the current job is.
+
+        Raises:
+            InvalidOption: the numbers are not whole, or not from 0 to 2**32 - 1.
+            JobServerLost: the connection is gone; another worker gets this job.
+            RuntimeError: there is no current job.
+        """
+        self.gearman_worker.send_job_status(self._current_job(), done, total)
+
+    def send_job_status(self, numerator: int, denominator: int) -> None:
+        """The same as `progress`, with gearman3's name."""
+        self.progress(numerator, denominator)
+
+    def send_job_data(self, data: Any) -> None:
+        """Sends the caller a part of the result ahead. Raises what `progress` raises, and
+        EncodingError."""
+        self.gearman_worker.send_job_data(self._current_job(), data)
+
+    def send_job_warning(self, data: Any) -> None:
+        """Sends the caller a warning. Raises what `send_job_data` raises."""
+        self.gearman_worker.send_job_warning(self._current_job(), data)
+
+    def _current_job(self) -> GearmanJob:
+        if self.job is None:
+            raise RuntimeError(
+                f"{type(self).__name__} runs no job now: only a task can report on its job."
+            )
+        return self.job
+
+    def _export(self, function: str, callback: _CallbackRunner) -> None:
+        known = self.gearman_worker.worker_abilities.get(function)
+        if known is not None:
+            owner = getattr(known, "owner", known)
+            raise InvalidTask(
+                f"{function}() of {type(self).__qualname__} is exported by {owner} already. "
+                "Give one of the workers another name."
+            )
+        self.gearman_worker.register_task(function, callback)
+
+
+class _CallbackRunner:
+    """What is registered for a function: runs its callback inside the worker's hooks."""
+
+    def __init__(self, worker: BaseWorker, callback: Callback) -> None:
+        self.owner = type(worker).__qualname__
+        self._worker = worker
+        self._callback = callback
+
+    @property
+    def send_tracebacks(self) -> bool:
+        return self._worker.send_tracebacks
+
+    @property
+    def send_exceptions(self) -> bool:
+        return self._worker.send_exceptions
+
+    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        worker = self._worker
+        worker.job = job
+        try:
+            if not worker.hooks:
+                return self._callback(gearman_worker, job)
+            with contextlib.ExitStack() as stack:
+                for hook in worker.hooks:
+                    stack.enter_context(hook(job))
+                return self._callback(gearman_worker, job)
+        finally:
+            worker.job = None
+
+
+class _TaskRunner(_CallbackRunner):
+    """Runs a `task_*` method: checks the arguments first, streams a generator."""
+
+    def __init__(self, worker: BaseWorker, task: TaskSpec) -> None:
+        super().__init__(worker, self._run)
+        self._task = task
+        self._method = getattr(worker, task.method)
+
+    def _run(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        result = self._method(**self._task.check_arguments(job.data))
+        if not isinstance(result, GeneratorType):
+            return result
+        # Whole at the end, too: half of the world's clients drop WORK_DATA.
+        items = []
+        for item in result:
+            gearman_worker.send_job_data(job, item)
+            items.append(item)
+        return items

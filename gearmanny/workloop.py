@@ -1,0 +1,248 @@
+"""The loop of a worker: the blocking driver of `protocol.worker`.
+
+One thread, one job at a time, any number of job servers. Only one server at a
+time is asked for a job: a second one could assign a job that then waits for us
+while other workers are free. Servers that had nothing wake us with a NOOP; as
+a NOOP can be lost, sleeping ones are asked again every few seconds. That also
+starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+
+from gearmanny import __version__
+from gearmanny.backoff import Backoff
+from gearmanny.encoding import decode
+from gearmanny.errors import (
+    EncodingError,
+    GearmanException,
+    InvalidArguments,
+    JobServerLost,
+    JobServerUnavailable,
+    ProtocolError,
+)
+from gearmanny.failures import encode_failure, message_of, type_name
+from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.link import Link
+from gearmanny.protocol.worker import Assigned, State
+from gearmanny.tasks import check_function_name
+from gearmanny.transport import Host, Poller, Waker, connect
+
+logger = logging.getLogger("gearmanny.worker")
+
+_ASK_AGAIN = 4.0
+"""Seconds after which a server that had no job is asked again without having called, and after
+which one that does not answer keeps us from the others no longer."""
+
+_RECONNECT_FIRST = 0.1
+_RECONNECT_LONGEST = 5.0
+"""Seconds between attempts to reach a job server that is away."""
+
+
+class WorkLoop:
+    """Takes jobs for a `GearmanWorker` until it is stopped."""
+
+    def __init__(self, gearman_worker: GearmanWorker, hosts: list[Host]) -> None:
+        """
+        Args:
+            gearman_worker: any gearman3 worker: its registered tasks, `data_encoder`,
+                `job_class`, `on_job_*` and `after_job` are used, its connections are not.
+            hosts: the job servers.
+        """
+        self._worker = gearman_worker
+        self._links: dict[int, Link] = {}
+        self._due = dict.fromkeys(hosts, 0.0)  # hosts without a connection: when to try
+        self._backoffs = {
+            host: Backoff(first=_RECONNECT_FIRST, longest=_RECONNECT_LONGEST) for host in hosts
+        }
+        self._reported_away: set[Host] = set()
+        self._registered: dict[bytes, str | bytes] = {}
+        self._poller = Poller()
+        self._waker = Waker()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Lets `run` return once the current job is answered. For signal handlers and threads."""
+        self._stopping = True
+        self._waker.wake()
+
+    def run(self) -> None:
+        """Works until `stop` is called. A server that is away is tried again for ever."""
+        self._poller.add(self._waker)
+        try:
+            while not self._stopping:
+                self._connect_missing()
+                self._ask_for_a_job()
+                for descriptor in self._poller.wait(self._seconds_to_wait()):
+                    if descriptor in self._links and not self._stopping:
+                        self._attend(self._links[descriptor])
+            for link in list(self._links.values()):
+                self._flush(link)
+                link.finish()
+        finally:
+            for link in list(self._links.values()):
+                self._drop(link)
+            self._waker.close()
+
+    def _connect_missing(self) -> None:
+        for host, due in list(self._due.items()):
+            if due > time.monotonic() or self._stopping:
+                continue
+            try:
+                self._connect(host)
+            except (JobServerUnavailable, JobServerLost) as error:
+                self._retry_later(host, error)
+            else:
+                del self._due[host]
+
+    def _connect(self, host: Host) -> None:
+        link = Link(
+            connect(host), self._worker.data_encoder, self._answer_failure, self._name_functions
+        )
+        self._links[self._poller.add(link)] = link
+        self._worker.handler_to_connection_map[link] = link
+        self._worker.connection_to_handler_map[link] = link
+        try:
+            link.set_client_id(self._worker.worker_client_id or f"gearmanny/{__version__}")
+            link.set_abilities(self._worker.worker_abilities)
+        except JobServerLost:
+            self._drop(link)
+            raise
+
+    def _ask_for_a_job(self) -> None:
+        """Asks the server that was asked longest ago, unless one is asked already."""
+        now = time.monotonic()
+        next_link: Link | None = None
+        for link in self._links.values():
+            if link.state is State.ASLEEP and now - link.asked_at >= _ASK_AGAIN:
+                link.wake()
+            if link.state is State.ASKING and now - link.asked_at < _ASK_AGAIN:
+                return
+            if link.state is State.AWAKE and (
+                next_link is None or link.asked_at < next_link.asked_at
+            ):
+                next_link = link
+        if next_link is not None:
+            next_link.ask(now)
+            self._flush(next_link)
+
+    def _seconds_to_wait(self) -> float:
+        now = time.monotonic()
+        due = [*self._due.values(), *(link.asked_at + _ASK_AGAIN for link in self._links.values())]
+        # What is overdue already waits for something else: a server that does not answer.
+        return min((at - now for at in due if at > now), default=_ASK_AGAIN)
+
+    def _attend(self, link: Link) -> None:
+        """Takes in what a server sent, and answers it."""
+        try:
+            events = link.receive()
+        except (JobServerLost, ProtocolError) as error:
+            self._lose(link, error)
+            return
+        if link.host in self._reported_away:
+            self._report_back(link.host)
+        for event in events:
+            if isinstance(event, Assigned):
+                self._work(link, event)
+            else:
+                logger.warning(
+                    "the job server %s refused: %s (%s)",
+                    link.host,
+                    event.code.decode(errors="replace"),
+                    event.text.decode(errors="replace"),
+                    extra={"action": "server_refused"},
+                )
+        if not self._stopping:
+            self._ask_for_a_job()  # the answer leaves in the same send
+        self._flush(link)
+
+    def _work(self, link: Link, assigned: Assigned) -> None:
+        started = time.perf_counter()
+        job = self._worker.create_job(
+            link,
+            assigned.handle.decode(errors="surrogateescape"),
+            self._registered[assigned.function],
+            assigned.unique.decode(errors="surrogateescape"),
+            None,
+        )
+        try:
+            job.data = decode(self._worker.data_encoder, assigned.data)
+            logger.debug(
+                "%s is called with %r",
+                job.task,
+                job.data,
+                extra={"action": "job_started", "function": job.task, "handle": job.handle},
+            )
+            self._worker.on_job_execute(job)
+        except Exception as error:  # the payload, the result, or a hook of a subclass
+            self._answer_failure(link, job, error)
+        logger.info(
+            "%s answered in %.3f s",
+            job.task,
+            time.perf_counter() - started,
+            extra={"action": "job_answered", "function": job.task, "handle": job.handle},
+        )
+        if not self._worker.after_job():
+            self._stopping = True
+
+    def _answer_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        callers_fault = isinstance(error, (InvalidArguments, EncodingError))
+        logger.log(
+            logging.WARNING if callers_fault else logging.ERROR,
+            "%s failed: %s: %s",
+            job.task,
+            type_name(error),
+            message_of(error),
+            exc_info=None if callers_fault else error,
+            extra={"action": "job_failed", "function": job.task, "handle": job.handle},
+        )
+        # BaseWorker's callbacks have these; a callback that was registered directly need not.
+        callback = self._worker.worker_abilities.get(job.task)
+        link.fail(
+            job,
+            encode_failure(error, getattr(callback, "send_tracebacks", False)),
+            as_exception=getattr(callback, "send_exceptions", False),
+        )
+
+    def _name_functions(self, abilities: Iterable[str | bytes]) -> list[bytes]:
+        named = {
+            name if isinstance(name, bytes) else check_function_name(name): name
+            for name in abilities
+        }
+        # A job for a function that was withdrawn may still be on its way.
+        self._registered |= named
+        return list(named)
+
+    def _flush(self, link: Link) -> None:
+        try:
+            link.flush()
+        except JobServerLost as error:
+            self._lose(link, error)
+
+    def _lose(self, link: Link, error: GearmanException) -> None:
+        if link.descriptor in self._links:
+            self._drop(link)
+            self._retry_later(link.host, error)
+
+    def _drop(self, link: Link) -> None:
+        del self._links[link.descriptor]
+        self._poller.remove(link.descriptor)
+        self._worker.handler_to_connection_map.pop(link, None)
+        self._worker.connection_to_handler_map.pop(link, None)
+        link.close()
+
+    def _retry_later(self, host: Host, error: GearmanException) -> None:
+        self._due[host] = time.monotonic() + self._backoffs[host].next_delay()
+        if host not in self._reported_away:
+            self._reported_away.add(host)
+            logger.warning(
+                "%s It is tried again until it is back.", error, extra={"action": "server_away"}
+            )
+
+    def _report_back(self, host: Host) -> None:
+        self._reported_away.discard(host)
+        self._backoffs[host].reset()
+        logger.warning("The job server %s is back.", host, extra={"action": "server_back"})

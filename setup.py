@@ -1,0 +1,49 @@
+"""Metadata of the package. Settings of the tools are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = next(
+    line.split('"')[1]
+    for line in (here / "gearmanny/__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+DJANGO = ["Django>=5.2"]
+MONGO = ["pymongo>=4.6"]
+# A server that speaks MongoDB's wire protocol. GPL: never a dependency of the package itself.
+DEMO = [*DJANGO, *MONGO, "SecantusDB==0.7.0b3"]
+TEST = [*DEMO, "msgpack>=1", "playwright>=1.44", "pytest>=8", "pytest-django>=4.8"]
+
+setup(
+    name="gearmanny",
+    version=version,
+    description="Workers and clients for the Gearman job server, alone and inside Django",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["gearmanny", "gearmanny.*"]),
+    package_data={"gearmanny": ["py.typed"]},
+    python_requires=">=3.11",
+    install_requires=["gearman3>=0.2.1"],
+    extras_require={
+        "django": DJANGO,
+        "mongo": MONGO,
+        "demo": DEMO,
+        "test": TEST,
+        "dev": [*TEST, "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Framework :: Django :: 5.2",
+        "Framework :: Django :: 6.0",
+        "Framework :: Django :: 6.1",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
+    ],
+)
