@@ -145,7 +145,7 @@ class Channel:
         return True
 
     def poll(self) -> None:
-        """Takes in what has arrived, without waiting; leaves it to the reader where there is one."""
+        """Takes in what has arrived, without waiting; leaves that to the reader if there is one."""
         with self._lock:
             if self._has_reader:
                 return

@@ -107,7 +107,7 @@ def find_tasks(worker: type) -> list[TaskSpec]:
         check_function_name(task.function)
         if task.function == help_function(worker):
             raise InvalidTask(
-                f"{worker.__qualname__}.{task.method} would hide {task.function}(), which is made "
+                f"{worker.__name__}.{task.method} would hide {task.function}(), which is made "
                 "from the docstrings of the tasks. Give the method another name."
             )
     return tasks
@@ -122,7 +122,7 @@ def worker_name(worker: type) -> str:
     name = getattr(worker, "name", None)
     if not isinstance(name, str) or not name:
         raise InvalidTask(
-            f"{worker.__qualname__} has no name. Add one to the class, such as "
+            f"{worker.__name__} has no name. Add one to the class, such as "
             f'name = "{worker.__name__.lower()}": its tasks are called by it.'
         )
     check_function_name(name)
@@ -172,7 +172,7 @@ def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
     for parameter in parameters:
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise InvalidTask(
-                f"{worker.__qualname__}.{attribute} takes {parameter.name!r} by position only, "
+                f"{worker.__name__}.{attribute} takes {parameter.name!r} by position only, "
                 "but arguments travel by name. Remove the '/' from its signature."
             )
     keywords = [parameter for parameter in parameters if parameter.kind in _KEYWORD_KINDS]

@@ -177,7 +177,7 @@ class BaseWorker:
         if known is not None:
             owner = getattr(known, "owner", known)
             raise InvalidTask(
-                f"{function}() of {type(self).__qualname__} is exported by {owner} already. "
+                f"{function}() of {type(self).__name__} is exported by {owner} already. "
                 "Give one of the workers another name."
             )
         self.gearman_worker.register_task(function, callback)
@@ -187,7 +187,7 @@ class _CallbackRunner:
     """What is registered for a function: runs its callback inside the worker's hooks."""
 
     def __init__(self, worker: BaseWorker, callback: Callback) -> None:
-        self.owner = type(worker).__qualname__
+        self.owner = type(worker).__name__
         self._worker = worker
         self._callback = callback
 

@@ -91,8 +91,8 @@ class WorkRunner:
             for function in functions_of(worker):
                 if function in owners:
                     raise InvalidTask(
-                        f"{function}() is exported by {owners[function].__qualname__} and by "
-                        f"{worker.__qualname__}. Give one of them another name."
+                        f"{function}() is exported by {_path(owners[function])} and by "
+                        f"{_path(worker)}. Give one of them another name."
                     )
                 owners[function] = worker
         parse_hosts(HOSTS if hosts is None else hosts)
@@ -285,3 +285,7 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_INTERVAL)
     os._exit(1)
+
+
+def _path(worker: type) -> str:
+    return f"{worker.__module__}.{worker.__qualname__}"

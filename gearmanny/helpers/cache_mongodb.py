@@ -280,7 +280,9 @@ def _create_indexes(collection: Collection[dict[str, Any]]) -> None:
 
 def _close_in(pid: int, client: pymongo.MongoClient[dict[str, Any]]) -> None:
     if pid == os.getpid():
-        client.close()
+        # It takes leave of the server, and would wait 30 s for one that is away.
+        with pymongo.timeout(_OPERATION_TIMEOUT):
+            client.close()
 
 
 def _as_json(unique_name: str, value: Any) -> Any:

@@ -1,0 +1,344 @@
+"""The Django app: settings, clients on first use, discovery, and `manage.py runworkers`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from gearmanny.client import AsyncClient, SimpleClient
+from gearmanny.contrib.django import async_client, cachewrap, client
+from gearmanny.contrib.django.settings import get_settings
+from gearmanny.errors import TaskError
+from gearmanny.worker import BaseWorker
+from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
+
+
+def runworkers(*arguments: str, **options: Any) -> str:
+    output = StringIO()
+    call_command("runworkers", *arguments, stdout=output, **options)
+    return output.getvalue()
+
+
+class TestSettings:
+    def test_defaults_are_those_that_are_documented(self) -> None:
+        with override_settings(GEARMANNY={}):
+            settings = get_settings()
+        assert settings.HOSTS == ["localhost:4730"]
+        assert (settings.TIMEOUT, settings.THREADS, settings.KEEPALIVE) == (60, 1, True)
+        assert settings.CACHE.HOST == "mongodb://localhost:27017/"
+        assert settings.CACHE.DBNAME == "GEARMANCACHE"
+        assert settings.CACHE.COLLECTION == "gearman_cache_table"
+        assert (settings.CACHE.DEBUG, settings.CACHE.washer()) == (False, None)
+
+    def test_changed_settings_are_read_again(self) -> None:
+        with override_settings(GEARMANNY={"THREADS": 3}):
+            assert get_settings().THREADS == 3
+            with override_settings(GEARMANNY={"THREADS": 4}):
+                assert get_settings().THREADS == 4
+            assert get_settings().THREADS == 3
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            ({"HOST": []}, r"GEARMANNY has no key 'HOST'. It has HOSTS, TIMEOUT, "),
+            ({"CACHE": {"URI": ""}}, r"GEARMANNY\['CACHE'\] has no key 'URI'"),
+            ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts is a list"),
+            ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
+            ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\]: A timeout is a number"),
+            ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] is a number of processes"),
+            (["localhost"], r"GEARMANNY is a dict"),
+            ({"CACHE": []}, r"CACHE'?\]? is a dict"),
+        ],
+    )
+    def test_what_cannot_be_is_told_by_the_check_and_on_use(self, value: Any, message: str) -> None:
+        with override_settings(GEARMANNY=value):
+            with pytest.raises(ImproperlyConfigured, match=message):
+                get_settings()
+            (error,) = run_checks(tags=["gearmanny"])
+        assert error.id == "gearmanny.E001"
+        assert re.search(message, error.msg)
+
+    def test_a_washer_that_leads_nowhere_is_told_by_the_check(self) -> None:
+        with override_settings(GEARMANNY={"CACHE": {"RETURNVALUE_WASHER": "no.such.washer"}}):
+            (error,) = run_checks(tags=["gearmanny"])
+        assert "no" in error.msg
+
+
+class TestClients:
+    @pytest.fixture(autouse=True)
+    def worker(self, job_server: Gearmand, unique_name: str) -> Iterator[None]:
+        class Worker(BaseWorker):
+            name = unique_name
+
+            def task_echo(self, value: Any) -> Any:
+                return value
+
+        self.echo = f"{unique_name}_echo"
+        with (
+            working(Worker([job_server.host])),
+            override_settings(GEARMANNY={"HOSTS": [job_server.host], "TIMEOUT": 20}),
+        ):
+            yield
+            client.close()
+            async_client.close()
+
+    def test_clients_call_as_the_settings_say(self) -> None:
+        assert client.call(self.echo, value=1) == 1
+        assert getattr(client, self.echo)(value=2) == 2
+        assert getattr(async_client, self.echo)(value=3).get_result(timeout=20) == 3
+
+    def test_clients_follow_changed_settings(self) -> None:
+        assert client.call(self.echo, value=1) == 1
+        with override_settings(GEARMANNY={"HOSTS": ["127.0.0.1:1"]}):
+            assert "127.0.0.1:1>" in repr(client._client())
+            with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1 "):
+                client.call(self.echo, value=1)
+        assert client.call(self.echo, value=2) == 2
+
+    def test_arguments_are_encoded_as_django_does(self) -> None:
+        moment = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        assert client.call(self.echo, value=moment) == "2026-11-23T12:00:00Z"
+
+    def test_inspecting_a_client_does_not_call(self) -> None:
+        with pytest.raises(AttributeError):
+            client._ipython_display_  # noqa: B018
+        assert not hasattr(async_client, "__wrapped__")
+
+
+def test_importing_the_clients_needs_no_settings_and_connects_to_nothing() -> None:
+    code = (
+        "from gearmanny.contrib.django import client, async_client, cachewrap\n"
+        "print(client, async_client)\n"
+        "cached = cachewrap('name', max_days_age=0.5)(lambda: 1)\n"
+        "from django.conf import settings; assert not settings.configured\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "<SimpleClient as the settings say, not used yet>" in done.stdout
+
+
+def test_cachewrap_uses_the_cache_of_the_settings(mongodb_uri: str, unique_name: str) -> None:
+    calls: list[int] = []
+
+    @cachewrap(unique_name, max_days_age=1)
+    def double(n: int) -> int:
+        calls.append(n)
+        return n * 2
+
+    cache = {"HOST": mongodb_uri, "COLLECTION": unique_name, "RETURNVALUE_WASHER": "builtins.str"}
+    with override_settings(GEARMANNY={"CACHE": cache}):
+        assert (double(2), double(n=2), calls) == ("4", "4", [2])
+    with override_settings(GEARMANNY={"CACHE": {**cache, "COLLECTION": f"{unique_name}b"}}):
+        assert (double(2), calls) == ("4", [2, 2])
+
+
+class TestDiscovery:
+    def test_list_names_the_workers_and_their_functions(self) -> None:
+        assert runworkers(list=True, no_color=True).splitlines() == [
+            "tests.djangoapps.good.workers.Good (good): good_fail, good_pid, good_query, "
+            "good_values, good_wait_for, good_help",
+            "tests.djangoapps.good.workers.Other (other): other_pid, other_help",
+        ]
+
+    def test_names_select_workers(self) -> None:
+        listed = runworkers("other", list=True, no_color=True)
+        assert listed.startswith("tests.djangoapps.good.workers.Other")
+        assert "Good" not in listed
+
+    def test_an_unknown_name_is_told_with_the_known_ones(self) -> None:
+        with pytest.raises(
+            CommandError, match=r"No worker is named 'god'\. There are: good, other\."
+        ):
+            runworkers("god", list=True)
+
+    @override_settings(INSTALLED_APPS=["gearmanny.contrib.django", "tests.djangoapps.broken"])
+    def test_a_module_that_cannot_be_imported_is_named_with_its_app(self) -> None:
+        with pytest.raises(CommandError) as caught:
+            runworkers()
+        assert "The workers of the app 'broken' cannot be imported" in str(caught.value)
+        assert "No module named 'no_such_module'" in str(caught.value)
+        assert caught.value.returncode == 1
+
+    @override_settings(INSTALLED_APPS=["gearmanny.contrib.django", "tests.djangoapps.empty"])
+    def test_a_project_without_workers_is_told_where_to_write_them(self) -> None:
+        with pytest.raises(CommandError, match=r"No worker found.*workers\.py of an app"):
+            runworkers()
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start_runworkers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Start]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "django", "runworkers", *arguments],
+                cwd=ROOT,
+                env={
+                    **os.environ,
+                    "DJANGO_SETTINGS_MODULE": "tests.django_settings",
+                    "TEST_HOSTS": own_job_server.host,
+                    "TEST_DATABASE": str(tmp_path / "database"),
+                    **environment,
+                },
+                stdout=stack.enter_context((tmp_path / "stdout").open("w")),
+                stderr=stack.enter_context((tmp_path / "stderr").open("w")),
+                text=True,
+            )
+            stack.callback(end, process)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def own_client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
+    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
+        yield client
+
+
+class TestRunworkers:
+    def test_it_prints_what_it_runs_and_logs_every_job(
+        self,
+        start_runworkers: Start,
+        own_client: SimpleClient,
+        own_job_server: Gearmand,
+        tmp_path: Path,
+    ) -> None:
+        process = start_runworkers("good", "--threads", "2", "--no-color")
+        assert own_client.good_pid() != process.pid
+
+        until(lambda: own_job_server.workers_of("good_pid") == 2)
+        assert own_job_server.workers_of("other_pid") == 0
+        output = (tmp_path / "stdout").read_text()
+        assert re.fullmatch(
+            r"gearmanny \S+, Django settings 'tests\.django_settings'\n"
+            rf"Job servers: {own_job_server.host}\n"
+            r"1 worker\(s\) in 2 process\(es\), logging at INFO\n"
+            r"tests\.djangoapps\.good\.workers\.Good \(good\): good_fail, .*good_help\n"
+            r"Ready; quit with CONTROL-C\.\n",
+            output,
+        ), output
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        log = (tmp_path / "stderr").read_text()
+        assert re.search(
+            r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \[\d+\] INFO good_pid answered in \d\.\d{3} s$",
+            log,
+            re.MULTILINE,
+        ), log
+
+    def test_verbosity_0_is_quiet_but_tells_failures(
+        self, start_runworkers: Start, own_client: SimpleClient, tmp_path: Path
+    ) -> None:
+        process = start_runworkers("-v", "0")
+        own_client.good_pid()
+        with pytest.raises(TaskError) as caught:
+            own_client.good_fail()
+        assert caught.value.traceback is None
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+        assert (tmp_path / "stdout").read_text() == ""
+        log = (tmp_path / "stderr").read_text()
+        assert "answered" not in log
+        assert "ERROR good_fail failed: builtins.ValueError: as told" in log
+
+    def test_tracebacks_travel_under_debug(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        start_runworkers(TEST_DEBUG="1")
+        with pytest.raises(TaskError) as caught:
+            own_client.good_fail()
+        assert 'raise ValueError("as told")' in (caught.value.traceback or "")
+
+    def test_results_are_encoded_as_django_does(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        start_runworkers()
+        assert own_client.good_values() == {
+            "moment": "2026-11-23T12:00:00Z",
+            "price": "1.50",
+            "id": "00000000-0000-0000-0000-000000000005",
+        }
+
+    def test_every_job_begins_without_a_stale_connection_or_a_grown_log_of_queries(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        start_runworkers(TEST_DEBUG="1")
+        assert [own_client.good_query() for _ in range(3)] == [[True, 0]] * 3
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_lets_the_job_finish_and_exits_0(
+        self,
+        start_runworkers: Start,
+        own_job_server: Gearmand,
+        tmp_path: Path,
+        number: signal.Signals,
+    ) -> None:
+        process = start_runworkers()
+        path = tmp_path / "go"
+        with AsyncClient([own_job_server.host]) as client:
+            work = client.good_wait_for(path=str(path))
+            until(Path(f"{path}.started").exists)
+            process.send_signal(number)
+            path.touch()
+            assert work.get_result(timeout=PATIENCE) == "done"
+        assert process.wait(PATIENCE) == 0
+
+    def test_without_keepalive_it_ends_with_its_processes(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        process = start_runworkers("--no-keepalive")
+        os.kill(own_client.good_pid(), signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+    def test_hosts_are_taken_from_the_command_line_first(
+        self, start_runworkers: Start, own_client: SimpleClient, own_job_server: Gearmand
+    ) -> None:
+        start_runworkers("--hosts", own_job_server.host, TEST_HOSTS="127.0.0.1:1")
+        assert own_client.other_pid()
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (["--threads", "0"], 2, "'0' is no number of processes, at least 1"),
+            (["--hosts", "localhost:x"], 1, "CommandError: A host is written"),
+            (["god"], 1, "CommandError: No worker is named 'god'"),
+        ],
+    )
+    def test_bad_options_exit_with_one_line(
+        self,
+        start_runworkers: Start,
+        tmp_path: Path,
+        arguments: list[str],
+        code: int,
+        message: str,
+    ) -> None:
+        assert start_runworkers(*arguments).wait(PATIENCE) == code
+        log = (tmp_path / "stderr").read_text()
+        assert message in log
+        assert "Traceback" not in log
+
+    def test_a_broken_app_exits_with_1(self, start_runworkers: Start, tmp_path: Path) -> None:
+        assert start_runworkers(TEST_APP="tests.djangoapps.broken").wait(PATIENCE) == 1
+        assert "CommandError: The workers of the app 'broken'" in (tmp_path / "stderr").read_text()

@@ -1,0 +1,121 @@
+"""What the documents show is true: README's Python runs, examples print what they say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import PATIENCE, ROOT, Gearmand, end, until
+
+BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+
+
+def block(mark: str, **replaced: str) -> str:
+    """Returns the block that holds a mark, with addresses of our own servers."""
+    (found,) = [block for block in BLOCKS if mark in block]
+    for old, new in replaced.items():
+        assert {"gearmand": "localhost:4730", "mongodb": "localhost:27017"}[old] in found
+        found = found.replace(
+            {"gearmand": "localhost:4730", "mongodb": "localhost:27017"}[old], new
+        )
+    return found
+
+
+def run(code: str, *arguments: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 2,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def readme_workers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[None]:
+    script = tmp_path / "workers.py"
+    script.write_text(block("class TextWorker"))
+    process = subprocess.Popen([sys.executable, str(script), own_job_server.host], text=True)
+    try:
+        until(lambda: own_job_server.workers_of("text_echo") == 2, "two workers")
+        yield
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
+def test_every_python_block_of_the_readme_is_run_here() -> None:
+    assert len(BLOCKS) == 4
+
+
+def test_the_first_example_has_twelve_lines_and_works(own_job_server: Gearmand) -> None:
+    code = block("class MyWorker")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 12
+    worker = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            code.replace("MyWorker()", f"MyWorker([{own_job_server.host!r}])"),
+        ],
+        text=True,
+    )
+    try:
+        assert run(
+            "from gearmanny.client import SimpleClient\n"
+            f"print(SimpleClient([{own_job_server.host!r}], timeout=20)"
+            ".myworker_add(a=10, b=15))"
+        ) == ["25"]
+    finally:
+        end(worker)
+
+
+@pytest.mark.usefixtures("readme_workers")
+def test_the_clients_of_the_readme_print_what_it_says(own_job_server: Gearmand) -> None:
+    assert run(block("AsyncClient(hosts", gearmand=own_job_server.host)) == [
+        "hihi",
+        "Echoes the text",
+        "text_echo() is missing required argument: 'text'. It takes text, double.",
+        "Progress(done=1, total=2)",
+        "Data(value='one')",
+        "Progress(done=2, total=2)",
+        "Data(value='two')",
+        "True ['one', 'two']",
+        f"No answer from nobody_home() within 0.1 s. No worker offers it on "
+        f"{own_job_server.host}. Start one that does, or look whether the name and the host are "
+        "right.",
+    ]
+
+
+def test_the_cache_of_the_readme_works(mongodb_uri: str) -> None:
+    host = mongodb_uri.removeprefix("mongodb://").rstrip("/")
+    assert run(block("cacheBuilder", mongodb=host)) == ["3 3"]
+
+
+def test_the_standalone_example_works(own_job_server: Gearmand) -> None:
+    script = str(ROOT / "examples" / "standalone.py")
+    workers = subprocess.Popen([sys.executable, script, "work", own_job_server.host], text=True)
+    try:
+        done = subprocess.run(
+            [sys.executable, script, "call", own_job_server.host],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE * 2,
+            check=False,
+        )
+    finally:
+        workers.terminate()
+        assert workers.wait(PATIENCE) == 0
+    assert done.stdout.splitlines() == [
+        "functions: prime_factors, prime_upto",
+        "360 = 2 × 2 × 2 × 3 × 3 × 5",
+        "prime_factors() failed on its worker: builtins.ValueError: 0 has no prime factors",
+        "91, 97: [[7, 13], [97]]",
+        "up to 20: [2, 3, 5, 7, 11, 13, 17, 19], after 27 updates",
+    ], done.stderr

@@ -1,0 +1,250 @@
+"""WorkRunner as a program: real processes, real signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from gearmanny.admin import JobServer
+from gearmanny.client import AsyncClient, SimpleClient, WorkResult
+from gearmanny.errors import InvalidOption, InvalidTask, JobServerLost
+from gearmanny.worker import BaseWorker
+from gearmanny.workrunner import WorkRunner
+from tests.acceptance.runner_script import First, Pickled, PickleEncoder
+from tests.servers import PATIENCE, ROOT, Gearmand, end, until
+
+Runner = subprocess.Popen[str]
+
+
+@pytest.fixture
+def start_runner(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Callable[..., Runner]]:
+    runners: list[Runner] = []
+    logs: list[IO[str]] = []
+
+    def start(threads: int = 1, *options: str) -> Runner:
+        log = (tmp_path / "log").open("w")
+        logs.append(log)
+        command = [sys.executable, "-m", "tests.acceptance.runner_script", own_job_server.host]
+        runner = subprocess.Popen(
+            [*command, str(threads), *options],
+            cwd=ROOT,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        runners.append(runner)
+        return runner
+
+    yield start
+    for runner in runners:
+        end(runner)
+        with contextlib.suppress(ProcessLookupError):  # whatever of it is left
+            os.killpg(runner.pid, signal.SIGKILL)
+    for log in logs:
+        log.close()
+
+
+@pytest.fixture
+def client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
+    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
+        yield client
+
+
+@pytest.fixture
+def waiting_job(
+    own_job_server: Gearmand, tmp_path: Path
+) -> Iterator[Callable[[], tuple[WorkResult, Path]]]:
+    """Starts a job that runs until a file appears."""
+    with AsyncClient([own_job_server.host]) as client:
+
+        def start() -> tuple[WorkResult, Path]:
+            path = tmp_path / "go"
+            work = client.first_wait_for(path=str(path))
+            until(Path(f"{path}.started").exists, "the job running")
+            return work, path
+
+        yield start
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_every_work_class_has_its_processes_with_all_of_its_workers(
+    own_job_server: Gearmand, start_runner: Callable[..., Runner]
+) -> None:
+    start_runner(2)
+    for function in ("first_pid", "second_pid", "pickled_pid"):
+        until(lambda function=function: own_job_server.workers_of(function) == 2, function)
+
+    rows = [row for row in JobServer(own_job_server.host).workers() if row.functions]
+    together = [{name.partition("_")[0] for name in row.functions} for row in rows]
+    assert sorted(map(sorted, together)) == [*[["first", "second"]] * 2, *[["pickled"]] * 2]
+    pickling = {"timeout": PATIENCE, "data_encoder": PickleEncoder}
+    with (
+        SimpleClient([own_job_server.host], timeout=PATIENCE) as json_client,
+        SimpleClient([own_job_server.host], **pickling) as pickle_client,
+    ):
+        assert json_client.first_pid() != pickle_client.pickled_pid()
+
+
+def test_a_killed_process_is_replaced(
+    start_runner: Callable[..., Runner], client: SimpleClient, tmp_path: Path
+) -> None:
+    start_runner()
+    killed = client.first_pid()
+    os.kill(killed, signal.SIGKILL)
+
+    until(lambda: client.first_pid() != killed, "a new process answering")
+    assert re.search(
+        rf"ERROR process first\+second-1, pid {killed}, was ended by SIGKILL",
+        (tmp_path / "log").read_text(),
+    )
+
+
+def test_a_process_that_dies_at_once_is_restarted_ever_later(
+    start_runner: Callable[..., Runner], tmp_path: Path
+) -> None:
+    runner = start_runner(1, "broken")
+
+    def delays() -> list[float]:
+        return [
+            float(delay)
+            for delay in re.findall(r"restarting in (\S+) s", (tmp_path / "log").read_text())
+        ]
+
+    until(lambda: len(delays()) >= 3, "three restarts")
+    first, second, third = delays()[:3]
+    # Each is half to whole of 0.5, 1 and 2 s.
+    assert first <= 0.5 <= 1 <= third <= 2
+    assert 0.5 <= second <= 1
+    assert "RuntimeError: cannot be set up" in (tmp_path / "log").read_text()
+    runner.terminate()
+    assert runner.wait(PATIENCE) == 0
+
+
+def test_without_keepalive_start_returns_when_all_have_ended(
+    start_runner: Callable[..., Runner], own_job_server: Gearmand, client: SimpleClient
+) -> None:
+    runner = start_runner(1, "no-keepalive")
+    first = client.first_pid()
+    with SimpleClient([own_job_server.host], data_encoder=PickleEncoder) as pickle_client:
+        pickled = pickle_client.pickled_pid()
+
+    os.kill(first, signal.SIGTERM)
+    until(lambda: not alive(first), "the first process ending")
+    assert runner.poll() is None
+    os.kill(pickled, signal.SIGKILL)
+    assert runner.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_current_job_finish(
+    start_runner: Callable[..., Runner],
+    waiting_job: Callable[[], tuple[WorkResult, Path]],
+    number: signal.Signals,
+    tmp_path: Path,
+) -> None:
+    runner = start_runner()
+    work, path = waiting_job()
+    # A terminal sends Ctrl-C to the whole group; a supervisor sends SIGTERM to the parent.
+    (os.killpg if number is signal.SIGINT else os.kill)(runner.pid, number)
+    until(lambda: "finishing the current jobs" in (tmp_path / "log").read_text(), "the log")
+
+    path.touch()
+    assert work.get_result(timeout=PATIENCE) == "done"
+    assert runner.wait(PATIENCE) == 0
+    log = (tmp_path / "log").read_text()
+    assert log.endswith("start() returned\n")
+    assert "Traceback" not in log
+
+
+def test_a_second_signal_gives_the_job_back(
+    start_runner: Callable[..., Runner],
+    own_job_server: Gearmand,
+    waiting_job: Callable[[], tuple[WorkResult, Path]],
+    tmp_path: Path,
+) -> None:
+    runner = start_runner()
+    _work, _path = waiting_job()
+    runner.terminate()
+    until(lambda: "finishing the current jobs" in (tmp_path / "log").read_text(), "the log")
+    runner.terminate()
+
+    assert runner.wait(PATIENCE) == 0
+    (row,) = [
+        row for row in JobServer(own_job_server.host).status() if row.function == "first_wait_for"
+    ]
+    assert (row.total, row.running) == (1, 0)
+
+
+def test_children_do_not_outlive_a_parent_that_was_killed(
+    start_runner: Callable[..., Runner],
+    own_job_server: Gearmand,
+    client: SimpleClient,
+    waiting_job: Callable[[], tuple[WorkResult, Path]],
+) -> None:
+    runner = start_runner()
+    pid = client.first_pid()
+    waiting_job()
+    runner.kill()
+
+    until(lambda: not alive(pid), "the busy child ending")
+    until(lambda: own_job_server.workers_of("pickled_pid") == 0, "the idle child ending")
+
+
+def test_a_runner_stops_also_when_the_job_server_went_first(
+    start_runner: Callable[..., Runner],
+    own_job_server: Gearmand,
+    waiting_job: Callable[[], tuple[WorkResult, Path]],
+) -> None:
+    runner = start_runner()
+    work, path = waiting_job()
+    own_job_server.stop()
+    runner.terminate()
+    path.touch()
+
+    assert runner.wait(PATIENCE) == 0
+    with pytest.raises(JobServerLost):
+        work.get_result()
+
+
+class TestConstruction:
+    def test_no_workers_are_refused(self) -> None:
+        with pytest.raises(InvalidTask, match="no workers to run"):
+            WorkRunner([])
+
+    def test_the_same_function_twice_is_refused(self) -> None:
+        class Twin(BaseWorker):
+            name = "first"
+            work_class = Pickled.work_class
+
+        with pytest.raises(
+            InvalidTask, match=r"first_help\(\) is exported by .*First and by .*Twin"
+        ):
+            WorkRunner([First, Twin])
+
+    def test_a_class_without_a_name_is_refused(self) -> None:
+        class Nameless(BaseWorker):
+            pass
+
+        with pytest.raises(InvalidTask, match="Nameless has no name"):
+            WorkRunner([Nameless])
+
+    @pytest.mark.parametrize("threads", [0, -1, "2", 1.5])
+    def test_threads_are_a_number_of_processes(self, threads: int) -> None:
+        with pytest.raises(InvalidOption, match="threads is a number of processes"):
+            WorkRunner([First]).start(threads=threads)

@@ -1,0 +1,16 @@
+"""Django settings of the tests; subprocesses are told more by their environment."""
+
+import os
+
+SECRET_KEY = "for tests only"
+DEBUG = bool(os.environ.get("TEST_DEBUG"))
+INSTALLED_APPS = ["gearmanny.contrib.django", os.environ.get("TEST_APP", "tests.djangoapps.good")]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("TEST_DATABASE", ":memory:"),
+    }
+}
+USE_TZ = True
+TIME_ZONE = "America/Chicago"
+GEARMANNY = {"HOSTS": os.environ.get("TEST_HOSTS", "127.0.0.1:1").split(",")}

@@ -1,0 +1,304 @@
+"""Clients on a real gearmand: waiting, timing out, losing the server, threads and forks."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from gearmanny.client import AsyncClient, SimpleClient, WorkResult
+from gearmanny.errors import (
+    EncodingError,
+    InvalidOption,
+    InvalidTask,
+    JobServerError,
+    JobServerLost,
+    JobServerUnavailable,
+    ProtocolError,
+    TaskError,
+    TaskTimeout,
+)
+from gearmanny.worker import BaseWorker
+from tests.servers import PATIENCE, Gearmand, free_port, gearmand, until, working
+
+
+class Gate:
+    """Holds tasks back until a test lets them go."""
+
+    def __init__(self) -> None:
+        self._opened = threading.Event()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def wait(self) -> None:
+        assert self._opened.wait(PATIENCE)
+
+
+gates: dict[str, Gate] = {}
+
+
+@pytest.fixture
+def gate() -> Iterator[str]:
+    name = f"gate{len(gates)}"
+    gates[name] = Gate()
+    yield name
+    gates[name].open()
+
+
+class Slow(BaseWorker):
+    name = "slow"
+
+    def task_pass(self, gate: str, value: Any = None) -> Any:
+        gates[gate].wait()
+        return value
+
+    def task_echo(self, value: Any) -> Any:
+        return value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers(job_server: Gearmand) -> Iterator[None]:
+    with working(*(Slow([job_server.host]) for _ in range(3))):
+        yield
+
+
+class TestWorkObjects:
+    def test_is_done_turns_true_without_anybody_waiting(
+        self, async_client: AsyncClient, gate: str
+    ) -> None:
+        work = async_client.slow_pass(gate=gate, value=1)
+
+        assert not work.is_done()
+        gates[gate].open()
+        until(work.is_done, "is_done()")
+        assert work.get_result(timeout=0) == 1
+
+    def test_a_result_can_be_had_twice(self, async_client: AsyncClient) -> None:
+        work = async_client.slow_echo(value={"a": [1]})
+        assert work.get_result() == work.get_result() == {"a": [1]}
+
+    def test_results_can_be_had_in_any_order(self, async_client: AsyncClient) -> None:
+        works = [async_client.slow_echo(value=number) for number in range(50)]
+        assert [work.get_result(timeout=20) for work in reversed(works)] == [*range(50)][::-1]
+
+    def test_a_timeout_leaves_the_job_to_be_waited_for_again(
+        self, async_client: AsyncClient, gate: str
+    ) -> None:
+        work = async_client.slow_pass(gate=gate, value="late")
+
+        with pytest.raises(TaskTimeout) as caught:
+            work.get_result(timeout=0.05)
+        assert isinstance(caught.value, TimeoutError)
+        assert "3 worker(s) offer it; 1 of its jobs run" in str(caught.value)
+        gates[gate].open()
+        assert work.get_result(timeout=20) == "late"
+
+    def test_another_job_is_answered_while_one_is_waited_for(
+        self, async_client: AsyncClient, gate: str
+    ) -> None:
+        held = async_client.slow_pass(gate=gate)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(held.get_result, 20)
+            assert async_client.slow_echo(value=5).get_result(timeout=20) == 5
+            gates[gate].open()
+            assert waiting.result(PATIENCE) is None
+
+    def test_a_bad_timeout_is_refused(self, async_client: AsyncClient) -> None:
+        work = async_client.slow_echo(value=1)
+        for bad in (-1, "5", float("nan")):
+            with pytest.raises(InvalidOption, match="number of seconds"):
+                work.get_result(timeout=bad)
+
+
+class TestNames:
+    def test_underscored_names_never_call_the_server(self) -> None:
+        nobody = SimpleClient([f"127.0.0.1:{free_port()}"])
+        with pytest.raises(AttributeError, match="'SimpleClient' object has no attribute '_repr"):
+            nobody._repr_html_  # noqa: B018
+        assert repr(copy.copy(nobody)) == repr(nobody)
+        with pytest.raises(TypeError, match="pickle"):
+            pickle.dumps(nobody)
+
+    def test_positional_arguments_are_told_to_be_keywords(self, client: SimpleClient) -> None:
+        with pytest.raises(TypeError, match=r"slow_echo\(\) takes keyword arguments only"):
+            client.slow_echo(5)
+
+    def test_arguments_may_have_any_name(self, client: SimpleClient) -> None:
+        with pytest.raises(TaskError, match="unexpected arguments: 'self', 'function'"):
+            client.call("slow_echo", value=1, self=2, function=3)
+
+    @pytest.mark.parametrize("name", ["", "a b", "a\0b", "x" * 513])
+    def test_a_name_that_cannot_travel_is_refused_before_sending(self, name: str) -> None:
+        with pytest.raises(InvalidTask):
+            SimpleClient([f"127.0.0.1:{free_port()}"]).call(name)
+
+    def test_arguments_that_cannot_be_encoded_are_refused_before_sending(self) -> None:
+        with pytest.raises(EncodingError, match="cannot encode this dict"):
+            SimpleClient([f"127.0.0.1:{free_port()}"]).slow_echo(value=object())
+
+
+class TestServers:
+    def test_a_function_without_workers_is_told_from_a_slow_one(self, job_server: Gearmand) -> None:
+        with (
+            SimpleClient([job_server.host], timeout=0.1) as client,
+            pytest.raises(TaskTimeout) as caught,
+        ):
+            client.nobody_home()
+        assert str(caught.value) == (
+            f"No answer from nobody_home() within 0.1 s. No worker offers it on "
+            f"{job_server.host}. Start one that does, or look whether the name and the host "
+            "are right."
+        )
+
+    def test_no_server_is_told_by_host(self) -> None:
+        hosts = [f"127.0.0.1:{free_port()}", f"localhost:{free_port()}"]
+        with pytest.raises(JobServerUnavailable) as caught:
+            SimpleClient(hosts).slow_echo(value=1)
+        assert isinstance(caught.value, ConnectionError)
+        assert set(caught.value.failures) == set(hosts)
+        for host in hosts:
+            assert f"{host} (connection refused)" in str(caught.value)
+
+    def test_a_host_that_does_not_answer_costs_the_connect_timeout(self) -> None:
+        # A full backlog is a black hole: further connections are neither accepted nor refused.
+        with socket.socket() as hole, socket.socket() as filler:
+            hole.bind(("127.0.0.1", 0))
+            hole.listen(0)
+            filler.connect(hole.getsockname())
+            host = "127.0.0.1:%d" % hole.getsockname()[1]
+            started = time.monotonic()
+            with pytest.raises(JobServerUnavailable, match=r"127\.0\.0\.1:\d+ \(timed out\)"):
+                SimpleClient([host], connect_timeout=0.2).slow_echo(value=1)
+            assert time.monotonic() - started < PATIENCE / 2
+
+    def test_calls_go_to_a_server_that_is_up(self, job_server: Gearmand) -> None:
+        hosts = [f"127.0.0.1:{free_port()}", job_server.host]
+        with SimpleClient(hosts, timeout=20) as client:
+            assert [client.slow_echo(value=n) for n in range(4)] == [0, 1, 2, 3]
+
+    def test_calls_rotate_over_the_servers(self) -> None:
+        with gearmand() as one, gearmand() as two:
+            hosts = [one.host, two.host]
+            with working(Slow(hosts)), AsyncClient(hosts) as client:
+                works = [client.slow_echo(value=n) for n in range(4)]
+                assert [work.get_result(timeout=20) for work in works] == [0, 1, 2, 3]
+                assert [str(work.channel.host) for work in works] == hosts * 2
+
+    def test_the_first_call_after_a_restart_works(self, own_job_server: Gearmand) -> None:
+        hosts = [own_job_server.host]
+        with working(Slow(hosts)), SimpleClient(hosts, timeout=20) as client:
+            assert client.slow_echo(value=1) == 1
+            own_job_server.stop()
+            own_job_server.start()
+            assert client.slow_echo(value=2) == 2
+
+    def test_a_call_under_way_is_told_that_the_server_went(self, own_job_server: Gearmand) -> None:
+        with AsyncClient([own_job_server.host]) as client:
+            works = [client.call("nobody") for _ in range(2)]
+            own_job_server.stop()
+            for work in works:
+                with pytest.raises(JobServerLost, match="may or may not have run"):
+                    work.get_result(timeout=20)
+                assert work.is_done()
+
+    def test_a_refused_job_ends_alone(self, own_job_server: Gearmand) -> None:
+        with socket.create_connection(("127.0.0.1", own_job_server.port)) as admin:
+            admin.sendall(b"create function full\r\n")
+            admin.recv(100)
+            admin.sendall(b"maxqueue full 1\r\n")
+            assert admin.recv(100).startswith(b"OK")
+        with working(Slow([own_job_server.host])), AsyncClient([own_job_server.host]) as client:
+            client.call("full")
+            refused, good = client.call("full"), client.slow_echo(value="good")
+            assert good.get_result(timeout=20) == "good"
+            with pytest.raises(JobServerError, match=r"QUEUE_ERROR \(Job queue is full\)"):
+                refused.get_result(timeout=20)
+
+    def test_what_is_no_job_server_is_refused(self) -> None:
+        def serve(server: socket.socket) -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                connection.recv(1000)
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = threading.Thread(target=serve, args=(server,))
+            thread.start()
+            client = SimpleClient(["127.0.0.1:%d" % server.getsockname()[1]], timeout=20)
+            with pytest.raises(ProtocolError, match="not a Gearman job server"):
+                client.slow_echo(value=1)
+            client.close()
+            thread.join()
+
+
+def test_a_closed_client_ends_its_jobs_and_can_be_used_again(
+    job_server: Gearmand, gate: str
+) -> None:
+    client = AsyncClient([job_server.host])
+    with ThreadPoolExecutor(1) as pool:
+        held = client.slow_pass(gate=gate)
+        waiting = pool.submit(held.get_result, 20)
+        client.close()
+        with pytest.raises(JobServerLost, match="closed by this client"):
+            waiting.result(PATIENCE)
+    with client:
+        assert client.slow_echo(value=1).get_result(timeout=20) == 1
+
+
+@pytest.mark.parametrize("kind", [SimpleClient, AsyncClient])
+def test_one_client_serves_many_threads(job_server: Gearmand, kind: Any) -> None:
+    def calls(thread: int) -> bool:
+        for number in range(60):
+            value = [thread, number]
+            answer = client.slow_echo(value=value)
+            if isinstance(answer, WorkResult):
+                answer = answer.get_result(timeout=20)
+            if answer != value:
+                return False
+        return True
+
+    with kind([job_server.host], timeout=20) as client, ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(calls, range(16)))
+
+
+def test_work_objects_may_be_waited_for_by_other_threads(async_client: AsyncClient) -> None:
+    works = [async_client.slow_echo(value=number) for number in range(64)]
+    with ThreadPoolExecutor(16) as pool:
+        twice = list(pool.map(lambda work: work.get_result(timeout=20), works * 2))
+    assert twice == [*range(64)] * 2
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_client_made_before_a_fork_works_in_both_processes(
+    job_server: Gearmand, gate: str
+) -> None:
+    with AsyncClient([job_server.host]) as client:
+        held = client.slow_pass(gate=gate, value="parent")
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                own = client.slow_echo(value="child").get_result(timeout=20)
+                try:
+                    held.get_result(timeout=20)
+                except JobServerLost as error:
+                    own += f" {error.reason}"
+                os.write(writer, own.encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with open(reader) as answers:
+            assert answers.read() == "child it belongs to the process before the fork"
+        os.waitpid(child, 0)
+        gates[gate].open()
+        assert held.get_result(timeout=20) == "parent"

@@ -1,0 +1,179 @@
+"""Real servers and processes for tests: on free ports of loopback, ready when they answer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pymongo
+import pymongo.errors
+import pytest
+
+from gearmanny.admin import JobServer
+from gearmanny.errors import GearmanException
+from gearmanny.worker import BaseWorker
+
+PATIENCE = 20.0
+"""Seconds that anything may take on a busy machine before it counts as broken."""
+
+ROOT = Path(__file__).parent.parent
+
+
+def until(condition: Callable[[], object], what: str = "the condition") -> None:
+    """Waits until a condition holds; fails loudly when it never does."""
+    deadline = time.monotonic() + PATIENCE
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true within {PATIENCE:g} s"
+        pause.wait(0.01)
+
+
+def free_port() -> int:
+    """Returns a port of loopback that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def find_program(name: str, package: str) -> str:
+    """Returns the path of a program. Without it, a test is skipped at home and fails in CI."""
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if path is None:
+        message = f"{name} is missing: apt-get install {package}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Ends a process, politely first."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdout, process.stderr, process.stdin):
+        if pipe is not None:
+            pipe.close()
+
+
+class Gearmand:
+    """A gearmand of our own, on a port that it keeps over restarts."""
+
+    def __init__(self, *options: str) -> None:
+        self.port = free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        self._command = [find_program("gearmand", "gearman-job-server"), *options]
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Starts it, and returns when it answers."""
+        command = [*self._command, "-L", "127.0.0.1", "-p", str(self.port), "-l", "stderr"]
+        if os.geteuid() == 0:
+            command += ["-u", "root"]
+        with tempfile.TemporaryDirectory() as folder:
+            self._process = subprocess.Popen(
+                [*command, "-P", f"{folder}/pid"],
+                stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                text=True,
+            )
+            until(self._answers, "gearmand answering")
+
+    def stop(self) -> None:
+        """Ends it. All its connections end."""
+        if self._process is not None:
+            end(self._process)
+            self._process = None
+
+    def kill(self) -> None:
+        """Ends it the hard way."""
+        assert self._process is not None
+        self._process.kill()
+        self.stop()
+
+    def workers_of(self, function: str) -> int:
+        """Returns how many workers offer a function."""
+        status = JobServer(self.host).status()
+        return sum(row.workers for row in status if row.function == function)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(JobServer(self.host).version())
+        except GearmanException:
+            return False
+
+
+@contextlib.contextmanager
+def gearmand(*options: str) -> Iterator[Gearmand]:
+    """Runs a gearmand."""
+    server = Gearmand(*options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def mongodb(*, own: bool = False) -> Iterator[str]:
+    """Runs a server that speaks MongoDB's wire protocol; yields its URI.
+
+    GEARMANNY_TEST_MONGODB may name a real one, to be used instead unless it must be our own.
+    """
+    given = os.environ.get("GEARMANNY_TEST_MONGODB")
+    if given and not own:
+        yield given
+        return
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "secantus", "--port", str(port)),
+            *("--storage-path", ":memory:", "--log-level", "ERROR"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    uri = f"mongodb://127.0.0.1:{port}/"
+
+    def answers() -> bool:
+        with pymongo.MongoClient(uri, serverSelectionTimeoutMS=200) as client:
+            try:
+                return bool(client.admin.command("ping"))
+            except pymongo.errors.PyMongoError:
+                return False
+
+    try:
+        until(answers, "MongoDB answering")
+        yield uri
+    finally:
+        end(process)
+
+
+@contextlib.contextmanager
+def working(*workers: BaseWorker) -> Iterator[None]:
+    """Runs workers, each in a thread of its own, until the block ends."""
+    threads = [threading.Thread(target=worker.start) for worker in workers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.stop()
+        for thread in threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), "a worker did not stop"
