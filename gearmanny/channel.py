@@ -87,15 +87,18 @@ class Channel:
         self._has_reader = False
         self._batons: dict[Submission, list[threading.Lock]] = {}
 
-    def submit(self, submission: Submission, function: bytes, payload: bytes) -> None:
+    def submit(self, submission: Submission, function: bytes, payload: bytes) -> bool:
         """Sends a job.
+
+        Returns:
+            Whether it was sent; False when this channel had ended before.
 
         Raises:
             JobServerLost: the connection ended while it was sent.
         """
         with self._lock:
             if self.error is not None:
-                raise self.error
+                return False
             self._machine.submit(submission, function, payload)
         # Whoever holds `_sending` sends for all who came meanwhile.
         with self._sending:
@@ -109,6 +112,7 @@ class Channel:
             except BaseException:
                 self._end(JobServerLost(str(self.host), "interrupted while sending"))
                 raise
+        return True
 
     def usable(self) -> bool:
         """Returns whether a job may be sent: a connection that the server closed meanwhile is

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from gearmanny.channel import Channel
 from gearmanny.encoding import JSONDataEncoder, encode
-from gearmanny.errors import JobServerLost, JobServerUnavailable
+from gearmanny.errors import JobServerUnavailable
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.results import Answer, Data, Progress, Warning, WorkResult
 from gearmanny.tasks import check_function_name
@@ -126,13 +126,8 @@ class Client(abc.ABC):
         while True:
             channel = self._channel()
             work = result(channel, function, self._encoder)
-            try:
-                channel.submit(work, name, payload)
-            except JobServerLost:
-                if work.outcome is not None:
-                    raise
-                continue  # another thread lost this connection before our job was on it
-            return work
+            if channel.submit(work, name, payload):
+                return work
 
     def _channel(self) -> Channel:
         """Returns a connection to the next host in turn that is up.

@@ -166,6 +166,11 @@ def check_function_name(name: str) -> bytes:
 def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
     method = inspect.getattr_static(worker, attribute)
     signature = inspect.signature(getattr(worker, attribute))
+    if inspect.iscoroutinefunction(getattr(worker, attribute)):
+        raise InvalidTask(
+            f"{worker.__name__}.{attribute} is 'async def', but tasks are plain functions: nobody "
+            "would await it."
+        )
     parameters = list(signature.parameters.values())
     if not isinstance(method, (staticmethod, classmethod)):
         parameters = parameters[1:]  # self

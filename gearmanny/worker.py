@@ -94,7 +94,9 @@ class BaseWorker:
         tasks = find_tasks(type(self))
         set_verbosity(verbosity)
         self.gearman_worker: GearmanWorker = gearman_worker or self.work_class()
-        self.hosts = parse_hosts(hosts or hosts_of(self.gearman_worker) or HOSTS)
+        self.hosts = parse_hosts(
+            (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
+        )
         self.job: GearmanJob | None = None
         """The job that runs, None between jobs."""
         self._loop: WorkLoop | None = None

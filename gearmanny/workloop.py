@@ -239,10 +239,19 @@ class WorkLoop:
         if host not in self._reported_away:
             self._reported_away.add(host)
             logger.warning(
-                "%s It is tried again until it is back.", error, extra={"action": "server_away"}
+                "the job server %s is away (%s); trying until it is back",
+                host,
+                _reason(error),
+                extra={"action": "server_away"},
             )
 
     def _report_back(self, host: Host) -> None:
         self._reported_away.discard(host)
         self._backoffs[host].reset()
-        logger.warning("The job server %s is back.", host, extra={"action": "server_back"})
+        logger.warning("the job server %s is back", host, extra={"action": "server_back"})
+
+
+def _reason(error: GearmanException) -> str:
+    if isinstance(error, JobServerUnavailable):
+        return ", ".join(error.failures.values())
+    return error.reason if isinstance(error, JobServerLost) else str(error)

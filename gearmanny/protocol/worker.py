@@ -59,6 +59,7 @@ class WorkerConnection:
         self._parser = PacketParser(max_packet)
         self._outgoing: list[bytes] = []
         self._functions: set[bytes] = set()
+        self._announced: set[bytes] = set()
         self._withdrawn: set[bytes] = set()
         self._held: bytes | None = None
         self.state = State.AWAKE
@@ -77,6 +78,7 @@ class WorkerConnection:
         wanted = set(functions)
         for function in sorted(wanted - self._functions):
             self._outgoing.append(pack(PacketType.CAN_DO, function))
+        self._announced |= wanted
         self._withdrawn = (self._functions | self._withdrawn) - wanted
         self._functions = wanted
         if self.state is not State.HOLDING:
@@ -137,6 +139,9 @@ class WorkerConnection:
         for type_, arguments in self._parser.feed(data):
             if type_ == PacketType.JOB_ASSIGN_UNIQ:
                 self._expect_answer_to_grab(type_)
+                # One that was withdrawn may still be on its way to us.
+                if arguments[1] not in self._announced:
+                    raise ProtocolError(f"a job for {arguments[1]!r}, which we never offered")
                 self.state = State.HOLDING
                 self._held = arguments[0]
                 events.append(Assigned(*arguments))

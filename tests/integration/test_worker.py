@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import pickle
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
 from gearmanny.errors import InvalidOption, InvalidTask, TaskError
 from gearmanny.gearman_api import DataEncoder, GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker
-from tests.servers import Gearmand, until, working
+from tests.servers import PATIENCE, Gearmand, until, working
 
 
 class PickleEncoder(DataEncoder):
@@ -280,6 +281,21 @@ def test_functions_may_come_and_go_while_a_job_runs(
     assert len(runs) == 1, "gearmand gave the running job out again"
 
 
+def test_a_json_worker_works_by_itself(job_server: Gearmand, unique_name: str) -> None:
+    class Once(JsonWorker):
+        def after_job(self) -> bool:
+            return False
+
+    worker = Once([job_server.host])
+    worker.register_task(unique_name.encode(), lambda _, job: job.data["n"] + 1)
+    thread = threading.Thread(target=worker.work)
+    thread.start()
+    with SimpleClient([job_server.host], timeout=20) as client:
+        assert client.call(unique_name, n=1) == 2
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
 def test_hooks_wrap_every_job_in_their_order(
     job_server: Gearmand, client: SimpleClient, unique_name: str
 ) -> None:
@@ -315,7 +331,7 @@ class TestConstruction:
         class Nameless(BaseWorker):
             def task_x(self) -> None: ...
 
-        with pytest.raises(InvalidTask, match='Nameless has no name.*name = "nameless"'):
+        with pytest.raises(InvalidTask, match=r'Nameless has no name.*name = "nameless"'):
             Nameless()
 
     @pytest.mark.parametrize("bad", ["my worker", "my\0worker", "a\nb", "", 5])
@@ -344,6 +360,19 @@ class TestConstruction:
     def test_a_host_that_cannot_be_is_refused(self, hosts: Any) -> None:
         with pytest.raises(InvalidOption):
             Calculator(hosts)
+
+    def test_a_coroutine_is_no_task(self) -> None:
+        class Worker(BaseWorker):
+            name = "w"
+
+            async def task_x(self) -> None: ...
+
+        with pytest.raises(InvalidTask, match=r"Worker\.task_x is 'async def'"):
+            Worker()
+
+    def test_an_empty_list_of_hosts_is_refused(self) -> None:
+        with pytest.raises(InvalidOption, match="hosts is empty"):
+            Calculator([])
 
     def test_outside_of_a_job_there_is_nothing_to_report_on(self) -> None:
         with pytest.raises(RuntimeError, match="Calculator runs no job now"):

@@ -1,0 +1,156 @@
+"""A worker whose job servers come, go, and talk nonsense."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from gearmanny.client import AsyncClient, SimpleClient
+from gearmanny.errors import JobServerLost
+from gearmanny.worker import BaseWorker
+from tests.servers import PATIENCE, Gearmand, gearmand, until, working
+
+
+class Plain(BaseWorker):
+    name = "plain"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.running = threading.Event()
+        self.go_on = threading.Event()
+
+    def task_echo(self, value: Any) -> Any:
+        return value
+
+    def task_held(self) -> str:
+        self.running.set()
+        assert self.go_on.wait(PATIENCE)
+        return "late"
+
+
+def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.action
+        for record in caplog.records
+        if record.name == "gearmanny.worker" and record.levelno >= logging.WARNING
+    ]
+
+
+def test_a_worker_waits_for_a_server_that_is_not_up_yet(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Gearmand()
+    try:
+        with working(Plain([server.host])):
+            until(lambda: actions(caplog) == ["server_away"], "the warning")
+            server.start()
+            with SimpleClient([server.host], timeout=PATIENCE) as client:
+                assert client.plain_echo(value=1) == 1
+            until(lambda: actions(caplog) == ["server_away", "server_back"], "the all-clear")
+        assert f"{server.host} is away (connection refused); trying" in caplog.text
+    finally:
+        server.stop()
+
+
+def test_a_worker_registers_again_after_a_restart(
+    own_job_server: Gearmand, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        working(Plain([own_job_server.host])),
+        SimpleClient([own_job_server.host], timeout=PATIENCE) as client,
+    ):
+        assert client.plain_echo(value=1) == 1
+        own_job_server.kill()
+        until(lambda: actions(caplog) == ["server_away"], "the warning")
+        own_job_server.start()
+        assert client.plain_echo(value=2) == 2
+        assert own_job_server.workers_of("plain_echo") == 1
+        until(lambda: actions(caplog) == ["server_away", "server_back"], "the all-clear")
+
+
+def test_a_server_that_is_down_does_not_keep_a_worker_from_the_others() -> None:
+    down = Gearmand()
+    with gearmand() as one, gearmand() as two, working(Plain([down.host, one.host, two.host])):
+        for server in (one, two, one):
+            with SimpleClient([server.host], timeout=PATIENCE) as client:
+                assert client.plain_echo(value=server.host) == server.host
+
+
+def test_a_job_whose_server_went_is_dropped_and_the_worker_goes_on(
+    own_job_server: Gearmand,
+) -> None:
+    worker = Plain([own_job_server.host])
+    with working(worker), AsyncClient([own_job_server.host]) as client:
+        work = client.plain_held()
+        assert worker.running.wait(PATIENCE)
+        own_job_server.kill()
+        with pytest.raises(JobServerLost):
+            work.get_result(timeout=PATIENCE)
+        own_job_server.start()
+        worker.go_on.set()
+        assert client.plain_echo(value=1).get_result(timeout=PATIENCE) == 1
+
+
+def test_a_busy_worker_leaves_jobs_of_other_servers_to_other_workers() -> None:
+    with gearmand() as one, gearmand() as two:
+        hosts = [one.host, two.host]
+        busy, free = Plain(hosts), Plain(hosts)
+        with (
+            AsyncClient([one.host]) as first,
+            AsyncClient([two.host]) as second,
+            working(busy),
+        ):
+            held = first.plain_held()
+            assert busy.running.wait(PATIENCE)
+            with working(free):
+                works = [second.plain_echo(value=n) for n in range(5)]
+                assert [work.get_result(timeout=PATIENCE) for work in works] == [*range(5)]
+            busy.go_on.set()
+            assert held.get_result(timeout=PATIENCE) == "late"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\0RES\0\0\0\x0b\xff\xff\xff\xff",
+        b"\0RES\0\0\0\x1f\0\0\0\x0fH:x:1\0never\0\0{}",
+        b"\0RES\0\0\0\x08\0\0\0\x05H:x:1",
+        b"",
+    ],
+    ids=["http", "4 GB", "function never offered", "packet for clients", "closed at once"],
+)
+def test_a_worker_survives_whatever_a_server_sends(
+    job_server: Gearmand, unique_name: str, nonsense: bytes
+) -> None:
+    class Worker(Plain):
+        name = unique_name
+
+    visits: list[int] = []
+    done = threading.Event()
+
+    def serve(server: socket.socket) -> None:
+        while not done.is_set():
+            connection, _ = server.accept()
+            visits.append(1)
+            with connection:
+                connection.recv(1000)
+                connection.sendall(nonsense)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        hosts = ["127.0.0.1:%d" % server.getsockname()[1], job_server.host]
+        with (
+            working(Worker(hosts)),
+            SimpleClient([job_server.host], timeout=PATIENCE) as client,
+        ):
+            until(lambda: len(visits) >= 3, "the worker coming back")
+            assert client.call(f"{unique_name}_echo", value=1) == 1
+            done.set()
+            socket.create_connection(server.getsockname()).close()
+            thread.join()
