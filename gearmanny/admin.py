@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from gearmanny.errors import JobServerLost, JobServerUnavailable
+from gearmanny.errors import GearmanException, JobServerUnavailable
 from gearmanny.protocol.admin import (
     AdminConnection,
     FunctionStatus,
@@ -82,7 +82,7 @@ def explain_silence(host: str, function: str, timeout: float) -> str:
     """
     try:
         rows = JobServer(host, timeout).status()
-    except (JobServerUnavailable, JobServerLost):
+    except GearmanException:
         return f"The job server {host} does not answer either."
     for row in rows:
         if row.function == function and row.workers:

@@ -25,7 +25,7 @@ class Backoff:
 
     def next_delay(self) -> float:
         """Returns the seconds to wait before the next attempt, and counts it."""
-        # Past 2**30 any first delay is beyond any longest one; a float overflows at 2**1024.
+        # A float overflows at 2**1024, and long before that any delay is the longest.
         delay = min(self.longest, self.first * 2.0 ** min(self.attempts, 30))
         self.attempts += 1
         return delay * (1 - self.random() / 2)
@@ -46,7 +46,7 @@ class RestartTable:
     longest: float = 30.0
     """Seconds: restarts are never further apart."""
     random: Callable[[], float] = random.random
-    _backoffs: dict[Hashable, Backoff] = field(default_factory=dict)
+    _backoffs: dict[Hashable, Backoff] = field(default_factory=dict, init=False)
 
     def delay(self, name: Hashable, started: float, ended: float) -> float:
         """Returns how long to wait before restarting what ran from `started` to `ended`."""

@@ -11,6 +11,7 @@ import json
 from typing import Any, ClassVar
 
 from gearmanny.errors import EncodingError
+from gearmanny.failures import message_of
 from gearmanny.gearman_api import DataEncoder
 
 __all__ = ["JSONDataEncoder", "decode", "encode"]
@@ -48,7 +49,10 @@ class JSONDataEncoder(DataEncoder):
 
     @classmethod
     def decode(cls, decodable_string: bytes) -> Any:
-        return cls._decoder.decode(decodable_string.decode())
+        value = cls._decoder.decode(decodable_string.decode())
+        if b"\\ud" in decodable_string or b"\\uD" in decodable_string:
+            json.dumps(value, ensure_ascii=False).encode()  # half a pair is no character
+        return value
 
 
 JSONDataEncoder._prepare()
@@ -65,7 +69,7 @@ def encode(encoder: type[DataEncoder], value: object) -> bytes:
         return payload if isinstance(payload, bytes) else _utf8(payload)
     except Exception as error:
         raise EncodingError(
-            f"{encoder.__name__} cannot encode this {type(value).__name__}: {error}"
+            f"{encoder.__name__} cannot encode this {type(value).__name__}: {message_of(error)}"
         ) from error
 
 
@@ -79,7 +83,8 @@ def decode(encoder: type[DataEncoder], payload: bytes) -> Any:
         return encoder.decode(payload)
     except Exception as error:
         raise EncodingError(
-            f"{encoder.__name__} cannot decode a payload of {len(payload)} bytes: {error}"
+            f"{encoder.__name__} cannot decode a payload of {len(payload)} bytes: "
+            f"{message_of(error)}"
         ) from error
 
 

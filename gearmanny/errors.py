@@ -97,9 +97,9 @@ class TaskTimeout(GearmanException, TimeoutError):
         self.timeout = timeout
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[TaskTimeout], tuple[str, float, str]]:
+    def __reduce__(self) -> tuple[object, ...]:
         # As an OSError it would take three arguments for errno, strerror and filename.
-        return type(self), (self.function, self.timeout, self.reason)
+        return type(self), (self.function, self.timeout, self.reason), vars(self)
 
     def __str__(self) -> str:
         text = f"No answer from {self.function}() within {self.timeout:g} s."
@@ -156,7 +156,8 @@ class JobServerError(GearmanException):
         self.text = text
 
     def __str__(self) -> str:
-        return f"The job server refused: {self.code} ({self.text})"
+        text = f" ({self.text})" if self.text else ""
+        return f"The job server refused: {self.code}{text}"
 
 
 class ProtocolError(GearmanException):

@@ -18,7 +18,8 @@ import traceback as traceback_module
 from gearmanny.errors import TaskError
 
 _KEY = "gearmanny_error"
-_OPENING = b'{"' + _KEY.encode() + b'"'
+_OPENING_BYTES = 64
+"""Within these the key stands, however the object was written."""
 
 
 def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
@@ -33,7 +34,7 @@ def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
     """
     traceback = None
     if with_traceback:
-        traceback = "".join(traceback_module.format_exception(error))
+        traceback = _traceback(error)
     return json.dumps(
         {
             _KEY: {
@@ -48,16 +49,15 @@ def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
 
 def decode_failure(function: str, payload: bytes) -> TaskError | None:
     """Returns the `TaskError` that a payload describes, or None when it is something else."""
-    if not payload.startswith(_OPENING):
+    if _KEY.encode() not in payload[:_OPENING_BYTES]:
         return None
     try:
         described = json.loads(payload)[_KEY]
+        type_, message = described["type"], described["message"]
+        if not isinstance(type_, str) or not isinstance(message, str):
+            return None
         return TaskError(
-            function,
-            described["type"],
-            described["message"],
-            described.get("args"),
-            described.get("traceback"),
+            function, type_, message, described.get("args"), described.get("traceback")
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -76,14 +76,26 @@ def type_name(error: BaseException) -> str:
 def message_of(error: BaseException) -> str:
     """Returns the text of an exception, also when its `__str__` fails."""
     try:
-        return str(error)
+        return _clean(str(error))
     except Exception as second:
         return f"<its text cannot be had: {type_name(second)}>"
 
 
+def _clean(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _traceback(error: BaseException) -> str | None:
+    try:
+        return _clean("".join(traceback_module.format_exception(error)))
+    except Exception:
+        return None
+
+
 def _arguments(error: BaseException) -> list[object] | None:
     try:
-        json.dumps(error.args, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
+        arguments = list(error.args)
+        json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
+    except Exception:
         return None
-    return list(error.args)
+    return arguments

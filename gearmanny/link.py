@@ -77,7 +77,7 @@ class Link:
         """Returns what the job server told. Raises JobServerLost and ProtocolError."""
         data = self._connection.receive()
         with self._lock:
-            return self._machine.receive(data)
+            return list(self._machine.receive(data))
 
     def flush(self) -> None:
         """Sends what is queued. Raises JobServerLost."""

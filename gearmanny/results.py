@@ -145,11 +145,13 @@ class WorkResult(Submission):
         raise self._failure()
 
     def _failure(self) -> TaskError:
-        if isinstance(self.outcome, Excepted):
-            payload = self.outcome.data
-            return decode_failure(self.function, payload) or foreign_failure(self.function, payload)
-        described = self.warned and decode_failure(self.function, self.warned.data)
-        return described or TaskError(self.function)
+        # A failure is preceded by a warning that says why, an exception says it itself.
+        reason = self.outcome if isinstance(self.outcome, Excepted) else self.warned
+        if reason is None:
+            return TaskError(self.function)
+        return decode_failure(self.function, reason.data) or foreign_failure(
+            self.function, reason.data
+        )
 
     def _read(self, update: Update) -> Progress | Data | Warning | None:
         if isinstance(update, Progressed):

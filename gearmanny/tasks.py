@@ -139,6 +139,13 @@ def help_table(tasks: list[TaskSpec]) -> dict[str, dict[str, Any]]:
     return {task.function: task.help() for task in tasks}
 
 
+def functions_of(worker: type) -> Mapping[str, str]:
+    """Returns the functions that a worker class exports, its help included, with their methods."""
+    functions = {task.function: task.method for task in find_tasks(worker)}
+    functions[help_function(worker)] = "help"
+    return functions
+
+
 def check_function_name(name: str) -> bytes:
     """Returns the name of a Gearman function as it travels.
 
@@ -165,7 +172,10 @@ def check_function_name(name: str) -> bytes:
 
 def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
     method = inspect.getattr_static(worker, attribute)
-    signature = inspect.signature(getattr(worker, attribute))
+    try:
+        signature = inspect.signature(getattr(worker, attribute))
+    except ValueError as error:
+        raise InvalidTask(f"{worker.__name__}.{attribute}: {error}") from None
     if inspect.iscoroutinefunction(getattr(worker, attribute)):
         raise InvalidTask(
             f"{worker.__name__}.{attribute} is 'async def', but tasks are plain functions: nobody "
@@ -212,19 +222,12 @@ def _annotation(annotation: object) -> str:
 def _as_json(value: object) -> object:
     """The value itself where any language can read it, else how Python writes it."""
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError):
-        return repr(value)
+        return ascii(value)
     return value
 
 
 def _listed(noun: str, names: list[str]) -> str:
     plural = "" if len(names) == 1 else "s"
     return f"{noun}{plural}: {', '.join(map(repr, names))}"
-
-
-def functions_of(worker: type) -> Mapping[str, str]:
-    """Returns the functions that a worker class exports, its help included, with their methods."""
-    functions = {task.function: task.method for task in find_tasks(worker)}
-    functions[help_function(worker)] = "help"
-    return functions

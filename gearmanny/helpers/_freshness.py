@@ -94,9 +94,6 @@ def named_arguments(
     first = next(iter(signature.parameters), None)
     if first in ("self", "cls"):
         arguments.pop(first, None)
-    for name, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            arguments |= arguments.pop(name)
     return arguments
 
 
@@ -108,8 +105,20 @@ def cache_key(unique_name: str, arguments: Mapping[str, Any]) -> str:
     """
     try:
         text = json.dumps([unique_name, arguments], sort_keys=True, allow_nan=False)
+        _check_keys(arguments)
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodingError(
             f"The answers of {unique_name!r} cannot be cached: an argument is not JSON ({error})."
         ) from error
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _check_keys(value: object) -> None:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise TypeError(f"the key {name!r} is no text")
+            _check_keys(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_keys(inner)

@@ -58,6 +58,8 @@ class AdminConnection:
         line = self._buffer.decode(errors="replace").strip()
         if line.startswith("ERR "):
             code, _, text = line.removeprefix("ERR ").partition(" ")
+            if not code.isupper():  # "ERR there are still connected workers …"
+                code, text = "ERR", f"{code} {text}"
             raise JobServerError(code, text.replace("+", " "))
         return line.removeprefix("OK").strip()
 
@@ -68,7 +70,7 @@ class AdminConnection:
             JobServerError: the server does not know the command, or refuses it.
         """
         self._buffer += data
-        if self._buffer.startswith(b"ERR "):
+        if self._buffer.startswith(b"ERR ") and b"\t" not in self._buffer:
             self.receive_line(b"")
         if self._buffer not in (b".\n", b".\r\n") and not self._buffer.endswith(
             (b"\n.\n", b"\n.\r\n")

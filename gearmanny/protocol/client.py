@@ -13,11 +13,11 @@ turn, so that each of them sees everything once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
-from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
+from gearmanny.protocol.packets import MAX_PACKET, Packet, PacketParser, PacketType, pack
 
 
 class Created(NamedTuple):
@@ -79,12 +79,12 @@ class Progressed(NamedTuple):
 
 Event = Created | Rejected | Completed | Failed | Excepted | DataSent | Warned | Progressed
 
-_FINAL = {
+_FINAL: dict[int, type[Completed | Failed | Excepted]] = {
     PacketType.WORK_COMPLETE: Completed,
     PacketType.WORK_FAIL: Failed,
     PacketType.WORK_EXCEPTION: Excepted,
 }
-_UPDATE = {
+_UPDATE: dict[int, type[DataSent | Warned | Progressed]] = {
     PacketType.WORK_DATA: DataSent,
     PacketType.WORK_WARNING: Warned,
     PacketType.WORK_STATUS: Progressed,
@@ -134,42 +134,46 @@ class ClientConnection:
         self._outgoing.clear()
         return data
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Takes the bytes that arrived; returns what they tell of our jobs, in order.
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """Takes the bytes that arrived; yields what they tell of our jobs, in order.
 
+        What came before wrong bytes is told before they raise: consume it to its end.
         Packets for handles that we do not know, or know no longer, are ignored.
 
         Raises:
             ProtocolError: on bytes that no job server sends. Close the connection.
         """
-        events: list[Event] = []
-        for type_, arguments in self._parser.feed(data):
-            if type_ == PacketType.JOB_CREATED:
-                job = self._replied_to()
-                # "Same connection, same handle" is the rule of coalescing, not an error.
-                self._running.setdefault(arguments[0], deque()).append(job)
-                events.append(Created(job, arguments[0]))
-            elif type_ in _FINAL:
-                # gearmand 1.1.20 sends the handle of a WORK_FAIL with a trailing NUL.
-                handle, *payload = arguments
-                job = self._finished(handle.rstrip(b"\0"))
-                if job is not None:
-                    events.append(_FINAL[PacketType(type_)](job, *payload))
-            elif type_ in _UPDATE:
-                handle, *payload = arguments
-                jobs = self._running.get(handle)
-                if jobs:
-                    events.append(_UPDATE[PacketType(type_)](jobs[0], *payload))
-                    jobs.rotate(-1)
-            elif type_ == PacketType.OPTION_RES:
-                self._replied_to(_OPTION)
-            elif type_ == PacketType.ERROR:
-                job = self._replied_to()
-                if job is not _OPTION:  # a server without that option still works
-                    events.append(Rejected(job, *arguments))
-            else:
-                raise ProtocolError(f"{PacketType(type_).name} is for workers, we are a client")
-        return events
+        for packet in self._parser.feed(data):
+            event = self._take(packet)
+            if event is not None:
+                yield event
+
+    def _take(self, packet: Packet) -> Event | None:
+        type_, (first, *rest) = packet
+        if type_ == PacketType.JOB_CREATED:
+            job = self._replied_to(PacketType.JOB_CREATED)
+            self._running.setdefault(first, deque()).append(job)
+            return Created(job, first)
+        if type_ in _FINAL:
+            # gearmand 1.1.20 sends the handle of a WORK_FAIL with a trailing NUL.
+            handle = first.rstrip(b"\0")
+            jobs = self._running.get(handle)
+            if jobs is None:
+                return None
+            job = jobs.popleft()
+            if not jobs:
+                del self._running[handle]
+            return _FINAL[type_](job, *rest)
+        if type_ in _UPDATE:
+            jobs = self._running.get(first)
+            if not jobs:
+                return None
+            jobs.rotate(-1)
+            return _UPDATE[type_](jobs[-1], *rest)
+        if type_ in (PacketType.OPTION_RES, PacketType.ERROR):
+            job = self._replied_to(type_)
+            return None if job is _OPTION else Rejected(job, first, *rest)
+        raise ProtocolError(f"{PacketType(type_).name} is for workers, we are a client")
 
     def abandon(self) -> list[Hashable]:
         """Forgets all jobs, because the connection ended; returns those without an answer."""
@@ -179,19 +183,10 @@ class ClientConnection:
         self._running.clear()
         return jobs
 
-    def _replied_to(self, expected: Hashable = None) -> Hashable:
+    def _replied_to(self, type: int) -> Hashable:
         if not self._awaiting:
             raise ProtocolError("the job server answers what was not asked")
-        job = self._awaiting.popleft()
-        if expected is not None and job is not expected:
+        asked_option = self._awaiting[0] is _OPTION
+        if type != PacketType.ERROR and asked_option != (type == PacketType.OPTION_RES):
             raise ProtocolError("the job server answers something else than was asked")
-        return job
-
-    def _finished(self, handle: bytes) -> Hashable | None:
-        jobs = self._running.get(handle)
-        if jobs is None:
-            return None
-        job = jobs.popleft()
-        if not jobs:
-            del self._running[handle]
-        return job
+        return self._awaiting.popleft()

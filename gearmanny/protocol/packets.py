@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
@@ -36,7 +37,6 @@ class PacketType(enum.IntEnum):
     SUBMIT_JOB = 7
     JOB_CREATED = 8
     NO_JOB = 10
-    JOB_ASSIGN = 11
     WORK_STATUS = 12
     WORK_COMPLETE = 13
     WORK_FAIL = 14
@@ -55,7 +55,6 @@ _SEPARATORS = {
     PacketType.NOOP: 0,
     PacketType.JOB_CREATED: 0,
     PacketType.NO_JOB: 0,
-    PacketType.JOB_ASSIGN: 2,
     PacketType.WORK_STATUS: 2,
     PacketType.WORK_COMPLETE: 1,
     PacketType.WORK_FAIL: 0,
@@ -93,8 +92,10 @@ class PacketParser:
         self._buffer = bytearray()
         self._needed = _HEADER.size
 
-    def feed(self, data: bytes) -> list[Packet]:
-        """Takes the bytes that arrived; returns the packets that they completed.
+    def feed(self, data: bytes) -> Iterator[Packet]:
+        """Takes the bytes that arrived; yields the packets that they completed.
+
+        What is whole comes out before what is wrong raises. Consume it to its end.
 
         Raises:
             ProtocolError: on a wrong magic, a type that no job server sends, too
@@ -105,10 +106,9 @@ class PacketParser:
             self._buffer += data
             # A large body arrives in many pieces: look at it again only when it is whole.
             if len(self._buffer) < self._needed:
-                return []
+                return
             data = bytes(self._buffer)
             self._buffer.clear()
-        packets: list[Packet] = []
         start, end = 0, len(data)
         while True:
             body = start + _HEADER.size
@@ -129,11 +129,10 @@ class PacketParser:
                     f"{PacketType(type_).name} takes {separators + 1} arguments, "
                     f"the peer sent {len(arguments)}"
                 )
-            packets.append(Packet(type_, arguments))
+            yield Packet(type_, arguments)
             start = stop
         if start < end:
             self._buffer += data[start:]
-        return packets
 
     def _refusal(self, magic: bytes, type: int, length: int) -> str:
         if magic != RESPONSE:

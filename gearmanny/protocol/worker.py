@@ -16,7 +16,7 @@ grab. While it holds a job it is neither asking nor asleep::
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
@@ -59,7 +59,6 @@ class WorkerConnection:
         self._parser = PacketParser(max_packet)
         self._outgoing: list[bytes] = []
         self._functions: set[bytes] = set()
-        self._announced: set[bytes] = set()
         self._withdrawn: set[bytes] = set()
         self._held: bytes | None = None
         self.state = State.AWAKE
@@ -72,16 +71,18 @@ class WorkerConnection:
         """Offers exactly these functions from now on.
 
         Each is announced once: gearmand counts a repeated CAN_DO as another
-        worker. While a job is held withdrawals wait for its answer, because
-        CANT_DO makes gearmand give the held job to somebody else.
+        worker. While a job is held, or may be on its way, withdrawals wait:
+        CANT_DO makes gearmand give that job to somebody else.
         """
         wanted = set(functions)
-        for function in sorted(wanted - self._functions):
+        new = wanted - self._functions - self._withdrawn
+        for function in sorted(new):
             self._outgoing.append(pack(PacketType.CAN_DO, function))
-        self._announced |= wanted
+        if new:
+            self.wake()  # jobs that wait for a new function already call nobody
         self._withdrawn = (self._functions | self._withdrawn) - wanted
         self._functions = wanted
-        if self.state is not State.HOLDING:
+        if self.state in (State.AWAKE, State.ASLEEP):
             self._withdraw()
 
     def grab(self) -> None:
@@ -127,35 +128,33 @@ class WorkerConnection:
         self._outgoing.clear()
         return data
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Takes the bytes that arrived; returns what the worker has to act upon.
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """Takes the bytes that arrived; yields what the worker has to act upon.
 
         Raises:
             ProtocolError: on bytes that no job server sends to a worker that did
                 what we did. Close the connection: the job server then gives our
                 job to somebody else.
         """
-        events: list[Event] = []
         for type_, arguments in self._parser.feed(data):
             if type_ == PacketType.JOB_ASSIGN_UNIQ:
                 self._expect_answer_to_grab(type_)
-                # One that was withdrawn may still be on its way to us.
-                if arguments[1] not in self._announced:
+                if arguments[1] not in self._functions | self._withdrawn:
                     raise ProtocolError(f"a job for {arguments[1]!r}, which we never offered")
                 self.state = State.HOLDING
                 self._held = arguments[0]
-                events.append(Assigned(*arguments))
+                yield Assigned(*arguments)
             elif type_ == PacketType.NO_JOB:
                 self._expect_answer_to_grab(type_)
+                self._withdraw()
                 self._outgoing.append(pack(PacketType.PRE_SLEEP))
                 self.state = State.ASLEEP
             elif type_ == PacketType.NOOP:
                 self.wake()
             elif type_ == PacketType.ERROR:
-                events.append(Refused(*arguments))
+                yield Refused(*arguments)
             else:
                 raise ProtocolError(f"{PacketType(type_).name} is for clients, we are a worker")
-        return events
 
     def _expect_answer_to_grab(self, type: int) -> None:
         if self.state is not State.ASKING:

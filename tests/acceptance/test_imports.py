@@ -1,0 +1,92 @@
+"""Importing the package: what it needs, what it pulls in, and the names that never move."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.servers import PATIENCE
+
+BLOCK = """
+import sys
+for name in {blocked!r}:
+    sys.modules[name] = None
+"""
+
+CORE = "import gearmanny, gearmanny.client, gearmanny.worker, gearmanny.workrunner\n"
+
+
+def python(code: str, *blocked: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a fresh interpreter, in which some modules cannot be imported."""
+    return subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:gearmanny", "-c",
+         BLOCK.format(blocked=blocked) + code],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )  # fmt: skip
+
+
+def test_the_core_works_without_django_and_without_mongodb() -> None:
+    done = python(CORE, "django", "pymongo", "bson")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_core_pulls_in_nothing_that_it_does_not_use() -> None:
+    extras = "{'django', 'pymongo', 'bson', 'asyncio'}"
+    done = python(f"{CORE}print(sorted({extras} & sys.modules.keys()))")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_package_itself_imports_next_to_nothing() -> None:
+    done = python(
+        "import gearmanny; print(*sorted(m for m in sys.modules if m.startswith('gearman')))"
+    )
+    assert done.stdout.split() == ["gearmanny"], done.stderr
+
+
+@pytest.mark.parametrize("blocked", [("pymongo",), ("bson",), ("pymongo", "bson")])
+def test_the_cache_without_pymongo_names_the_extra_to_install(blocked: tuple[str, ...]) -> None:
+    done = python("import gearmanny.helpers.cache_mongodb", *blocked)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    assert "gearmanny[mongo]" in last
+
+
+PUBLIC = [
+    ("gearmanny.worker", "BaseWorker, JsonWorker"),
+    ("gearmanny.workrunner", "WorkRunner"),
+    ("gearmanny.client", "SimpleClient, AsyncClient"),
+    ("gearmanny.helpers.cache_mongodb", "cacheBuilder"),
+    ("gearmanny.base", "JSONDataEncoder, GearmanException, HOSTS"),
+    ("gearmanny.contrib.django", "client, async_client, cachewrap"),
+]
+
+
+@pytest.mark.parametrize(("module", "names"), PUBLIC)
+def test_public_names_are_where_they_always_were(module: str, names: str) -> None:
+    done = python(f"from {module} import {names}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("names", ["client, async_client", "cachewrap"])
+def test_the_names_for_django_may_be_imported_without_mongodb_and_settings(names: str) -> None:
+    done = python(f"from gearmanny.contrib.django import {names}", "pymongo", "bson")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_old_names_are_the_same_objects() -> None:
+    done = python(
+        "from gearmanny import base, encoding, errors, transport, worker\n"
+        "assert base.JSONDataEncoder is encoding.JSONDataEncoder\n"
+        "assert base.GearmanException is errors.GearmanException\n"
+        "assert base.HOSTS is transport.HOSTS\n"
+        "import gearman\n"
+        "assert issubclass(worker.JsonWorker, gearman.GearmanWorker)\n"
+        "assert worker.BaseWorker.work_class is worker.JsonWorker\n"
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,223 @@
+"""The client side of a connection: which event belongs to which job."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable
+
+import pytest
+
+from gearmanny.protocol.client import (
+    ClientConnection,
+    Completed,
+    Created,
+    DataSent,
+    Excepted,
+    Failed,
+    Progressed,
+    Rejected,
+    Warned,
+)
+from gearmanny.protocol.packets import PacketType
+from tests.unit.wire import OPTION_RES, complete, created, request, response, with_jobs
+
+
+def test_a_connection_opens_by_asking_for_exceptions() -> None:
+    connection = ClientConnection()
+    assert connection.data_to_send() == request(PacketType.OPTION_REQ, b"exceptions")
+
+
+def test_queued_bytes_are_given_out_once_and_in_order() -> None:
+    connection = ClientConnection()
+    connection.data_to_send()
+    connection.submit("one", b"f", b"{}")
+    connection.submit("two", b"g", b"a\0b", unique=b"key")
+    assert connection.data_to_send() == (
+        request(PacketType.SUBMIT_JOB, b"f", b"", b"{}")
+        + request(PacketType.SUBMIT_JOB, b"g", b"key", b"a\0b")
+    )
+    assert connection.data_to_send() == b""
+
+
+def test_a_job_is_created_and_completed() -> None:
+    connection = ClientConnection()
+    connection.submit("job", b"f", b"{}")
+    assert list(connection.receive(OPTION_RES)) == []
+    assert list(connection.receive(created(b"H:vm:1"))) == [Created("job", b"H:vm:1")]
+    assert list(connection.receive(complete(b"H:vm:1", b"a\0b"))) == [Completed("job", b"a\0b")]
+
+
+@pytest.mark.parametrize("job", [0, "", (), frozenset(), None], ids=repr)
+def test_anything_hashable_names_a_job(job: Hashable) -> None:
+    connection = ClientConnection()
+    connection.submit(job, b"f", b"{}")
+    events = list(connection.receive(OPTION_RES + created(b"H:vm:1") + complete(b"H:vm:1")))
+    assert events == [Created(job, b"H:vm:1"), Completed(job, b"1")]
+
+
+def test_replies_belong_to_submissions_in_their_order() -> None:
+    connection = ClientConnection()
+    for job in "abc":
+        connection.submit(job, b"f", b"{}")
+    events = list(
+        connection.receive(OPTION_RES + created(b"H:9") + created(b"H:7") + created(b"H:8"))
+    )
+    assert events == [Created("a", b"H:9"), Created("b", b"H:7"), Created("c", b"H:8")]
+
+
+def test_answers_come_in_any_order() -> None:
+    connection = with_jobs(a=b"H:1", b=b"H:2")
+    assert list(connection.receive(complete(b"H:2") + complete(b"H:1"))) == [
+        Completed("b", b"1"),
+        Completed("a", b"1"),
+    ]
+
+
+def test_an_error_ends_only_its_own_submission() -> None:
+    connection = ClientConnection()
+    for job in "abc":
+        connection.submit(job, b"f", b"{}")
+    full = response(PacketType.ERROR, b"QUEUE_ERROR", b"Job queue is full")
+    assert list(connection.receive(OPTION_RES + created(b"H:1") + full + created(b"H:2"))) == [
+        Created("a", b"H:1"),
+        Rejected("b", b"QUEUE_ERROR", b"Job queue is full"),
+        Created("c", b"H:2"),
+    ]
+    assert list(connection.receive(complete(b"H:2", b"of c") + complete(b"H:1", b"of a"))) == [
+        Completed("c", b"of c"),
+        Completed("a", b"of a"),
+    ]
+    assert not connection.unanswered
+
+
+def test_a_server_without_the_option_still_works() -> None:
+    connection = ClientConnection()
+    connection.submit("job", b"f", b"{}")
+    refusal = response(PacketType.ERROR, b"UNKNOWN_OPTION", b"no exceptions here")
+    assert list(connection.receive(refusal + created(b"H:1"))) == [Created("job", b"H:1")]
+
+
+@pytest.mark.parametrize("handle", [b"H:vm:1", b"H:vm:1\0"])
+def test_the_handle_of_a_failure_may_end_in_nul(handle: bytes) -> None:
+    connection = with_jobs(job=b"H:vm:1")
+    assert list(connection.receive(response(PacketType.WORK_FAIL, handle))) == [Failed("job")]
+    assert not connection.unanswered
+
+
+def test_an_exception_is_an_answer() -> None:
+    connection = with_jobs(job=b"H:1")
+    assert list(connection.receive(response(PacketType.WORK_EXCEPTION, b"H:1", b"sold out"))) == [
+        Excepted("job", b"sold out")
+    ]
+    assert not connection.unanswered
+
+
+def test_updates_keep_their_order_and_their_text() -> None:
+    connection = with_jobs(job=b"H:1")
+    sent = (
+        response(PacketType.WORK_STATUS, b"H:1", b"0.5", b"1")
+        + response(PacketType.WORK_DATA, b"H:1", b"a\0")
+        + response(PacketType.WORK_WARNING, b"H:1", b"careful")
+        + response(PacketType.WORK_STATUS, b"H:1", b"1", b"1")
+        + response(PacketType.WORK_FAIL, b"H:1\0")
+    )
+    assert list(connection.receive(sent)) == [
+        Progressed("job", b"0.5", b"1"),
+        DataSent("job", b"a\0"),
+        Warned("job", b"careful"),
+        Progressed("job", b"1", b"1"),
+        Failed("job"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        complete(b"H:2"),
+        response(PacketType.WORK_FAIL, b"H:2\0"),
+        response(PacketType.WORK_EXCEPTION, b"H:2", b"e"),
+        response(PacketType.WORK_DATA, b"H:2", b"d"),
+        response(PacketType.WORK_WARNING, b"H:2", b"w"),
+        response(PacketType.WORK_STATUS, b"H:2", b"1", b"2"),
+    ],
+)
+def test_packets_for_other_handles_are_ignored(packet: bytes) -> None:
+    connection = with_jobs(job=b"H:1")
+    assert list(connection.receive(packet)) == []
+    assert list(connection.receive(complete(b"H:1"))) == [Completed("job", b"1")]
+    assert list(connection.receive(packet.replace(b"H:2", b"H:1"))) == []  # late
+
+
+def test_a_cancelled_job_is_answered_once() -> None:
+    # gearmand fails a running job when it is cancelled, and later also completes it.
+    connection = with_jobs(job=b"H:1")
+    sent = response(PacketType.WORK_FAIL, b"H:1\0") + complete(b"H:1")
+    assert list(connection.receive(sent)) == [Failed("job")]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_each_coalesced_job_sees_each_packet_once(count: int) -> None:
+    jobs = [f"job {number}" for number in range(count)]
+    connection = with_jobs(**dict.fromkeys(jobs, b"H:1"))
+    packets = [
+        response(PacketType.WORK_STATUS, b"H:1", b"1", b"2"),
+        response(PacketType.WORK_DATA, b"H:1", b"part"),
+        response(PacketType.WORK_WARNING, b"H:1", b"careful"),
+        complete(b"H:1"),
+    ]
+    events = list(connection.receive(b"".join(packet * count for packet in packets)))
+    for job in jobs:
+        assert [event for event in events if event.job == job] == [
+            Progressed(job, b"1", b"2"),
+            DataSent(job, b"part"),
+            Warned(job, b"careful"),
+            Completed(job, b"1"),
+        ]
+    assert not connection.unanswered
+
+
+def test_who_joins_a_running_job_sees_what_comes_from_then_on() -> None:
+    connection = with_jobs(first=b"H:1")
+    early = response(PacketType.WORK_DATA, b"H:1", b"early")
+    late = response(PacketType.WORK_DATA, b"H:1", b"late")
+    connection.submit("second", b"f", b"{}")
+    events = list(connection.receive(early + created(b"H:1") + late * 2 + complete(b"H:1") * 2))
+    seen = {
+        job: [type(event) for event in events if event.job == job] for job in ("first", "second")
+    }
+    assert seen == {
+        "first": [DataSent, DataSent, Completed],
+        "second": [Created, DataSent, Completed],
+    }
+
+
+def test_a_handle_may_serve_again_after_its_answer() -> None:
+    # A job server counts its handles from 1 again when it was started anew.
+    connection = with_jobs(job=b"H:1")
+    list(connection.receive(complete(b"H:1")))
+    connection.submit("again", b"f", b"{}")
+    assert list(connection.receive(created(b"H:1") + complete(b"H:1", b"2"))) == [
+        Created("again", b"H:1"),
+        Completed("again", b"2"),
+    ]
+
+
+def test_the_server_owes_an_answer_from_submission_to_the_end() -> None:
+    connection = ClientConnection()
+    assert connection.unanswered  # the option
+    list(connection.receive(OPTION_RES))
+    assert not connection.unanswered
+    connection.submit("job", b"f", b"{}")
+    for packet in (created(b"H:1"), response(PacketType.WORK_DATA, b"H:1", b"d"), complete(b"H:1")):
+        assert connection.unanswered
+        list(connection.receive(packet))
+    assert not connection.unanswered
+
+
+def test_bytes_may_come_one_by_one() -> None:
+    connection = ClientConnection()
+    connection.submit("job", b"f", b"{}")
+    stream = OPTION_RES + created(b"H:1") + complete(b"H:1")
+    pieces = (stream[at : at + 1] for at in range(len(stream)))
+    events = list(itertools.chain.from_iterable(map(connection.receive, pieces)))
+    assert events == [Created("job", b"H:1"), Completed("job", b"1")]

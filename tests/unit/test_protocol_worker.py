@@ -1,0 +1,238 @@
+"""The worker side of a connection: its states, what it offers, and its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gearmanny.errors import ProtocolError
+from gearmanny.protocol.packets import PacketType
+from gearmanny.protocol.worker import Assigned, Refused, State, WorkerConnection
+from tests.unit.wire import request, response
+
+JOB = response(PacketType.JOB_ASSIGN_UNIQ, b"H:1", b"f", b"key", b"a\0b")
+NO_JOB = response(PacketType.NO_JOB)
+NOOP = response(PacketType.NOOP)
+GRAB = request(PacketType.GRAB_JOB_UNIQ)
+PRE_SLEEP = request(PacketType.PRE_SLEEP)
+COMPLETE = request(PacketType.WORK_COMPLETE, b"H:1", b"1")
+
+Answer = Callable[[WorkerConnection], None]
+
+ANSWERS: dict[str, tuple[Answer, bytes]] = {
+    "complete": (lambda worker: worker.complete(b"H:1", b"1"), COMPLETE),
+    "fail": (lambda worker: worker.fail(b"H:1"), request(PacketType.WORK_FAIL, b"H:1")),
+    "raise": (
+        lambda worker: worker.raise_(b"H:1", b"e"),
+        request(PacketType.WORK_EXCEPTION, b"H:1", b"e"),
+    ),
+}
+UPDATES: dict[str, tuple[Answer, bytes]] = {
+    "status": (
+        lambda worker: worker.send_status(b"H:1", b"1", b"2"),
+        request(PacketType.WORK_STATUS, b"H:1", b"1", b"2"),
+    ),
+    "data": (
+        lambda worker: worker.send_data(b"H:1", b"d\0"),
+        request(PacketType.WORK_DATA, b"H:1", b"d\0"),
+    ),
+    "warning": (
+        lambda worker: worker.send_warning(b"H:1", b"w"),
+        request(PacketType.WORK_WARNING, b"H:1", b"w"),
+    ),
+}
+
+answers = pytest.mark.parametrize(("answer", "packet"), ANSWERS.values(), ids=ANSWERS)
+updates = pytest.mark.parametrize(("update", "packet"), UPDATES.values(), ids=UPDATES)
+every_state = pytest.mark.parametrize("state", State, ids=lambda state: state.name)
+
+
+def worker_in(state: State, *functions: bytes) -> WorkerConnection:
+    """A connection in that state, offering these functions, with nothing left to be sent."""
+    worker = WorkerConnection()
+    worker.offer(functions or (b"f",))
+    if state is not State.AWAKE:
+        worker.grab()
+    if state is State.HOLDING:
+        list(worker.receive(JOB))
+    elif state is State.ASLEEP:
+        list(worker.receive(NO_JOB))
+    worker.data_to_send()
+    assert worker.state is state
+    return worker
+
+
+def test_a_worker_begins_awake_with_nothing_to_say() -> None:
+    worker = WorkerConnection()
+    assert worker.state is State.AWAKE
+    assert worker.data_to_send() == b""
+
+
+def test_grabbing_asks_for_a_job() -> None:
+    worker = worker_in(State.AWAKE)
+    worker.grab()
+    assert worker.state is State.ASKING
+    assert worker.data_to_send() == GRAB
+
+
+@pytest.mark.parametrize("state", [State.ASKING, State.HOLDING, State.ASLEEP])
+def test_only_who_is_awake_grabs(state: State) -> None:
+    worker = worker_in(state)
+    worker.grab()
+    assert worker.state is state
+    assert worker.data_to_send() == b""
+
+
+def test_a_job_is_held_once_it_is_assigned() -> None:
+    worker = worker_in(State.ASKING)
+    assert list(worker.receive(JOB)) == [Assigned(b"H:1", b"f", b"key", b"a\0b")]
+    assert worker.state is State.HOLDING
+    assert worker.data_to_send() == b""
+
+
+def test_without_a_job_the_worker_says_that_it_sleeps() -> None:
+    worker = worker_in(State.ASKING)
+    assert list(worker.receive(NO_JOB)) == []
+    assert worker.state is State.ASLEEP
+    assert worker.data_to_send() == PRE_SLEEP
+
+
+@every_state
+def test_a_call_wakes_only_who_sleeps(state: State) -> None:
+    worker = worker_in(state)
+    assert list(worker.receive(NOOP * 3)) == []
+    assert worker.state is (State.AWAKE if state is State.ASLEEP else state)
+    assert worker.data_to_send() == b""
+
+
+@every_state
+def test_a_worker_can_wake_up_by_itself(state: State) -> None:
+    worker = worker_in(state)
+    worker.wake()
+    assert worker.state is (State.AWAKE if state is State.ASLEEP else state)
+
+
+@answers
+def test_an_answer_makes_the_worker_free_for_the_next_job(answer: Answer, packet: bytes) -> None:
+    worker = worker_in(State.HOLDING)
+    answer(worker)
+    assert worker.state is State.AWAKE
+    worker.grab()
+    assert worker.data_to_send() == packet + GRAB
+
+
+@answers
+def test_a_second_answer_is_not_sent(answer: Answer, packet: bytes) -> None:
+    worker = worker_in(State.HOLDING)
+    worker.complete(b"H:1", b"1")
+    answer(worker)
+    assert worker.data_to_send() == COMPLETE
+
+
+@answers
+@pytest.mark.parametrize("state", [State.AWAKE, State.ASKING, State.ASLEEP])
+def test_who_holds_no_job_answers_none(state: State, answer: Answer, packet: bytes) -> None:
+    worker = worker_in(state)
+    answer(worker)
+    assert worker.state is state
+    assert worker.data_to_send() == b""
+
+
+@answers
+def test_an_answer_to_an_earlier_job_does_not_answer_this_one(
+    answer: Answer, packet: bytes
+) -> None:
+    worker = worker_in(State.HOLDING)
+    worker.complete(b"H:1", b"1")
+    worker.grab()
+    list(worker.receive(response(PacketType.JOB_ASSIGN_UNIQ, b"H:2", b"f", b"", b"")))
+    worker.data_to_send()
+    answer(worker)
+    assert worker.state is State.HOLDING
+    assert worker.data_to_send() == b""
+
+
+@updates
+def test_updates_leave_the_job_held(update: Answer, packet: bytes) -> None:
+    worker = worker_in(State.HOLDING)
+    update(worker)
+    update(worker)
+    assert worker.state is State.HOLDING
+    assert worker.data_to_send() == packet * 2
+
+
+@updates
+def test_updates_of_an_answered_job_are_not_sent(update: Answer, packet: bytes) -> None:
+    worker = worker_in(State.HOLDING)
+    worker.fail(b"H:1")
+    worker.data_to_send()
+    update(worker)
+    assert worker.data_to_send() == b""
+
+
+@updates
+@pytest.mark.parametrize("state", [State.AWAKE, State.ASKING, State.ASLEEP])
+def test_who_holds_no_job_reports_on_none(state: State, update: Answer, packet: bytes) -> None:
+    worker = worker_in(state)
+    update(worker)
+    assert worker.data_to_send() == b""
+
+
+def test_a_failure_with_its_reason_is_a_warning_before_a_failure() -> None:
+    worker = worker_in(State.HOLDING)
+    worker.send_warning(b"H:1", b"why")
+    worker.fail(b"H:1")
+    assert worker.data_to_send() == (
+        request(PacketType.WORK_WARNING, b"H:1", b"why") + request(PacketType.WORK_FAIL, b"H:1")
+    )
+
+
+@every_state
+def test_a_refusal_is_told_and_changes_nothing(state: State) -> None:
+    worker = worker_in(state)
+    refusal = response(PacketType.ERROR, b"JOB_NOT_FOUND", b"Job given in work result not found")
+    assert list(worker.receive(refusal)) == [
+        Refused(b"JOB_NOT_FOUND", b"Job given in work result not found")
+    ]
+    assert worker.state is state
+    assert worker.data_to_send() == b""
+
+
+FOR_CLIENTS = [
+    response(PacketType.JOB_CREATED, b"H:1"),
+    response(PacketType.WORK_COMPLETE, b"H:1", b"1"),
+    response(PacketType.OPTION_RES, b"exceptions"),
+    b"HTTP/1.1 400 Bad Request\r\n",
+]
+
+
+@pytest.mark.parametrize(
+    ("state", "packet"),
+    [
+        *((state, packet) for state in State for packet in FOR_CLIENTS),
+        *((state, JOB) for state in State if state is not State.ASKING),
+        *((state, NO_JOB) for state in State if state is not State.ASKING),
+    ],
+)
+def test_an_illegal_packet_raises_and_changes_nothing(state: State, packet: bytes) -> None:
+    worker = worker_in(state)
+    with pytest.raises(ProtocolError):
+        list(worker.receive(packet))
+    assert worker.state is state
+    assert worker.data_to_send() == b""
+    worker.complete(b"H:1", b"1")
+    assert worker.data_to_send() == (COMPLETE if state is State.HOLDING else b"")
+
+
+def test_a_job_for_a_function_that_was_never_offered_is_illegal() -> None:
+    worker = worker_in(State.ASKING, b"g")
+    with pytest.raises(ProtocolError, match="b'f', which we never offered"):
+        list(worker.receive(JOB))
+    assert worker.state is State.ASKING
+
+
+def test_the_client_id_is_sent_as_it_is() -> None:
+    worker = WorkerConnection()
+    worker.set_client_id(b"wk 1 with space")
+    assert worker.data_to_send() == request(PacketType.SET_CLIENT_ID, b"wk 1 with space")
