@@ -117,8 +117,7 @@ class Channel:
     def usable(self) -> bool:
         """Returns whether a job may be sent: a connection that the server closed meanwhile is
         noticed here, before anything is sent on it."""
-        if self.error is None and not self._machine.unanswered:
-            self.poll()
+        self.poll()
         return self.error is None
 
     def wait(self, submission: Submission, ready: Callable[[], object], deadline: Deadline) -> bool:
@@ -218,26 +217,25 @@ class Channel:
                         waiting.remove(baton)
                         if not waiting:
                             del self._batons[submission]
-                # The reader may have passed its office to us in the last moment: nobody else
-                # was told of it, so it is passed on.
-                self._pass_on()
+                    # The reader may have passed its office to us in the last moment: nobody
+                    # else was told of it, so it is passed on.
+                    self._call_a_reader()
         return called
 
     def _leave(self) -> None:
         with self._lock:
             self._has_reader = False
-            ended = self.error is not None
-        if ended:
+            self._call_a_reader()
+        if self.error is not None:
             self._connection.close()
-        self._pass_on()
 
-    def _pass_on(self) -> None:
-        with self._lock:
-            if self._batons and not self._has_reader:
-                submission, waiting = next(iter(self._batons.items()))
-                waiting.pop().release()
-                if not waiting:
-                    del self._batons[submission]
+    def _call_a_reader(self) -> None:
+        """Passes the office of the reader on to a waiting thread. Called under the lock."""
+        if self._batons and not self._has_reader:
+            submission, waiting = next(iter(self._batons.items()))
+            waiting.pop().release()
+            if not waiting:
+                del self._batons[submission]
 
     def _end(self, error: GearmanException) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ arguments only, because that is all that travels.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Mapping
@@ -146,6 +147,7 @@ def functions_of(worker: type) -> Mapping[str, str]:
     return functions
 
 
+@functools.lru_cache(maxsize=1024)
 def check_function_name(name: str) -> bytes:
     """Returns the name of a Gearman function as it travels.
 

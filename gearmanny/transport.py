@@ -12,7 +12,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
@@ -110,6 +110,8 @@ class Connection:
         self._socket = sock
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
+        # Kept: a new one for every receive would be mapped and unmapped by the kernel each time.
+        self._received = memoryview(bytearray(_RECEIVE_BYTES))
 
     def fileno(self) -> int:
         """Returns the descriptor of the socket; -1 when it is closed."""
@@ -121,15 +123,26 @@ class Connection:
         Raises:
             JobServerLost: the connection ended; how much was sent is not known.
         """
-        with self._lost():
-            unsent = memoryview(data)
-            while unsent:
-                try:
-                    unsent = unsent[self._socket.send(unsent) :]
-                except BlockingIOError:
-                    writable = select.poll()
-                    writable.register(self._socket, select.POLLOUT)
-                    writable.poll()
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self._lost(error) from error
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:])
+
+    def _send_rest(self, unsent: memoryview) -> None:
+        writable = select.poll()
+        writable.register(self._socket, select.POLLOUT)
+        while unsent:
+            writable.poll()
+            try:
+                unsent = unsent[self._socket.send(unsent) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self._lost(error) from error
 
     def receive(self) -> bytes:
         """Returns what has arrived, `b""` when that is nothing.
@@ -137,18 +150,19 @@ class Connection:
         Raises:
             JobServerLost: the connection ended.
         """
-        with self._lost():
-            try:
-                data = self._socket.recv(_RECEIVE_BYTES)
-            except BlockingIOError:
-                return b""
-        if not data:
+        try:
+            size = self._socket.recv_into(self._received)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise self._lost(error) from error
+        if not size:
             raise JobServerLost(str(self.host), "closed by the job server")
-        return data
+        return self._received[:size].tobytes()
 
     def wait(self, timeout: float | None) -> bool:
         """Returns whether something arrived, or the connection ended, within the seconds given."""
-        return bool(self._readable.poll(_milliseconds(timeout)))
+        return bool(self._readable.poll(timeout and _milliseconds(timeout)))
 
     def finish(self, timeout: float) -> None:
         """Closes the connection after the peer has taken in all that was sent.
@@ -175,14 +189,8 @@ class Connection:
         """Gives the socket back. In a forked child, the parent's connection stays open."""
         self._socket.close()
 
-    @contextlib.contextmanager
-    def _lost(self) -> Iterator[None]:
-        try:
-            yield
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            raise JobServerLost(str(self.host), _reason(error)) from error
+    def _lost(self, error: OSError) -> JobServerLost:
+        return JobServerLost(str(self.host), _reason(error))
 
 
 def connect(host: Host, timeout: float = CONNECT_TIMEOUT) -> Connection:
@@ -266,12 +274,12 @@ class Poller:
 
     def wait(self, timeout: float | None) -> list[int]:
         """Returns the descriptors on which something arrived within the seconds given."""
-        return [descriptor for descriptor, _ in self._poll.poll(_milliseconds(timeout))]
+        return [descriptor for descriptor, _ in self._poll.poll(timeout and _milliseconds(timeout))]
 
 
-def _milliseconds(timeout: float | None) -> int | None:
+def _milliseconds(timeout: float) -> int:
     # Rounded up: poll(0) in a loop until the last fraction of a millisecond would burn a core.
-    return None if timeout is None else min(math.ceil(timeout * 1000), 2**31 - 1)
+    return min(math.ceil(timeout * 1000), 2**31 - 1)
 
 
 def _reason(error: OSError) -> str:

@@ -108,11 +108,6 @@ class ClientConnection:
         # Without this option a worker's WORK_EXCEPTION reaches us as a WORK_FAIL without text.
         self._outgoing = [pack(PacketType.OPTION_REQ, b"exceptions")]
 
-    @property
-    def unanswered(self) -> bool:
-        """Whether the job server owes us anything."""
-        return bool(self._awaiting or self._running)
-
     def submit(self, job: Hashable, function: bytes, payload: bytes, unique: bytes = b"") -> None:
         """Queues one foreground job for sending.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
 
@@ -68,13 +67,9 @@ _SEPARATORS = {
 """NULs between the arguments of each packet that a job server sends us."""
 
 
-class Packet(NamedTuple):
-    """One parsed packet."""
-
-    type: int
-    """A `PacketType`, as a plain int: it came from the wire."""
-    arguments: list[bytes]
-    """As many as the type has; a packet without arguments holds one empty one."""
+Packet = tuple[int, list[bytes]]
+"""Its type, a `PacketType` as a plain int, and its arguments: as many as the type has. A packet
+without arguments holds one empty one."""
 
 
 def pack(type: PacketType, *arguments: bytes) -> bytes:
@@ -129,7 +124,7 @@ class PacketParser:
                     f"{PacketType(type_).name} takes {separators + 1} arguments, "
                     f"the peer sent {len(arguments)}"
                 )
-            yield Packet(type_, arguments)
+            yield type_, arguments
             start = stop
         if start < end:
             self._buffer += data[start:]

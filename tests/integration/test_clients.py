@@ -201,6 +201,18 @@ class TestServers:
             own_job_server.start()
             assert client.slow_echo(value=2) == 2
 
+    def test_a_job_that_nobody_waits_for_does_not_hide_a_restart(
+        self, own_job_server: Gearmand
+    ) -> None:
+        hosts = [own_job_server.host]
+        with AsyncClient(hosts) as client:
+            forgotten = client.call("nobody")
+            own_job_server.stop()
+            own_job_server.start()
+            with working(Slow(hosts)):
+                assert client.slow_echo(value=1).get_result(timeout=20) == 1
+            assert forgotten.is_done()
+
     def test_a_call_under_way_is_told_that_the_server_went(self, own_job_server: Gearmand) -> None:
         with AsyncClient([own_job_server.host]) as client:
             works = [client.call("nobody") for _ in range(2)]

@@ -32,30 +32,30 @@ WRITTEN = [
 ]
 
 READ = [
-    (b"\0RES\0\0\0\x06\0\0\0\0", Packet(PacketType.NOOP, [b""])),
-    (b"\0RES\0\0\0\x0a\0\0\0\0", Packet(PacketType.NO_JOB, [b""])),
-    (b"\0RES\0\0\0\x08\0\0\0\x06H:vm:1", Packet(PacketType.JOB_CREATED, [b"H:vm:1"])),
-    (b"\0RES\0\0\0\x1b\0\0\0\x0aexceptions", Packet(PacketType.OPTION_RES, [b"exceptions"])),
-    (b"\0RES\0\0\0\x0e\0\0\0\x07H:vm:1\0", Packet(PacketType.WORK_FAIL, [b"H:vm:1\0"])),
+    (b"\0RES\0\0\0\x06\0\0\0\0", (PacketType.NOOP, [b""])),
+    (b"\0RES\0\0\0\x0a\0\0\0\0", (PacketType.NO_JOB, [b""])),
+    (b"\0RES\0\0\0\x08\0\0\0\x06H:vm:1", (PacketType.JOB_CREATED, [b"H:vm:1"])),
+    (b"\0RES\0\0\0\x1b\0\0\0\x0aexceptions", (PacketType.OPTION_RES, [b"exceptions"])),
+    (b"\0RES\0\0\0\x0e\0\0\0\x07H:vm:1\0", (PacketType.WORK_FAIL, [b"H:vm:1\0"])),
     (
         b"\0RES\0\0\0\x0d\0\0\0\x0bH:vm:1\0a\0b\0",
-        Packet(PacketType.WORK_COMPLETE, [b"H:vm:1", b"a\0b\0"]),
+        (PacketType.WORK_COMPLETE, [b"H:vm:1", b"a\0b\0"]),
     ),
-    (b"\0RES\0\0\0\x0d\0\0\0\x07H:vm:1\0", Packet(PacketType.WORK_COMPLETE, [b"H:vm:1", b""])),
-    (b"\0RES\0\0\0\x1c\0\0\0\x09H:vm:1\0\0\0", Packet(PacketType.WORK_DATA, [b"H:vm:1", b"\0\0"])),
-    (b"\0RES\0\0\0\x1d\0\0\0\x08H:vm:1\0w", Packet(PacketType.WORK_WARNING, [b"H:vm:1", b"w"])),
-    (b"\0RES\0\0\0\x19\0\0\0\x08H:vm:1\0e", Packet(PacketType.WORK_EXCEPTION, [b"H:vm:1", b"e"])),
+    (b"\0RES\0\0\0\x0d\0\0\0\x07H:vm:1\0", (PacketType.WORK_COMPLETE, [b"H:vm:1", b""])),
+    (b"\0RES\0\0\0\x1c\0\0\0\x09H:vm:1\0\0\0", (PacketType.WORK_DATA, [b"H:vm:1", b"\0\0"])),
+    (b"\0RES\0\0\0\x1d\0\0\0\x08H:vm:1\0w", (PacketType.WORK_WARNING, [b"H:vm:1", b"w"])),
+    (b"\0RES\0\0\0\x19\0\0\0\x08H:vm:1\0e", (PacketType.WORK_EXCEPTION, [b"H:vm:1", b"e"])),
     (
         b"\0RES\0\0\0\x0c\0\0\0\x0cH:vm:1\x000.5\x001",
-        Packet(PacketType.WORK_STATUS, [b"H:vm:1", b"0.5", b"1"]),
+        (PacketType.WORK_STATUS, [b"H:vm:1", b"0.5", b"1"]),
     ),
     (
         b"\0RES\0\0\0\x13\0\0\0\x1dQUEUE_ERROR\0Job queue is full",
-        Packet(PacketType.ERROR, [b"QUEUE_ERROR", b"Job queue is full"]),
+        (PacketType.ERROR, [b"QUEUE_ERROR", b"Job queue is full"]),
     ),
     (
         b"\0RES\0\0\0\x1f\0\0\0\x0dH:vm:1\0f\0u\0a\0",
-        Packet(PacketType.JOB_ASSIGN_UNIQ, [b"H:vm:1", b"f", b"u", b"a\0"]),
+        (PacketType.JOB_ASSIGN_UNIQ, [b"H:vm:1", b"f", b"u", b"a\0"]),
     ),
 ]
 
@@ -114,9 +114,7 @@ def test_a_large_body_in_many_pieces_comes_out_whole() -> None:
     body = random.Random(1).randbytes(1_000_000)
     data = response(PacketType.WORK_COMPLETE, b"H:vm:1", body)
     pieces = [data[start : start + 4096] for start in range(0, len(data), 4096)]
-    assert parse(*pieces, max_packet=2_000_000) == [
-        Packet(PacketType.WORK_COMPLETE, [b"H:vm:1", body])
-    ]
+    assert parse(*pieces, max_packet=2_000_000) == [(PacketType.WORK_COMPLETE, [b"H:vm:1", body])]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,7 @@ def test_a_header_that_announces_4_gigabytes_is_refused_before_any_body() -> Non
 def test_the_longest_body_is_the_limit_itself(length: int, accepted: bool) -> None:
     data = response(PacketType.WORK_FAIL, b"h" * length)
     if accepted:
-        assert parse(data, max_packet=100) == [Packet(PacketType.WORK_FAIL, [b"h" * length])]
+        assert parse(data, max_packet=100) == [(PacketType.WORK_FAIL, [b"h" * length])]
     else:
         with pytest.raises(ProtocolError, match="101 bytes is over the limit of 100"):
             parse(data[:12], max_packet=100)

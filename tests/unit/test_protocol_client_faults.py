@@ -21,7 +21,6 @@ def test_an_ended_connection_tells_which_jobs_had_no_answer() -> None:
         )
     )
     assert sorted(connection.abandon(), key=str) == ["running", "running too", "submitted"]
-    assert not connection.unanswered
     assert connection.abandon() == []
 
 

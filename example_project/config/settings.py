@@ -1,0 +1,44 @@
+"""Settings of the example project. What differs between machines comes from the environment."""
+
+import os
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Good enough for a demo on loopback: there are no sessions, and nothing is signed.
+SECRET_KEY = os.environ.get("SECRET_KEY", "for-the-demo-only")
+DEBUG = os.environ.get("DEBUG", "1").lower() not in ("", "0", "false", "no", "off")
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+
+INSTALLED_APPS = [
+    "django.contrib.staticfiles",
+    "gearmanny.contrib.django",
+    "corpus",
+]
+
+GEARMANNY = {
+    "HOSTS": os.environ.get("GEARMAN_HOSTS", "localhost:4730").split(","),
+    "TIMEOUT": 60,
+    "CACHE": {
+        "HOST": os.environ.get("MONGODB_URI", "mongodb://localhost:27017/"),
+        "DBNAME": "gearmanny_example",
+    },
+}
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+    }
+]
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static"
+USE_TZ = True
+USE_I18N = False

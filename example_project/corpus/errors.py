@@ -1,0 +1,40 @@
+"""What a visitor is told when something failed: an HTTP status, and a sentence."""
+
+from __future__ import annotations
+
+from gearmanny.errors import (
+    GearmanException,
+    InvalidOption,
+    JobServerError,
+    JobServerUnavailable,
+    TaskError,
+    TaskTimeout,
+)
+
+
+class BadInput(ValueError):
+    """The request asks for nothing that there could be."""
+
+
+def status_of(error: BadInput | GearmanException) -> int:
+    """Returns the HTTP status that says whose fault it is."""
+    match error:
+        case BadInput():
+            return 400
+        case TaskError(type="corpus.packages.PackageNotFound"):
+            return 404
+        case JobServerUnavailable() | JobServerError():
+            return 503
+        case TaskTimeout():
+            return 504
+        case InvalidOption():
+            return 500
+        case _:
+            return 502
+
+
+def explain(error: BadInput | GearmanException) -> str:
+    """Returns what happened, as a sentence for people."""
+    if isinstance(error, TaskError) and error.message:
+        return error.message  # they did not call a function, and know of no exceptions
+    return str(error)

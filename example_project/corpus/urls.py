@@ -1,0 +1,15 @@
+"""Addresses: one page, its stream, and the JSON that it and programs ask for."""
+
+from django.urls import path
+
+from corpus import views
+
+app_name = "corpus"
+
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("survey/", views.survey_stream, name="survey"),
+    path("api/packages/", views.packages, name="packages"),
+    path("api/search/", views.search, name="search"),
+    path("api/compare/", views.compare, name="compare"),
+]

@@ -1,0 +1,116 @@
+"""The page, and what it asks for."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from corpus.errors import BadInput, explain, status_of
+from corpus.packages import STDLIB
+from corpus.stream import error_line, survey_lines
+from corpus.survey import summarise
+from gearmanny.contrib.django import async_client, client
+from gearmanny.errors import GearmanException
+
+LONGEST_TEXT = 100
+"""Characters of a package's name, or of a text to search for."""
+
+MOST_PACKAGES = 5
+"""Packages of one comparison: each is a job."""
+
+_PACKAGES_TIMEOUT = 5
+"""Seconds. The page is of use without its list of packages, and says why it has none."""
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """Shows the page. Asks no worker: it has to come up without any, to say so."""
+    response = render(request, "corpus/index.html", {"stdlib": STDLIB})
+    response["Content-Security-Policy"] = "default-src 'self'"
+    return response
+
+
+def answers_json(view: Callable[[HttpRequest], dict[str, Any]]) -> Callable[..., HttpResponse]:
+    """Makes a view of a function that returns an object: errors become JSON with a status."""
+
+    @require_safe
+    @never_cache
+    @functools.wraps(view)
+    def wrapped(request: HttpRequest) -> HttpResponse:
+        try:
+            return JsonResponse(view(request))
+        except (BadInput, GearmanException) as error:
+            return JsonResponse({"error": explain(error)}, status=status_of(error))
+
+    return wrapped
+
+
+@answers_json
+def packages(request: HttpRequest) -> dict[str, Any]:
+    """The packages to choose from."""
+    return {"packages": async_client.corpus_packages().get_result(_PACKAGES_TIMEOUT)}
+
+
+@answers_json
+def search(request: HttpRequest) -> dict[str, Any]:
+    """`?package=json&q=decode`: the classes and functions of a package with a text in their name.
+
+    `seconds` shows what the cache is worth: ask twice.
+    """
+    package = _text(request, "package", STDLIB)
+    text = _text(request, "q")
+    started = time.perf_counter()
+    found = client.corpus_search(package=package, text=text)
+    seconds = round(time.perf_counter() - started, 4)
+    return {"package": package, "q": text, "seconds": seconds, **found}
+
+
+@answers_json
+def compare(request: HttpRequest) -> dict[str, Any]:
+    """`?package=json&package=asyncio`: the totals of each. The surveys run at the same time."""
+    names = list(dict.fromkeys(request.GET.getlist("package")))
+    if not 1 <= len(names) <= MOST_PACKAGES or not all(map(_is_text, names)):
+        raise BadInput(f"Give ?package=… once for each package, {MOST_PACKAGES} at the most.")
+    deadline = time.monotonic() + settings.GEARMANNY["TIMEOUT"]
+    works = {name: async_client.corpus_survey(package=name) for name in names}
+    return {
+        "packages": {
+            # What is left of the time, but never so little that an answer could not be taken.
+            name: summarise(work.get_result(max(1.0, deadline - time.monotonic())))
+            for name, work in works.items()
+        }
+    }
+
+
+@require_safe
+@never_cache
+def survey_stream(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """`?package=json`: a survey as it goes, one JSON object a line. See `corpus.stream`."""
+    content_type = "application/x-ndjson"
+    try:
+        package = _text(request, "package", STDLIB)
+        work = async_client.corpus_survey(package=package)
+    except (BadInput, GearmanException) as error:
+        return HttpResponse(error_line(error), content_type=content_type, status=status_of(error))
+    return StreamingHttpResponse(
+        survey_lines(work, settings.GEARMANNY["TIMEOUT"]), content_type=content_type
+    )
+
+
+def _text(request: HttpRequest, name: str, default: str = "") -> str:
+    text = request.GET.get(name, default).strip()
+    if not _is_text(text):
+        raise BadInput(f"Give ?{name}=… with 1 to {LONGEST_TEXT} characters.")
+    return text
+
+
+def _is_text(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_TEXT

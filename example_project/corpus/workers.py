@@ -1,0 +1,38 @@
+"""The worker: what is costly, done outside of the site's processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from corpus.packages import STDLIB, Package, find_sources, list_packages
+from corpus.survey import Hits, Row, search, survey_file
+from gearmanny.contrib.django import cachewrap
+from gearmanny.worker import BaseWorker
+
+
+class CorpusWorker(BaseWorker):
+    """Reads the Python source of the packages that are installed where it runs."""
+
+    name = "corpus"
+
+    def task_packages(self) -> list[Package]:
+        """Lists the packages that can be surveyed"""
+        return list_packages()
+
+    def task_survey(self, package: str = STDLIB) -> Iterator[Row]:
+        """Counts lines, classes and functions, file by file; rows are sent as they are found"""
+        files = find_sources(package)
+        told = -1
+        for done, file in enumerate(files):
+            # Once a percent: nobody can see more, and every update is a packet.
+            percent = 100 * done // len(files)
+            if percent > told:
+                self.progress(done, len(files))
+                told = percent
+            yield survey_file(file)
+        self.progress(len(files), len(files))
+
+    @cachewrap("corpus_search", max_days_age=1)
+    def task_search(self, package: str, text: str) -> Hits:
+        """Finds classes and functions whose name contains a text; answers are cached for a day"""
+        return search(find_sources(package), text)

@@ -1,0 +1,178 @@
+"""`make demo`: the whole thing on this machine, on ports of its own, until Ctrl-C.
+
+Starts a job server, a MongoDB, workers and the site; makes one call; says which page to open. With
+`--once` it fetches that page and stops. What it starts ends with it, however it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import importlib.util
+import os
+import shutil
+import sys
+
+from corpus.survey import summarise
+from processes import (
+    LOOPBACK,
+    START_TIMEOUT,
+    DemoError,
+    Processes,
+    Stopped,
+    accepts,
+    free_port,
+    is_free,
+)
+
+from gearmanny.admin import JobServer
+from gearmanny.client import SimpleClient
+from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
+
+PACKAGE = "json"
+PROCESSES = 2
+
+
+def start_gearmand(processes: Processes) -> str:
+    """Starts a job server and returns its host."""
+    program = shutil.which("gearmand", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if program is None:
+        raise DemoError(
+            "gearmand is missing. Install it: sudo apt-get install gearman-job-server "
+            "(brew install gearman on a Mac)"
+        )
+    port = free_port()
+    host = f"{LOOPBACK}:{port}"
+    # As root it would become a user that there may not be.
+    user = ["-u", "root"] if os.geteuid() == 0 else []
+    listen = ["-L", LOOPBACK, "-p", str(port)]
+    processes.start(
+        "gearmand", program, *listen, "-l", "stderr", "-P", processes.folder / "gearmand.pid", *user
+    )
+    server = JobServer(host, timeout=2)
+    processes.wait_until("gearmand", lambda: _answers(server))
+    processes.environment["GEARMAN_HOSTS"] = host
+    tell("gearmand", f"{host}  (version {server.version()})")
+    return host
+
+
+def _answers(server: JobServer) -> bool:
+    try:
+        return bool(server.version())
+    except (JobServerUnavailable, JobServerLost):
+        return False
+
+
+def start_mongodb(processes: Processes) -> None:
+    """Starts a server that speaks MongoDB's protocol, unless MONGODB_URI names one."""
+    if os.environ.get("MONGODB_URI"):
+        tell("MongoDB", "the one of MONGODB_URI")
+        return
+    if importlib.util.find_spec("secantus") is None:
+        raise DemoError(
+            "SecantusDB is missing. Install it: pip install 'gearmanny[demo]', or set "
+            "MONGODB_URI to a MongoDB that runs."
+        )
+    port = free_port()
+    processes.start(
+        *("MongoDB", sys.executable, "-m", "secantus", "--host", LOOPBACK, "--port", str(port)),
+        *("--storage-path", processes.folder / "mongodb", "--log-level", "WARNING", "--standalone"),
+    )
+    processes.wait_until("MongoDB", lambda: accepts(port))
+    processes.environment["MONGODB_URI"] = f"mongodb://{LOOPBACK}:{port}/"
+    tell("MongoDB", f"{LOOPBACK}:{port}  (SecantusDB, in a temporary folder)")
+
+
+def start_workers(processes: Processes, host: str) -> None:
+    """Starts `manage.py runworkers`."""
+    processes.start(
+        "workers", sys.executable, "manage.py", "runworkers", "--threads", str(PROCESSES)
+    )
+
+    def registered() -> bool:
+        rows = JobServer(host).status()
+        return any(row.function == "corpus_survey" and row.workers == PROCESSES for row in rows)
+
+    processes.wait_until("workers", registered)
+    tell("workers", f"{PROCESSES} processes of manage.py runworkers")
+
+
+def start_site(processes: Processes) -> str:
+    """Starts `manage.py runserver` and returns the address of the page, which was fetched."""
+    port = 8000 if is_free(8000) else free_port()
+    processes.start(
+        "site", sys.executable, "manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"
+    )
+    processes.wait_until("site", lambda: accepts(port))
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=START_TIMEOUT)
+    with contextlib.closing(connection):
+        connection.request("GET", "/")
+        status = connection.getresponse().status
+    if status != 200:
+        raise DemoError(f"The page was answered with status {status} instead of 200.")
+    url = f"http://{LOOPBACK}:{port}/"
+    tell("site", f"{url}  (manage.py runserver)")
+    return url
+
+
+def call_once(host: str) -> None:
+    """Calls a task as any program could, and prints what came back."""
+    with SimpleClient([host], timeout=START_TIMEOUT) as client:
+        totals = summarise(client.corpus_survey(package=PACKAGE))
+    longest = totals["longest_function"]
+    print(f'\nSimpleClient(["{host}"]).corpus_survey(package="{PACKAGE}") counted')
+    print(
+        f"  {totals['files']} files, {totals['lines']} lines, {totals['classes']} classes, "
+        f"{totals['functions']} functions"
+    )
+    if longest:
+        print(
+            f"  longest function: {longest['name']}(), {longest['lines']} lines, "
+            f"in {longest['file']}:{longest['line']}"
+        )
+
+
+def tell(name: str, where: str) -> None:
+    """Prints a line on what was started."""
+    print(f"  {name:<9} {where}", flush=True)
+
+
+def run(processes: Processes, once: bool) -> None:
+    """Starts all, calls once, and serves unless `once`."""
+    print("Starting", flush=True)
+    host = start_gearmand(processes)
+    start_mongodb(processes)
+    start_workers(processes, host)
+    url = start_site(processes)
+    call_once(host)
+    if not once:
+        print(f"\nOpen {url} – Ctrl-C stops everything.", flush=True)
+        processes.serve()
+
+
+def main() -> int:
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(description="Runs the example project on this machine.")
+    parser.add_argument("--once", action="store_true", help="make one call, fetch the page, stop")
+    once = parser.parse_args().once
+    problem = ""
+    with Processes() as processes:
+        try:
+            run(processes, once)
+        except Stopped:
+            # The usual end, unless there was something left to be shown.
+            problem = "Stopped before it was done." if once else ""
+        except (DemoError, GearmanException, OSError, http.client.HTTPException) as error:
+            problem = str(error)
+        if not problem:
+            print("\nStopping", flush=True)
+    if problem:
+        print(problem, file=sys.stderr)
+        return 1
+    print("Everything that was started is stopped.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
