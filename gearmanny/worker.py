@@ -132,8 +132,9 @@ class BaseWorker:
         """
         self._loop = WorkLoop(self.gearman_worker, self.hosts)
         try:
-            if not self._stopped:
-                self._loop.run()
+            if self._stopped:
+                self._loop.stop()
+            self._loop.run()
         finally:
             self._loop = None
 

@@ -374,6 +374,11 @@ class TestConstruction:
         with pytest.raises(InvalidOption, match="hosts is empty"):
             Calculator([])
 
+    def test_a_worker_stopped_before_its_start_returns_at_once(self) -> None:
+        worker = Calculator()
+        worker.stop()
+        worker.start()
+
     def test_outside_of_a_job_there_is_nothing_to_report_on(self) -> None:
         with pytest.raises(RuntimeError, match="Calculator runs no job now"):
             Calculator().progress(1, 2)
