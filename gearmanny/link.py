@@ -10,7 +10,7 @@ from typing import Any
 from gearmanny.encoding import encode
 from gearmanny.errors import InvalidOption
 from gearmanny.gearman_api import DataEncoder, GearmanJob
-from gearmanny.protocol.worker import Event, State, WorkerConnection
+from gearmanny.protocol.worker import Event, WorkerConnection
 from gearmanny.transport import Connection
 
 _LARGEST_NUMBER = 2**32 - 1
@@ -52,37 +52,28 @@ class Link:
         self.asked_at = 0.0
         """When a job was last asked for, by `time.monotonic`."""
         self._connection = connection
-        self._machine = WorkerConnection()
+        self.machine = WorkerConnection()
         self._encoder = encoder
         self._on_failure = on_failure
         self._name_functions = name_functions
         self._lock = threading.Lock()  # tasks may report from threads of their own
 
-    @property
-    def state(self) -> State:
-        """Where we stand with the job server."""
-        return self._machine.state
-
-    def wake(self) -> None:
-        """Makes it possible to ask again although nobody called."""
-        self._machine.wake()
-
-    def ask(self, now: float) -> None:
-        """Queues the question for a job."""
+    def ask(self, jobs: int, now: float) -> None:
+        """Queues the question for so many jobs."""
         self.asked_at = now
         with self._lock:
-            self._machine.grab()
+            self.machine.grab(jobs)
 
     def receive(self) -> list[Event]:
         """Returns what the job server told. Raises JobServerLost and ProtocolError."""
         data = self._connection.receive()
         with self._lock:
-            return list(self._machine.receive(data))
+            return list(self.machine.receive(data))
 
     def flush(self) -> None:
         """Sends what is queued. Raises JobServerLost."""
         with self._lock:
-            data = self._machine.data_to_send()
+            data = self.machine.data_to_send()
             if data:
                 self._connection.send(data)
 
@@ -91,11 +82,11 @@ class Link:
         handle = _handle(job)
         with self._lock:
             if as_exception:
-                self._machine.raise_(handle, failure)
+                self.machine.raise_(handle, failure)
             else:
                 # A WORK_EXCEPTION hangs libgearman 1.1.20 clients that did not ask for them.
-                self._machine.send_warning(handle, failure)
-                self._machine.fail(handle)
+                self.machine.send_warning(handle, failure)
+                self.machine.fail(handle)
 
     def finish(self) -> None:
         """Leaves the job server once it has taken in the last answer."""
@@ -115,12 +106,12 @@ class Link:
 
     def set_abilities(self, abilities: Iterable[str | bytes]) -> None:
         with self._lock:
-            self._machine.offer(self._name_functions(abilities))
+            self.machine.offer(self._name_functions(abilities))
         self.flush()
 
     def set_client_id(self, client_id: str) -> None:
         with self._lock:
-            self._machine.set_client_id(client_id.encode())
+            self.machine.set_client_id(client_id.encode())
         self.flush()
 
     def send_job_status(self, current_job: GearmanJob, numerator: int, denominator: int) -> None:
@@ -131,30 +122,30 @@ class Link:
                     f"{numerator!r} of {denominator!r}. For fractions choose a smaller unit."
                 )
         with self._lock:
-            self._machine.send_status(_handle(current_job), b"%d" % numerator, b"%d" % denominator)
+            self.machine.send_status(_handle(current_job), b"%d" % numerator, b"%d" % denominator)
         self.flush()
 
     def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
         payload = encode(self._encoder, data)
         with self._lock:
-            self._machine.send_data(_handle(current_job), payload)
+            self.machine.send_data(_handle(current_job), payload)
         self.flush()
 
     def send_job_warning(self, current_job: GearmanJob, data: Any) -> None:
         payload = encode(self._encoder, data)
         with self._lock:
-            self._machine.send_warning(_handle(current_job), payload)
+            self.machine.send_warning(_handle(current_job), payload)
         self.flush()
 
     def send_job_complete(self, current_job: GearmanJob, data: Any) -> None:
         payload = encode(self._encoder, data)
         with self._lock:
-            self._machine.complete(_handle(current_job), payload)
+            self.machine.complete(_handle(current_job), payload)
 
     def send_job_exception(self, current_job: GearmanJob, data: Any) -> None:
         payload = encode(self._encoder, data)
         with self._lock:
-            self._machine.raise_(_handle(current_job), payload)
+            self.machine.raise_(_handle(current_job), payload)
 
     def send_job_failure(self, current_job: GearmanJob) -> None:
         """Fails a job. gearman3 calls this while it handles what the callback raised, and has no
@@ -164,7 +155,7 @@ class Link:
             self._on_failure(self, current_job, error)
             return
         with self._lock:
-            self._machine.fail(_handle(current_job))
+            self.machine.fail(_handle(current_job))
 
 
 def _handle(job: GearmanJob) -> bytes:

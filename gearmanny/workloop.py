@@ -27,7 +27,7 @@ from gearmanny.errors import (
 from gearmanny.failures import encode_failure, message_of, type_name
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.link import Link
-from gearmanny.protocol.worker import Assigned, State
+from gearmanny.protocol.worker import Assigned
 from gearmanny.tasks import check_function_name
 from gearmanny.transport import Host, Poller, Waker, connect
 
@@ -45,14 +45,16 @@ _RECONNECT_LONGEST = 5.0
 class WorkLoop:
     """Takes jobs for a `GearmanWorker` until it is stopped."""
 
-    def __init__(self, gearman_worker: GearmanWorker, hosts: list[Host]) -> None:
+    def __init__(self, gearman_worker: GearmanWorker, hosts: list[Host], prefetch: int = 1) -> None:
         """
         Args:
             gearman_worker: any gearman3 worker: its registered tasks, `data_encoder`,
                 `job_class`, `on_job_*` and `after_job` are used, its connections are not.
             hosts: the job servers.
+            prefetch: how many jobs are asked for or held at a time; one of them runs.
         """
         self._worker = gearman_worker
+        self._prefetch = prefetch
         self._links: dict[int, Link] = {}
         self._due = dict.fromkeys(hosts, 0.0)  # hosts without a connection: when to try
         self._backoffs = {
@@ -75,10 +77,9 @@ class WorkLoop:
         try:
             while not self._stopping:
                 self._connect_missing()
-                self._ask_for_a_job()
-                for descriptor in self._poller.wait(self._seconds_to_wait()):
-                    if descriptor in self._links and not self._stopping:
-                        self._attend(self._links[descriptor])
+                self._wake_sleepers()
+                self._ask()
+                self._attend_until(self._next_chore())
             for link in list(self._links.values()):
                 self._flush(link)
                 link.finish()
@@ -112,28 +113,45 @@ class WorkLoop:
             self._drop(link)
             raise
 
-    def _ask_for_a_job(self) -> None:
-        """Asks the server that was asked longest ago, unless one is asked already."""
+    def _wake_sleepers(self) -> None:
         now = time.monotonic()
-        next_link: Link | None = None
         for link in self._links.values():
-            if link.state is State.ASLEEP and now - link.asked_at >= _ASK_AGAIN:
-                link.wake()
-            if link.state is State.ASKING and now - link.asked_at < _ASK_AGAIN:
-                return
-            if link.state is State.AWAKE and (
-                next_link is None or link.asked_at < next_link.asked_at
-            ):
-                next_link = link
-        if next_link is not None:
-            next_link.ask(now)
-            self._flush(next_link)
+            if now - link.asked_at >= _ASK_AGAIN:
+                link.machine.wake()
 
-    def _seconds_to_wait(self) -> float:
+    def _next_chore(self) -> float:
+        """Returns when a host is to be tried, or a sleeper to be woken, at the latest."""
         now = time.monotonic()
         due = [*self._due.values(), *(link.asked_at + _ASK_AGAIN for link in self._links.values())]
         # What is overdue already waits for something else: a server that does not answer.
-        return min((at - now for at in due if at > now), default=_ASK_AGAIN)
+        return min((at for at in due if at > now), default=now + _ASK_AGAIN)
+
+    def _attend_until(self, at: float) -> None:
+        """Does what the servers want, until some time, or until there is another chore."""
+        away = len(self._due)
+        while not self._stopping and len(self._due) == away:
+            remaining = at - time.monotonic()
+            if remaining <= 0:
+                return
+            for descriptor in self._poller.wait(remaining):
+                if descriptor in self._links and not self._stopping:
+                    self._attend(self._links[descriptor])
+
+    def _ask(self) -> None:
+        """Asks the server that was asked longest ago for as many jobs as we may hold more."""
+        now = time.monotonic()
+        free = self._prefetch
+        next_link: Link | None = None
+        for link in self._links.values():
+            machine = link.machine
+            if machine.asking and not machine.held and now - link.asked_at >= _ASK_AGAIN:
+                continue  # it does not answer, and must not keep us from the others for ever
+            free -= machine.asking + len(machine.held)
+            if machine.awake and (next_link is None or link.asked_at < next_link.asked_at):
+                next_link = link
+        if free > 0 and next_link is not None:
+            next_link.ask(free, now)
+            self._flush(next_link)
 
     def _attend(self, link: Link) -> None:
         """Takes in what a server sent, and answers it."""
@@ -147,6 +165,14 @@ class WorkLoop:
         for event in events:
             if isinstance(event, Assigned):
                 self._work(link, event)
+                # A finished answer leaves at once, and where it can in one send with the next
+                # question; a worker that stops gives back what it did not begin.
+                if self._stopping:
+                    return
+                self._ask()
+                self._flush(link)
+                if link.descriptor not in self._links:
+                    return
             else:
                 logger.warning(
                     "the job server %s refused: %s (%s)",
@@ -155,36 +181,32 @@ class WorkLoop:
                     event.text.decode(errors="replace"),
                     extra={"action": "server_refused"},
                 )
-        if not self._stopping:
-            self._ask_for_a_job()  # the answer leaves in the same send
-        self._flush(link)
+        if not events:  # called, or told that there is no job
+            self._ask()
+            self._flush(link)
 
     def _work(self, link: Link, assigned: Assigned) -> None:
         started = time.perf_counter()
+        handle, function, unique, payload = assigned
         job = self._worker.create_job(
             link,
-            assigned.handle.decode(errors="surrogateescape"),
-            self._registered[assigned.function],
-            assigned.unique.decode(errors="surrogateescape"),
+            handle.decode(errors="surrogateescape"),
+            self._registered[function],
+            unique.decode(errors="surrogateescape"),
             None,
         )
         try:
-            job.data = decode(self._worker.data_encoder, assigned.data)
-            logger.debug(
-                "%s is called with %r",
-                job.task,
-                job.data,
-                extra={"action": "job_started", "function": job.task, "handle": job.handle},
-            )
+            job.data = decode(self._worker.data_encoder, payload)
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug(
+                    "%s is called with %r", job.task, job.data, extra=_about("started", job)
+                )
             self._worker.on_job_execute(job)
         except Exception as error:  # the payload, the result, or a hook of a subclass
             self._answer_failure(link, job, error)
-        logger.info(
-            "%s answered in %.3f s",
-            job.task,
-            time.perf_counter() - started,
-            extra={"action": "job_answered", "function": job.task, "handle": job.handle},
-        )
+        if logger.isEnabledFor(logging.INFO):
+            seconds = time.perf_counter() - started
+            logger.info("%s answered in %.3f s", job.task, seconds, extra=_about("answered", job))
         if not self._worker.after_job():
             self._stopping = True
 
@@ -197,7 +219,7 @@ class WorkLoop:
             type_name(error),
             message_of(error),
             exc_info=None if callers_fault else error,
-            extra={"action": "job_failed", "function": job.task, "handle": job.handle},
+            extra=_about("failed", job),
         )
         # BaseWorker's callbacks have these; a callback that was registered directly need not.
         callback = self._worker.worker_abilities.get(job.task)
@@ -255,3 +277,7 @@ def _reason(error: GearmanException) -> str:
     if isinstance(error, JobServerUnavailable):
         return ", ".join(error.failures.values())
     return error.reason if isinstance(error, JobServerLost) else str(error)
+
+
+def _about(what: str, job: GearmanJob) -> dict[str, str]:
+    return {"action": f"job_{what}", "function": job.task, "handle": job.handle}

@@ -7,7 +7,7 @@ for pair in 3.11:5.2 3.12:6.0 3.13:6.1; do
         echo "== $python is not installed: passed over"
         continue
     fi
-    environment=".matrix/$pair"
+    environment=".matrix/$python-django$django"
     echo "== $python with Django $django"
     [ -x "$environment/bin/python" ] || tools/make-venv.sh "$python" "$environment"
     "$environment/bin/python" -m pip install --quiet --editable '.[test]' "Django==$django.*"

@@ -2,34 +2,31 @@
 
 A worker asks for a job (GRAB_JOB_UNIQ) and is given one or told NO_JOB. Then it
 says that it sleeps (PRE_SLEEP); one NOOP wakes it when there is something to
-grab. While it holds a job it is neither asking nor asleep::
+grab. With one job at a time::
 
                     grab()              JOB_ASSIGN_UNIQ
-        AWAKE ───────────────► ASKING ─────────────────► HOLDING
+        awake ───────────────► asking ─────────────────► holding
           ▲                      │                          │
           │ NOOP, wake()         │ NO_JOB: PRE_SLEEP        │ complete(), fail(), raise_()
           │                      ▼                          │
-          ├─────────────────── ASLEEP                       │
+          ├─────────────────── asleep                       │
           └─────────────────────────────────────────────────┘
+
+Several questions may be under way at once, and several jobs held: so these are
+counts. After the first NO_JOB nothing more is asked, and PRE_SLEEP follows the
+answer to the last question.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
 from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
 
-
-class State(enum.Enum):
-    """Where the worker stands with its job server."""
-
-    AWAKE = enum.auto()
-    ASKING = enum.auto()
-    HOLDING = enum.auto()
-    ASLEEP = enum.auto()
+_GRAB = pack(PacketType.GRAB_JOB_UNIQ)
+_PRE_SLEEP = pack(PacketType.PRE_SLEEP)
 
 
 class Assigned(NamedTuple):
@@ -60,8 +57,12 @@ class WorkerConnection:
         self._outgoing: list[bytes] = []
         self._functions: set[bytes] = set()
         self._withdrawn: set[bytes] = set()
-        self._held: bytes | None = None
-        self.state = State.AWAKE
+        self.awake = True
+        """Whether there may be something to grab."""
+        self.asking = 0
+        """Questions for a job that are not answered yet."""
+        self.held: set[bytes] = set()
+        """Handles of the jobs that we have to answer."""
 
     def set_client_id(self, client_id: bytes) -> None:
         """Tells the name under which the job server's `workers` command lists us."""
@@ -82,19 +83,17 @@ class WorkerConnection:
             self.wake()  # jobs that wait for a new function already call nobody
         self._withdrawn = (self._functions | self._withdrawn) - wanted
         self._functions = wanted
-        if self.state in (State.AWAKE, State.ASLEEP):
-            self._withdraw()
+        self._withdraw()
 
-    def grab(self) -> None:
-        """Asks for a job. Nothing is queued unless we are awake."""
-        if self.state is State.AWAKE:
-            self._outgoing.append(pack(PacketType.GRAB_JOB_UNIQ))
-            self.state = State.ASKING
+    def grab(self, jobs: int = 1) -> None:
+        """Asks for so many jobs, unless we are asleep."""
+        if self.awake:
+            self._outgoing.append(_GRAB * jobs)
+            self.asking += jobs
 
     def wake(self) -> None:
         """Wakes up without having been called, to look for jobs whose NOOP got lost."""
-        if self.state is State.ASLEEP:
-            self.state = State.AWAKE
+        self.awake = True
 
     def send_status(self, handle: bytes, done: bytes, total: bytes) -> None:
         """Queues how far the job is, as two whole numbers in ASCII."""
@@ -138,40 +137,46 @@ class WorkerConnection:
         """
         for type_, arguments in self._parser.feed(data):
             if type_ == PacketType.JOB_ASSIGN_UNIQ:
-                self._expect_answer_to_grab(type_)
-                if arguments[1] not in self._functions | self._withdrawn:
-                    raise ProtocolError(f"a job for {arguments[1]!r}, which we never offered")
-                self.state = State.HOLDING
-                self._held = arguments[0]
+                handle, function, _, _ = arguments
+                self._check_asked(type_)
+                if function not in self._functions and function not in self._withdrawn:
+                    raise ProtocolError(f"a job for {function!r}, which we never offered")
+                self.held.add(handle)
+                self._count_answer()
                 yield Assigned(*arguments)
             elif type_ == PacketType.NO_JOB:
-                self._expect_answer_to_grab(type_)
-                self._withdraw()
-                self._outgoing.append(pack(PacketType.PRE_SLEEP))
-                self.state = State.ASLEEP
+                self._check_asked(type_)
+                self.awake = False
+                self._count_answer()
             elif type_ == PacketType.NOOP:
-                self.wake()
+                self.awake = True
             elif type_ == PacketType.ERROR:
                 yield Refused(*arguments)
             else:
                 raise ProtocolError(f"{PacketType(type_).name} is for clients, we are a worker")
 
-    def _expect_answer_to_grab(self, type: int) -> None:
-        if self.state is not State.ASKING:
-            raise ProtocolError(f"{PacketType(type).name} came while we were {self.state.name}")
+    def _check_asked(self, type: int) -> None:
+        if not self.asking:
+            raise ProtocolError(f"{PacketType(type).name} came, but we asked for no job")
+
+    def _count_answer(self) -> None:
+        self.asking -= 1
+        if not self.asking and not self.awake:
+            self._withdraw()
+            self._outgoing.append(_PRE_SLEEP)
 
     def _update(self, type: PacketType, handle: bytes, *arguments: bytes) -> None:
-        if handle == self._held:
+        if handle in self.held:
             self._outgoing.append(pack(type, handle, *arguments))
 
     def _answer(self, type: PacketType, handle: bytes, *arguments: bytes) -> None:
-        if handle == self._held:
+        if handle in self.held:
             self._outgoing.append(pack(type, handle, *arguments))
-            self._held = None
-            self.state = State.AWAKE
+            self.held.remove(handle)
             self._withdraw()
 
     def _withdraw(self) -> None:
-        for function in sorted(self._withdrawn):
-            self._outgoing.append(pack(PacketType.CANT_DO, function))
-        self._withdrawn.clear()
+        if self._withdrawn and not self.asking and not self.held:
+            for function in sorted(self._withdrawn):
+                self._outgoing.append(pack(PacketType.CANT_DO, function))
+            self._withdrawn.clear()

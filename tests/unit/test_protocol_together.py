@@ -17,7 +17,7 @@ from gearmanny.protocol.client import (
     Warned,
 )
 from gearmanny.protocol.packets import PacketType
-from gearmanny.protocol.worker import Assigned, State, WorkerConnection
+from gearmanny.protocol.worker import Assigned, WorkerConnection
 from tests.unit.wire import OPTION_RES, response
 
 T = PacketType
@@ -113,18 +113,18 @@ def test_a_call_comes_back_with_its_result(server: JobServer) -> None:
         Progressed("job", b"1", b"2"),
         Completed("job", b"b\0a"),
     ]
-    assert server.worker.state is State.ASLEEP
+    assert not server.worker.awake
     assert server.client.abandon() == []
 
 
 def test_a_sleeping_worker_is_called_for_the_next_job(server: JobServer) -> None:
     server.worker.grab()
     server.run()
-    assert server.worker.state is State.ASLEEP
+    assert not server.worker.awake
     server.client.submit("job", b"f", b"ab")
     server.run()
     assert server.events[-1] == Completed("job", b"ba")
-    assert server.worker.state is State.ASLEEP
+    assert not server.worker.awake
 
 
 def test_failures_come_back_to_who_called_and_the_worker_goes_on(server: JobServer) -> None:

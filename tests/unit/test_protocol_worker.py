@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
 import pytest
 
 from gearmanny.errors import ProtocolError
 from gearmanny.protocol.packets import PacketType
-from gearmanny.protocol.worker import Assigned, Refused, State, WorkerConnection
+from gearmanny.protocol.worker import Assigned, Refused, WorkerConnection
 from tests.unit.wire import request, response
 
 JOB = response(PacketType.JOB_ASSIGN_UNIQ, b"H:1", b"f", b"key", b"a\0b")
@@ -45,6 +46,25 @@ UPDATES: dict[str, tuple[Answer, bytes]] = {
 
 answers = pytest.mark.parametrize(("answer", "packet"), ANSWERS.values(), ids=ANSWERS)
 updates = pytest.mark.parametrize(("update", "packet"), UPDATES.values(), ids=UPDATES)
+
+
+class State(enum.Enum):
+    """Of a worker that asks for one job at a time, as drawn in the module."""
+
+    AWAKE = enum.auto()
+    ASKING = enum.auto()
+    HOLDING = enum.auto()
+    ASLEEP = enum.auto()
+
+
+def state_of(worker: WorkerConnection) -> State:
+    if worker.held:
+        return State.HOLDING
+    if worker.asking:
+        return State.ASKING
+    return State.AWAKE if worker.awake else State.ASLEEP
+
+
 every_state = pytest.mark.parametrize("state", State, ids=lambda state: state.name)
 
 
@@ -59,42 +79,68 @@ def worker_in(state: State, *functions: bytes) -> WorkerConnection:
     elif state is State.ASLEEP:
         list(worker.receive(NO_JOB))
     worker.data_to_send()
-    assert worker.state is state
+    assert state_of(worker) is state
     return worker
 
 
 def test_a_worker_begins_awake_with_nothing_to_say() -> None:
     worker = WorkerConnection()
-    assert worker.state is State.AWAKE
+    assert state_of(worker) is State.AWAKE
     assert worker.data_to_send() == b""
 
 
 def test_grabbing_asks_for_a_job() -> None:
     worker = worker_in(State.AWAKE)
     worker.grab()
-    assert worker.state is State.ASKING
+    assert state_of(worker) is State.ASKING
     assert worker.data_to_send() == GRAB
 
 
-@pytest.mark.parametrize("state", [State.ASKING, State.HOLDING, State.ASLEEP])
-def test_only_who_is_awake_grabs(state: State) -> None:
-    worker = worker_in(state)
+def test_who_sleeps_does_not_grab() -> None:
+    worker = worker_in(State.ASLEEP)
     worker.grab()
-    assert worker.state is state
+    assert state_of(worker) is State.ASLEEP
     assert worker.data_to_send() == b""
+
+
+def test_several_jobs_may_be_asked_for_and_held_at_once() -> None:
+    worker = worker_in(State.AWAKE)
+    worker.grab(3)
+    assert worker.data_to_send() == GRAB * 3
+    second = JOB.replace(b"H:1", b"H:2")
+    assert [event.handle for event in worker.receive(JOB + second)] == [b"H:1", b"H:2"]
+    assert (worker.asking, worker.held) == (1, {b"H:1", b"H:2"})
+    worker.complete(b"H:2", b"1")
+    worker.grab()
+    assert worker.data_to_send() == COMPLETE.replace(b"H:1", b"H:2") + GRAB
+    assert (worker.asking, worker.held) == (2, {b"H:1"})
+
+
+def test_sleep_follows_the_answer_to_the_last_question() -> None:
+    worker = worker_in(State.AWAKE)
+    worker.grab(3)
+    worker.data_to_send()
+    list(worker.receive(NO_JOB + JOB))
+    worker.grab()
+    assert worker.data_to_send() == b"", "asked on, although there was no job"
+    list(worker.receive(NO_JOB))
+    assert worker.data_to_send() == PRE_SLEEP
+    list(worker.receive(NOOP))
+    worker.grab(2)
+    assert worker.data_to_send() == GRAB * 2
 
 
 def test_a_job_is_held_once_it_is_assigned() -> None:
     worker = worker_in(State.ASKING)
     assert list(worker.receive(JOB)) == [Assigned(b"H:1", b"f", b"key", b"a\0b")]
-    assert worker.state is State.HOLDING
+    assert state_of(worker) is State.HOLDING
     assert worker.data_to_send() == b""
 
 
 def test_without_a_job_the_worker_says_that_it_sleeps() -> None:
     worker = worker_in(State.ASKING)
     assert list(worker.receive(NO_JOB)) == []
-    assert worker.state is State.ASLEEP
+    assert state_of(worker) is State.ASLEEP
     assert worker.data_to_send() == PRE_SLEEP
 
 
@@ -102,7 +148,7 @@ def test_without_a_job_the_worker_says_that_it_sleeps() -> None:
 def test_a_call_wakes_only_who_sleeps(state: State) -> None:
     worker = worker_in(state)
     assert list(worker.receive(NOOP * 3)) == []
-    assert worker.state is (State.AWAKE if state is State.ASLEEP else state)
+    assert state_of(worker) is (State.AWAKE if state is State.ASLEEP else state)
     assert worker.data_to_send() == b""
 
 
@@ -110,14 +156,14 @@ def test_a_call_wakes_only_who_sleeps(state: State) -> None:
 def test_a_worker_can_wake_up_by_itself(state: State) -> None:
     worker = worker_in(state)
     worker.wake()
-    assert worker.state is (State.AWAKE if state is State.ASLEEP else state)
+    assert state_of(worker) is (State.AWAKE if state is State.ASLEEP else state)
 
 
 @answers
 def test_an_answer_makes_the_worker_free_for_the_next_job(answer: Answer, packet: bytes) -> None:
     worker = worker_in(State.HOLDING)
     answer(worker)
-    assert worker.state is State.AWAKE
+    assert state_of(worker) is State.AWAKE
     worker.grab()
     assert worker.data_to_send() == packet + GRAB
 
@@ -135,7 +181,7 @@ def test_a_second_answer_is_not_sent(answer: Answer, packet: bytes) -> None:
 def test_who_holds_no_job_answers_none(state: State, answer: Answer, packet: bytes) -> None:
     worker = worker_in(state)
     answer(worker)
-    assert worker.state is state
+    assert state_of(worker) is state
     assert worker.data_to_send() == b""
 
 
@@ -149,7 +195,7 @@ def test_an_answer_to_an_earlier_job_does_not_answer_this_one(
     list(worker.receive(response(PacketType.JOB_ASSIGN_UNIQ, b"H:2", b"f", b"", b"")))
     worker.data_to_send()
     answer(worker)
-    assert worker.state is State.HOLDING
+    assert state_of(worker) is State.HOLDING
     assert worker.data_to_send() == b""
 
 
@@ -158,7 +204,7 @@ def test_updates_leave_the_job_held(update: Answer, packet: bytes) -> None:
     worker = worker_in(State.HOLDING)
     update(worker)
     update(worker)
-    assert worker.state is State.HOLDING
+    assert state_of(worker) is State.HOLDING
     assert worker.data_to_send() == packet * 2
 
 
@@ -195,7 +241,7 @@ def test_a_refusal_is_told_and_changes_nothing(state: State) -> None:
     assert list(worker.receive(refusal)) == [
         Refused(b"JOB_NOT_FOUND", b"Job given in work result not found")
     ]
-    assert worker.state is state
+    assert state_of(worker) is state
     assert worker.data_to_send() == b""
 
 
@@ -219,7 +265,7 @@ def test_an_illegal_packet_raises_and_changes_nothing(state: State, packet: byte
     worker = worker_in(state)
     with pytest.raises(ProtocolError):
         list(worker.receive(packet))
-    assert worker.state is state
+    assert state_of(worker) is state
     assert worker.data_to_send() == b""
     worker.complete(b"H:1", b"1")
     assert worker.data_to_send() == (COMPLETE if state is State.HOLDING else b"")
@@ -229,7 +275,7 @@ def test_a_job_for_a_function_that_was_never_offered_is_illegal() -> None:
     worker = worker_in(State.ASKING, b"g")
     with pytest.raises(ProtocolError, match="b'f', which we never offered"):
         list(worker.receive(JOB))
-    assert worker.state is State.ASKING
+    assert state_of(worker) is State.ASKING
 
 
 def test_the_client_id_is_sent_as_it_is() -> None:

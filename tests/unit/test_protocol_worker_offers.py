@@ -11,8 +11,17 @@ import random
 import pytest
 
 from gearmanny.protocol.packets import PacketType
-from gearmanny.protocol.worker import State, WorkerConnection
-from tests.unit.test_protocol_worker import COMPLETE, GRAB, JOB, NO_JOB, PRE_SLEEP, worker_in
+from gearmanny.protocol.worker import WorkerConnection
+from tests.unit.test_protocol_worker import (
+    COMPLETE,
+    GRAB,
+    JOB,
+    NO_JOB,
+    PRE_SLEEP,
+    State,
+    state_of,
+    worker_in,
+)
 from tests.unit.wire import request
 
 
@@ -38,7 +47,7 @@ def test_a_new_function_is_announced_in_any_state(state: State) -> None:
     worker.offer([b"f", b"new"])
     assert worker.data_to_send() == can_do(b"new")
     # A sleeper is not called for jobs that wait for the new function already.
-    assert worker.state is (State.AWAKE if state is State.ASLEEP else state)
+    assert state_of(worker) is (State.AWAKE if state is State.ASLEEP else state)
 
 
 @pytest.mark.parametrize("state", [State.AWAKE, State.ASLEEP], ids=lambda state: state.name)
@@ -107,7 +116,7 @@ def test_the_server_knows_what_is_offered_whatever_was_changed_when() -> None:
                     worker.offer(offered)
                 case 1:
                     worker.grab()
-                case 2 if worker.state is State.ASKING:
+                case 2 if state_of(worker) is State.ASKING:
                     list(worker.receive(random_.choice([JOB, NO_JOB]) if known[b"f"] else NO_JOB))
                 case 3:
                     worker.complete(b"H:1", b"1")
@@ -116,5 +125,5 @@ def test_the_server_knows_what_is_offered_whatever_was_changed_when() -> None:
             for function in functions:
                 known[function] += sent.count(can_do(function)) - sent.count(cant_do(function))
             assert set(known.values()) <= {0, 1}
-            if worker.state in (State.AWAKE, State.ASLEEP):
+            if not worker.asking and not worker.held:
                 assert {function for function, count in known.items() if count} == offered
