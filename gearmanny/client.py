@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import itertools
 import os
 import threading
@@ -93,6 +94,17 @@ class Client(abc.ABC):
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return RemoteTask(self, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy, also one that was pickled for another process, makes connections of its own.
+        remade = functools.partial(
+            type(self),
+            list(map(str, self._hosts)),
+            timeout=self._timeout,
+            connect_timeout=self._connect_timeout,
+            data_encoder=self._encoder,
+        )
+        return remade, ()
 
     def __enter__(self) -> Self:
         return self

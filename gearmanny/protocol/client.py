@@ -17,7 +17,7 @@ from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
-from gearmanny.protocol.packets import MAX_PACKET, Packet, PacketParser, PacketType, pack
+from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
 
 
 class Created(NamedTuple):
@@ -138,37 +138,31 @@ class ClientConnection:
         Raises:
             ProtocolError: on bytes that no job server sends. Close the connection.
         """
-        for packet in self._parser.feed(data):
-            event = self._take(packet)
-            if event is not None:
-                yield event
-
-    def _take(self, packet: Packet) -> Event | None:
-        type_, (first, *rest) = packet
-        if type_ == PacketType.JOB_CREATED:
-            job = self._replied_to(PacketType.JOB_CREATED)
-            self._running.setdefault(first, deque()).append(job)
-            return Created(job, first)
-        if type_ in _FINAL:
-            # gearmand 1.1.20 sends the handle of a WORK_FAIL with a trailing NUL.
-            handle = first.rstrip(b"\0")
-            jobs = self._running.get(handle)
-            if jobs is None:
-                return None
-            job = jobs.popleft()
-            if not jobs:
-                del self._running[handle]
-            return _FINAL[type_](job, *rest)
-        if type_ in _UPDATE:
-            jobs = self._running.get(first)
-            if not jobs:
-                return None
-            jobs.rotate(-1)
-            return _UPDATE[type_](jobs[-1], *rest)
-        if type_ in (PacketType.OPTION_RES, PacketType.ERROR):
-            job = self._replied_to(type_)
-            return None if job is _OPTION else Rejected(job, first, *rest)
-        raise ProtocolError(f"{PacketType(type_).name} is for workers, we are a client")
+        for type_, arguments in self._parser.feed(data):
+            if type_ in _FINAL:
+                # gearmand 1.1.20 sends the handle of a WORK_FAIL with a trailing NUL.
+                handle = arguments[0].rstrip(b"\0")
+                jobs = self._running.get(handle)
+                if jobs:
+                    job = jobs.popleft()
+                    if not jobs:
+                        del self._running[handle]
+                    yield _FINAL[type_](job, *arguments[1:])
+            elif type_ == PacketType.JOB_CREATED:
+                job = self._replied_to(type_)
+                self._running.setdefault(arguments[0], deque()).append(job)
+                yield Created(job, arguments[0])
+            elif type_ in _UPDATE:
+                jobs = self._running.get(arguments[0])
+                if jobs:
+                    jobs.rotate(-1)
+                    yield _UPDATE[type_](jobs[-1], *arguments[1:])
+            elif type_ in (PacketType.OPTION_RES, PacketType.ERROR):
+                job = self._replied_to(type_)
+                if job is not _OPTION:
+                    yield Rejected(job, *arguments)
+            else:
+                raise ProtocolError(f"{PacketType(type_).name} is for workers, we are a client")
 
     def abandon(self) -> list[Hashable]:
         """Forgets all jobs, because the connection ended; returns those without an answer."""

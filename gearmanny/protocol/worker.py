@@ -15,6 +15,10 @@ grab. With one job at a time::
 Several questions may be under way at once, and several jobs held: so these are
 counts. After the first NO_JOB nothing more is asked, and PRE_SLEEP follows the
 answer to the last question.
+
+Where jobs come one by one, the question after each is answered by NO_JOB. As
+soon as that is seen, PRE_SLEEP leaves together with that question, which saves
+a send for every job. A wrong guess costs a NOOP too many.
 """
 
 from __future__ import annotations
@@ -63,6 +67,13 @@ class WorkerConnection:
         """Questions for a job that are not answered yet."""
         self.held: set[bytes] = set()
         """Handles of the jobs that we have to answer."""
+        self._just_answered = False
+        self._follows_answer = False
+        """Whether the question that is under way followed the answer to a job."""
+        self._one_by_one = False
+        """Whether the last question that followed an answer brought no job."""
+        self._sleep_sent = False
+        """Whether PRE_SLEEP left together with the question that is under way."""
 
     def set_client_id(self, client_id: bytes) -> None:
         """Tells the name under which the job server's `workers` command lists us."""
@@ -90,6 +101,10 @@ class WorkerConnection:
         if self.awake:
             self._outgoing.append(_GRAB * jobs)
             self.asking += jobs
+            self._follows_answer, self._just_answered = self._just_answered, False
+            self._sleep_sent = self._follows_answer and self._one_by_one
+            if self._sleep_sent:
+                self._outgoing.append(_PRE_SLEEP)
 
     def wake(self) -> None:
         """Wakes up without having been called, to look for jobs whose NOOP got lost."""
@@ -142,12 +157,12 @@ class WorkerConnection:
                 if function not in self._functions and function not in self._withdrawn:
                     raise ProtocolError(f"a job for {function!r}, which we never offered")
                 self.held.add(handle)
-                self._count_answer()
+                self._count_answer(brought_job=True)
                 yield Assigned(*arguments)
             elif type_ == PacketType.NO_JOB:
                 self._check_asked(type_)
                 self.awake = False
-                self._count_answer()
+                self._count_answer(brought_job=False)
             elif type_ == PacketType.NOOP:
                 self.awake = True
             elif type_ == PacketType.ERROR:
@@ -159,11 +174,14 @@ class WorkerConnection:
         if not self.asking:
             raise ProtocolError(f"{PacketType(type).name} came, but we asked for no job")
 
-    def _count_answer(self) -> None:
+    def _count_answer(self, *, brought_job: bool) -> None:
         self.asking -= 1
+        if self._follows_answer:
+            self._one_by_one = not brought_job
         if not self.asking and not self.awake:
             self._withdraw()
-            self._outgoing.append(_PRE_SLEEP)
+            if not self._sleep_sent:
+                self._outgoing.append(_PRE_SLEEP)
 
     def _update(self, type: PacketType, handle: bytes, *arguments: bytes) -> None:
         if handle in self.held:
@@ -173,6 +191,7 @@ class WorkerConnection:
         if handle in self.held:
             self._outgoing.append(pack(type, handle, *arguments))
             self.held.remove(handle)
+            self._just_answered = True
             self._withdraw()
 
     def _withdraw(self) -> None:
