@@ -17,8 +17,8 @@ from gearmanny.channel import Channel
 from gearmanny.encoding import JSONDataEncoder, encode
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.gearman_api import DataEncoder
+from gearmanny.names import check_function_name
 from gearmanny.results import Answer, Data, Progress, Warning, WorkResult
-from gearmanny.tasks import check_function_name
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, Host, connect, parse_hosts
 
 __all__ = ["AsyncClient", "Data", "Progress", "SimpleClient", "Warning", "WorkResult"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from gearmanny.admin import explain_silence
 from gearmanny.channel import Channel, Submission, Update
 from gearmanny.encoding import decode
 from gearmanny.errors import GearmanException, JobServerError, TaskError, TaskTimeout
@@ -21,8 +19,7 @@ _ASK_WHY_TIMEOUT = 1.0
 """Seconds that a timeout may take longer, to tell whether any worker offers the function."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """The worker told how far it is."""
 
     done: float
@@ -34,15 +31,13 @@ class Progress:
         return min(1.0, self.done / self.total) if self.total > 0 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """The worker sent a part of its result ahead."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Warning:
+class Warning(NamedTuple):
     """The worker sent a warning."""
 
     value: Any
@@ -125,11 +120,14 @@ class WorkResult(Submission):
         if self.channel.wait(self, ready, deadline):
             return
         assert timeout is not None  # only a deadline ends a wait without an answer
-        # A timeout of 0 is a look, not a wait: not worth a question to the server.
-        reason = timeout and explain_silence(
-            str(self.channel.host), self.function, _ASK_WHY_TIMEOUT
+        if timeout == 0:  # a look, not a wait: not worth a question to the server
+            raise TaskTimeout(self.function, timeout)
+        from gearmanny.admin import explain_silence  # noqa: PLC0415  few clients ever need it
+
+        host = str(self.channel.host)
+        raise TaskTimeout(
+            self.function, timeout, explain_silence(host, self.function, _ASK_WHY_TIMEOUT)
         )
-        raise TaskTimeout(self.function, timeout, reason or "")
 
     def _value(self) -> Any:
         outcome = self.outcome

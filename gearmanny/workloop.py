@@ -27,8 +27,8 @@ from gearmanny.errors import (
 from gearmanny.failures import encode_failure, message_of, type_name
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.link import Link
+from gearmanny.names import check_function_name
 from gearmanny.protocol.worker import Assigned
-from gearmanny.tasks import check_function_name
 from gearmanny.transport import Host, Poller, Waker, connect
 
 logger = logging.getLogger("gearmanny.worker")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gearmanny.errors import InvalidTask
-from gearmanny.tasks import check_function_name, find_tasks, functions_of, help_function
+from gearmanny.names import check_function_name
+from gearmanny.tasks import find_tasks, functions_of, help_function
 
 
 class MyWorker:
