@@ -32,20 +32,43 @@ from gearmanny.protocol.client import (
 )
 from gearmanny.transport import Connection, Deadline
 
-Outcome = Completed | Failed | Excepted | Rejected | GearmanException
+Outcome = Created | Completed | Failed | Excepted | Rejected | GearmanException
 Update = DataSent | Warned | Progressed
+
+
+class Group:
+    """Submissions of which somebody waits for any to end."""
+
+    __slots__ = ("ended",)
+
+    def __init__(self) -> None:
+        self.ended: deque[Submission] = deque()
+        """Those that have ended, in their order."""
 
 
 class Submission:
     """A job as its connection sees it: what came of it so far."""
 
-    __slots__ = ("channel", "handle", "outcome", "progressed", "unread", "warned")
+    __slots__ = (
+        "background",
+        "channel",
+        "groups",
+        "handle",
+        "outcome",
+        "progressed",
+        "unread",
+        "warned",
+    )
 
     keeps_updates = True
     """Whether updates are kept for somebody to read."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        self.background = False
+        """Whether the job is ours no longer once the job server has accepted it."""
+        self.groups: tuple[Group, ...] = ()
+        """Told when this ends."""
         self.handle: bytes | None = None
         self.outcome: Outcome | None = None
         self.warned: Warned | None = None
@@ -59,6 +82,8 @@ class Submission:
         """Keeps what an event tells. The channel calls this under its lock."""
         if isinstance(event, Created):
             self.handle = event.handle
+            if self.background:
+                self.outcome = event
             return
         if isinstance(event, (Completed, Failed, Excepted, Rejected)):
             self.outcome = event
@@ -85,21 +110,30 @@ class Channel:
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._has_reader = False
-        self._batons: dict[Submission, list[threading.Lock]] = {}
+        self._batons: dict[object, list[threading.Lock]] = {}
 
-    def submit(self, submission: Submission, function: bytes, payload: bytes) -> bool:
-        """Sends a job.
+    def queue(
+        self, submission: Submission, function: bytes, payload: bytes, unique: bytes = b""
+    ) -> bool:
+        """Queues a job for the next `flush()`.
 
         Returns:
-            Whether it was sent; False when this channel had ended before.
-
-        Raises:
-            JobServerLost: the connection ended while it was sent.
+            Whether it was queued; False when this channel has ended.
         """
         with self._lock:
             if self.error is not None:
                 return False
-            self._machine.submit(submission, function, payload)
+            self._machine.submit(
+                submission, function, payload, unique, background=submission.background
+            )
+            return True
+
+    def flush(self) -> None:
+        """Sends what is queued.
+
+        Raises:
+            JobServerLost: the connection ended while it was sent.
+        """
         # Whoever holds `_sending` sends for all who came meanwhile.
         with self._sending:
             with self._lock:
@@ -112,7 +146,6 @@ class Channel:
             except BaseException:
                 self._end(JobServerLost(str(self.host), "interrupted while sending"))
                 raise
-        return True
 
     def usable(self) -> bool:
         """Returns whether a job may be sent: a connection that the server closed meanwhile is
@@ -120,8 +153,13 @@ class Channel:
         self.poll()
         return self.error is None
 
-    def wait(self, submission: Submission, ready: Callable[[], object], deadline: Deadline) -> bool:
-        """Waits until `ready()`, which must depend on the submission alone.
+    def wait(self, waiter: object, ready: Callable[[], object], deadline: Deadline) -> bool:
+        """Waits until `ready()`.
+
+        Args:
+            waiter: a submission, or the group of some, on which alone `ready()` depends.
+            ready: whether the wait is over.
+            deadline: when it is over anyhow.
 
         Returns:
             Whether it is ready; False when the deadline passed first.
@@ -134,7 +172,7 @@ class Channel:
                 if self._has_reader:
                     baton = threading.Lock()
                     baton.acquire()
-                    self._batons.setdefault(submission, []).append(baton)
+                    self._batons.setdefault(waiter, []).append(baton)
                 self._has_reader = True
             if baton is None:
                 try:
@@ -142,10 +180,18 @@ class Channel:
                 finally:
                     self._leave()
             else:
-                timely = self._await_baton(submission, baton, deadline)
+                timely = self._await_baton(waiter, baton, deadline)
             if not timely:
                 return bool(ready())
         return True
+
+    def watch(self, submission: Submission, group: Group) -> None:
+        """Adds a submission to a group, which is told when it ends, or that it has."""
+        with self._lock:
+            if submission.outcome is None:
+                submission.groups += (group,)
+            else:
+                group.ended.append(submission)
 
     def poll(self) -> None:
         """Takes in what has arrived, without waiting; leaves that to the reader if there is one."""
@@ -198,13 +244,15 @@ class Channel:
         submission = event.job
         assert isinstance(submission, Submission)
         submission.take(event)
-        if self._batons and not isinstance(event, Created):
-            for baton in self._batons.pop(submission, ()):
-                baton.release()
+        if submission.groups and submission.outcome is not None:
+            for group in submission.groups:
+                group.ended.append(submission)
+        if self._batons:
+            for waiter in (submission, *submission.groups):
+                for baton in self._batons.pop(waiter, ()):
+                    baton.release()
 
-    def _await_baton(
-        self, submission: Submission, baton: threading.Lock, deadline: Deadline
-    ) -> bool:
+    def _await_baton(self, waiter: object, baton: threading.Lock, deadline: Deadline) -> bool:
         remaining = deadline.remaining()
         called = False
         try:
@@ -212,11 +260,11 @@ class Channel:
         finally:
             if not called:
                 with self._lock:
-                    waiting = self._batons.get(submission, [])
+                    waiting = self._batons.get(waiter, [])
                     if baton in waiting:
                         waiting.remove(baton)
                         if not waiting:
-                            del self._batons[submission]
+                            del self._batons[waiter]
                     # The reader may have passed its office to us in the last moment: nobody
                     # else was told of it, so it is passed on.
                     self._call_a_reader()
@@ -232,10 +280,10 @@ class Channel:
     def _call_a_reader(self) -> None:
         """Passes the office of the reader on to a waiting thread. Called under the lock."""
         if self._batons and not self._has_reader:
-            submission, waiting = next(iter(self._batons.items()))
+            waiter, waiting = next(iter(self._batons.items()))
             waiting.pop().release()
             if not waiting:
-                del self._batons[submission]
+                del self._batons[waiter]
 
     def _end(self, error: GearmanException) -> None:
         with self._lock:
@@ -250,6 +298,8 @@ class Channel:
         for submission in self._machine.abandon():
             assert isinstance(submission, Submission)
             submission.outcome = self.error
+            for group in submission.groups:
+                group.ended.append(submission)
         for waiting in self._batons.values():
             for baton in waiting:
                 baton.release()

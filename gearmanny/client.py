@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
-import itertools
-import os
-import threading
 import time
-import weakref
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from gearmanny.channel import Channel
+from gearmanny.connections import Connections
 from gearmanny.encoding import JSONDataEncoder, encode
-from gearmanny.errors import JobServerUnavailable
+from gearmanny.errors import EncodingError, InvalidOption, JobServerLost
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.names import check_function_name
-from gearmanny.results import Answer, Data, Progress, Warning, WorkResult
-from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, Host, connect, parse_hosts
+from gearmanny.options import CallOptions
+from gearmanny.results import Answer, Data, Progress, Warning, WorkResult, as_completed, wait
+from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
 
 __all__ = ["AsyncClient", "Data", "Progress", "SimpleClient", "Warning", "WorkResult"]
 
-_AVOID_UNREACHABLE = 30.0
-"""Seconds for which a host that did not answer is not tried while another one does."""
+_FILL_SECONDS = 0.01
+"""Seconds for which `map` collects inputs before it sends those that it has: a slow source must
+not keep the answers back."""
 
 
 class RemoteTask:
@@ -76,18 +76,15 @@ class Client(abc.ABC):
         Raises:
             InvalidOption: a host or a timeout that cannot be.
         """
-        self._hosts = parse_hosts(HOSTS if hosts is None else hosts)
-        Deadline(timeout)
         Deadline(connect_timeout)
-        self._timeout = timeout
-        self._connect_timeout = connect_timeout
+        self._connections = Connections(
+            parse_hosts(HOSTS if hosts is None else hosts), connect_timeout
+        )
+        self._options = CallOptions().changed(timeout=timeout)
         self._encoder = data_encoder
-        self._turns = itertools.count()
-        self._forget_connections()
-        _clients.add(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {', '.join(map(str, self._hosts))}>"
+        return f"<{type(self).__name__} of {', '.join(map(str, self._connections.hosts))}>"
 
     def __getattr__(self, name: str) -> RemoteTask:
         # Copy, pickle, debuggers and templates look for underscored names: none is a task.
@@ -99,12 +96,11 @@ class Client(abc.ABC):
         # A copy, also one that was pickled for another process, makes connections of its own.
         remade = functools.partial(
             type(self),
-            list(map(str, self._hosts)),
-            timeout=self._timeout,
-            connect_timeout=self._connect_timeout,
+            list(map(str, self._connections.hosts)),
+            connect_timeout=self._connections.connect_timeout,
             data_encoder=self._encoder,
         )
-        return remade, ()
+        return remade, (), {"_options": self._options}
 
     def __enter__(self) -> Self:
         return self
@@ -121,66 +117,107 @@ class Client(abc.ABC):
     def call(self, function: str, /, **kwargs: Any) -> Any:
         """Calls a Gearman function by name, as `client.<function>(**kwargs)` does."""
 
+    def using(self, **options: Any) -> Self:
+        """Returns a client of the same kind, over the same connections, with other options.
+
+        Args:
+            timeout: seconds that a call waits for its answer; None for as long as it takes.
+            background: whether jobs are handed to the job server without waiting for an answer.
+
+        Raises:
+            InvalidOption: there is no such option, or its value cannot be.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _options=self._options.changed(**options))
+        return other
+
+    def map(
+        self,
+        function: str,
+        arguments: Iterable[Mapping[str, Any]],
+        window: int = 1000,
+        return_exceptions: bool = False,
+    ) -> Iterator[Any]:
+        """Calls a function with many sets of arguments, and yields the results in their order.
+
+        Lazy: inputs are taken as results are consumed, so they may be endless.
+
+        Args:
+            function: the name of the Gearman function.
+            arguments: a mapping of keyword arguments for every call.
+            window: how many calls may be under way at a time.
+            return_exceptions: whether a call that fails yields its exception, in its place,
+                instead of raising it there.
+
+        Raises:
+            InvalidOption: `window` is no number of calls.
+            JobServerUnavailable: no job server could be reached.
+            The errors of `SimpleClient.call`, at the place of the call that failed.
+        """
+        if not isinstance(window, int) or window < 1:
+            raise InvalidOption(f"window is a number of calls, at least 1, not {window!r}.")
+        check_function_name(function)
+        return self._map(function, iter(arguments), window, return_exceptions)
+
     def close(self) -> None:
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call
         connects again."""
-        with self._connecting:
-            channels = list(self._channels.values())
-            self._channels.clear()
-        for channel in channels:
-            channel.close()
+        self._connections.close()
+
+    def _map(
+        self,
+        function: str,
+        inputs: Iterator[Mapping[str, Any]],
+        window: int,
+        return_exceptions: bool,
+    ) -> Iterator[Any]:
+        size = (window + 1) // 2  # half of a window leaves in one send while the other half runs
+        under_way: deque[WorkResult] = deque()
+        more = True
+        while more or under_way:
+            if more and len(under_way) <= window - size:
+                batch = _take(inputs, size)
+                more = bool(batch)
+                under_way.extend(self._submit(Answer, function, self._encode_all(batch)))
+                if more and len(under_way) <= window - size and not under_way[0].is_done():
+                    continue
+            if under_way:
+                work = under_way.popleft()
+                try:
+                    yield work.get_result(self._options.timeout)
+                except Exception as error:
+                    if not return_exceptions:
+                        raise
+                    yield error
 
     def _submit(
-        self, result: type[WorkResult], function: str, kwargs: dict[str, Any]
-    ) -> WorkResult:
+        self, kind: type[WorkResult], function: str, payloads: Iterable[bytes | EncodingError]
+    ) -> list[WorkResult]:
+        """Sends jobs together. One that could not be encoded has failed already."""
         name = check_function_name(function)
-        payload = encode(self._encoder, kwargs)
-        while True:
-            channel = self._channel()
-            work = result(channel, function, self._encoder)
-            if channel.submit(work, name, payload):
-                return work
+        background = self._options.background
+        channel = self._connections.channel()
+        works = []
+        for payload in payloads:
+            work = kind(channel, function, self._encoder)
+            work.background = background
+            works.append(work)
+            if isinstance(payload, EncodingError):
+                work.outcome = payload
+                continue
+            unique = self._connections.new_unique() if background else b""
+            while not channel.queue(work, name, payload, unique):
+                work.channel = channel = self._connections.channel()
+        with contextlib.suppress(JobServerLost):  # told by every job that was on its way
+            channel.flush()
+        return works
 
-    def _channel(self) -> Channel:
-        """Returns a connection to the next host in turn that is up.
-
-        Raises:
-            JobServerUnavailable: none is.
-        """
-        turn = next(self._turns) % len(self._hosts)
-        hosts = self._hosts[turn:] + self._hosts[:turn] if turn else self._hosts
-        channel = self._channels.get(hosts[0])
-        if channel is not None and channel.usable():
-            return channel
-        with self._connecting:
-            now = time.monotonic()
-            failures: dict[str, str] = {}
-            # Stable: hosts that failed lately keep their order behind the others.
-            for host in sorted(hosts, key=lambda host: self._avoided.get(host, 0.0) > now):
-                channel = self._channels.get(host)
-                if channel is not None and channel.usable():
-                    return channel
-                try:
-                    channel = Channel(connect(host, self._connect_timeout))
-                except JobServerUnavailable as error:
-                    failures |= error.failures
-                    self._avoided[host] = time.monotonic() + _AVOID_UNREACHABLE
-                    continue
-                self._avoided.pop(host, None)
-                self._channels[host] = channel
-                return channel
-        raise JobServerUnavailable(failures)
-
-    def _forget_connections(self) -> None:
-        self._connecting = threading.Lock()
-        self._channels: dict[Host, Channel] = {}
-        self._avoided: dict[Host, float] = {}
-
-    def _after_fork_in_child(self) -> None:
-        channels = self._channels.values()
-        self._forget_connections()
-        for channel in channels:
-            channel.disown()
+    def _encode_all(self, calls: Iterable[Mapping[str, Any]]) -> Iterator[bytes | EncodingError]:
+        for kwargs in calls:
+            try:
+                yield encode(self._encoder, kwargs)
+            except EncodingError as error:
+                yield error
 
 
 class SimpleClient(Client):
@@ -188,6 +225,9 @@ class SimpleClient(Client):
 
     def call(self, function: str, /, **kwargs: Any) -> Any:
         """Calls a Gearman function and returns what its task returned.
+
+        With `using(background=True)`, returns the `WorkResult` of the job as soon as the job
+        server has accepted it.
 
         Args:
             function: its name, `"myworker_add"`.
@@ -202,7 +242,13 @@ class SimpleClient(Client):
             EncodingError: the arguments, or the answer, are refused by the encoder.
             InvalidTask: no function can have that name.
         """
-        return self._submit(Answer, function, kwargs).get_result(self._timeout)
+        payload = encode(self._encoder, kwargs)
+        if self._options.background:
+            (work,) = self._submit(WorkResult, function, [payload])
+            work.get_result(self._options.timeout)
+            return work
+        (work,) = self._submit(Answer, function, [payload])
+        return work.get_result(self._options.timeout)
 
 
 class AsyncClient(Client):
@@ -216,7 +262,8 @@ class AsyncClient(Client):
             **kwargs: the arguments of the task.
 
         Returns:
-            The work object: `is_done()`, `get_result(timeout=60)`, `updates()`.
+            The work object: `is_done()`, `get_result(timeout=60)`, `updates()`. That of a
+            background job is done when the job server has accepted it.
 
         Raises:
             JobServerUnavailable: no job server could be reached. Nothing was sent.
@@ -224,15 +271,48 @@ class AsyncClient(Client):
             EncodingError: the arguments are refused by the encoder.
             InvalidTask: no function can have that name.
         """
-        return self._submit(WorkResult, function, kwargs)
+        (work,) = self._submit(WorkResult, function, [encode(self._encoder, kwargs)])
+        if isinstance(work.outcome, JobServerLost):
+            raise work.outcome
+        return work
+
+    @staticmethod
+    def as_completed(
+        results: Iterable[WorkResult], timeout: float | None = None
+    ) -> Iterator[WorkResult]:
+        """Yields work objects as their jobs end, whoever ends first.
+
+        Args:
+            results: the work objects.
+            timeout: seconds for all of them; None waits for as long as they take.
+
+        Raises:
+            TimeoutError: some did not end in time.
+        """
+        return as_completed(results, timeout)
+
+    @staticmethod
+    def wait(
+        results: Iterable[WorkResult], timeout: float | None = None
+    ) -> tuple[set[WorkResult], set[WorkResult]]:
+        """Waits until all jobs have ended, or the time is over.
+
+        Args:
+            results: the work objects.
+            timeout: seconds to wait; None waits for as long as they take.
+
+        Returns:
+            The work objects that are done, and those that are not.
+        """
+        return wait(results, timeout)
 
 
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for client in _clients:
-        client._after_fork_in_child()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+def _take(inputs: Iterator[Mapping[str, Any]], size: int) -> list[Mapping[str, Any]]:
+    """Returns the next inputs: so many, or those that came before the time to send was over."""
+    batch: list[Mapping[str, Any]] = []
+    until = time.monotonic() + _FILL_SECONDS
+    for arguments in inputs:
+        batch.append(arguments)
+        if len(batch) == size or time.monotonic() >= until:
+            break
+    return batch

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from gearmanny.channel import Channel, Submission, Update
+from gearmanny.channel import Channel, Group, Submission, Update
 from gearmanny.encoding import decode
 from gearmanny.errors import GearmanException, JobServerError, TaskError, TaskTimeout
 from gearmanny.failures import decode_failure, foreign_failure
 from gearmanny.gearman_api import DataEncoder
-from gearmanny.protocol.client import Completed, DataSent, Excepted, Progressed, Rejected
+from gearmanny.protocol.client import (
+    Completed,
+    Created,
+    DataSent,
+    Excepted,
+    Progressed,
+    Rejected,
+)
 from gearmanny.transport import Deadline
 
-__all__ = ["Data", "Progress", "Warning", "WorkResult"]
+__all__ = ["Answer", "Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]
 
 _ASK_WHY_TIMEOUT = 1.0
 """Seconds that a timeout may take longer, to tell whether any worker offers the function."""
+
+_TURN = 0.02
+"""Seconds for which one of several connections is read, when any of them may bring an answer."""
 
 
 class Progress(NamedTuple):
@@ -66,6 +76,8 @@ class WorkResult(Submission):
 
     def get_result(self, timeout: float | None = 60) -> Any:
         """Returns what the task returned. May be called again.
+
+        A background job has no answer: this returns None once the job server has accepted it.
 
         Args:
             timeout: seconds to wait; None waits for as long as it takes.
@@ -133,6 +145,8 @@ class WorkResult(Submission):
         outcome = self.outcome
         if isinstance(outcome, Completed):
             return decode(self._encoder, outcome.data)
+        if isinstance(outcome, Created):
+            return None  # a background job, accepted
         if isinstance(outcome, Rejected):
             raise JobServerError(
                 outcome.code.decode(errors="replace"), outcome.text.decode(errors="replace")
@@ -167,6 +181,51 @@ class Answer(WorkResult):
     __slots__ = ()
 
     keeps_updates = False
+
+
+def as_completed(
+    results: Iterable[WorkResult], timeout: float | None = None
+) -> Iterator[WorkResult]:
+    """Yields work objects as their jobs end, whoever ends first. See `AsyncClient.as_completed`."""
+    deadline = Deadline(timeout)
+    group = Group()
+    pending = set(results)
+    channels = {work.channel for work in pending}
+    for work in pending:
+        work.channel.watch(work, group)
+    while pending:
+        if not group.ended and not _wait_for_any(group, channels, deadline):
+            raise TimeoutError(f"{len(pending)} jobs did not end within {timeout} s.")
+        ended = group.ended.popleft()
+        assert isinstance(ended, WorkResult)
+        pending.discard(ended)
+        yield ended
+
+
+def wait(
+    results: Iterable[WorkResult], timeout: float | None = None
+) -> tuple[set[WorkResult], set[WorkResult]]:
+    """Waits until all jobs have ended, or the time is over. See `AsyncClient.wait`."""
+    deadline = Deadline(timeout)
+    pending = set(results)
+    done = set()
+    for work in list(pending):
+        if work.channel.wait(work, work._is_answered, deadline):
+            pending.discard(work)
+            done.add(work)
+    return done, pending
+
+
+def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> bool:
+    """Waits until one of a group has ended; returns whether that was before the deadline."""
+    if len(channels) == 1:
+        (channel,) = channels
+        return channel.wait(group, lambda: group.ended, deadline)
+    while not group.ended and deadline.remaining() != 0:
+        # A thread reads one connection at a time, so it goes round.
+        for channel in channels:
+            channel.wait(group, lambda: group.ended, Deadline(_TURN))
+    return bool(group.ended)
 
 
 def _progress(event: Progressed) -> Progress | None:

@@ -89,6 +89,14 @@ _UPDATE: dict[int, type[DataSent | Warned | Progressed]] = {
     PacketType.WORK_WARNING: Warned,
     PacketType.WORK_STATUS: Progressed,
 }
+
+
+class _Background(NamedTuple):
+    """Stands in the queue of replies for a job that is over for us once it is created."""
+
+    job: Hashable
+
+
 _OPTION = object()
 """Stands in the queue of replies for the OPTION_REQ that opens every connection."""
 
@@ -104,22 +112,33 @@ class ClientConnection:
         """Args: max_packet: bytes of the longest answer to accept."""
         self._parser = PacketParser(max_packet)
         self._awaiting: deque[Hashable] = deque([_OPTION])
-        self._running: dict[bytes, deque[Hashable]] = {}
+        self._running: dict[bytes, list[Hashable]] = {}
         # Without this option a worker's WORK_EXCEPTION reaches us as a WORK_FAIL without text.
         self._outgoing = [pack(PacketType.OPTION_REQ, b"exceptions")]
 
-    def submit(self, job: Hashable, function: bytes, payload: bytes, unique: bytes = b"") -> None:
-        """Queues one foreground job for sending.
+    def submit(
+        self,
+        job: Hashable,
+        function: bytes,
+        payload: bytes,
+        unique: bytes = b"",
+        *,
+        background: bool = False,
+    ) -> None:
+        """Queues one job for sending.
 
         Args:
             job: the token that the job's events will carry.
             function: name of the Gearman function, without NULs.
             payload: the encoded arguments.
             unique: key by which the job server coalesces equal jobs in flight;
-                at most 63 bytes (gearmand 1.1.20 corrupts longer ones).
+                at most 63 bytes (gearmand 1.1.20 corrupts longer ones). A background job
+                needs one: those without overwrite one another in a persistent queue.
+            background: whether nobody waits for an answer. `Created` is then the last event.
         """
-        self._outgoing.append(pack(PacketType.SUBMIT_JOB, function, unique, payload))
-        self._awaiting.append(job)
+        kind = PacketType.SUBMIT_JOB_BG if background else PacketType.SUBMIT_JOB
+        self._outgoing.append(pack(kind, function, unique, payload))
+        self._awaiting.append(_Background(job) if background else job)
 
     def data_to_send(self) -> bytes:
         """Returns the queued bytes, once."""
@@ -144,29 +163,34 @@ class ClientConnection:
                 handle = arguments[0].rstrip(b"\0")
                 jobs = self._running.get(handle)
                 if jobs:
-                    job = jobs.popleft()
+                    job = jobs.pop(0)
                     if not jobs:
                         del self._running[handle]
                     yield _FINAL[type_](job, *arguments[1:])
             elif type_ == PacketType.JOB_CREATED:
                 job = self._replied_to(type_)
-                self._running.setdefault(arguments[0], deque()).append(job)
+                if isinstance(job, _Background):
+                    job = job.job
+                else:
+                    self._running.setdefault(arguments[0], []).append(job)
                 yield Created(job, arguments[0])
             elif type_ in _UPDATE:
                 jobs = self._running.get(arguments[0])
                 if jobs:
-                    jobs.rotate(-1)
-                    yield _UPDATE[type_](jobs[-1], *arguments[1:])
+                    job = jobs[0]
+                    if len(jobs) > 1:
+                        jobs.append(jobs.pop(0))
+                    yield _UPDATE[type_](job, *arguments[1:])
             elif type_ in (PacketType.OPTION_RES, PacketType.ERROR):
                 job = self._replied_to(type_)
                 if job is not _OPTION:
-                    yield Rejected(job, *arguments)
+                    yield Rejected(_unwrap(job), *arguments)
             else:
                 raise ProtocolError(f"{PacketType(type_).name} is for workers, we are a client")
 
     def abandon(self) -> list[Hashable]:
         """Forgets all jobs, because the connection ended; returns those without an answer."""
-        jobs = [job for job in self._awaiting if job is not _OPTION]
+        jobs = [_unwrap(job) for job in self._awaiting if job is not _OPTION]
         jobs += [job for waiting in self._running.values() for job in waiting]
         self._awaiting.clear()
         self._running.clear()
@@ -179,3 +203,7 @@ class ClientConnection:
         if type != PacketType.ERROR and asked_option != (type == PacketType.OPTION_RES):
             raise ProtocolError("the job server answers something else than was asked")
         return self._awaiting.popleft()
+
+
+def _unwrap(job: Hashable) -> Hashable:
+    return job.job if isinstance(job, _Background) else job

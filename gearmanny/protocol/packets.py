@@ -39,6 +39,7 @@ class PacketType(enum.IntEnum):
     WORK_STATUS = 12
     WORK_COMPLETE = 13
     WORK_FAIL = 14
+    SUBMIT_JOB_BG = 18
     ERROR = 19
     SET_CLIENT_ID = 22
     WORK_EXCEPTION = 25

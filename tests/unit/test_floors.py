@@ -23,15 +23,17 @@ LONGEST_FUNCTION = 60
 
 FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
-    """gearmanny gearmanny.errors gearmanny.names gearmanny.tasks gearmanny.failures gearmanny.backoff
+    """gearmanny gearmanny.errors gearmanny.names gearmanny.tasks gearmanny.failures
+    gearmanny.backoff
     gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
     gearmanny.protocol.worker gearmanny.protocol.admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
-    "gearmanny.gearman_api gearmanny.encoding gearmanny.transport gearmanny.base",
+    """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.transport
+    gearmanny.base""",
     # 2: the blocking drivers.
-    """gearmanny.admin gearmanny.channel gearmanny.results gearmanny.client gearmanny.link
-    gearmanny.workloop gearmanny.worker gearmanny.helpers.cache_mongodb""",
+    """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.results gearmanny.client
+    gearmanny.link gearmanny.workloop gearmanny.worker gearmanny.helpers.cache_mongodb""",
     # 3: processes.
     "gearmanny.workrunner",
 ]

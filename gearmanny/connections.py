@@ -1,0 +1,102 @@
+"""The connections of a client: one to each job server, made on first use, shared by threads."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import weakref
+
+from gearmanny.channel import Channel
+from gearmanny.errors import JobServerUnavailable
+from gearmanny.transport import Host, connect
+
+_AVOID_UNREACHABLE = 30.0
+"""Seconds for which a host that did not answer is not tried while another one does."""
+
+
+class Connections:
+    """Gives out a connection to the next job server in turn that is up.
+
+    A child made by `os.fork()` makes its own.
+    """
+
+    def __init__(self, hosts: list[Host], connect_timeout: float) -> None:
+        """
+        Args:
+            hosts: the job servers.
+            connect_timeout: seconds that one host may take to accept a connection.
+        """
+        self.hosts = hosts
+        self.connect_timeout = connect_timeout
+        self._turns = itertools.count()
+        self._reset()
+        _all_connections.add(self)
+
+    def channel(self) -> Channel:
+        """Returns a connection to the next host in turn that is up.
+
+        Raises:
+            JobServerUnavailable: none is.
+        """
+        turn = next(self._turns) % len(self.hosts)
+        hosts = self.hosts[turn:] + self.hosts[:turn] if turn else self.hosts
+        channel = self._channels.get(hosts[0])
+        if channel is not None and channel.usable():
+            return channel
+        with self._connecting:
+            now = time.monotonic()
+            failures: dict[str, str] = {}
+            # Stable: hosts that failed lately keep their order behind the others.
+            for host in sorted(hosts, key=lambda host: self._avoided.get(host, 0.0) > now):
+                channel = self._channels.get(host)
+                if channel is not None and channel.usable():
+                    return channel
+                try:
+                    channel = Channel(connect(host, self.connect_timeout))
+                except JobServerUnavailable as error:
+                    failures |= error.failures
+                    self._avoided[host] = time.monotonic() + _AVOID_UNREACHABLE
+                    continue
+                self._avoided.pop(host, None)
+                self._channels[host] = channel
+                return channel
+        raise JobServerUnavailable(failures)
+
+    def new_unique(self) -> bytes:
+        """Returns a unique id that no other process ever makes: 32 bytes."""
+        return b"%s%012x" % (self._unique_prefix, next(self._uniques))
+
+    def close(self) -> None:
+        """Ends all connections. `channel()` makes new ones."""
+        with self._connecting:
+            channels = list(self._channels.values())
+            self._channels.clear()
+        for channel in channels:
+            channel.close()
+
+    def disown(self) -> None:
+        """Gives all connections up in a forked child, where they are the parent's."""
+        channels = self._channels.values()
+        self._reset()
+        for channel in channels:
+            channel.disown()
+
+    def _reset(self) -> None:
+        self._connecting = threading.Lock()
+        self._channels: dict[Host, Channel] = {}
+        self._avoided: dict[Host, float] = {}
+        self._unique_prefix = os.urandom(10).hex().encode()
+        self._uniques = itertools.count()
+
+
+_all_connections: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for connections in _all_connections:
+        connections.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
