@@ -60,7 +60,7 @@ class JobServer:
         machine = AdminConnection()
         connection = connect(self._host, self._timeout)
         try:
-            connection.send(machine.command(command))
+            connection.send(machine.command(command), deadline)
             while connection.wait(deadline.remaining()):
                 answer = receive(machine, connection.receive())
                 if answer is not None:

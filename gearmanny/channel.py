@@ -13,7 +13,9 @@ happens under it. `_sending` keeps the bytes in order.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -109,8 +111,9 @@ class Channel:
         self._machine = ClientConnection()
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._has_reader = False
+        self._reader: threading.Lock | None = None
         self._batons: dict[object, list[threading.Lock]] = {}
+        _all_channels.add(self)
 
     def queue(
         self, submission: Submission, function: bytes, payload: bytes, unique: bytes = b""
@@ -120,26 +123,31 @@ class Channel:
         Returns:
             Whether it was queued; False when this channel has ended.
         """
-        with self._lock:
-            if self.error is not None:
-                return False
-            self._machine.submit(
-                submission, function, payload, unique, background=submission.background
-            )
-            return True
+        try:
+            with self._lock:
+                if self.error is not None:
+                    return False
+                self._machine.submit(
+                    submission, function, payload, unique, background=submission.background
+                )
+                return True
+        except BaseException:  # half a submission would shift all answers that follow
+            self._end(JobServerLost(str(self.host), "interrupted while submitting"))
+            raise
 
-    def flush(self) -> None:
+    def flush(self, deadline: Deadline) -> None:
         """Sends what is queued.
 
         Raises:
-            JobServerLost: the connection ended while it was sent.
+            JobServerLost: the connection ended while it was sent, or by us, because the job
+                server did not take it before the deadline.
         """
         # Whoever holds `_sending` sends for all who came meanwhile.
         with self._sending:
             with self._lock:
                 data = self._machine.data_to_send()
             try:
-                self._connection.send(data)
+                self._connection.send(data, deadline)
             except JobServerLost as error:
                 self._end(error)
                 raise
@@ -164,25 +172,23 @@ class Channel:
         Returns:
             Whether it is ready; False when the deadline passed first.
         """
-        while not ready():
-            with self._lock:
-                if ready():
-                    break
-                baton = None
-                if self._has_reader:
-                    baton = threading.Lock()
-                    baton.acquire()
-                    self._batons.setdefault(waiter, []).append(baton)
-                self._has_reader = True
-            if baton is None:
-                try:
+        baton = threading.Lock()
+        try:
+            while not ready():
+                baton = threading.Lock()
+                reading = self._enter(waiter, baton, ready)
+                if reading:
                     timely = self._read_until(ready, deadline)
-                finally:
-                    self._leave()
-            else:
-                timely = self._await_baton(waiter, baton, deadline)
-            if not timely:
-                return bool(ready())
+                else:
+                    remaining = deadline.remaining()
+                    timely = baton.acquire(timeout=-1 if remaining is None else remaining)
+                if reading or not timely:
+                    self._leave(waiter, baton)
+                if not timely:
+                    return bool(ready())
+        except BaseException:  # an interrupt may come anywhere: the office must not get lost
+            self._leave(waiter, baton)
+            raise
         return True
 
     def watch(self, submission: Submission, group: Group) -> None:
@@ -195,15 +201,16 @@ class Channel:
 
     def poll(self) -> None:
         """Takes in what has arrived, without waiting; leaves that to the reader if there is one."""
-        with self._lock:
-            if self._has_reader:
-                return
-            self._has_reader = True
+        token = threading.Lock()
         try:
+            with self._lock:
+                if self._reader is not None:
+                    return
+                self._reader = token
             while self.error is None and self._connection.wait(0):
                 self._receive()
         finally:
-            self._leave()
+            self._leave(None, token)
 
     def close(self) -> None:
         """Ends the connection. Jobs without an answer get `JobServerLost`."""
@@ -214,10 +221,21 @@ class Channel:
         # The locks may be held by threads that do not exist here.
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._has_reader = False
+        self._reader = None
         error = JobServerLost(str(self.host), "it belongs to the process before the fork")
         self._settle_all(error)
         self._connection.close()
+
+    def _enter(self, waiter: object, baton: threading.Lock, ready: Callable[[], object]) -> bool:
+        """Makes us the reader, or leaves our baton; returns whether we are the reader."""
+        with self._lock:
+            if self._reader is None:
+                self._reader = baton
+                return True
+            if not ready():  # nobody would release it for what has come already
+                baton.acquire()
+                self._batons.setdefault(waiter, []).append(baton)
+            return False
 
     def _read_until(self, ready: Callable[[], object], deadline: Deadline) -> bool:
         while not ready():
@@ -252,34 +270,23 @@ class Channel:
                 for baton in self._batons.pop(waiter, ()):
                     baton.release()
 
-    def _await_baton(self, waiter: object, baton: threading.Lock, deadline: Deadline) -> bool:
-        remaining = deadline.remaining()
-        called = False
-        try:
-            called = baton.acquire(timeout=-1 if remaining is None else remaining)
-        finally:
-            if not called:
-                with self._lock:
-                    waiting = self._batons.get(waiter, [])
-                    if baton in waiting:
-                        waiting.remove(baton)
-                        if not waiting:
-                            del self._batons[waiter]
-                    # The reader may have passed its office to us in the last moment: nobody
-                    # else was told of it, so it is passed on.
-                    self._call_a_reader()
-        return called
-
-    def _leave(self) -> None:
+    def _leave(self, waiter: object, baton: threading.Lock) -> None:
+        """Stops reading or waiting, and sees to it that somebody reads for those who wait."""
         with self._lock:
-            self._has_reader = False
+            ended = self._reader is baton and self.error is not None
+            if self._reader is baton:
+                self._reader = None
+            elif baton in self._batons.get(waiter, ()):
+                self._batons[waiter].remove(baton)
+                if not self._batons[waiter]:
+                    del self._batons[waiter]
             self._call_a_reader()
-        if self.error is not None:
+        if ended:
             self._connection.close()
 
     def _call_a_reader(self) -> None:
         """Passes the office of the reader on to a waiting thread. Called under the lock."""
-        if self._batons and not self._has_reader:
+        if self._batons and self._reader is None:
             waiter, waiting = next(iter(self._batons.items()))
             waiting.pop().release()
             if not waiting:
@@ -288,7 +295,7 @@ class Channel:
     def _end(self, error: GearmanException) -> None:
         with self._lock:
             self._settle_all(error)
-            has_reader = self._has_reader
+            has_reader = self._reader is not None
         self._connection.shutdown()
         if not has_reader:
             self._connection.close()
@@ -304,3 +311,14 @@ class Channel:
             for baton in waiting:
                 baton.release()
         self._batons.clear()
+
+
+_all_channels: weakref.WeakSet[Channel] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for channel in _all_channels:
+        channel.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -69,7 +69,7 @@ class Client(abc.ABC):
                 Default: `localhost:4730`.
             timeout: seconds that a call waits for its answer; None, the default, waits for
                 as long as the job takes.
-            connect_timeout: seconds that one host may take to accept a connection.
+            connect_timeout: seconds that making a connection may take, all hosts together.
             data_encoder: makes payloads of arguments and values of answers; the worker's
                 must match.
 
@@ -196,6 +196,7 @@ class Client(abc.ABC):
         """Sends jobs together. One that could not be encoded has failed already."""
         name = check_function_name(function)
         background = self._options.background
+        deadline = Deadline(self._options.timeout)
         channel = self._connections.channel()
         works = []
         for payload in payloads:
@@ -209,7 +210,7 @@ class Client(abc.ABC):
             while not channel.queue(work, name, payload, unique):
                 work.channel = channel = self._connections.channel()
         with contextlib.suppress(JobServerLost):  # told by every job that was on its way
-            channel.flush()
+            channel.flush(deadline)
         return works
 
     def _encode_all(self, calls: Iterable[Mapping[str, Any]]) -> Iterator[bytes | EncodingError]:

@@ -26,13 +26,22 @@ class Connections:
         """
         Args:
             hosts: the job servers.
-            connect_timeout: seconds that one host may take to accept a connection.
+            connect_timeout: seconds that making a connection may take, all hosts together.
         """
         self.hosts = hosts
         self.connect_timeout = connect_timeout
         self._turns = itertools.count()
         self._reset()
         _all_connections.add(self)
+
+    def _reset(self) -> None:
+        self._connecting = threading.Lock()
+        self._channels: dict[Host, Channel] = {}
+        self._avoided: dict[Host, float] = {}
+        self._failures: dict[str, str] = {}
+        self._failed_at = 0.0
+        self._unique_prefix = os.urandom(10).hex().encode()
+        self._uniques = itertools.count()
 
     def channel(self) -> Channel:
         """Returns a connection to the next host in turn that is up.
@@ -45,16 +54,21 @@ class Connections:
         channel = self._channels.get(hosts[0])
         if channel is not None and channel.usable():
             return channel
+        arrived = time.monotonic()
         with self._connecting:
             now = time.monotonic()
+            if self._failed_at > arrived:  # while we waited for our turn to try
+                raise JobServerUnavailable(self._failures)
             failures: dict[str, str] = {}
+            # All hosts together get the time: whoever calls waits for no longer than that.
+            timeout = self.connect_timeout / len(hosts)
             # Stable: hosts that failed lately keep their order behind the others.
             for host in sorted(hosts, key=lambda host: self._avoided.get(host, 0.0) > now):
                 channel = self._channels.get(host)
                 if channel is not None and channel.usable():
                     return channel
                 try:
-                    channel = Channel(connect(host, self.connect_timeout))
+                    channel = Channel(connect(host, timeout))
                 except JobServerUnavailable as error:
                     failures |= error.failures
                     self._avoided[host] = time.monotonic() + _AVOID_UNREACHABLE
@@ -62,6 +76,7 @@ class Connections:
                 self._avoided.pop(host, None)
                 self._channels[host] = channel
                 return channel
+            self._failures, self._failed_at = failures, time.monotonic()
         raise JobServerUnavailable(failures)
 
     def new_unique(self) -> bytes:
@@ -70,25 +85,10 @@ class Connections:
 
     def close(self) -> None:
         """Ends all connections. `channel()` makes new ones."""
-        with self._connecting:
-            channels = list(self._channels.values())
-            self._channels.clear()
-        for channel in channels:
+        channels = self._channels
+        self._channels = {}
+        for channel in channels.values():
             channel.close()
-
-    def disown(self) -> None:
-        """Gives all connections up in a forked child, where they are the parent's."""
-        channels = self._channels.values()
-        self._reset()
-        for channel in channels:
-            channel.disown()
-
-    def _reset(self) -> None:
-        self._connecting = threading.Lock()
-        self._channels: dict[Host, Channel] = {}
-        self._avoided: dict[Host, float] = {}
-        self._unique_prefix = os.urandom(10).hex().encode()
-        self._uniques = itertools.count()
 
 
 _all_connections: weakref.WeakSet[Connections] = weakref.WeakSet()
@@ -96,7 +96,7 @@ _all_connections: weakref.WeakSet[Connections] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for connections in _all_connections:
-        connections.disown()
+        connections._reset()  # the channels are given up by themselves
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -16,6 +16,10 @@ from gearmanny.gearman_api import DataEncoder
 
 __all__ = ["JSONDataEncoder", "decode", "encode"]
 
+MAX_PAYLOAD = 256 * 1024 * 1024 - 4096
+"""Bytes of the longest payload: what our protocol machines accept, less handle and names. A longer
+one would end the connection of every worker that is given it."""
+
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
@@ -66,7 +70,11 @@ def encode(encoder: type[DataEncoder], value: object) -> bytes:
     """
     try:
         payload = encoder.encode(value)
-        return payload if isinstance(payload, bytes) else _utf8(payload)
+        if not isinstance(payload, bytes):
+            payload = _utf8(payload)
+        if len(payload) > MAX_PAYLOAD:
+            raise ValueError(f"its {len(payload)} bytes are more than {MAX_PAYLOAD}")
+        return payload
     except Exception as error:
         raise EncodingError(
             f"{encoder.__name__} cannot encode this {type(value).__name__}: {message_of(error)}"

@@ -11,7 +11,7 @@ from gearmanny.encoding import encode
 from gearmanny.errors import InvalidOption
 from gearmanny.gearman_api import DataEncoder, GearmanJob
 from gearmanny.protocol.worker import Event, WorkerConnection
-from gearmanny.transport import Connection
+from gearmanny.transport import NEVER, Connection
 
 _LARGEST_NUMBER = 2**32 - 1
 """gearmand keeps progress in 32 bits, and drops the packet when the text is too long."""
@@ -75,7 +75,7 @@ class Link:
         with self._lock:
             data = self.machine.data_to_send()
             if data:
-                self._connection.send(data)
+                self._connection.send(data, NEVER)
 
     def fail(self, job: GearmanJob, failure: bytes, *, as_exception: bool) -> None:
         """Answers a job with an encoded failure."""

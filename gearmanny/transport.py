@@ -58,7 +58,7 @@ def parse_host(host: str) -> Host:
         name, port = name.removeprefix("["), rest.removeprefix(":")
     else:
         name, _, port = host.partition(":")
-    if not name or not (port or str(DEFAULT_PORT)).isdecimal():
+    if not name or name.split() != [name] or not (port or str(DEFAULT_PORT)).isdecimal():
         raise InvalidOption(f'A host is written "name:port" or "[address]:port", not {host!r}.')
     number = int(port or DEFAULT_PORT)
     if not 0 < number < 2**16:
@@ -102,6 +102,10 @@ class Deadline:
         return None if self._at is None else max(0.0, self._at - time.monotonic())
 
 
+NEVER = Deadline(None)
+"""No deadline."""
+
+
 class Connection:
     """A connected socket to a job server. Made by `connect()`."""
 
@@ -117,11 +121,12 @@ class Connection:
         """Returns the descriptor of the socket; -1 when it is closed."""
         return self._socket.fileno()
 
-    def send(self, data: bytes) -> None:
-        """Sends all of the data, waiting as long as the peer takes some of it.
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """Sends all of the data.
 
         Raises:
-            JobServerLost: the connection ended; how much was sent is not known.
+            JobServerLost: the connection ended, or the deadline passed; how much was sent is not
+                known, so the connection cannot be used further.
         """
         try:
             sent = self._socket.send(data)
@@ -130,13 +135,15 @@ class Connection:
         except OSError as error:
             raise self._lost(error) from error
         if sent < len(data):
-            self._send_rest(memoryview(data)[sent:])
+            self._send_rest(memoryview(data)[sent:], deadline)
 
-    def _send_rest(self, unsent: memoryview) -> None:
+    def _send_rest(self, unsent: memoryview, deadline: Deadline) -> None:
         writable = select.poll()
         writable.register(self._socket, select.POLLOUT)
         while unsent:
-            writable.poll()
+            remaining = deadline.remaining()
+            if not writable.poll(remaining and _milliseconds(remaining)):
+                raise JobServerLost(str(self.host), "it does not take what is sent")
             try:
                 unsent = unsent[self._socket.send(unsent) :]
             except BlockingIOError:

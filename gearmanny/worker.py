@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import GeneratorType
 from typing import Any, ClassVar
 
 from gearmanny.encoding import JSONDataEncoder
-from gearmanny.errors import InvalidTask
+from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of
 from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
 from gearmanny.transport import HOSTS, parse_hosts
@@ -24,6 +25,9 @@ Callback = Callable[[Any, Any], Any]
 Hook = Callable[[GearmanJob], AbstractContextManager[object]]
 """Wraps every job: called with the job, it returns the context in which the task runs."""
 
+_loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDictionary()
+"""The loops that run, by the worker that all who share it have in common."""
+
 
 def set_verbosity(verbosity: int) -> None:
     """Sets the level of the logger `gearmanny`: 1 logs every job, 2 its arguments too.
@@ -32,6 +36,12 @@ def set_verbosity(verbosity: int) -> None:
     """
     if verbosity:
         logging.getLogger("gearmanny").setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+
+
+def check_prefetch(prefetch: object) -> None:
+    """Raises InvalidOption unless it is a number of jobs, at least 1."""
+    if not isinstance(prefetch, int) or isinstance(prefetch, bool) or prefetch < 1:
+        raise InvalidOption(f"prefetch is a number of jobs, at least 1, not {prefetch!r}.")
 
 
 class JsonWorker(GearmanWorker):
@@ -63,6 +73,9 @@ class BaseWorker:
         send_exceptions: whether a failure travels as WORK_EXCEPTION instead of WORK_WARNING and
             WORK_FAIL. That hangs libgearman 1.1.20 clients that did not ask for exceptions.
         hooks: contexts around every job, the first one outermost.
+        prefetch: how many jobs are asked for or held at a time; one of them runs, the others wait
+            for it, also when another worker is free. More than 1 spares short jobs a round trip
+            to the job server, and makes them wait behind long ones.
     """
 
     name: ClassVar[str]
@@ -70,12 +83,15 @@ class BaseWorker:
     send_tracebacks: bool = False
     send_exceptions: bool = False
     hooks: Sequence[Hook] = ()
+    prefetch: int = 1
 
     def __init__(
         self,
         hosts: Sequence[str] | None = None,
         verbosity: int = 0,
         gearman_worker: GearmanWorker | None = None,
+        *,
+        prefetch: int | None = None,
     ) -> None:
         """
         Args:
@@ -84,12 +100,14 @@ class BaseWorker:
             verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`;
                 0 leaves the level of that logger alone.
             gearman_worker: shared with other workers, whose tasks then run in the same loop;
-                `start()` of any of them runs all. Default: a new `work_class`.
+                `start()` of any of them runs all, with the options of that one. Default: a new
+                `work_class`.
+            prefetch: overrides what the class says.
 
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host that cannot be.
+            InvalidOption: a host, or a prefetch, that cannot be.
         """
         tasks = find_tasks(type(self))
         set_verbosity(verbosity)
@@ -97,9 +115,11 @@ class BaseWorker:
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
+        if prefetch is not None:
+            self.prefetch = prefetch
+        check_prefetch(self.prefetch)
         self.job: GearmanJob | None = None
         """The job that runs, None between jobs."""
-        self._loop: WorkLoop | None = None
         self._stopped = False
         for task in tasks:
             self._export(task.function, _TaskRunner(self, task))
@@ -130,20 +150,26 @@ class BaseWorker:
         `KeyboardInterrupt` and `SystemExit` pass through, also out of a task; the job that
         runs goes back to its queue.
         """
-        self._loop = WorkLoop(self.gearman_worker, self.hosts)
+        loop = _loops[self.gearman_worker] = WorkLoop(
+            self.gearman_worker, self.hosts, self.prefetch
+        )
         try:
             if self._stopped:
-                self._loop.stop()
-            self._loop.run()
+                loop.stop()
+            loop.run()
         finally:
-            self._loop = None
+            del _loops[self.gearman_worker]
+            self._stopped = False
 
     def stop(self) -> None:
-        """Lets `start()` return once the current job is answered. For signal handlers and
-        threads; called before `start()`, it lets that return at once."""
+        """Lets `start()` return once the current job is answered, also that of another worker
+        which shares the `gearman_worker`. For signal handlers and threads; called before
+        `start()`, it lets that return at once."""
         self._stopped = True
-        if self._loop is not None:
-            self._loop.stop()
+        loop = _loops.get(self.gearman_worker)
+        if loop is not None:
+            loop.stop()
+            self._stopped = False
 
     def progress(self, done: int, total: int) -> None:
         """Tells the caller how far the current job is.

@@ -14,14 +14,13 @@ import time
 from collections.abc import Iterable
 
 from gearmanny import __version__
-from gearmanny.backoff import Backoff
+from gearmanny.connector import Connector
 from gearmanny.encoding import decode
 from gearmanny.errors import (
     EncodingError,
     GearmanException,
     InvalidArguments,
     JobServerLost,
-    JobServerUnavailable,
     ProtocolError,
 )
 from gearmanny.failures import encode_failure, message_of, type_name
@@ -29,17 +28,13 @@ from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.link import Link
 from gearmanny.names import check_function_name
 from gearmanny.protocol.worker import Assigned
-from gearmanny.transport import Host, Poller, Waker, connect
+from gearmanny.transport import Connection, Host, Poller, Waker
 
 logger = logging.getLogger("gearmanny.worker")
 
 _ASK_AGAIN = 4.0
 """Seconds after which a server that had no job is asked again without having called, and after
 which one that does not answer keeps us from the others no longer."""
-
-_RECONNECT_FIRST = 0.1
-_RECONNECT_LONGEST = 5.0
-"""Seconds between attempts to reach a job server that is away."""
 
 
 class WorkLoop:
@@ -56,15 +51,12 @@ class WorkLoop:
         self._worker = gearman_worker
         self._prefetch = prefetch
         self._links: dict[int, Link] = {}
-        self._due = dict.fromkeys(hosts, 0.0)  # hosts without a connection: when to try
-        self._backoffs = {
-            host: Backoff(first=_RECONNECT_FIRST, longest=_RECONNECT_LONGEST) for host in hosts
-        }
-        self._reported_away: set[Host] = set()
         self._registered: dict[bytes, str | bytes] = {}
         self._poller = Poller()
         self._waker = Waker()
+        self._connector = Connector(hosts, self._waker)
         self._stopping = False
+        self._failed = False  # the job that runs
 
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
@@ -76,7 +68,8 @@ class WorkLoop:
         self._poller.add(self._waker)
         try:
             while not self._stopping:
-                self._connect_missing()
+                for connection in self._connector.connect():
+                    self._join(connection)
                 self._wake_sleepers()
                 self._ask()
                 self._attend_until(self._next_chore())
@@ -84,24 +77,14 @@ class WorkLoop:
                 self._flush(link)
                 link.finish()
         finally:
+            self._connector.close()
             for link in list(self._links.values()):
                 self._drop(link)
             self._waker.close()
 
-    def _connect_missing(self) -> None:
-        for host, due in list(self._due.items()):
-            if due > time.monotonic() or self._stopping:
-                continue
-            try:
-                self._connect(host)
-            except (JobServerUnavailable, JobServerLost) as error:
-                self._retry_later(host, error)
-            else:
-                del self._due[host]
-
-    def _connect(self, host: Host) -> None:
+    def _join(self, connection: Connection) -> None:
         link = Link(
-            connect(host), self._worker.data_encoder, self._answer_failure, self._name_functions
+            connection, self._worker.data_encoder, self._answer_failure, self._name_functions
         )
         self._links[self._poller.add(link)] = link
         self._worker.handler_to_connection_map[link] = link
@@ -109,9 +92,8 @@ class WorkLoop:
         try:
             link.set_client_id(self._worker.worker_client_id or f"gearmanny/{__version__}")
             link.set_abilities(self._worker.worker_abilities)
-        except JobServerLost:
-            self._drop(link)
-            raise
+        except JobServerLost as error:
+            self._lose(link, error)
 
     def _wake_sleepers(self) -> None:
         now = time.monotonic()
@@ -122,19 +104,24 @@ class WorkLoop:
     def _next_chore(self) -> float:
         """Returns when a host is to be tried, or a sleeper to be woken, at the latest."""
         now = time.monotonic()
-        due = [*self._due.values(), *(link.asked_at + _ASK_AGAIN for link in self._links.values())]
+        due = [
+            *self._connector.due(),
+            *(link.asked_at + _ASK_AGAIN for link in self._links.values()),
+        ]
         # What is overdue already waits for something else: a server that does not answer.
         return min((at for at in due if at > now), default=now + _ASK_AGAIN)
 
     def _attend_until(self, at: float) -> None:
         """Does what the servers want, until some time, or until there is another chore."""
-        away = len(self._due)
-        while not self._stopping and len(self._due) == away:
+        links = len(self._links)
+        while not self._stopping and len(self._links) == links and not self._connector.has_news():
             remaining = at - time.monotonic()
             if remaining <= 0:
                 return
             for descriptor in self._poller.wait(remaining):
-                if descriptor in self._links and not self._stopping:
+                if descriptor not in self._links:
+                    self._waker.clear()
+                elif not self._stopping:
                     self._attend(self._links[descriptor])
 
     def _ask(self) -> None:
@@ -160,8 +147,7 @@ class WorkLoop:
         except (JobServerLost, ProtocolError) as error:
             self._lose(link, error)
             return
-        if link.host in self._reported_away:
-            self._report_back(link.host)
+        self._connector.works(link.host)
         for event in events:
             if isinstance(event, Assigned):
                 self._work(link, event)
@@ -186,6 +172,7 @@ class WorkLoop:
             self._flush(link)
 
     def _work(self, link: Link, assigned: Assigned) -> None:
+        self._failed = False
         started = time.perf_counter()
         handle, function, unique, payload = assigned
         job = self._worker.create_job(
@@ -202,15 +189,27 @@ class WorkLoop:
                     "%s is called with %r", job.task, job.data, extra=_about("started", job)
                 )
             self._worker.on_job_execute(job)
-        except Exception as error:  # the payload, the result, or a hook of a subclass
-            self._answer_failure(link, job, error)
-        if logger.isEnabledFor(logging.INFO):
+            if handle in link.machine.held:
+                raise GearmanException("its worker ended the job without an answer")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the payload, the result, a hook of a subclass, a
+            self._answer_failure(link, job, error)  # CancelledError that left a loop
+        if logger.isEnabledFor(logging.INFO) and not self._failed:
             seconds = time.perf_counter() - started
             logger.info("%s answered in %.3f s", job.task, seconds, extra=_about("answered", job))
         if not self._worker.after_job():
             self._stopping = True
 
     def _answer_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        # BaseWorker's callbacks have these; a callback that was registered directly need not.
+        callback = self._worker.worker_abilities.get(job.task)
+        link.fail(
+            job,
+            encode_failure(error, getattr(callback, "send_tracebacks", False)),
+            as_exception=getattr(callback, "send_exceptions", False),
+        )
+        self._failed = True
         callers_fault = isinstance(error, (InvalidArguments, EncodingError))
         logger.log(
             logging.WARNING if callers_fault else logging.ERROR,
@@ -220,13 +219,6 @@ class WorkLoop:
             message_of(error),
             exc_info=None if callers_fault else error,
             extra=_about("failed", job),
-        )
-        # BaseWorker's callbacks have these; a callback that was registered directly need not.
-        callback = self._worker.worker_abilities.get(job.task)
-        link.fail(
-            job,
-            encode_failure(error, getattr(callback, "send_tracebacks", False)),
-            as_exception=getattr(callback, "send_exceptions", False),
         )
 
     def _name_functions(self, abilities: Iterable[str | bytes]) -> list[bytes]:
@@ -247,7 +239,7 @@ class WorkLoop:
     def _lose(self, link: Link, error: GearmanException) -> None:
         if link.descriptor in self._links:
             self._drop(link)
-            self._retry_later(link.host, error)
+            self._connector.lost(link.host, error)
 
     def _drop(self, link: Link) -> None:
         del self._links[link.descriptor]
@@ -255,28 +247,6 @@ class WorkLoop:
         self._worker.handler_to_connection_map.pop(link, None)
         self._worker.connection_to_handler_map.pop(link, None)
         link.close()
-
-    def _retry_later(self, host: Host, error: GearmanException) -> None:
-        self._due[host] = time.monotonic() + self._backoffs[host].next_delay()
-        if host not in self._reported_away:
-            self._reported_away.add(host)
-            logger.warning(
-                "the job server %s is away (%s); trying until it is back",
-                host,
-                _reason(error),
-                extra={"action": "server_away"},
-            )
-
-    def _report_back(self, host: Host) -> None:
-        self._reported_away.discard(host)
-        self._backoffs[host].reset()
-        logger.warning("the job server %s is back", host, extra={"action": "server_back"})
-
-
-def _reason(error: GearmanException) -> str:
-    if isinstance(error, JobServerUnavailable):
-        return ", ".join(error.failures.values())
-    return error.reason if isinstance(error, JobServerLost) else str(error)
 
 
 def _about(what: str, job: GearmanJob) -> dict[str, str]:

@@ -11,6 +11,7 @@ told to stop by the parent alone, so that one Ctrl-C never counts as two.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -30,7 +31,13 @@ from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.gearman_api import GearmanWorker
 from gearmanny.tasks import functions_of
 from gearmanny.transport import HOSTS, Waker, parse_hosts
-from gearmanny.worker import BaseWorker, Hook, JsonWorker, set_verbosity
+from gearmanny.worker import (
+    BaseWorker,
+    Hook,
+    JsonWorker,
+    check_prefetch,
+    set_verbosity,
+)
 
 __all__ = ["WorkRunner"]
 
@@ -39,6 +46,8 @@ logger = logging.getLogger("gearmanny.runner")
 _PARENT_CHECK_INTERVAL = 0.5
 """Seconds a child may outlive a parent that was killed. A pipe would tell sooner, but any
 process that the parent forks meanwhile would hold its other end open."""
+
+_PR_SET_PDEATHSIG = 1
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -68,6 +77,7 @@ class WorkRunner:
         *,
         hooks: Sequence[Hook] = (),
         send_tracebacks: bool | None = None,
+        prefetch: int | None = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
         """
@@ -77,12 +87,14 @@ class WorkRunner:
             verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`.
             hooks: contexts around every job of every worker, outside of its own hooks.
             send_tracebacks: overrides what the worker classes say, unless None.
+            prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
+                classes say, of which the least counts for those that share a process.
             default_work_class: stands in for `JsonWorker`, for workers that chose no other.
 
         Raises:
             InvalidTask: there are no workers, one cannot be exported, or two export the
                 same function.
-            InvalidOption: a host that cannot be.
+            InvalidOption: a host, or a prefetch, that cannot be.
         """
         if not workers:
             raise InvalidTask("There are no workers to run. Give at least one worker class.")
@@ -96,6 +108,9 @@ class WorkRunner:
                     )
                 owners[function] = worker
         parse_hosts(HOSTS if hosts is None else hosts)
+        if prefetch is not None:
+            check_prefetch(prefetch)
+        self._prefetch = prefetch
         set_verbosity(verbosity)
         self._workers = workers
         self._hosts = hosts
@@ -106,7 +121,7 @@ class WorkRunner:
         self._stops = 0
         self._waker: Waker | None = None
 
-    def start(self, threads: int = 1, keepAlive: bool = True) -> None:
+    def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
         """Runs the workers until SIGTERM or SIGINT, which let the current jobs finish; a second
         signal ends them at once, and gearmand gives their jobs to other workers.
 
@@ -117,6 +132,10 @@ class WorkRunner:
             keepAlive: whether a process that ends is replaced. If not, this returns when all
                 have ended.
 
+        Returns:
+            Whether no process ended badly by itself: with an exit code, or killed by a signal.
+            With `keepAlive`, such a one was replaced and does not count.
+
         Raises:
             InvalidOption: `threads` is no number of processes.
         """
@@ -125,7 +144,7 @@ class WorkRunner:
         self._waker = Waker()
         try:
             with self._signals_handled():
-                self._supervise(self._slots(threads), keepAlive)
+                return self._supervise(self._slots(threads), keepAlive)
         finally:
             self._waker.close()
             self._waker = None
@@ -148,8 +167,9 @@ class WorkRunner:
             for number in range(1, threads + 1)
         ]
 
-    def _supervise(self, slots: list[_Slot], keep_alive: bool) -> None:
+    def _supervise(self, slots: list[_Slot], keep_alive: bool) -> bool:
         assert self._waker is not None
+        all_well = True
         restarts = RestartTable()
         running: dict[_Slot, tuple[ForkProcess, float]] = {}
         due = dict.fromkeys(slots, 0.0)
@@ -175,6 +195,8 @@ class WorkRunner:
                         continue
                     del running[slot]
                     self._report_end(slot, process)
+                    if process.exitcode and not keep_alive and not self._stops:
+                        all_well = False
                     process.close()
                     if keep_alive and not self._stops:
                         ended = time.monotonic()
@@ -187,6 +209,7 @@ class WorkRunner:
                                 delay,
                                 extra={"action": "child_delayed"},
                             )
+            return all_well
         finally:
             for process, _ in running.values():
                 process.kill()
@@ -259,10 +282,12 @@ class WorkRunner:
         signal.signal(signal.SIGTERM, handle)
         assert self._waker is not None
         self._waker.close()
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        _end_with(parent)
         try:
             gearman_worker = slot.work_class()
-            first, *_ = [self._make(worker, gearman_worker) for worker in slot.workers]
+            made = [self._make(worker, gearman_worker) for worker in slot.workers]
+            first = made[0]
+            first.prefetch = self._prefetch or min(worker.prefetch for worker in made)
             # Not only by the handler above: until it was set, the parent's was ours.
             if self._stops:
                 first.stop()
@@ -281,7 +306,14 @@ class WorkRunner:
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process soon after its parent did. The job that runs goes back to its queue."""
+    """Sees to it that this process ends when its parent does; its job goes back to the queue."""
+    if sys.platform == "linux":
+        # The kernel does it at once, also to a task that keeps the interpreter for itself.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_INTERVAL)
     os._exit(1)

@@ -97,14 +97,20 @@ def named_arguments(
     return arguments
 
 
-def cache_key(unique_name: str, arguments: Mapping[str, Any]) -> str:
+def cache_key(
+    unique_name: str,
+    arguments: Mapping[str, Any],
+    json_encoder: type[json.JSONEncoder] = json.JSONEncoder,
+) -> str:
     """Returns the hashed key of a call, the same for every order of the arguments.
 
     Raises:
         EncodingError: an argument is not JSON, so equal calls could not be told.
     """
     try:
-        text = json.dumps([unique_name, arguments], sort_keys=True, allow_nan=False)
+        text = json.dumps(
+            [unique_name, arguments], sort_keys=True, allow_nan=False, cls=json_encoder
+        )
         _check_keys(arguments)
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodingError(

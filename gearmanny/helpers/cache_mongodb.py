@@ -71,6 +71,7 @@ class MongoCache:
         collection: str = "gearman_cache_table",
         DEBUG: int = 0,
         returnvalue_washer: Washer | None = None,
+        json_encoder: type[json.JSONEncoder] = json.JSONEncoder,
     ) -> None:
         """
         Args:
@@ -80,16 +81,20 @@ class MongoCache:
             DEBUG: whether hits, misses and writes are logged, on `gearmanny.cache`.
             returnvalue_washer: given what a function returned; what it returns is stored and
                 returned instead.
+            json_encoder: makes JSON of arguments and answers that json itself cannot.
         """
         self._host = host
         self._dbname = dbname
-        self._collection = collection
+        self._collection_name = collection
         self._washer = returnvalue_washer
+        self._json_encoder = json_encoder
         self._level = logging.INFO if DEBUG else logging.DEBUG
         if DEBUG and not logger.isEnabledFor(logging.INFO):
             logger.setLevel(logging.INFO)
         self._connecting = threading.Lock()
-        self._connected: tuple[int, Collection[dict[str, Any]]] | None = None
+        self._pid = 0
+        self._collection: Collection[dict[str, Any]] | None = None
+        self._indexed = False
         self._away_until = 0.0
         self._reported_away = False
 
@@ -108,22 +113,22 @@ class MongoCache:
         Raises:
             EncodingError: the arguments or the answer are not JSON.
         """
-        key = cache_key(unique_name, arguments)
+        key = cache_key(unique_name, arguments, self._json_encoder)
         entry = self._find(key)
         now = datetime.now(UTC)
         freshness = judge(entry["added"] if entry else None, max_age, now)
         self._log(freshness.value, unique_name, arguments)
         if entry and freshness is Freshness.HIT:
-            return _as_json(unique_name, entry["data"])
+            return self._as_json(unique_name, entry["data"])
         value = compute()
         if self._washer is not None:
             value = self._washer(value)
-        value = _as_json(unique_name, value)
+        value = self._as_json(unique_name, value)
         if value:
             self._store(key, unique_name, arguments, value, max_age)
         elif entry:
             self._log("served stale", unique_name, arguments)
-            return _as_json(unique_name, entry["data"])
+            return self._as_json(unique_name, entry["data"])
         return value
 
     def _find(self, key: str) -> dict[str, Any] | None:
@@ -141,7 +146,7 @@ class MongoCache:
         entry = {
             "key": key,
             "type": unique_name,
-            "query": {"kwargs": _as_json(unique_name, arguments)},
+            "query": {"kwargs": self._as_json(unique_name, arguments)},
             "data": value,
             "added": added,
             "purge_at": purge_at(added, max_age),
@@ -152,7 +157,10 @@ class MongoCache:
                 collection.replace_one({"key": key}, entry, upsert=True)
             except pymongo.errors.DuplicateKeyError:
                 pass  # another worker stored the same answer in the same moment
-            except (BSONError, OverflowError, pymongo.errors.WriteError) as error:
+            except (
+                *(BSONError, OverflowError, ValueError, RecursionError),
+                pymongo.errors.OperationFailure,
+            ) as error:
                 # JSON holds what a document cannot, such as integers of more than 64 bits.
                 logger.warning(
                     "an answer of %r cannot be stored in MongoDB: %s",
@@ -179,7 +187,8 @@ class MongoCache:
                 self._reported_away = True
                 logger.warning(
                     "MongoDB cannot be used: %s. Tasks run uncached until it can.",
-                    error,
+                    # The rest is a description of the topology, of hundreds of characters.
+                    str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0],
                     extra={"action": "cache_away"},
                 )
             return None
@@ -189,20 +198,39 @@ class MongoCache:
         return result
 
     def _connect(self) -> Collection[dict[str, Any]]:
+        if self._pid != os.getpid():
+            # A client of the parent cannot be used in a forked child, nor a lock that some thread
+            # of the parent held.
+            self._pid = os.getpid()
+            self._connecting = threading.Lock()
+            self._collection = None
+            self._indexed = False
         with self._connecting:
-            # A client of the parent cannot be used in a forked child.
-            if self._connected is None or self._connected[0] != os.getpid():
-                try:
-                    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
-                        self._host, tz_aware=True, appname="gearmanny"
-                    )
-                except (pymongo.errors.ConfigurationError, pymongo.errors.InvalidURI) as error:
-                    raise InvalidOption(f"The URI of MongoDB cannot be used: {error}") from None
-                weakref.finalize(self, _close_in, os.getpid(), client)
-                collection = client[self._dbname][self._collection]
-                _create_indexes(collection)
-                self._connected = os.getpid(), collection
-            return self._connected[1]
+            if self._collection is None:
+                self._collection = self._open()
+            if not self._indexed:
+                _create_indexes(self._collection)
+                self._indexed = True
+            return self._collection
+
+    def _open(self) -> Collection[dict[str, Any]]:
+        try:
+            client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+                self._host, tz_aware=True, appname="gearmanny"
+            )
+        except (pymongo.errors.ConfigurationError, ValueError, TypeError) as error:
+            raise InvalidOption(f"The URI of MongoDB cannot be used: {error}") from None
+        finalizer = weakref.finalize(self, _close_in, os.getpid(), client)
+        finalizer.atexit = False  # what ends anyhow need not take leave of a server that is away
+        return client[self._dbname][self._collection_name]
+
+    def _as_json(self, unique_name: str, value: Any) -> Any:
+        try:
+            return json.loads(json.dumps(value, allow_nan=False, cls=self._json_encoder))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise EncodingError(
+                f"The answer of {unique_name!r} cannot be cached: it is not JSON ({error})."
+            ) from error
 
     def _log(self, what: str, unique_name: str, arguments: dict[str, Any]) -> None:
         logger.log(
@@ -283,12 +311,3 @@ def _close_in(pid: int, client: pymongo.MongoClient[dict[str, Any]]) -> None:
         # It takes leave of the server, and would wait 30 s for one that is away.
         with pymongo.timeout(_OPERATION_TIMEOUT):
             client.close()
-
-
-def _as_json(unique_name: str, value: Any) -> Any:
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise EncodingError(
-            f"The answer of {unique_name!r} cannot be cached: it is not JSON ({error})."
-        ) from error

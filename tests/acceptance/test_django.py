@@ -321,7 +321,7 @@ class TestRunworkers:
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
-            (["--threads", "0"], 2, "'0' is no number of processes, at least 1"),
+            (["--threads", "0"], 2, "'0' is no whole number, at least 1"),
             (["--hosts", "localhost:x"], 1, "CommandError: A host is written"),
             (["god"], 1, "CommandError: No worker is named 'god'"),
         ],

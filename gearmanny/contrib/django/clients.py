@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -20,6 +21,7 @@ class _Configured(Generic[C]):
     def __init__(self, kind: type[C]) -> None:
         self._kind = kind
         self._made: tuple[object, C] | None = None
+        self._making = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         # Before the settings are touched: whoever inspects a module asks for such names.
@@ -43,14 +45,15 @@ class _Configured(Generic[C]):
         from gearmanny.contrib.django.settings import get_settings  # noqa: PLC0415
 
         settings = get_settings()
-        if self._made is None or self._made[0] is not settings:
-            if self._made is not None:
-                self._made[1].close()
-            made = self._kind(
-                settings.HOSTS, timeout=settings.TIMEOUT, data_encoder=DjangoJSONDataEncoder
-            )
-            self._made = settings, made
-        return self._made[1]
+        with self._making:
+            if self._made is None or self._made[0] != settings:
+                if self._made is not None:
+                    self._made[1].close()
+                made = self._kind(
+                    settings.HOSTS, timeout=settings.TIMEOUT, data_encoder=DjangoJSONDataEncoder
+                )
+                self._made = settings, made
+            return self._made[1]
 
 
 client = cast("SimpleClient", _Configured(SimpleClient))
@@ -62,6 +65,8 @@ async_client = cast("AsyncClient", _Configured(AsyncClient))
 
 @functools.lru_cache(maxsize=1)
 def _cache_for(settings: Any) -> MongoCache:
+    from django.core.serializers.json import DjangoJSONEncoder  # noqa: PLC0415
+
     from gearmanny.helpers.cache_mongodb import MongoCache  # noqa: PLC0415  needs an extra
 
     return MongoCache(
@@ -70,6 +75,7 @@ def _cache_for(settings: Any) -> MongoCache:
         collection=settings.COLLECTION,
         DEBUG=settings.DEBUG,
         returnvalue_washer=settings.washer(),
+        json_encoder=DjangoJSONEncoder,
     )
 
 

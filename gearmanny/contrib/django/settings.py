@@ -6,6 +6,7 @@ key                     meaning                                                 
 `HOSTS`                 job servers, `"name:port"`                               localhost:4730
 `TIMEOUT`               seconds that `client` waits for an answer; None: ever    60
 `THREADS`               processes of `runworkers` for each `work_class`          1
+`PREFETCH`              jobs that a process holds; None: as the workers say      None
 `KEEPALIVE`             whether `runworkers` replaces a process that ends        True
 `CACHE`                 a dict with the keys below                               {}
 ======================  =======================================================  ==================
@@ -36,6 +37,7 @@ from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
 from gearmanny.transport import HOSTS, Deadline, parse_hosts
+from gearmanny.worker import check_prefetch
 
 NAME = "GEARMANNY"
 
@@ -68,6 +70,7 @@ class Settings:
     HOSTS: list[str] = field(default_factory=lambda: list(HOSTS))
     TIMEOUT: float | None = 60
     THREADS: int = 1
+    PREFETCH: int | None = None
     KEEPALIVE: bool = True
     CACHE: CacheSettings = CacheSettings()
 
@@ -82,9 +85,11 @@ def get_settings() -> Settings:
     given = dict(_mapping(NAME, getattr(django_settings, NAME, {})))
     cache = _fill(CacheSettings, f"{NAME}['CACHE']", _mapping("CACHE", given.pop("CACHE", {})))
     settings = _fill(Settings, NAME, {**given, "CACHE": cache})
-    for key, check in (("HOSTS", parse_hosts), ("TIMEOUT", Deadline)):
+    for key, check in (("HOSTS", parse_hosts), ("TIMEOUT", Deadline), ("PREFETCH", check_prefetch)):
+        value = getattr(settings, key)
         try:
-            check(getattr(settings, key))
+            if value is not None or key == "HOSTS":
+                check(value)
         except InvalidOption as error:
             raise ImproperlyConfigured(f"{NAME}[{key!r}]: {error}") from error
     threads = settings.THREADS

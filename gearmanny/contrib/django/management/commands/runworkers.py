@@ -46,6 +46,12 @@ class Command(BaseCommand):
             help="processes for every work_class (default: GEARMANNY['THREADS'])",
         )
         parser.add_argument(
+            "--prefetch",
+            type=_positive,
+            metavar="N",
+            help="jobs that a process holds at a time (default: GEARMANNY['PREFETCH'])",
+        )
+        parser.add_argument(
             "--no-keepalive",
             action="store_true",
             help="do not replace a process that ends (default: GEARMANNY['KEEPALIVE'])",
@@ -58,7 +64,9 @@ class Command(BaseCommand):
         try:
             settings = get_settings()
             workers = self._select(find_workers(), options["names"])
-            hosts = options["hosts"].split(",") if options["hosts"] else settings.HOSTS
+            hosts = settings.HOSTS
+            if options["hosts"]:
+                hosts = [host.strip() for host in options["hosts"].split(",")]
             verbosity = min(options["verbosity"], 2)
             runner = WorkRunner(
                 [found.worker for found in workers],
@@ -66,6 +74,7 @@ class Command(BaseCommand):
                 verbosity,
                 hooks=[healthy_connections],
                 send_tracebacks=django_settings.DEBUG or None,
+                prefetch=options["prefetch"] or settings.PREFETCH,
                 default_work_class=DjangoJsonWorker,
             )
         except (DiscoveryError, ImproperlyConfigured, InvalidOption, InvalidTask) as error:
@@ -79,7 +88,8 @@ class Command(BaseCommand):
             self._print_banner(workers, hosts, threads, verbosity)
         # The children get copies of this process: none may share its database connections.
         connections.close_all()
-        runner.start(threads, settings.KEEPALIVE and not options["no_keepalive"])
+        if not runner.start(threads, settings.KEEPALIVE and not options["no_keepalive"]):
+            raise CommandError("A process ended badly; the log says why.")
 
     def _select(self, workers: list[FoundWorker], names: list[str]) -> list[FoundWorker]:
         known = [getattr(found.worker, "name", None) for found in workers]
@@ -140,5 +150,5 @@ def _positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise ArgumentTypeError(f"{text!r} is no number of processes, at least 1")
+        raise ArgumentTypeError(f"{text!r} is no whole number, at least 1")
     return number
