@@ -144,9 +144,9 @@ class Channel:
         """
         # Whoever holds `_sending` sends for all who came meanwhile.
         with self._sending:
-            with self._lock:
-                data = self._machine.data_to_send()
             try:
+                with self._lock:
+                    data = self._machine.data_to_send()
                 self._connection.send(data, deadline)
             except JobServerLost as error:
                 self._end(error)
@@ -209,8 +209,10 @@ class Channel:
                 self._reader = token
             while self.error is None and self._connection.wait(0):
                 self._receive()
-        finally:
             self._leave(None, token)
+        except BaseException:  # not `finally`: an interrupt may come while we leave
+            self._leave(None, token)
+            raise
 
     def close(self) -> None:
         """Ends the connection. Jobs without an answer get `JobServerLost`."""

@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import re
 import sys
 import threading
 from pathlib import Path
@@ -33,6 +34,10 @@ class First(BaseWorker):
             threading.Event().wait(0.01)
         return "done"
 
+    def task_keep_the_interpreter(self, path: str) -> None:
+        Path(path).touch()
+        re.match(r"(a+)+$", "a" * 60 + "b")  # for years, without giving the lock away once
+
 
 class Second(BaseWorker):
     name = "second"
@@ -60,7 +65,8 @@ if __name__ == "__main__":
     logging.basicConfig(format="%(levelname)s %(message)s")
     host, threads, *options = sys.argv[1:]
     workers: list[type[BaseWorker]] = [Broken] if "broken" in options else [First, Second, Pickled]
-    WorkRunner(workers, [host], verbosity=1).start(
+    all_well = WorkRunner(workers, [host], verbosity=1).start(
         threads=int(threads), keepAlive="no-keepalive" not in options
     )
     sys.stderr.write("start() returned\n")
+    sys.exit(not all_well)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -20,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.django import async_client, cachewrap, client
 from gearmanny.contrib.django.settings import get_settings
@@ -147,6 +149,28 @@ def test_cachewrap_uses_the_cache_of_the_settings(mongodb_uri: str, unique_name:
         assert (double(2), double(n=2), calls) == ("4", "4", [2])
     with override_settings(GEARMANNY={"CACHE": {**cache, "COLLECTION": f"{unique_name}b"}}):
         assert (double(2), calls) == ("4", [2, 2])
+
+
+def test_what_django_can_write_can_be_cached(mongodb_uri: str, unique_name: str) -> None:
+    calls: list[int] = []
+
+    @cachewrap(unique_name)
+    def moment(day: datetime) -> dict[str, datetime]:
+        calls.append(1)
+        return {"noon": day.replace(hour=12)}
+
+    day = datetime(2026, 11, 23, tzinfo=UTC)
+    with override_settings(GEARMANNY={"CACHE": {"HOST": mongodb_uri}}):
+        for _ in range(2):
+            assert moment(day) == {"noon": "2026-11-23T12:00:00Z"}
+    assert len(calls) == 1
+
+
+def test_all_threads_get_the_same_client_at_first_use(job_server: Gearmand) -> None:
+    with override_settings(GEARMANNY={"HOSTS": [job_server.host]}):
+        client.close()
+        with ThreadPoolExecutor(16) as pool:
+            assert len(set(pool.map(lambda _: id(client._client()), range(64)))) == 1
 
 
 class TestDiscovery:
@@ -311,6 +335,31 @@ class TestRunworkers:
         process = start_runworkers("--no-keepalive")
         os.kill(own_client.good_pid(), signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+
+    def test_without_keepalive_a_bad_end_exits_with_1(
+        self, start_runworkers: Start, own_client: SimpleClient, tmp_path: Path
+    ) -> None:
+        process = start_runworkers("--no-keepalive")
+        os.kill(own_client.good_pid(), signal.SIGKILL)
+        assert process.wait(PATIENCE) == 1
+        assert "CommandError: A process ended badly" in (tmp_path / "stderr").read_text()
+
+    def test_prefetch_is_an_option(
+        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        start_runworkers("good", "--prefetch", "3")
+        path = tmp_path / "go"
+        with AsyncClient([own_job_server.host]) as several:
+            works = [several.good_wait_for(path=str(path)) for _ in range(4)]
+            until(
+                lambda: any(
+                    (row.total, row.running) == (4, 3)
+                    for row in JobServer(own_job_server.host).status()
+                ),
+                "three jobs held",
+            )
+            path.touch()
+            assert [work.get_result(timeout=PATIENCE) for work in works] == ["done"] * 4
 
     def test_hosts_are_taken_from_the_command_line_first(
         self, start_runworkers: Start, own_client: SimpleClient, own_job_server: Gearmand

@@ -147,8 +147,12 @@ def test_without_keepalive_start_returns_when_all_have_ended(
     os.kill(first, signal.SIGTERM)
     until(lambda: not alive(first), "the first process ending")
     assert runner.poll() is None
-    os.kill(pickled, signal.SIGKILL)
+    os.kill(pickled, signal.SIGTERM)
     assert runner.wait(PATIENCE) == 0
+
+
+def test_without_keepalive_a_bad_end_is_told(start_runner: Callable[..., Runner]) -> None:
+    assert start_runner(1, "broken", "no-keepalive").wait(PATIENCE) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -204,6 +208,18 @@ def test_children_do_not_outlive_a_parent_that_was_killed(
 
     until(lambda: not alive(pid), "the busy child ending")
     until(lambda: own_job_server.workers_of("pickled_pid") == 0, "the idle child ending")
+
+
+def test_a_child_that_keeps_the_interpreter_does_not_outlive_its_parent(
+    start_runner: Callable[..., Runner], own_job_server: Gearmand, tmp_path: Path
+) -> None:
+    runner = start_runner()
+    with AsyncClient([own_job_server.host]) as client:
+        pid = client.first_pid().get_result(timeout=PATIENCE)
+        client.first_keep_the_interpreter(path=str(tmp_path / "running"))
+        until((tmp_path / "running").exists, "the job running")
+        runner.kill()
+        until(lambda: not alive(pid), "the busy child ending")
 
 
 def test_a_runner_stops_also_when_the_job_server_went_first(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from pymongo.collection import Collection
 
 from gearmanny.client import SimpleClient
 from gearmanny.errors import EncodingError, InvalidOption
-from gearmanny.helpers.cache_mongodb import cacheBuilder
+from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder, cached_by
 from gearmanny.worker import BaseWorker
 from tests.servers import Gearmand, free_port, mongodb, working
 
@@ -289,6 +290,22 @@ class TestWithoutMongoDB:
         assert costly(1) == costly(1) == {"sum": [1, 2, None]}
         assert counter.runs == 3
         assert [record.action for record in caplog.records] == ["cache_away"]
+
+    def test_a_long_absence_costs_one_client(self) -> None:
+        cache = MongoCache(host=f"mongodb://127.0.0.1:{free_port()}/")
+        costly = cached(cached_by(lambda: cache), Counter())
+        costly(0)
+        threads = threading.active_count()
+        for number in range(3):
+            cache._away_until = 0.0  # as if the half minute were over
+            costly(number)
+        assert threading.active_count() == threads
+
+    @pytest.mark.parametrize("port", ["99999", "abc"])
+    def test_a_port_that_cannot_be_is_told(self, port: str) -> None:
+        costly = cached(cacheBuilder(host=f"mongodb://localhost:{port}/"), Counter())
+        with pytest.raises(InvalidOption, match="The URI of MongoDB cannot be used"):
+            costly(1)
 
     def test_a_uri_that_cannot_be_is_told_without_its_password(self) -> None:
         costly = cached(cacheBuilder(host="mongodb://me:hunter2@/?x"), Counter())
