@@ -87,6 +87,7 @@ def test_the_clients_of_the_readme_print_what_it_says(own_job_server: Gearmand) 
         "Progress(done=2, total=2)",
         "Data(value='two')",
         "True ['one', 'two']",
+        "49995000",
         f"No answer from nobody_home() within 0.1 s. No worker offers it on "
         f"{own_job_server.host}. Start one that does, or look whether the name and the host are "
         "right.",
