@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types matrix gearmand browser clean
+.PHONY: demo test lint types matrix bench gearmand browser clean
 
 demo: .venv/demo gearmand
 	$(BIN)/python example_project/demo.py $(if $(ONCE),--once)
@@ -32,6 +32,12 @@ matrix: gearmand
 .venv/dev: setup.py | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
+
+# Beside libgearman in C (Debian: libgearman-dev) and a bare Python loop; writes benchmarks/RESULTS.md.
+bench: .venv/dev gearmand
+	$(CC) -O2 -Wall -o .venv/libgearman benchmarks/libgearman.c -lgearman || \
+	    { echo "libgearman is missing. Install it: sudo apt-get install libgearman-dev" >&2; exit 1; }
+	$(BIN)/python benchmarks/run.py .venv/libgearman
 
 gearmand:
 	@tools/require.sh gearmand gearman-job-server
