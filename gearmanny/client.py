@@ -178,17 +178,19 @@ class Client(abc.ABC):
             if more and len(under_way) <= window - size:
                 batch = _take(inputs, size)
                 more = bool(batch)
-                under_way.extend(self._submit(Answer, function, self._encode_all(batch)))
+                if more:
+                    under_way.extend(self._submit(Answer, function, self._encode_all(batch)))
                 if more and len(under_way) <= window - size and not under_way[0].is_done():
                     continue
             if under_way:
                 work = under_way.popleft()
                 try:
-                    yield work.get_result(self._options.timeout)
+                    result = work.get_result(self._options.timeout)
                 except Exception as error:
                     if not return_exceptions:
                         raise
-                    yield error
+                    result = error
+                yield result
 
     def _submit(
         self, kind: type[WorkResult], function: str, payloads: Iterable[bytes | EncodingError]
