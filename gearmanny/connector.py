@@ -13,7 +13,8 @@ import time
 
 from gearmanny.backoff import Backoff
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
-from gearmanny.transport import Connection, Host, Waker, connect
+from gearmanny.polling import Waker
+from gearmanny.transport import Connection, Host, connect
 
 logger = logging.getLogger("gearmanny.worker")
 

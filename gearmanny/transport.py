@@ -7,15 +7,14 @@ Sockets never block. Whoever wants to wait, waits with a time limit first
 from __future__ import annotations
 
 import contextlib
-import math
-import select
 import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
+from gearmanny.polling import Poller
 
 DEFAULT_PORT = 4730
 """Gearman's port, registered with IANA."""
@@ -112,8 +111,8 @@ class Connection:
     def __init__(self, sock: socket.socket, host: Host) -> None:
         self.host = host
         self._socket = sock
-        self._readable = select.poll()
-        self._readable.register(sock, select.POLLIN)
+        self._readable = Poller()
+        self._readable.add(sock)
         # Kept: a new one for every receive would be mapped and unmapped by the kernel each time.
         self._received = memoryview(bytearray(_RECEIVE_BYTES))
 
@@ -138,11 +137,10 @@ class Connection:
             self._send_rest(memoryview(data)[sent:], deadline)
 
     def _send_rest(self, unsent: memoryview, deadline: Deadline) -> None:
-        writable = select.poll()
-        writable.register(self._socket, select.POLLOUT)
+        writable = Poller()
+        writable.add(self._socket, to_write=True)
         while unsent:
-            remaining = deadline.remaining()
-            if not writable.poll(remaining and _milliseconds(remaining)):
+            if not writable.wait(deadline.remaining()):
                 raise JobServerLost(str(self.host), "it does not take what is sent")
             try:
                 unsent = unsent[self._socket.send(unsent) :]
@@ -169,7 +167,7 @@ class Connection:
 
     def wait(self, timeout: float | None) -> bool:
         """Returns whether something arrived, or the connection ended, within the seconds given."""
-        return bool(self._readable.poll(timeout and _milliseconds(timeout)))
+        return bool(self._readable.wait(timeout))
 
     def finish(self, timeout: float) -> None:
         """Closes the connection after the peer has taken in all that was sent.
@@ -227,66 +225,6 @@ def connect(host: Host, timeout: float = CONNECT_TIMEOUT) -> Connection:
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return Connection(sock, host)
-
-
-class Waker:
-    """Interrupts a `Poller.wait`. `wake()` may be called from a signal handler or any thread."""
-
-    def __init__(self) -> None:
-        self._receiver, self._sender = socket.socketpair()
-        self._receiver.setblocking(False)
-        self._sender.setblocking(False)
-
-    def fileno(self) -> int:
-        """Returns the descriptor that is readable once `wake()` was called."""
-        return self._receiver.fileno()
-
-    def wake(self) -> None:
-        """Lets the current or the next wait return at once."""
-        with contextlib.suppress(OSError):  # full or closed: either way nobody needs this byte
-            self._sender.send(b"\0")
-
-    def clear(self) -> None:
-        """Forgets earlier calls of `wake()`."""
-        with contextlib.suppress(BlockingIOError):
-            self._receiver.recv(4096)
-
-    def close(self) -> None:
-        """Gives both sockets back."""
-        self._receiver.close()
-        self._sender.close()
-
-
-class HasDescriptor(Protocol):
-    """What can be waited for."""
-
-    def fileno(self) -> int: ...
-
-
-class Poller:
-    """Waits for several connections at once."""
-
-    def __init__(self) -> None:
-        self._poll = select.poll()
-
-    def add(self, connection: HasDescriptor) -> int:
-        """Starts to wait for a connection; returns the descriptor by which `wait` names it."""
-        descriptor = connection.fileno()
-        self._poll.register(descriptor, select.POLLIN)
-        return descriptor
-
-    def remove(self, descriptor: int) -> None:
-        """Stops waiting for a connection."""
-        self._poll.unregister(descriptor)
-
-    def wait(self, timeout: float | None) -> list[int]:
-        """Returns the descriptors on which something arrived within the seconds given."""
-        return [descriptor for descriptor, _ in self._poll.poll(timeout and _milliseconds(timeout))]
-
-
-def _milliseconds(timeout: float) -> int:
-    # Rounded up: poll(0) in a loop until the last fraction of a millisecond would burn a core.
-    return min(math.ceil(timeout * 1000), 2**31 - 1)
 
 
 def _reason(error: OSError) -> str:

@@ -27,8 +27,9 @@ from gearmanny.failures import encode_failure, message_of, type_name
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.link import Link
 from gearmanny.names import check_function_name
+from gearmanny.polling import Poller, Waker
 from gearmanny.protocol.worker import Assigned
-from gearmanny.transport import Connection, Host, Poller, Waker
+from gearmanny.transport import Connection, Host
 
 logger = logging.getLogger("gearmanny.worker")
 

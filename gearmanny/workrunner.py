@@ -29,8 +29,9 @@ from typing import Any
 from gearmanny.backoff import RestartTable
 from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.polling import Waker
 from gearmanny.tasks import functions_of
-from gearmanny.transport import HOSTS, Waker, parse_hosts
+from gearmanny.transport import HOSTS, parse_hosts
 from gearmanny.worker import (
     BaseWorker,
     Hook,

@@ -29,7 +29,8 @@ FLOORS = [
     gearmanny.protocol.worker gearmanny.protocol.admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
-    """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.transport
+    """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
+    gearmanny.transport
     gearmanny.base""",
     # 2: the blocking drivers.
     """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.results gearmanny.client
@@ -49,8 +50,8 @@ TOUCHES = {
     "gearman": {"gearmanny.gearman_api"},
     "pymongo": {"gearmanny.helpers.cache_mongodb"},
     "bson": {"gearmanny.helpers.cache_mongodb"},
-    "socket": {"gearmanny.transport"},
-    "select": {"gearmanny.transport"},
+    "socket": {"gearmanny.transport", "gearmanny.polling"},
+    "select": {"gearmanny.polling"},
     "multiprocessing": {"gearmanny.workrunner"},
     "signal": {"gearmanny.workrunner"},
     "subprocess": set(),
