@@ -245,13 +245,13 @@ class SimpleClient(Client):
             EncodingError: the arguments, or the answer, are refused by the encoder.
             InvalidTask: no function can have that name.
         """
-        payload = encode(self._encoder, kwargs)
-        if self._options.background:
-            (work,) = self._submit(WorkResult, function, [payload])
-            work.get_result(self._options.timeout)
-            return work
-        (work,) = self._submit(Answer, function, [payload])
-        return work.get_result(self._options.timeout)
+        background = self._options.background
+        # The payload has no name here: it may be large, and nobody needs it once it was sent.
+        (work,) = self._submit(
+            WorkResult if background else Answer, function, [encode(self._encoder, kwargs)]
+        )
+        answer = work.get_result(self._options.timeout)
+        return work if background else answer
 
 
 class AsyncClient(Client):

@@ -114,7 +114,7 @@ class ClientConnection:
         self._awaiting: deque[Hashable] = deque([_OPTION])
         self._running: dict[bytes, list[Hashable]] = {}
         # Without this option a worker's WORK_EXCEPTION reaches us as a WORK_FAIL without text.
-        self._outgoing = [pack(PacketType.OPTION_REQ, b"exceptions")]
+        self._outgoing = [*pack(PacketType.OPTION_REQ, b"exceptions")]
 
     def submit(
         self,
@@ -137,7 +137,7 @@ class ClientConnection:
             background: whether nobody waits for an answer. `Created` is then the last event.
         """
         kind = PacketType.SUBMIT_JOB_BG if background else PacketType.SUBMIT_JOB
-        self._outgoing.append(pack(kind, function, unique, payload))
+        self._outgoing += pack(kind, function, unique, payload)
         self._awaiting.append(_Background(job) if background else job)
 
     def data_to_send(self) -> bytes:

@@ -73,10 +73,12 @@ Packet = tuple[int, list[bytes]]
 without arguments holds one empty one."""
 
 
-def pack(type: PacketType, *arguments: bytes) -> bytes:
-    """Returns the bytes of one request. Only the last argument may hold NULs."""
-    body = b"\0".join(arguments)
-    return _HEADER.pack(REQUEST, type, len(body)) + body
+def pack(type: PacketType, *arguments: bytes) -> tuple[bytes, bytes]:
+    """Returns the bytes of one request: what precedes the last argument, and that argument as it
+    is, because it may be large. Only the last argument may hold NULs."""
+    *names, last = arguments or (b"",)
+    prefix = b"\0".join((*names, b""))
+    return _HEADER.pack(REQUEST, type, len(prefix) + len(last)) + prefix, last
 
 
 class PacketParser:
@@ -119,14 +121,20 @@ class PacketParser:
             if stop > end:
                 self._needed = stop - start
                 break
-            arguments = data[body:stop].split(b"\0", separators)
-            if len(arguments) <= separators:
-                raise ProtocolError(
-                    f"{PacketType(type_).name} takes {separators + 1} arguments, "
-                    f"the peer sent {len(arguments)}"
-                )
-            yield type_, arguments
+            # Not split(): that needs a copy of the body first, which may be large.
+            arguments = []
+            for _ in range(separators):
+                separator = data.find(b"\0", body, stop)
+                if separator < 0:
+                    raise ProtocolError(
+                        f"{PacketType(type_).name} takes {separators + 1} arguments, "
+                        f"the peer sent {len(arguments) + 1}"
+                    )
+                arguments.append(data[body:separator])
+                body = separator + 1
+            arguments.append(data[body:stop])
             start = stop
+            yield type_, arguments
         if start < end:
             self._buffer += data[start:]
 

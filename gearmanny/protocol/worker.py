@@ -29,8 +29,8 @@ from typing import NamedTuple
 from gearmanny.errors import ProtocolError
 from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
 
-_GRAB = pack(PacketType.GRAB_JOB_UNIQ)
-_PRE_SLEEP = pack(PacketType.PRE_SLEEP)
+_GRAB = b"".join(pack(PacketType.GRAB_JOB_UNIQ))
+_PRE_SLEEP = b"".join(pack(PacketType.PRE_SLEEP))
 
 
 class Assigned(NamedTuple):
@@ -77,7 +77,7 @@ class WorkerConnection:
 
     def set_client_id(self, client_id: bytes) -> None:
         """Tells the name under which the job server's `workers` command lists us."""
-        self._outgoing.append(pack(PacketType.SET_CLIENT_ID, client_id))
+        self._outgoing += pack(PacketType.SET_CLIENT_ID, client_id)
 
     def offer(self, functions: Iterable[bytes]) -> None:
         """Offers exactly these functions from now on.
@@ -89,7 +89,7 @@ class WorkerConnection:
         wanted = set(functions)
         new = wanted - self._functions - self._withdrawn
         for function in sorted(new):
-            self._outgoing.append(pack(PacketType.CAN_DO, function))
+            self._outgoing += pack(PacketType.CAN_DO, function)
         if new:
             self.wake()  # jobs that wait for a new function already call nobody
         self._withdrawn = (self._functions | self._withdrawn) - wanted
@@ -185,11 +185,11 @@ class WorkerConnection:
 
     def _update(self, type: PacketType, handle: bytes, *arguments: bytes) -> None:
         if handle in self.held:
-            self._outgoing.append(pack(type, handle, *arguments))
+            self._outgoing += pack(type, handle, *arguments)
 
     def _answer(self, type: PacketType, handle: bytes, *arguments: bytes) -> None:
         if handle in self.held:
-            self._outgoing.append(pack(type, handle, *arguments))
+            self._outgoing += pack(type, handle, *arguments)
             self.held.remove(handle)
             self._just_answered = True
             self._withdraw()
@@ -197,5 +197,5 @@ class WorkerConnection:
     def _withdraw(self) -> None:
         if self._withdrawn and not self.asking and not self.held:
             for function in sorted(self._withdrawn):
-                self._outgoing.append(pack(PacketType.CANT_DO, function))
+                self._outgoing += pack(PacketType.CANT_DO, function)
             self._withdrawn.clear()
