@@ -1,7 +1,10 @@
 """The floor for Python: a client and a worker that are bare `sendall`/`recv` loops with `json`.
 
     bare.py PORT roundtrip N    N calls, one at a time
-    bare.py PORT work           a worker, for ever
+    bare.py PORT batch N        N calls submitted, then awaited
+    bare.py PORT work N         a worker that leaves after N jobs (0: never)
+
+Prints the seconds that it took.
 
 It knows nothing of errors, timeouts, other servers or partial packets: what a
 library costs is what it needs more than this.
@@ -33,7 +36,8 @@ def packets(sock: socket.socket):
             buffer = buffer[12 + length :]
 
 
-def work(sock: socket.socket) -> None:
+def work(sock: socket.socket, limit: int) -> None:
+    done, started = 0, 0.0
     grab = packet(30)
     sock.sendall(packet(1, FUNCTION) + grab)
     for kind, body in packets(sock):
@@ -41,35 +45,47 @@ def work(sock: socket.socket) -> None:
             handle, _, _, payload = body.split(b"\0", 3)
             arguments = json.loads(payload)
             result = json.dumps(arguments["a"] + arguments["b"]).encode()
-            sock.sendall(packet(13, handle, result) + grab)
+            done += 1
+            if done == 1:
+                started = time.perf_counter()  # connecting is not part of it
+            sock.sendall(packet(13, handle, result) + (grab if done != limit else b""))
+            if done == limit:
+                print(time.perf_counter() - started)
+                return
         elif kind == 10:
             sock.sendall(packet(4))
         elif kind == 6:
             sock.sendall(grab)
 
 
-def roundtrips(sock: socket.socket, count: int) -> None:
+def call(sock: socket.socket, count: int, together: int) -> None:
     incoming = packets(sock)
 
-    def call() -> None:
-        sock.sendall(packet(7, FUNCTION, b"", json.dumps({"a": 1, "b": 2}).encode()))
+    def submit(jobs: int) -> None:
+        sock.sendall(
+            b"".join(
+                packet(7, FUNCTION, b"", json.dumps({"a": 1, "b": 2}).encode()) for _ in range(jobs)
+            )
+        )
         for kind, body in incoming:
             if kind == 13:
                 assert json.loads(body.split(b"\0", 1)[1]) == 3
-                return
+                jobs -= 1
+                if not jobs:
+                    return
 
-    call()
+    submit(1)
     started = time.perf_counter()
-    for _ in range(count):
-        call()
+    for _ in range(count // together):
+        submit(together)
     print(time.perf_counter() - started)
 
 
 if __name__ == "__main__":
-    port, mode, *rest = sys.argv[1:]
+    port, mode, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     with socket.create_connection(("127.0.0.1", int(port))) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if mode == "work":
-            work(sock)
+            work(sock, count)
         else:
-            roundtrips(sock, int(rest[0]))
+            call(sock, count, together=count if mode == "batch" else 1)

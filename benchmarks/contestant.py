@@ -3,17 +3,24 @@
     contestant.py PORT roundtrip N              N calls, one at a time
     contestant.py PORT batch N                  N calls through `map`
     contestant.py PORT background N             N background jobs through `map`
+    contestant.py PORT threads N THREADS        N calls by so many threads that share a client
+    contestant.py PORT outstanding N            N work objects made, then awaited
+    contestant.py PORT payload BYTES            a text there and back, five times
     contestant.py PORT work N [PREFETCH]        a worker that leaves after N jobs (0: never)
 
-Prints the seconds that it took. Every answer is checked.
+Prints the seconds that it took, then what else is to be told. Every answer is checked.
 """
 
 from __future__ import annotations
 
+import resource
+import statistics
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from gearmanny.client import SimpleClient
+from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.worker import BaseWorker, JsonWorker
 
 
@@ -41,6 +48,61 @@ class Bench(BaseWorker):
     def task_add(self, a: int, b: int) -> int:
         return a + b
 
+    def task_echo(self, text: str) -> str:
+        return text
+
+    def task_peak(self) -> int:
+        return peak()
+
+
+def peak() -> int:
+    """Returns the most memory that this process ever had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def roundtrip(client: SimpleClient, count: int) -> None:
+    assert all(client.bench_add(a=1, b=2) == 3 for _ in range(count))
+
+
+def batch(client: SimpleClient, count: int, answer: int | None = 3) -> None:
+    arguments = ({"a": 1, "b": 2} for _ in range(count))
+    assert all(result == answer for result in client.map("bench_add", arguments))
+
+
+def background(client: SimpleClient, count: int) -> None:
+    batch(client.using(background=True), count, answer=None)
+
+
+def threads(client: SimpleClient, count: int) -> None:
+    number = int(sys.argv[4])
+
+    def add(first: int) -> bool:
+        return all(client.bench_add(a=first, b=i) == first + i for i in range(count // number))
+
+    with ThreadPoolExecutor(number) as pool:
+        assert all(pool.map(add, range(number)))
+
+
+def outstanding(host: str, count: int) -> None:
+    with AsyncClient([host]) as client:
+        assert client.bench_add(a=1, b=2).get_result() == 3
+        started, before = time.perf_counter(), peak()
+        results = [client.bench_add(a=1, b=i) for i in range(count)]
+        done = client.wait(results)[0]
+        seconds, bytes_each = time.perf_counter() - started, (peak() - before) / count
+        assert len(done) == count
+        assert all(result.get_result() == i + 1 for i, result in enumerate(results))
+    print(seconds, bytes_each)
+
+
+def payload(client: SimpleClient, size: int) -> None:
+    text, seconds = "x" * size, []
+    for _ in range(5):
+        started = time.perf_counter()
+        assert client.bench_echo(text=text) == text
+        seconds.append(time.perf_counter() - started)
+    print(statistics.median(seconds), peak() / size, client.bench_peak() / size)
+
 
 def main() -> None:
     host, mode, count = f"127.0.0.1:{sys.argv[1]}", sys.argv[2], int(sys.argv[3])
@@ -48,16 +110,19 @@ def main() -> None:
         CountingWorker.limit = count
         Bench([host], prefetch=int(sys.argv[4]) if sys.argv[4:] else 1).start()
         return
-    with SimpleClient([host]).using(background=mode == "background") as client:
+    if mode == "outstanding":
+        outstanding(host, count)
+        return
+    modes: dict[str, Any] = {
+        "roundtrip": roundtrip, "batch": batch, "background": background, "threads": threads,
+    }  # fmt: skip
+    with SimpleClient([host]) as client:
         client.bench_add(a=1, b=2)  # connecting is not part of it
+        if mode == "payload":
+            payload(client, count)
+            return
         started = time.perf_counter()
-        if mode == "roundtrip":
-            for _ in range(count):
-                assert client.bench_add(a=1, b=2) == 3
-        else:
-            arguments = ({"a": 1, "b": 2} for _ in range(count))
-            answer = None if mode == "background" else 3
-            assert all(result == answer for result in client.map("bench_add", arguments))
+        modes[mode](client, count)
         print(time.perf_counter() - started)
 
 

@@ -251,8 +251,9 @@ class Channel:
             data = self._connection.receive()
             with self._lock:
                 if self.error is None:
-                    for event in self._machine.receive(data):
-                        self._deliver(event)
+                    for submission, event in self._machine.receive(data):
+                        assert isinstance(submission, Submission)
+                        self._deliver(submission, event)
         except (JobServerLost, ProtocolError) as error:
             self._end(error)
         except BaseException:
@@ -260,9 +261,7 @@ class Channel:
             self._end(JobServerLost(str(self.host), "interrupted while receiving"))
             raise
 
-    def _deliver(self, event: Event) -> None:
-        submission = event.job
-        assert isinstance(submission, Submission)
+    def _deliver(self, submission: Submission, event: Event) -> None:
         submission.take(event)
         if submission.groups and submission.outcome is not None:
             for group in submission.groups:

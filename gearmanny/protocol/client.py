@@ -23,14 +23,12 @@ from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pac
 class Created(NamedTuple):
     """The job server accepted the job."""
 
-    job: Hashable
     handle: bytes
 
 
 class Rejected(NamedTuple):
     """The job server refused the submission. Final."""
 
-    job: Hashable
     code: bytes
     text: bytes
 
@@ -38,41 +36,34 @@ class Rejected(NamedTuple):
 class Completed(NamedTuple):
     """The worker returned a result. Final."""
 
-    job: Hashable
     data: bytes
 
 
 class Failed(NamedTuple):
     """The worker failed; a Warned before it may say why. Final."""
 
-    job: Hashable
-
 
 class Excepted(NamedTuple):
     """The worker failed and sends its exception. Final."""
 
-    job: Hashable
     data: bytes
 
 
 class DataSent(NamedTuple):
     """The worker sent a part of its result ahead."""
 
-    job: Hashable
     data: bytes
 
 
 class Warned(NamedTuple):
     """The worker sent a warning."""
 
-    job: Hashable
     data: bytes
 
 
 class Progressed(NamedTuple):
     """The worker told how far it is."""
 
-    job: Hashable
     done: bytes
     total: bytes
 
@@ -105,7 +96,7 @@ class ClientConnection:
     """The client side of one connection to a job server.
 
     A job is named by a token of the caller's (anything hashable), which comes
-    back in every event of that job.
+    back with every event of that job.
     """
 
     def __init__(self, max_packet: int = MAX_PACKET) -> None:
@@ -148,8 +139,8 @@ class ClientConnection:
         self._outgoing.clear()
         return data
 
-    def receive(self, data: bytes) -> Iterator[Event]:
-        """Takes the bytes that arrived; yields what they tell of our jobs, in order.
+    def receive(self, data: bytes) -> Iterator[tuple[Hashable, Event]]:
+        """Takes the bytes that arrived; yields the jobs that they tell of, and what, in order.
 
         What came before wrong bytes is told before they raise: consume it to its end.
         Packets for handles that we do not know, or know no longer, are ignored.
@@ -166,25 +157,25 @@ class ClientConnection:
                     job = jobs.pop(0)
                     if not jobs:
                         del self._running[handle]
-                    yield _FINAL[type_](job, *arguments[1:])
+                    yield job, _FINAL[type_](*arguments[1:])
             elif type_ == PacketType.JOB_CREATED:
                 job = self._replied_to(type_)
                 if isinstance(job, _Background):
                     job = job.job
                 else:
                     self._running.setdefault(arguments[0], []).append(job)
-                yield Created(job, arguments[0])
+                yield job, Created(arguments[0])
             elif type_ in _UPDATE:
                 jobs = self._running.get(arguments[0])
                 if jobs:
                     job = jobs[0]
                     if len(jobs) > 1:
                         jobs.append(jobs.pop(0))
-                    yield _UPDATE[type_](job, *arguments[1:])
+                    yield job, _UPDATE[type_](*arguments[1:])
             elif type_ in (PacketType.OPTION_RES, PacketType.ERROR):
                 job = self._replied_to(type_)
                 if job is not _OPTION:
-                    yield Rejected(_unwrap(job), *arguments)
+                    yield _unwrap(job), Rejected(*arguments)
             else:
                 raise ProtocolError(f"{PacketType(type_).name} is for workers, we are a client")
 

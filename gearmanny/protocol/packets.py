@@ -122,7 +122,7 @@ class PacketParser:
                 self._needed = stop - start
                 break
             # Not split(): that needs a copy of the body first, which may be large.
-            arguments = []
+            arguments: list[bytes] = []
             for _ in range(separators):
                 separator = data.find(b"\0", body, stop)
                 if separator < 0:

@@ -55,7 +55,7 @@ def test_what_came_with_an_illegal_packet_is_not_swallowed(packet: bytes) -> Non
     events: list[Event] = []
     with pytest.raises(ProtocolError):
         events.extend(connection.receive(complete(b"H:1") + packet))
-    assert events == [Completed("job", b"1")]
+    assert events == [("job", Completed(b"1"))]
     assert connection.abandon() == ["other"]
 
 

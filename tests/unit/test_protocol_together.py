@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 
 import pytest
 
@@ -44,7 +45,7 @@ class JobServer:
         self.queue: deque[bytes] = deque()
         self.created = 0
         self.asleep = False
-        self.events: list[Event] = []
+        self.events: list[tuple[Hashable, Event]] = []
         self.worker.offer([b"f"])
 
     def run(self) -> None:
@@ -109,9 +110,9 @@ def test_a_call_comes_back_with_its_result(server: JobServer) -> None:
     server.worker.grab()
     server.run()
     assert server.events == [
-        Created("job", b"H:memory:1"),
-        Progressed("job", b"1", b"2"),
-        Completed("job", b"b\0a"),
+        ("job", Created(b"H:memory:1")),
+        ("job", Progressed(b"1", b"2")),
+        ("job", Completed(b"b\0a")),
     ]
     assert not server.worker.awake
     assert server.client.abandon() == []
@@ -123,7 +124,7 @@ def test_a_sleeping_worker_is_called_for_the_next_job(server: JobServer) -> None
     assert not server.worker.awake
     server.client.submit("job", b"f", b"ab")
     server.run()
-    assert server.events[-1] == Completed("job", b"ba")
+    assert server.events[-1] == ("job", Completed(b"ba"))
     assert not server.worker.awake
 
 
@@ -132,11 +133,13 @@ def test_failures_come_back_to_who_called_and_the_worker_goes_on(server: JobServ
         server.client.submit(number, b"f", payload)
     server.worker.grab()
     server.run()
-    outcomes = [event for event in server.events if not isinstance(event, (Created, Progressed))]
+    outcomes = [
+        (job, event) for job, event in server.events if not isinstance(event, (Created, Progressed))
+    ]
     assert outcomes == [
-        Warned(0, b"why"),
-        Failed(0),
-        Completed(1, b"ba"),
-        Excepted(2, b"why"),
-        Completed(3, b"dc"),
+        (0, Warned(b"why")),
+        (0, Failed()),
+        (1, Completed(b"ba")),
+        (2, Excepted(b"why")),
+        (3, Completed(b"dc")),
     ]
