@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types matrix bench gearmand browser clean
+.PHONY: demo test lint types matrix bench bench-peers gearmand browser clean
 
 demo: .venv/demo gearmand
 	$(BIN)/python example_project/demo.py $(if $(ONCE),--once)
@@ -33,11 +33,17 @@ matrix: gearmand
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-# Beside libgearman in C (Debian: libgearman-dev) and a bare Python loop; writes benchmarks/RESULTS.md.
+# Writes benchmarks/RESULTS.md, and the chart where `make bench-peers` has been run. About 20 minutes.
 bench: .venv/dev gearmand
 	$(CC) -O2 -Wall -o .venv/libgearman benchmarks/libgearman.c -lgearman || \
 	    { echo "libgearman is missing. Install it: sudo apt-get install libgearman-dev" >&2; exit 1; }
-	$(BIN)/python benchmarks/run.py .venv/libgearman
+	$(BIN)/python -m benchmarks.run .venv/libgearman .venv/peers/bin/python
+
+# The field's peers, for `make bench`, in a virtual environment of their own.
+bench-peers:
+	@tools/require.sh redis-server redis-server
+	tools/make-venv.sh $(PYTHON) .venv/peers
+	.venv/peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
 
 gearmand:
 	@tools/require.sh gearmand gearman-job-server

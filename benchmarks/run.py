@@ -1,99 +1,130 @@
-"""Measures gearmanny beside libgearman in C and a bare Python loop, in one run.
+"""Measures gearmanny beside libgearman in C, a bare Python loop, and the field's peers.
 
-    python benchmarks/run.py LIBGEARMAN [REPETITIONS]
+    python -m benchmarks.run LIBGEARMAN PEERS_PYTHON [REPETITIONS]
 
-LIBGEARMAN is the program built from `libgearman.c`: `make bench` does that. Each
-contestant has a gearmand, a worker process and a client process of its own; the
-contestants of a row take turns. Only the ratios mean anything on another machine.
+LIBGEARMAN is the program built from `libgearman.c`; PEERS_PYTHON has what
+`peers.py` needs, and is left out where it does not exist: see the Makefile.
+Each contestant has a server, a worker process and a client process of its own,
+and the contestants of a row take turns. Only the ratios mean anything on
+another machine.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import socket
+import json
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from gearmanny.admin import JobServer
-from gearmanny.errors import GearmanException
+from benchmarks.costs import costs
+from tests.servers import end, find_program, free_port, gearmand, until
 
 HERE = Path(__file__).parent
-LIBGEARMAN = str(Path(sys.argv[1]).resolve())
-REPETITIONS = int(sys.argv[2]) if sys.argv[2:] else 5
+LIBGEARMAN, PEERS = sys.argv[1:3]
+REPETITIONS = int(sys.argv[3]) if sys.argv[3:] else 5
 LONGEST_RUN = 120
 """Seconds after which a run counts as hung."""
 
-PROGRAMS = {
-    "C": [LIBGEARMAN],
-    "bare": [sys.executable, str(HERE / "bare.py")],
-    "gearmanny": [sys.executable, str(HERE / "contestant.py")],
-    "gearmanny, prefetch 16": [sys.executable, str(HERE / "contestant.py")],
-}
-ROWS = [
-    ("round trips, one at a time", "roundtrip", 3000, ["C", "bare", "gearmanny"]),
-    ("batch of 5,000", "batch", 5000, ["C", "gearmanny", "gearmanny, prefetch 16"]),
-    ("batch of 20,000", "batch", 20000, ["C", "gearmanny", "gearmanny, prefetch 16"]),
-    ("5,000 background submissions", "background", 5000, ["C", "gearmanny"]),
-    ("20,000 background submissions", "background", 20000, ["C", "gearmanny"]),
-    (
-        "drain of 20,000 background jobs",
-        "drain",
-        20000,
-        ["C", "gearmanny", "gearmanny, prefetch 16"],
-    ),
-]
+
+@contextlib.contextmanager
+def job_server() -> Iterator[str]:
+    """Runs a gearmand; yields its port."""
+    with gearmand() as server:
+        yield str(server.port)
 
 
 @contextlib.contextmanager
-def gearmand() -> Iterator[str]:
-    """Runs a job server on a free port of loopback; yields the port."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = str(sock.getsockname()[1])
-    program = shutil.which("gearmand", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        sys.exit("gearmand is missing: apt-get install gearman-job-server")
-    with tempfile.TemporaryDirectory() as folder:
-        command = [program, "-L", "127.0.0.1", "-p", port, "-l", "stderr", "-P", f"{folder}/pid"]
-        command += ["-u", "root"] if os.geteuid() == 0 else []
-        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        try:
-            while True:
-                with contextlib.suppress(GearmanException):
-                    JobServer(f"127.0.0.1:{port}").version()
-                    break
-                time.sleep(0.01)
-            yield port
-        finally:
-            server.terminate()
-            server.wait()
+def redis() -> Iterator[str]:
+    """Runs a Redis; yields its port."""
+    port = str(free_port())
+    program = find_program("redis-server", "redis-server")
+    command = [
+        program,
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--save",
+        "",
+        "--loglevel",
+        "warning",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        ping = [program.replace("-server", "-cli"), "-p", port, "ping"]
+        until(lambda: subprocess.run(ping, check=False, capture_output=True).stdout == b"PONG\n")
+        yield port
+    finally:
+        end(process)
+
+
+class Contestant(NamedTuple):
+    """Who takes part: its program, called as `[*program, *name, PORT, MODE, N]`."""
+
+    program: list[str]
+    prefetch: tuple[str, ...] = ()
+    server: Callable[[], contextlib.AbstractContextManager[str]] = job_server
+
+    def command(self, port: str, *arguments: str) -> list[str]:
+        return [*self.program, port, *arguments]
+
+
+def peer(name: str) -> Contestant:
+    return Contestant([PEERS, str(HERE / "peers.py"), name], server=redis)
+
+
+OURS = [sys.executable, str(HERE / "contestant.py")]
+CONTESTANTS = {
+    "C": Contestant([LIBGEARMAN]),
+    "bare": Contestant([sys.executable, str(HERE / "bare.py")]),
+    "gearmanny": Contestant(OURS),
+    "gearmanny, prefetch 16": Contestant(OURS, ("16",)),
+    "Celery": peer("celery"),
+    "Dramatiq": peer("dramatiq"),
+    "Huey": peer("huey"),
+    "RQ": peer("rq"),
+}
+GEARMAN = ["C", "bare", "gearmanny", "gearmanny, prefetch 16"]
+FIELD = ["Celery", "Dramatiq", "Huey", "RQ"]
+ROUND_TRIPS, BATCHES = "round trips, one at a time", "batch of {:,}"
+ROWS = [
+    (ROUND_TRIPS, "roundtrip", 3000, GEARMAN[:3]),
+    (BATCHES.format(5000), "batch", 5000, GEARMAN),
+    (BATCHES.format(20000), "batch", 20000, [GEARMAN[0], *GEARMAN[2:]]),
+    ("5,000 background submissions", "background", 5000, ["C", "gearmanny"]),
+    ("20,000 background submissions", "background", 20000, ["C", "gearmanny"]),
+    ("drain of 20,000 background jobs", "drain", 20000, GEARMAN),
+]
+PEER_ROWS = [
+    (ROUND_TRIPS, "roundtrip", 300, [*GEARMAN[:3], *FIELD]),
+    (BATCHES.format(1000), "batch", 1000, [*GEARMAN, *FIELD]),
+]
 
 
 def measure(name: str, mode: str, count: int) -> float:
     """Returns the jobs a second of one contestant in one run."""
-    program = PROGRAMS[name]
-    work = ["work", "0"] if name != "bare" else ["work"]
-    prefetch = ["16"] if name.endswith("16") else []
-    with gearmand() as port:
+    contestant = CONTESTANTS[name]
+    with contestant.server() as port:
         if mode in ("background", "drain"):
             # The C client waits for one job first: a worker that leaves after it.
             worker = subprocess.Popen([LIBGEARMAN, port, "work", "1"], stdout=subprocess.DEVNULL)
-            submitter = program if mode == "background" else [LIBGEARMAN]
-            seconds = run([*submitter, port, "background", str(count)])
+            submitter = contestant if mode == "background" else CONTESTANTS["C"]
+            seconds = run(submitter.command(port, "background", str(count)))
             worker.wait()
             if mode == "drain":
-                seconds = run([*program, port, "work", str(count), *prefetch])
+                seconds = run(contestant.command(port, "work", str(count), *contestant.prefetch))
             return count / seconds
-        worker = subprocess.Popen([*program, port, *work, *prefetch])
+        worker = subprocess.Popen(
+            contestant.command(port, "work", "0", *contestant.prefetch),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
-            return count / run([*program, port, mode, str(count)])
+            return count / run(contestant.command(port, mode, str(count)))
         finally:
             worker.terminate()
             worker.wait()
@@ -114,29 +145,56 @@ def ratio(own: list[float], other: list[float] | None) -> str:
     return f"{statistics.median(a / b for a, b in zip(own, other, strict=True)):.2f}"
 
 
-def main() -> None:
-    """Prints the table, and writes it to RESULTS.md."""
-    lines = [
-        f"Jobs a second: median (least to most) of {REPETITIONS} interleaved runs after a warm-up.",
-        "",
-        "| | contestant | jobs/s | × C | × bare |",
-        "|---|---|---|---|---|",
-    ]
-    print("\n".join(lines), flush=True)
-    for title, mode, count, names in ROWS:
+def race(
+    rows: list[tuple[str, str, int, list[str]]], bases: list[str], tell: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """Tells a table of jobs a second, with ratios to the bases; returns the medians by row."""
+    tell("| | contestant | jobs/s | " + " | ".join(f"× {base}" for base in bases) + " |")
+    tell("|---" * (3 + len(bases)) + "|")
+    medians = {}
+    for title, mode, count, names in rows:
         rates: dict[str, list[float]] = {name: [] for name in names}
         for repetition in range(REPETITIONS + 1):
             for name in names:
                 rate = measure(name, mode, count)
                 if repetition:
                     rates[name].append(rate)
-        for name in names:
-            ratios = [ratio(rates[name], rates.get(base)) for base in ("C", "bare")]
-            own = rates[name]
-            rate = f"{statistics.median(own):,.0f} ({min(own):,.0f} to {max(own):,.0f})"
-            lines.append(f"| {title} | {name} | {rate} | {ratios[0]} | {ratios[1]} |")
-            print(lines[-1], flush=True)
-    (HERE / "RESULTS.md").write_text("# Results\n\n" + "\n".join(lines) + "\n")
+        medians[title] = {name: statistics.median(rates[name]) for name in names}
+        for name, own in rates.items():
+            ratios = " | ".join(ratio(own, rates.get(base)) for base in bases)
+            spread = f"{medians[title][name]:,.0f} ({min(own):,.0f} to {max(own):,.0f})"
+            tell(f"| {title} | {name} | {spread} | {ratios} |")
+    tell("")
+    return medians
+
+
+def main() -> None:
+    """Prints the tables, and writes them to RESULTS.md and chart.png."""
+    results = HERE / "RESULTS.md"
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
+    tell(
+        f"Jobs a second: median (least to most) of {REPETITIONS} interleaved runs after a warm-up."
+    )
+    tell("")
+    race(ROWS, ["C", "bare"], tell)
+    if Path(PEERS).exists():
+        tell("Beside the peers, each with Redis:")
+        tell("")
+        chart = race(PEER_ROWS, ["gearmanny"], tell)
+    costs(tell)
+    # What people wrote below the figures stays.
+    heading = "## Where the time goes"
+    written = results.read_text(encoding="utf-8").partition(heading)
+    text = "# Results\n\n" + "\n".join(lines) + "\n" + "".join(written[1:])
+    results.write_text(text, encoding="utf-8")
+    if Path(PEERS).exists():
+        drawing = [PEERS, str(HERE / "chart.py"), str(HERE / "chart.png")]
+        subprocess.run(drawing, input=json.dumps(chart), text=True, check=True)
 
 
 if __name__ == "__main__":
