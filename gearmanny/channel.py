@@ -107,6 +107,8 @@ class Channel:
         self.host = connection.host
         self.error: GearmanException | None = None
         """Why this channel can be used no longer."""
+        self.given_up = False
+        """Whether it was ended by its owner, and not by what happened to the connection."""
         self._connection = connection
         self._machine = ClientConnection()
         self._lock = threading.Lock()
@@ -162,7 +164,7 @@ class Channel:
         return self.error is None
 
     def wait(self, waiter: object, ready: Callable[[], object], deadline: Deadline) -> bool:
-        """Waits until `ready()`.
+        """Waits until `ready()`, or until nothing more can come because the channel has ended.
 
         Args:
             waiter: a submission, or the group of some, on which alone `ready()` depends.
@@ -170,11 +172,11 @@ class Channel:
             deadline: when it is over anyhow.
 
         Returns:
-            Whether it is ready; False when the deadline passed first.
+            Whether the wait is over; False when the deadline passed first.
         """
         baton = threading.Lock()
         try:
-            while not ready():
+            while not ready() and self.error is None:
                 baton = threading.Lock()
                 reading = self._enter(waiter, baton, ready)
                 if reading:
@@ -216,10 +218,12 @@ class Channel:
 
     def close(self) -> None:
         """Ends the connection. Jobs without an answer get `JobServerLost`."""
+        self.given_up = True
         self._end(JobServerLost(str(self.host), "closed by this client"))
 
     def disown(self) -> None:
         """Gives the connection up in a forked child, where it is the parent's."""
+        self.given_up = True
         # The locks may be held by threads that do not exist here.
         self._lock = threading.Lock()
         self._sending = threading.Lock()
@@ -234,13 +238,13 @@ class Channel:
             if self._reader is None:
                 self._reader = baton
                 return True
-            if not ready():  # nobody would release it for what has come already
+            if not ready() and self.error is None:  # nobody would release it for what came already
                 baton.acquire()
                 self._batons.setdefault(waiter, []).append(baton)
             return False
 
     def _read_until(self, ready: Callable[[], object], deadline: Deadline) -> bool:
-        while not ready():
+        while not ready() and self.error is None:
             if not self._connection.wait(deadline.remaining()):
                 return False
             self._receive()

@@ -17,7 +17,16 @@ from gearmanny.errors import EncodingError, InvalidOption, JobServerLost
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.names import check_function_name
 from gearmanny.options import CallOptions
-from gearmanny.results import Answer, Data, Progress, Warning, WorkResult, as_completed, wait
+from gearmanny.resending import Resending
+from gearmanny.results import (
+    Answer,
+    Data,
+    Progress,
+    Warning,
+    WorkResult,
+    as_completed,
+    wait,
+)
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
 
 __all__ = ["AsyncClient", "Data", "Progress", "SimpleClient", "Warning", "WorkResult"]
@@ -123,6 +132,8 @@ class Client(abc.ABC):
         Args:
             timeout: seconds that a call waits for its answer; None for as long as it takes.
             background: whether jobs are handed to the job server without waiting for an answer.
+            idempotent: whether a job may run twice. It is then sent again, to any job server that
+                is up, when its connection is lost before it is answered.
 
         Raises:
             InvalidOption: there is no such option, or its value cannot be.
@@ -197,7 +208,7 @@ class Client(abc.ABC):
     ) -> list[WorkResult]:
         """Sends jobs together. One that could not be encoded has failed already."""
         name = check_function_name(function)
-        background = self._options.background
+        _, background, idempotent = self._options
         deadline = Deadline(self._options.timeout)
         channel = self._connections.channel()
         works = []
@@ -209,6 +220,8 @@ class Client(abc.ABC):
                 work.outcome = payload
                 continue
             unique = self._connections.new_unique() if background else b""
+            if idempotent:
+                work.resending = Resending(self._connections, name, payload, unique)
             while not channel.queue(work, name, payload, unique):
                 work.channel = channel = self._connections.channel()
         with contextlib.suppress(JobServerLost):  # told by every job that was on its way
@@ -275,39 +288,12 @@ class AsyncClient(Client):
             InvalidTask: no function can have that name.
         """
         (work,) = self._submit(WorkResult, function, [encode(self._encoder, kwargs)])
-        if isinstance(work.outcome, JobServerLost):
+        if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
             raise work.outcome
         return work
 
-    @staticmethod
-    def as_completed(
-        results: Iterable[WorkResult], timeout: float | None = None
-    ) -> Iterator[WorkResult]:
-        """Yields work objects as their jobs end, whoever ends first.
-
-        Args:
-            results: the work objects.
-            timeout: seconds for all of them; None waits for as long as they take.
-
-        Raises:
-            TimeoutError: some did not end in time.
-        """
-        return as_completed(results, timeout)
-
-    @staticmethod
-    def wait(
-        results: Iterable[WorkResult], timeout: float | None = None
-    ) -> tuple[set[WorkResult], set[WorkResult]]:
-        """Waits until all jobs have ended, or the time is over.
-
-        Args:
-            results: the work objects.
-            timeout: seconds to wait; None waits for as long as they take.
-
-        Returns:
-            The work objects that are done, and those that are not.
-        """
-        return wait(results, timeout)
+    as_completed = staticmethod(as_completed)
+    wait = staticmethod(wait)
 
 
 def _take(inputs: Iterator[Mapping[str, Any]], size: int) -> list[Mapping[str, Any]]:

@@ -138,7 +138,8 @@ class JobServerLost(GearmanException):
     def __str__(self) -> str:
         return (
             f"The connection to the job server {self.host} was lost ({self.reason}). "
-            "What was under way may or may not have run; it was not sent again."
+            "What was under way may or may not have run; it was not sent again, because only "
+            "using(idempotent=True) allows that."
         )
 
 

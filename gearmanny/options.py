@@ -15,6 +15,8 @@ class CallOptions(NamedTuple):
     """Seconds that a call waits for its answer; None waits for as long as the job takes."""
     background: bool = False
     """Whether nobody waits for an answer: the job server keeps the job until it is done."""
+    idempotent: bool = False
+    """Whether a job may run twice: it is sent again when its connection is lost."""
 
     def changed(self, **changes: Any) -> CallOptions:
         """Returns these options with some of them replaced.
@@ -30,6 +32,8 @@ class CallOptions(NamedTuple):
             )
         options = self._replace(**changes)
         Deadline(options.timeout)
-        if not isinstance(options.background, bool):
-            raise InvalidOption(f"background is True or False, not {options.background!r}.")
+        for name in ("background", "idempotent"):
+            value = getattr(options, name)
+            if not isinstance(value, bool):
+                raise InvalidOption(f"{name} is True or False, not {value!r}.")
         return options

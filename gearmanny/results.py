@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from gearmanny.channel import Channel, Group, Submission, Update
 from gearmanny.encoding import decode
-from gearmanny.errors import GearmanException, JobServerError, TaskError, TaskTimeout
+from gearmanny.errors import (
+    GearmanException,
+    JobServerError,
+    JobServerLost,
+    TaskError,
+    TaskTimeout,
+)
 from gearmanny.failures import decode_failure, foreign_failure
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.protocol.client import (
@@ -18,6 +24,7 @@ from gearmanny.protocol.client import (
     Progressed,
     Rejected,
 )
+from gearmanny.resending import Resending
 from gearmanny.transport import Deadline
 
 __all__ = ["Answer", "Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]
@@ -56,12 +63,14 @@ class Warning(NamedTuple):
 class WorkResult(Submission):
     """A job that was sent. May be waited for from any thread, any number of times."""
 
-    __slots__ = ("_encoder", "function")
+    __slots__ = ("_encoder", "function", "resending")
 
     def __init__(self, channel: Channel, function: str, encoder: type[DataEncoder]) -> None:
         super().__init__(channel)
         self.function = function
         self._encoder = encoder
+        self.resending: Resending | None = None
+        """How to send an idempotent job again."""
 
     def __repr__(self) -> str:
         state = "done" if self.outcome is not None else "waiting"
@@ -69,10 +78,10 @@ class WorkResult(Submission):
         return f"<{type(self).__name__} {self.function} {handle} ({state})>"
 
     def is_done(self) -> bool:
-        """Returns whether there is an answer, good or bad. Never waits."""
+        """Returns whether there is an answer, good or bad. Never waits for one."""
         if self.outcome is None:
             self.channel.poll()
-        return self.outcome is not None
+        return self._has_ended(Deadline(0))
 
     def get_result(self, timeout: float | None = 60) -> Any:
         """Returns what the task returned. May be called again.
@@ -125,11 +134,23 @@ class WorkResult(Submission):
     def _is_answered(self) -> bool:
         return self.outcome is not None
 
+    def _has_ended(self, deadline: Deadline) -> bool:
+        """Returns whether this is over. An idempotent job that was lost is sent again."""
+        if self.resending and isinstance(self.outcome, JobServerLost):
+            self.resending.send_again(self, deadline)
+        return self.outcome is not None
+
     def _has_news(self) -> bool:
         return bool(self.unread) or self.outcome is not None
 
-    def _wait(self, ready: Any, deadline: Deadline, timeout: float | None) -> None:
-        if self.channel.wait(self, ready, deadline):
+    def _wait_until(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
+        while self.channel.wait(self, ready, deadline):
+            if self._has_ended(deadline) or ready():
+                return True
+        return False
+
+    def _wait(self, ready: Callable[[], bool], deadline: Deadline, timeout: float | None) -> None:
+        if self._wait_until(ready, deadline):
             return
         assert timeout is not None  # only a deadline ends a wait without an answer
         if timeout == 0:  # a look, not a wait: not worth a question to the server
@@ -186,7 +207,15 @@ class Answer(WorkResult):
 def as_completed(
     results: Iterable[WorkResult], timeout: float | None = None
 ) -> Iterator[WorkResult]:
-    """Yields work objects as their jobs end, whoever ends first. See `AsyncClient.as_completed`."""
+    """Yields work objects as their jobs end, whoever ends first.
+
+    Args:
+        results: the work objects.
+        timeout: seconds for all of them; None waits for as long as they take.
+
+    Raises:
+        TimeoutError: some did not end in time.
+    """
     deadline = Deadline(timeout)
     group = Group()
     pending = set(results)
@@ -194,10 +223,15 @@ def as_completed(
     for work in pending:
         work.channel.watch(work, group)
     while pending:
-        if not group.ended and not _wait_for_any(group, channels, deadline):
-            raise TimeoutError(f"{len(pending)} jobs did not end within {timeout} s.")
+        while not group.ended:
+            if not _wait_for_any(group, channels, deadline):
+                raise TimeoutError(f"{len(pending)} jobs did not end within {timeout} s.")
         ended = group.ended.popleft()
         assert isinstance(ended, WorkResult)
+        if not ended._has_ended(deadline):  # sent again
+            ended.channel.watch(ended, group)
+            channels = {work.channel for work in pending}
+            continue
         pending.discard(ended)
         yield ended
 
@@ -205,12 +239,20 @@ def as_completed(
 def wait(
     results: Iterable[WorkResult], timeout: float | None = None
 ) -> tuple[set[WorkResult], set[WorkResult]]:
-    """Waits until all jobs have ended, or the time is over. See `AsyncClient.wait`."""
+    """Waits until all jobs have ended, or the time is over.
+
+    Args:
+        results: the work objects.
+        timeout: seconds to wait; None waits for as long as they take.
+
+    Returns:
+        The work objects that are done, and those that are not.
+    """
     deadline = Deadline(timeout)
     pending = set(results)
     done = set()
     for work in list(pending):
-        if work.channel.wait(work, work._is_answered, deadline):
+        if work._wait_until(work._is_answered, deadline):
             pending.discard(work)
             done.add(work)
     return done, pending

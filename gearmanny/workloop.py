@@ -37,6 +37,12 @@ _ASK_AGAIN = 4.0
 """Seconds after which a server that had no job is asked again without having called, and after
 which one that does not answer keeps us from the others no longer."""
 
+_GIVE_UP = 10.0
+"""Seconds after which a server that does not answer a question is connected to anew. gearmand
+answers at once; with a question lost on the way, a worker would look alive and take nothing."""
+
+_LINK_CHORES = (_ASK_AGAIN, _GIVE_UP)
+
 
 class WorkLoop:
     """Takes jobs for a `GearmanWorker` until it is stopped."""
@@ -98,16 +104,22 @@ class WorkLoop:
 
     def _wake_sleepers(self) -> None:
         now = time.monotonic()
-        for link in self._links.values():
+        heard: list[int] | None = None
+        for link in list(self._links.values()):
             if now - link.asked_at >= _ASK_AGAIN:
                 link.machine.wake()
+            if link.machine.asking and not link.machine.held and now - link.asked_at >= _GIVE_UP:
+                # Its answer may have come while a job of another server was running.
+                heard = self._poller.wait(0) if heard is None else heard
+                if link.descriptor not in heard:
+                    self._lose(link, JobServerLost(str(link.host), "it does not answer"))
 
     def _next_chore(self) -> float:
         """Returns when a host is to be tried, or a sleeper to be woken, at the latest."""
         now = time.monotonic()
         due = [
             *self._connector.due(),
-            *(link.asked_at + _ASK_AGAIN for link in self._links.values()),
+            *(link.asked_at + wait for link in self._links.values() for wait in _LINK_CHORES),
         ]
         # What is overdue already waits for something else: a server that does not answer.
         return min((at for at in due if at > now), default=now + _ASK_AGAIN)

@@ -164,7 +164,8 @@ def test_an_unavailable_job_server_is_named_with_its_reason() -> None:
 def test_a_lost_job_server_leaves_the_decision_to_the_caller() -> None:
     assert str(JobServerLost("one:4730", "reset by peer")) == (
         "The connection to the job server one:4730 was lost (reset by peer). "
-        "What was under way may or may not have run; it was not sent again."
+        "What was under way may or may not have run; it was not sent again, because only "
+        "using(idempotent=True) allows that."
     )
 
 

@@ -33,7 +33,8 @@ FLOORS = [
     gearmanny.transport
     gearmanny.base""",
     # 2: the blocking drivers.
-    """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.results gearmanny.client
+    """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.resending gearmanny.results
+    gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.workloop gearmanny.worker
     gearmanny.helpers.cache_mongodb""",
     # 3: processes.

@@ -1,0 +1,61 @@
+"""Sending an idempotent job again when its connection was lost."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+from gearmanny.backoff import Backoff
+from gearmanny.channel import Submission
+from gearmanny.connections import Connections
+from gearmanny.errors import JobServerLost, JobServerUnavailable
+from gearmanny.transport import Deadline
+
+_FIRST_DELAY = 0.05
+_LONGEST_DELAY = 1.0
+"""Seconds between attempts to find a job server for a job that has to be sent again."""
+
+
+class Resending:
+    """What it takes to send an idempotent job again, for all threads that wait for it."""
+
+    def __init__(
+        self, connections: Connections, function: bytes, payload: bytes, unique: bytes
+    ) -> None:
+        self._connections = connections
+        self._job = function, payload, unique
+        self._lock = threading.Lock()
+
+    def send_again(self, work: Submission, deadline: Deadline) -> None:
+        """Sends a job whose connection was lost again, to a job server that is up.
+
+        A job server that restarts gets the time for it that making a connection may take. When
+        none comes back, `JobServerUnavailable` becomes the outcome.
+        """
+        patience = Deadline(self._connections.connect_timeout)
+        backoff = Backoff(first=_FIRST_DELAY, longest=_LONGEST_DELAY)
+        with self._lock:
+            while isinstance(work.outcome, JobServerLost) and not work.channel.given_up:
+                try:
+                    channel = self._connections.channel()
+                except JobServerUnavailable as error:
+                    delay = backoff.next_delay()
+                    if any(left is not None and left < delay for left in _left(deadline, patience)):
+                        work.outcome = error
+                        return
+                    time.sleep(delay)
+                    continue
+                # Who watches was told of the loss, and will watch again.
+                work.groups = ()
+                lost, work.outcome = work.outcome, None
+                work.channel = channel
+                if not channel.queue(work, *self._job):
+                    work.outcome = lost
+                    continue
+                with contextlib.suppress(JobServerLost):  # told by the job
+                    channel.flush(patience)
+
+
+def _left(*deadlines: Deadline) -> list[float | None]:
+    return [deadline.remaining() for deadline in deadlines]
