@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import pickle
 import socket
@@ -269,7 +270,7 @@ def test_a_closed_client_ends_its_jobs_and_can_be_used_again(
 @pytest.mark.parametrize("kind", [SimpleClient, AsyncClient])
 def test_one_client_serves_many_threads(job_server: Gearmand, kind: Any) -> None:
     def calls(thread: int) -> bool:
-        for number in range(60):
+        for number in range(500):
             value = [thread, number]
             answer = client.slow_echo(value=value)
             if isinstance(answer, WorkResult):
@@ -287,6 +288,29 @@ def test_work_objects_may_be_waited_for_by_other_threads(async_client: AsyncClie
     with ThreadPoolExecutor(16) as pool:
         twice = list(pool.map(lambda work: work.get_result(timeout=20), works * 2))
     assert twice == [*range(64)] * 2
+
+
+def call_often(client: SimpleClient, name: str, answers: Any) -> None:
+    """Runs in a child."""
+    answers.put((name, [client.slow_echo(value=[name, n])[1] for n in range(50)]))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_client_serves_children_of_multiprocessing(client: SimpleClient, method: str) -> None:
+    assert client.slow_echo(value="a connection") == "a connection"
+    context = multiprocessing.get_context(method)
+    answers = context.SimpleQueue()
+    children = [context.Process(target=call_often, args=(client, name, answers)) for name in "ab"]
+    for child in children:
+        child.start()
+    try:
+        assert [client.slow_echo(value=n) for n in range(50)] == [*range(50)]
+        assert dict(answers.get() for _ in children) == {"a": [*range(50)], "b": [*range(50)]}
+    finally:
+        for child in children:
+            child.join(PATIENCE)
+            assert child.exitcode == 0
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
