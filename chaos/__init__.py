@@ -1,0 +1,1 @@
+"""Long runs with faults: `make chaos`, or `python -m chaos.<module>` for one of them."""
