@@ -25,6 +25,7 @@ from gearmanny.errors import (
 )
 from gearmanny.failures import encode_failure, message_of, type_name
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.limits import MAX_PACKET
 from gearmanny.link import Link
 from gearmanny.names import check_function_name
 from gearmanny.polling import Poller, Waker
@@ -41,16 +42,24 @@ which one that does not answer keeps us from the others no longer."""
 class WorkLoop:
     """Takes jobs for a `GearmanWorker` until it is stopped."""
 
-    def __init__(self, gearman_worker: GearmanWorker, hosts: list[Host], prefetch: int = 1) -> None:
+    def __init__(
+        self,
+        gearman_worker: GearmanWorker,
+        hosts: list[Host],
+        prefetch: int = 1,
+        max_packet: int = MAX_PACKET,
+    ) -> None:
         """
         Args:
             gearman_worker: any gearman3 worker: its registered tasks, `data_encoder`,
                 `job_class`, `on_job_*` and `after_job` are used, its connections are not.
             hosts: the job servers.
             prefetch: how many jobs are asked for or held at a time; one of them runs.
+            max_packet: bytes of the longest packet, both ways.
         """
         self._worker = gearman_worker
         self._prefetch = prefetch
+        self._max_packet = max_packet
         self._links: dict[int, Link] = {}
         self._registered: dict[bytes, str | bytes] = {}
         self._poller = Poller()
@@ -85,7 +94,11 @@ class WorkLoop:
 
     def _join(self, connection: Connection) -> None:
         link = Link(
-            connection, self._worker.data_encoder, self._answer_failure, self._name_functions
+            connection,
+            self._worker.data_encoder,
+            self._answer_failure,
+            self._name_functions,
+            self._max_packet,
         )
         self._links[self._poller.add(link)] = link
         self._worker.handler_to_connection_map[link] = link

@@ -17,7 +17,8 @@ from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
-from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
+from gearmanny.limits import MAX_PACKET
+from gearmanny.protocol.packets import PacketParser, PacketType, pack
 
 
 class Created(NamedTuple):
@@ -100,7 +101,8 @@ class ClientConnection:
     """
 
     def __init__(self, max_packet: int = MAX_PACKET) -> None:
-        """Args: max_packet: bytes of the longest answer to accept."""
+        """Args: max_packet: bytes of the longest packet to keep: of a payload in a longer one,
+        `Oversized` stands in its place."""
         self._parser = PacketParser(max_packet)
         self._awaiting: deque[Hashable] = deque([_OPTION])
         self._running: dict[bytes, list[Hashable]] = {}

@@ -27,7 +27,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
-from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
+from gearmanny.limits import MAX_PACKET
+from gearmanny.protocol.packets import PacketParser, PacketType, pack
 
 _GRAB = b"".join(pack(PacketType.GRAB_JOB_UNIQ))
 _PRE_SLEEP = b"".join(pack(PacketType.PRE_SLEEP))
@@ -56,7 +57,8 @@ class WorkerConnection:
     """The worker side of one connection to a job server."""
 
     def __init__(self, max_packet: int = MAX_PACKET) -> None:
-        """Args: max_packet: bytes of the longest job to accept."""
+        """Args: max_packet: bytes of the longest packet to keep: of a payload in a longer one,
+        `Oversized` stands in its place."""
         self._parser = PacketParser(max_packet)
         self._outgoing: list[bytes] = []
         self._functions: set[bytes] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gearmanny.errors import ProtocolError
+from gearmanny.limits import Oversized
 from gearmanny.protocol.client import ClientConnection, Completed, Event
 from gearmanny.protocol.packets import PacketType
 from tests.unit.wire import OPTION_RES, complete, created, response, with_jobs
@@ -75,6 +76,10 @@ def test_an_answer_without_a_question_is_a_protocol_error(packet: bytes) -> None
 
 
 def test_the_length_of_an_answer_can_be_limited() -> None:
-    connection = ClientConnection(max_packet=100)
-    with pytest.raises(ProtocolError, match="over the limit of 100"):
-        list(connection.receive(complete(b"H:1", b"x" * 100)))
+    connection = with_jobs(max_packet=100, large=b"H:1", small=b"H:2")
+    events = list(connection.receive(complete(b"H:1", b"x" * 100) + complete(b"H:2", b"x")))
+    assert events == [("large", Completed(b"")), ("small", Completed(b"x"))]
+    large = events[0][1]
+    assert isinstance(large, Completed)
+    assert isinstance(large.data, Oversized)
+    assert connection.abandon() == []
