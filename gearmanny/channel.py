@@ -19,7 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
-from gearmanny.errors import GearmanException, InvalidOption, JobServerLost, ProtocolError
+from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
 from gearmanny.limits import MAX_PACKET
 from gearmanny.protocol.client import (
     ClientConnection,
@@ -132,8 +132,8 @@ class Channel:
                     submission, function, payload, unique, background=submission.background
                 )
                 return True
-        except InvalidOption:
-            raise  # before anything was queued
+        except ValueError:
+            raise  # a name that cannot be: nothing was queued
         except BaseException:  # half a submission would shift all answers that follow
             self._end(JobServerLost(str(self.host), "interrupted while submitting"))
             raise

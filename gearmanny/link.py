@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gearmanny.backoff import rest_between_calls
 from gearmanny.encoding import encode
 from gearmanny.errors import InvalidOption
 from gearmanny.failures import shortened
@@ -62,6 +63,11 @@ class Link:
         self._on_failure = on_failure
         self._name_functions = name_functions
         self._lock = threading.Lock()  # tasks may report from threads of their own
+
+    @property
+    def ask_from(self) -> float:
+        """When a job may be asked for again, by `time.monotonic`."""
+        return self.asked_at + rest_between_calls(self.machine.empty_calls)
 
     def ask(self, jobs: int, now: float) -> None:
         """Queues the question for so many jobs."""

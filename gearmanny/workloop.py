@@ -10,6 +10,7 @@ starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 
@@ -65,6 +66,8 @@ class WorkLoop:
         self._poller = Poller()
         self._waker = Waker()
         self._connector = Connector(hosts, self._waker)
+        self._rested_at = math.inf
+        """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
         self._failed = False  # the job that runs
 
@@ -129,7 +132,7 @@ class WorkLoop:
         """Does what the servers want, until some time, or until there is another chore."""
         links = len(self._links)
         while not self._stopping and len(self._links) == links and not self._connector.has_news():
-            remaining = at - time.monotonic()
+            remaining = min(at, self._rested_at) - time.monotonic()
             if remaining <= 0:
                 return
             for descriptor in self._poller.wait(remaining):
@@ -143,12 +146,17 @@ class WorkLoop:
         now = time.monotonic()
         free = self._prefetch
         next_link: Link | None = None
+        self._rested_at = math.inf
         for link in self._links.values():
             machine = link.machine
             if machine.asking and not machine.held and now - link.asked_at >= _ASK_AGAIN:
                 continue  # it does not answer, and must not keep us from the others for ever
             free -= machine.asking + len(machine.held)
-            if machine.awake and (next_link is None or link.asked_at < next_link.asked_at):
+            if not machine.awake:
+                continue
+            if machine.empty_calls and link.ask_from > now:
+                self._rested_at = min(self._rested_at, link.ask_from)
+            elif next_link is None or link.asked_at < next_link.asked_at:
                 next_link = link
         if free > 0 and next_link is not None:
             next_link.ask(free, now)

@@ -83,3 +83,24 @@ def test_the_length_of_an_answer_can_be_limited() -> None:
     assert isinstance(large, Completed)
     assert isinstance(large.data, Oversized)
     assert connection.abandon() == []
+
+
+@pytest.mark.parametrize(
+    ("function", "unique"),
+    [(b"a\0b", b""), (b"f" * 513, b""), (b"f", b"a\0b"), (b"f", b"u" * 64)],
+    ids=["function with NUL", "function of 513 bytes", "unique with NUL", "unique of 64 bytes"],
+)
+def test_a_name_that_would_shift_the_arguments_is_refused_and_nothing_is_sent(
+    function: bytes, unique: bytes
+) -> None:
+    connection = with_jobs(running=b"H:1")
+    with pytest.raises(ValueError, match="has up to"):
+        connection.submit("job", function, b"{}", unique)
+    assert connection.data_to_send() == b""
+    assert connection.abandon() == ["running"]
+
+
+def test_the_longest_names_are_sent() -> None:
+    connection = with_jobs()
+    connection.submit("job", b"f" * 512, b"{}", b"u" * 63)
+    assert b"f" * 512 + b"\0" + b"u" * 63 + b"\0{}" in connection.data_to_send()

@@ -58,7 +58,7 @@ _MAY_BE_NONE = {"TIMEOUT", "PREFETCH"}
 class CacheSettings:
     """`GEARMANNY["CACHE"]`."""
 
-    HOST: str = "mongodb://localhost:27017/"
+    HOST: str = field(default="mongodb://localhost:27017/", repr=False)  # may hold a password
     DBNAME: str = "GEARMANCACHE"
     COLLECTION: str = "gearman_cache_table"
     DEBUG: bool = False
@@ -119,7 +119,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 def _mapping(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ImproperlyConfigured(f"{name} is a dict, not {value!r}.")
+        raise ImproperlyConfigured(f"{name} is a dict, not {type(value).__name__}.")
     return value
 
 
