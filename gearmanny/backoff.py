@@ -35,6 +35,24 @@ class Backoff:
         self.attempts = 0
 
 
+_PATIENCE = 10
+_FIRST_REST = 0.001
+_LONGEST_REST = 0.1
+
+
+def rest_between_calls(empty_calls: int) -> float:
+    """Returns the seconds to let pass between questions for a job, after so many calls in a row
+    that brought none.
+
+    None at first: where many workers are called for every job, most calls are empty. Then a
+    millisecond, doubled by every further call, up to a tenth of a second: that makes 10 questions
+    a second of the 12,000 that gearmand 1.1.20 can provoke, and keeps no job waiting for longer.
+    """
+    if empty_calls < _PATIENCE:
+        return 0.0
+    return min(_LONGEST_REST, _FIRST_REST * 2.0 ** min(empty_calls - _PATIENCE, 30))
+
+
 @dataclass
 class RestartTable:
     """When to restart what ended: at once after a useful life, ever later otherwise."""

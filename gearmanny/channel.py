@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
+from gearmanny.limits import MAX_PACKET
 from gearmanny.protocol.client import (
     ClientConnection,
     Completed,
@@ -103,14 +104,14 @@ class Submission:
 class Channel:
     """A connection to one job server, shared by threads."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, max_packet: int = MAX_PACKET) -> None:
         self.host = connection.host
         self.error: GearmanException | None = None
         """Why this channel can be used no longer."""
         self.given_up = False
         """Whether it was ended by its owner, and not by what happened to the connection."""
         self._connection = connection
-        self._machine = ClientConnection()
+        self._machine = ClientConnection(max_packet)
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._reader: threading.Lock | None = None
@@ -133,6 +134,8 @@ class Channel:
                     submission, function, payload, unique, background=submission.background
                 )
                 return True
+        except ValueError:
+            raise  # a name that cannot be: nothing was queued
         except BaseException:  # half a submission would shift all answers that follow
             self._end(JobServerLost(str(self.host), "interrupted while submitting"))
             raise

@@ -11,7 +11,7 @@
     ├── ProtocolError           bytes that are not the Gearman protocol
     ├── EncodingError           a value or a payload that the encoder refuses  (ValueError)
     ├── InvalidArguments        arguments that the task does not take          (TypeError)
-    ├── InvalidTask             a worker class that cannot be exported         (TypeError)
+    ├── InvalidTask             a worker class that cannot be exported (TypeError, ValueError)
     └── InvalidOption           an option with an impossible value             (ValueError)
 
 `JobServerLost` is on purpose no `ConnectionError`: whoever retries on
@@ -173,7 +173,7 @@ class InvalidArguments(GearmanException, TypeError):
     """The arguments of a call are not those that the task takes."""
 
 
-class InvalidTask(GearmanException, TypeError):
+class InvalidTask(GearmanException, TypeError, ValueError):
     """A worker class, or one of its tasks, cannot be exported as it is."""
 
 

@@ -7,9 +7,12 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gearmanny.backoff import rest_between_calls
 from gearmanny.encoding import encode
 from gearmanny.errors import InvalidOption
+from gearmanny.failures import shortened
 from gearmanny.gearman_api import DataEncoder, GearmanJob
+from gearmanny.limits import MAX_PACKET
 from gearmanny.protocol.worker import Event, WorkerConnection
 from gearmanny.transport import NEVER, Connection
 
@@ -39,6 +42,7 @@ class Link:
         encoder: type[DataEncoder],
         on_failure: Callable[[Link, GearmanJob, BaseException], None],
         name_functions: Callable[[Iterable[str | bytes]], Iterable[bytes]],
+        max_packet: int = MAX_PACKET,
     ) -> None:
         """
         Args:
@@ -46,17 +50,24 @@ class Link:
             encoder: makes payloads of what tasks report and return.
             on_failure: called for an exception that a job ended with; it answers the job.
             name_functions: makes names that travel of those that were registered.
+            max_packet: bytes of the longest packet, both ways.
         """
         self.host = connection.host
         self.descriptor = connection.fileno()
         self.asked_at = 0.0
         """When a job was last asked for, by `time.monotonic`."""
         self._connection = connection
-        self.machine = WorkerConnection()
+        self.machine = WorkerConnection(max_packet)
+        self._max_packet = max_packet
         self._encoder = encoder
         self._on_failure = on_failure
         self._name_functions = name_functions
         self._lock = threading.Lock()  # tasks may report from threads of their own
+
+    @property
+    def ask_from(self) -> float:
+        """When a job may be asked for again, by `time.monotonic`."""
+        return self.asked_at + rest_between_calls(self.machine.empty_calls)
 
     def ask(self, jobs: int, now: float) -> None:
         """Queues the question for so many jobs."""
@@ -80,6 +91,7 @@ class Link:
     def fail(self, job: GearmanJob, failure: bytes, *, as_exception: bool) -> None:
         """Answers a job with an encoded failure."""
         handle = _handle(job)
+        failure = shortened(failure, self._max_packet)
         with self._lock:
             if as_exception:
                 self.machine.raise_(handle, failure)
@@ -126,24 +138,24 @@ class Link:
         self.flush()
 
     def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data)
+        payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
             self.machine.send_data(_handle(current_job), payload)
         self.flush()
 
     def send_job_warning(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data)
+        payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
             self.machine.send_warning(_handle(current_job), payload)
         self.flush()
 
     def send_job_complete(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data)
+        payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
             self.machine.complete(_handle(current_job), payload)
 
     def send_job_exception(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data)
+        payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
             self.machine.raise_(_handle(current_job), payload)
 

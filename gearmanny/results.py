@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -280,4 +281,6 @@ def _progress(event: Progressed) -> Progress | None:
 
 def _number(text: bytes) -> float:
     number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no progress")
     return int(number) if number.is_integer() else number

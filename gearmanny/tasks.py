@@ -18,6 +18,10 @@ from gearmanny.names import check_function_name
 
 TASK_PREFIX = "task_"
 
+_TOLD_NAMES = 10
+_TOLD_CHARACTERS = 100
+"""Of wrong arguments so much is told, and logged: a stranger may send a million of them."""
+
 _KEYWORD_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -204,4 +208,6 @@ def _as_json(value: object) -> object:
 
 def _listed(noun: str, names: list[str]) -> str:
     plural = "" if len(names) == 1 else "s"
-    return f"{noun}{plural}: {', '.join(map(repr, names))}"
+    told = ", ".join(repr(name[:_TOLD_CHARACTERS]) for name in names[:_TOLD_NAMES])
+    more = len(names) - _TOLD_NAMES
+    return f"{noun}{plural}: {told}" + (f" and {more} more" if more > 0 else "")

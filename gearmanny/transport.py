@@ -57,6 +57,8 @@ def parse_host(host: str) -> Host:
         name, port = name.removeprefix("["), rest.removeprefix(":")
     else:
         name, _, port = host.partition(":")
+    if "@" in host:  # not quoted: a password may be in it
+        raise InvalidOption('A host is written "name:port", without user and password.')
     if not name or name.split() != [name] or not (port or str(DEFAULT_PORT)).isdecimal():
         raise InvalidOption(f'A host is written "name:port" or "[address]:port", not {host!r}.')
     number = int(port or DEFAULT_PORT)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of
+from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
 from gearmanny.transport import HOSTS, parse_hosts
 from gearmanny.workloop import WorkLoop
@@ -92,6 +93,7 @@ class BaseWorker:
         gearman_worker: GearmanWorker | None = None,
         *,
         prefetch: int | None = None,
+        max_packet: int = MAX_PACKET,
     ) -> None:
         """
         Args:
@@ -103,11 +105,13 @@ class BaseWorker:
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
             prefetch: overrides what the class says.
+            max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
+                does one whose result is.
 
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, or a prefetch, that cannot be.
+            InvalidOption: a host, a prefetch or a limit that cannot be.
         """
         tasks = find_tasks(type(self))
         set_verbosity(verbosity)
@@ -118,6 +122,8 @@ class BaseWorker:
         if prefetch is not None:
             self.prefetch = prefetch
         check_prefetch(self.prefetch)
+        check_max_packet(max_packet)
+        self.max_packet = max_packet
         self.job: GearmanJob | None = None
         """The job that runs, None between jobs."""
         self._stopped = False
@@ -151,7 +157,7 @@ class BaseWorker:
         runs goes back to its queue.
         """
         loop = _loops[self.gearman_worker] = WorkLoop(
-            self.gearman_worker, self.hosts, self.prefetch
+            self.gearman_worker, self.hosts, self.prefetch, self.max_packet
         )
         try:
             if self._stopped:

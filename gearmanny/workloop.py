@@ -10,6 +10,7 @@ starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 
@@ -25,6 +26,7 @@ from gearmanny.errors import (
 )
 from gearmanny.failures import encode_failure, message_of, type_name
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.limits import MAX_PACKET
 from gearmanny.link import Link
 from gearmanny.names import check_function_name
 from gearmanny.polling import Poller, Waker
@@ -47,21 +49,31 @@ _LINK_CHORES = (_ASK_AGAIN, _GIVE_UP)
 class WorkLoop:
     """Takes jobs for a `GearmanWorker` until it is stopped."""
 
-    def __init__(self, gearman_worker: GearmanWorker, hosts: list[Host], prefetch: int = 1) -> None:
+    def __init__(
+        self,
+        gearman_worker: GearmanWorker,
+        hosts: list[Host],
+        prefetch: int = 1,
+        max_packet: int = MAX_PACKET,
+    ) -> None:
         """
         Args:
             gearman_worker: any gearman3 worker: its registered tasks, `data_encoder`,
                 `job_class`, `on_job_*` and `after_job` are used, its connections are not.
             hosts: the job servers.
             prefetch: how many jobs are asked for or held at a time; one of them runs.
+            max_packet: bytes of the longest packet, both ways.
         """
         self._worker = gearman_worker
         self._prefetch = prefetch
+        self._max_packet = max_packet
         self._links: dict[int, Link] = {}
         self._registered: dict[bytes, str | bytes] = {}
         self._poller = Poller()
         self._waker = Waker()
         self._connector = Connector(hosts, self._waker)
+        self._rested_at = math.inf
+        """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
         self._failed = False  # the job that runs
 
@@ -91,7 +103,11 @@ class WorkLoop:
 
     def _join(self, connection: Connection) -> None:
         link = Link(
-            connection, self._worker.data_encoder, self._answer_failure, self._name_functions
+            connection,
+            self._worker.data_encoder,
+            self._answer_failure,
+            self._name_functions,
+            self._max_packet,
         )
         self._links[self._poller.add(link)] = link
         self._worker.handler_to_connection_map[link] = link
@@ -128,7 +144,7 @@ class WorkLoop:
         """Does what the servers want, until some time, or until there is another chore."""
         links = len(self._links)
         while not self._stopping and len(self._links) == links and not self._connector.has_news():
-            remaining = at - time.monotonic()
+            remaining = min(at, self._rested_at) - time.monotonic()
             if remaining <= 0:
                 return
             for descriptor in self._poller.wait(remaining):
@@ -142,12 +158,17 @@ class WorkLoop:
         now = time.monotonic()
         free = self._prefetch
         next_link: Link | None = None
+        self._rested_at = math.inf
         for link in self._links.values():
             machine = link.machine
             if machine.asking and not machine.held and now - link.asked_at >= _ASK_AGAIN:
                 continue  # it does not answer, and must not keep us from the others for ever
             free -= machine.asking + len(machine.held)
-            if machine.awake and (next_link is None or link.asked_at < next_link.asked_at):
+            if not machine.awake:
+                continue
+            if machine.empty_calls and link.ask_from > now:
+                self._rested_at = min(self._rested_at, link.ask_from)
+            elif next_link is None or link.asked_at < next_link.asked_at:
                 next_link = link
         if free > 0 and next_link is not None:
             next_link.ask(free, now)

@@ -29,6 +29,7 @@ from typing import Any
 from gearmanny.backoff import RestartTable
 from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.polling import Waker
 from gearmanny.tasks import functions_of
 from gearmanny.transport import HOSTS, parse_hosts
@@ -79,6 +80,7 @@ class WorkRunner:
         hooks: Sequence[Hook] = (),
         send_tracebacks: bool | None = None,
         prefetch: int | None = None,
+        max_packet: int = MAX_PACKET,
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
         """
@@ -90,12 +92,13 @@ class WorkRunner:
             send_tracebacks: overrides what the worker classes say, unless None.
             prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
                 classes say, of which the least counts for those that share a process.
+            max_packet: bytes of the longest packet, both ways; longer jobs fail.
             default_work_class: stands in for `JsonWorker`, for workers that chose no other.
 
         Raises:
             InvalidTask: there are no workers, one cannot be exported, or two export the
                 same function.
-            InvalidOption: a host, or a prefetch, that cannot be.
+            InvalidOption: a host, a prefetch or a limit that cannot be.
         """
         if not workers:
             raise InvalidTask("There are no workers to run. Give at least one worker class.")
@@ -111,7 +114,9 @@ class WorkRunner:
         parse_hosts(HOSTS if hosts is None else hosts)
         if prefetch is not None:
             check_prefetch(prefetch)
+        check_max_packet(max_packet)
         self._prefetch = prefetch
+        self._max_packet = max_packet
         set_verbosity(verbosity)
         self._workers = workers
         self._hosts = hosts
@@ -289,6 +294,7 @@ class WorkRunner:
             made = [self._make(worker, gearman_worker) for worker in slot.workers]
             first = made[0]
             first.prefetch = self._prefetch or min(worker.prefetch for worker in made)
+            first.max_packet = self._max_packet
             # Not only by the handler above: until it was set, the parent's was ours.
             if self._stops:
                 first.stop()

@@ -4,6 +4,10 @@ A packet is a 12-byte header (magic, u32 type, u32 body length, big-endian)
 and a body of arguments separated by NUL. The last argument is the rest of the
 body and may hold NULs itself, so a body is split as often as its type has
 separators and not once more.
+
+A body over the limit is not kept. Where its arguments begin with names, which
+tell whose it is, these are given out as soon as they are here, and the rest of
+the body goes nowhere.
 """
 
 from __future__ import annotations
@@ -13,15 +17,15 @@ import struct
 from collections.abc import Iterator
 
 from gearmanny.errors import ProtocolError
+from gearmanny.limits import MAX_PACKET, Oversized
 
 REQUEST = b"\0REQ"
 """Magic of what clients and workers send to the job server."""
 RESPONSE = b"\0RES"
 """Magic of what the job server sends."""
 
-MAX_PACKET = 256 * 1024 * 1024
-"""Bytes of the longest body that is accepted. A header is 12 bytes from a
-stranger: it must not be able to make us reserve 4 GB."""
+_LONGEST_NAMES = 16 * 1024
+"""Bytes of all arguments but the last. gearmand 1.1.20 takes no more than 8 KiB of them."""
 
 _HEADER = struct.Struct(">4sII")
 
@@ -67,6 +71,15 @@ _SEPARATORS = {
 }
 """NULs between the arguments of each packet that a job server sends us."""
 
+_WITH_PAYLOAD = {
+    PacketType.WORK_COMPLETE,
+    PacketType.WORK_EXCEPTION,
+    PacketType.WORK_DATA,
+    PacketType.WORK_WARNING,
+    PacketType.JOB_ASSIGN_UNIQ,
+}
+"""Packets that strangers fill, and that may therefore be over our limit without any fault of the
+job server's."""
 
 Packet = tuple[int, list[bytes]]
 """Its type, a `PacketType` as a plain int, and its arguments: as many as the type has. A packet
@@ -85,21 +98,28 @@ class PacketParser:
     """Cuts a stream of bytes from the job server into packets."""
 
     def __init__(self, max_packet: int = MAX_PACKET) -> None:
-        """Args: max_packet: bytes of the longest body to accept."""
+        """Args: max_packet: bytes of the longest body to keep."""
         self._max_packet = max_packet
         self._buffer = bytearray()
         self._needed = _HEADER.size
+        self._unwanted = 0
+        """Bytes still to come of a body that is not kept."""
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """Takes the bytes that arrived; yields the packets that they completed.
 
-        What is whole comes out before what is wrong raises. Consume it to its end.
+        What is whole comes out before what is wrong raises. Consume it to its end. Of a payload
+        over the limit, `Oversized` stands in its place.
 
         Raises:
             ProtocolError: on a wrong magic, a type that no job server sends, too
-                few arguments or too long a body. The stream cannot be read
-                further: close the connection.
+                few arguments, or too long a body of a packet without a payload. The
+                stream cannot be read further: close the connection.
         """
+        if self._unwanted:
+            skipped = min(self._unwanted, len(data))
+            self._unwanted -= skipped
+            data = data[skipped:]
         if self._buffer:
             self._buffer += data
             # A large body arrives in many pieces: look at it again only when it is whole.
@@ -115,9 +135,19 @@ class PacketParser:
                 break
             magic, type_, length = _HEADER.unpack_from(data, start)
             separators = _SEPARATORS.get(type_)
-            if magic != RESPONSE or separators is None or length > self._max_packet:
-                raise ProtocolError(self._refusal(magic, type_, length))
+            if magic != RESPONSE or separators is None:
+                raise ProtocolError(_refusal(magic, type_))
             stop = body + length
+            if length > self._max_packet:
+                names = self._names(type_, separators, length, data, body)
+                if names is None:
+                    self._needed = end - start + 1
+                    break
+                left = length - sum(map(len, names)) - separators
+                start = min(stop, end)
+                self._unwanted = stop - start
+                yield type_, [*names, Oversized.of(left, self._max_packet)]
+                continue
             if stop > end:
                 self._needed = stop - start
                 break
@@ -126,10 +156,7 @@ class PacketParser:
             for _ in range(separators):
                 separator = data.find(b"\0", body, stop)
                 if separator < 0:
-                    raise ProtocolError(
-                        f"{PacketType(type_).name} takes {separators + 1} arguments, "
-                        f"the peer sent {len(arguments) + 1}"
-                    )
+                    raise ProtocolError(_too_few(type_, separators, len(arguments)))
                 arguments.append(data[body:separator])
                 body = separator + 1
             arguments.append(data[body:stop])
@@ -138,9 +165,29 @@ class PacketParser:
         if start < end:
             self._buffer += data[start:]
 
-    def _refusal(self, magic: bytes, type: int, length: int) -> str:
-        if magic != RESPONSE:
-            return f"not a Gearman job server: a packet begins with {magic!r}, not {RESPONSE!r}"
-        if type not in _SEPARATORS:
-            return f"no job server sends packets of type {type}"
-        return f"a packet of {length} bytes is over the limit of {self._max_packet} bytes"
+    def _names(
+        self, type: int, separators: int, length: int, data: bytes, body: int
+    ) -> list[bytes] | None:
+        """Returns all arguments but the last of a body over the limit; None: not all here yet."""
+        if type not in _WITH_PAYLOAD:
+            raise ProtocolError(
+                f"a packet of {length} bytes is over the limit of {self._max_packet} bytes"
+            )
+        longest = min(length, _LONGEST_NAMES)
+        begun = data[body : body + longest]
+        *names, _ = begun.split(b"\0", separators)
+        if len(names) == separators:
+            return names
+        if len(begun) == longest:
+            raise ProtocolError(_too_few(type, separators, len(names)))
+        return None
+
+
+def _refusal(magic: bytes, type: int) -> str:
+    if magic != RESPONSE:
+        return f"not a Gearman job server: a packet begins with {magic!r}, not {RESPONSE!r}"
+    return f"no job server sends packets of type {type}"
+
+
+def _too_few(type: int, separators: int, ended: int) -> str:
+    return f"{PacketType(type).name} takes {separators + 1} arguments, the peer sent {ended + 1}"

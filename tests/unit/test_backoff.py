@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gearmanny.backoff import Backoff, RestartTable
+from gearmanny.backoff import Backoff, RestartTable, rest_between_calls
 
 
 def no_jitter() -> float:
@@ -95,3 +95,11 @@ def test_restart_tables_share_nothing() -> None:
     first, second = RestartTable(random=no_jitter), RestartTable(random=no_jitter)
     first.delay("worker 1", started=0.0, ended=0.0)
     assert second.delay("worker 1", started=0.0, ended=0.0) == second.first
+
+
+def test_calls_in_vain_cost_nothing_at_first_and_a_tenth_of_a_second_at_the_most() -> None:
+    rests = [rest_between_calls(calls) for calls in range(30)]
+    assert rests[:10] == [0.0] * 10
+    assert rests == sorted(rests)
+    assert rests[10] == 0.001
+    assert rests[-1] == rest_between_calls(10**9) == 0.1

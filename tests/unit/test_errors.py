@@ -48,9 +48,9 @@ def drawn_tree() -> dict[str, tuple[str, ...]]:
     assert errors.__doc__ is not None
     tree: dict[str, tuple[str, ...]] = {}
     for line in errors.__doc__.splitlines():
-        leaf = re.match(r" +[├└]── (\w+) .*?(?:\((\w+)\))?$", line)
+        leaf = re.match(r" +[├└]── (\w+) .*?(?:\(([\w, ]+)\))?$", line)
         if leaf:
-            tree[leaf[1]] = tuple(filter(None, ("GearmanException", leaf[2])))
+            tree[leaf[1]] = ("GearmanException", *(leaf[2] or "").replace(",", "").split())
     return tree
 
 

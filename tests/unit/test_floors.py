@@ -23,8 +23,8 @@ LONGEST_FUNCTION = 60
 
 FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
-    """gearmanny gearmanny.errors gearmanny.names gearmanny.tasks gearmanny.failures
-    gearmanny.backoff
+    """gearmanny gearmanny.errors gearmanny.limits gearmanny.names gearmanny.tasks
+    gearmanny.failures gearmanny.backoff
     gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
     gearmanny.protocol.worker gearmanny.protocol.admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",

@@ -7,6 +7,7 @@ key                     meaning                                                 
 `TIMEOUT`               seconds that `client` waits for an answer; None: ever    60
 `THREADS`               processes of `runworkers` for each `work_class`          1
 `PREFETCH`              jobs that a process holds; None: as the workers say      None
+`MAX_PACKET`            bytes of the longest packet, of clients and workers      256 MiB
 `KEEPALIVE`             whether `runworkers` replaces a process that ends        True
 `CACHE`                 a dict with the keys below                               {}
 ======================  =======================================================  ==================
@@ -36,6 +37,7 @@ from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
+from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.transport import HOSTS, Deadline, parse_hosts
 from gearmanny.worker import check_prefetch
 
@@ -43,12 +45,20 @@ NAME = "GEARMANNY"
 
 T = TypeVar("T")
 
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "HOSTS": parse_hosts,
+    "TIMEOUT": Deadline,
+    "PREFETCH": check_prefetch,
+    "MAX_PACKET": check_max_packet,
+}
+_MAY_BE_NONE = {"TIMEOUT", "PREFETCH"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
     """`GEARMANNY["CACHE"]`."""
 
-    HOST: str = "mongodb://localhost:27017/"
+    HOST: str = field(default="mongodb://localhost:27017/", repr=False)  # may hold a password
     DBNAME: str = "GEARMANCACHE"
     COLLECTION: str = "gearman_cache_table"
     DEBUG: bool = False
@@ -71,6 +81,7 @@ class Settings:
     TIMEOUT: float | None = 60
     THREADS: int = 1
     PREFETCH: int | None = None
+    MAX_PACKET: int = MAX_PACKET
     KEEPALIVE: bool = True
     CACHE: CacheSettings = CacheSettings()
 
@@ -85,10 +96,10 @@ def get_settings() -> Settings:
     given = dict(_mapping(NAME, getattr(django_settings, NAME, {})))
     cache = _fill(CacheSettings, f"{NAME}['CACHE']", _mapping("CACHE", given.pop("CACHE", {})))
     settings = _fill(Settings, NAME, {**given, "CACHE": cache})
-    for key, check in (("HOSTS", parse_hosts), ("TIMEOUT", Deadline), ("PREFETCH", check_prefetch)):
+    for key, check in _CHECKS.items():
         value = getattr(settings, key)
         try:
-            if value is not None or key == "HOSTS":
+            if value is not None or key not in _MAY_BE_NONE:
                 check(value)
         except InvalidOption as error:
             raise ImproperlyConfigured(f"{NAME}[{key!r}]: {error}") from error
@@ -108,7 +119,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 def _mapping(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ImproperlyConfigured(f"{name} is a dict, not {value!r}.")
+        raise ImproperlyConfigured(f"{name} is a dict, not {type(value).__name__}.")
     return value
 
 

@@ -75,6 +75,7 @@ class Command(BaseCommand):
                 hooks=[healthy_connections],
                 send_tracebacks=django_settings.DEBUG or None,
                 prefetch=options["prefetch"] or settings.PREFETCH,
+                max_packet=settings.MAX_PACKET,
                 default_work_class=DjangoJsonWorker,
             )
         except (DiscoveryError, ImproperlyConfigured, InvalidOption, InvalidTask) as error:
