@@ -105,6 +105,7 @@ class Channel:
 
     def __init__(self, connection: Connection) -> None:
         self.host = connection.host
+        self.tls = connection.tls
         self.error: GearmanException | None = None
         """Why this channel can be used no longer."""
         self._connection = connection

@@ -18,6 +18,7 @@ from gearmanny.gearman_api import DataEncoder
 from gearmanny.names import check_function_name
 from gearmanny.options import CallOptions
 from gearmanny.results import Answer, Data, Progress, Warning, WorkResult, as_completed, wait
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
 
 __all__ = ["AsyncClient", "Data", "Progress", "SimpleClient", "Warning", "WorkResult"]
@@ -62,23 +63,27 @@ class Client(abc.ABC):
         timeout: float | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         data_encoder: type[DataEncoder] = JSONDataEncoder,
+        tls: TLSOption = None,
     ) -> None:
         """
         Args:
-            hosts: job servers, `"name:port"`; calls rotate over those that are up.
-                Default: `localhost:4730`.
+            hosts: job servers, `"name:port"`, `"[::1]:port"` or `"unix:/path"`; calls rotate over
+                those that are up. Default: `localhost:4730`.
             timeout: seconds that a call waits for its answer; None, the default, waits for
                 as long as the job takes.
             connect_timeout: seconds that making a connection may take, all hosts together.
             data_encoder: makes payloads of arguments and values of answers; the worker's
                 must match.
+            tls: how the job servers are secured: True for the authorities that the system trusts,
+                a dict with the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or
+                an `ssl.SSLContext`. None, the default, for plain connections.
 
         Raises:
-            InvalidOption: a host or a timeout that cannot be.
+            InvalidOption: a host, a timeout or `tls` that cannot be.
         """
         Deadline(connect_timeout)
         self._connections = Connections(
-            parse_hosts(HOSTS if hosts is None else hosts), connect_timeout
+            parse_hosts(HOSTS if hosts is None else hosts), connect_timeout, TLS.of(tls)
         )
         self._options = CallOptions().changed(timeout=timeout)
         self._encoder = data_encoder
@@ -99,6 +104,7 @@ class Client(abc.ABC):
             list(map(str, self._connections.hosts)),
             connect_timeout=self._connections.connect_timeout,
             data_encoder=self._encoder,
+            tls=self._connections.tls,
         )
         return remade, (), {"_options": self._options}
 

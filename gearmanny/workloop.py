@@ -29,6 +29,7 @@ from gearmanny.link import Link
 from gearmanny.names import check_function_name
 from gearmanny.polling import Poller, Waker
 from gearmanny.protocol.worker import Assigned
+from gearmanny.tls import TLS
 from gearmanny.transport import Connection, Host
 
 logger = logging.getLogger("gearmanny.worker")
@@ -41,13 +42,20 @@ which one that does not answer keeps us from the others no longer."""
 class WorkLoop:
     """Takes jobs for a `GearmanWorker` until it is stopped."""
 
-    def __init__(self, gearman_worker: GearmanWorker, hosts: list[Host], prefetch: int = 1) -> None:
+    def __init__(
+        self,
+        gearman_worker: GearmanWorker,
+        hosts: list[Host],
+        prefetch: int = 1,
+        tls: TLS | None = None,
+    ) -> None:
         """
         Args:
             gearman_worker: any gearman3 worker: its registered tasks, `data_encoder`,
                 `job_class`, `on_job_*` and `after_job` are used, its connections are not.
             hosts: the job servers.
             prefetch: how many jobs are asked for or held at a time; one of them runs.
+            tls: how the connections are secured; None for plain ones.
         """
         self._worker = gearman_worker
         self._prefetch = prefetch
@@ -55,7 +63,7 @@ class WorkLoop:
         self._registered: dict[bytes, str | bytes] = {}
         self._poller = Poller()
         self._waker = Waker()
-        self._connector = Connector(hosts, self._waker)
+        self._connector = Connector(hosts, self._waker, tls)
         self._stopping = False
         self._failed = False  # the job that runs
 
@@ -147,6 +155,8 @@ class WorkLoop:
             events = link.receive()
         except (JobServerLost, ProtocolError) as error:
             self._lose(link, error)
+            return
+        if events is None:
             return
         self._connector.works(link.host)
         for event in events:

@@ -31,6 +31,7 @@ from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.gearman_api import GearmanWorker
 from gearmanny.polling import Waker
 from gearmanny.tasks import functions_of
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, parse_hosts
 from gearmanny.worker import (
     BaseWorker,
@@ -79,6 +80,7 @@ class WorkRunner:
         hooks: Sequence[Hook] = (),
         send_tracebacks: bool | None = None,
         prefetch: int | None = None,
+        tls: TLSOption = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
         """
@@ -90,12 +92,13 @@ class WorkRunner:
             send_tracebacks: overrides what the worker classes say, unless None.
             prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
                 classes say, of which the least counts for those that share a process.
+            tls: how the job servers are secured, as `SimpleClient` takes it.
             default_work_class: stands in for `JsonWorker`, for workers that chose no other.
 
         Raises:
             InvalidTask: there are no workers, one cannot be exported, or two export the
                 same function.
-            InvalidOption: a host, or a prefetch, that cannot be.
+            InvalidOption: a host, a prefetch or `tls` that cannot be.
         """
         if not workers:
             raise InvalidTask("There are no workers to run. Give at least one worker class.")
@@ -112,6 +115,7 @@ class WorkRunner:
         if prefetch is not None:
             check_prefetch(prefetch)
         self._prefetch = prefetch
+        self._tls = TLS.of(tls)
         set_verbosity(verbosity)
         self._workers = workers
         self._hosts = hosts
@@ -288,6 +292,7 @@ class WorkRunner:
             gearman_worker = slot.work_class()
             made = [self._make(worker, gearman_worker) for worker in slot.workers]
             first = made[0]
+            first.tls = self._tls or first.tls
             first.prefetch = self._prefetch or min(worker.prefetch for worker in made)
             # Not only by the handler above: until it was set, the parent's was ours.
             if self._stops:

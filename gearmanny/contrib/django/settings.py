@@ -7,6 +7,7 @@ key                     meaning                                                 
 `TIMEOUT`               seconds that `client` waits for an answer; None: ever    60
 `THREADS`               processes of `runworkers` for each `work_class`          1
 `PREFETCH`              jobs that a process holds; None: as the workers say      None
+`TLS`                   how job servers are secured, as `SimpleClient` takes it  None
 `KEEPALIVE`             whether `runworkers` replaces a process that ends        True
 `CACHE`                 a dict with the keys below                               {}
 ======================  =======================================================  ==================
@@ -36,6 +37,7 @@ from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Deadline, parse_hosts
 from gearmanny.worker import check_prefetch
 
@@ -71,6 +73,7 @@ class Settings:
     TIMEOUT: float | None = 60
     THREADS: int = 1
     PREFETCH: int | None = None
+    TLS: TLSOption = None
     KEEPALIVE: bool = True
     CACHE: CacheSettings = CacheSettings()
 
@@ -85,7 +88,12 @@ def get_settings() -> Settings:
     given = dict(_mapping(NAME, getattr(django_settings, NAME, {})))
     cache = _fill(CacheSettings, f"{NAME}['CACHE']", _mapping("CACHE", given.pop("CACHE", {})))
     settings = _fill(Settings, NAME, {**given, "CACHE": cache})
-    for key, check in (("HOSTS", parse_hosts), ("TIMEOUT", Deadline), ("PREFETCH", check_prefetch)):
+    for key, check in (
+        ("HOSTS", parse_hosts),
+        ("TIMEOUT", Deadline),
+        ("PREFETCH", check_prefetch),
+        ("TLS", TLS.of),
+    ):
         value = getattr(settings, key)
         try:
             if value is not None or key == "HOSTS":
