@@ -22,6 +22,7 @@ TEST = [
     "playwright>=1.44",
     "pytest>=8",
     "pytest-django>=4.8",
+    "trustme>=1.2",
     "uvicorn>=0.30",
 ]
 

@@ -106,6 +106,7 @@ class Channel:
 
     def __init__(self, connection: Connection, max_packet: int = MAX_PACKET) -> None:
         self.host = connection.host
+        self.tls = connection.tls
         self.error: GearmanException | None = None
         """Why this channel can be used no longer."""
         self.given_up = False

@@ -28,6 +28,7 @@ from gearmanny.results import (
     as_completed,
     wait,
 )
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
 
 __all__ = ["AsyncClient", "Data", "Progress", "SimpleClient", "Warning", "WorkResult"]
@@ -73,11 +74,12 @@ class Client(abc.ABC):
         connect_timeout: float = CONNECT_TIMEOUT,
         data_encoder: type[DataEncoder] = JSONDataEncoder,
         max_packet: int = MAX_PACKET,
+        tls: TLSOption = None,
     ) -> None:
         """
         Args:
-            hosts: job servers, `"name:port"`; calls rotate over those that are up.
-                Default: `localhost:4730`.
+            hosts: job servers, `"name:port"`, `"[::1]:port"` or `"unix:/path"`; calls rotate over
+                those that are up. Default: `localhost:4730`.
             timeout: seconds that a call waits for its answer; None, the default, waits for
                 as long as the job takes.
             connect_timeout: seconds that making a connection may take, all hosts together.
@@ -85,14 +87,20 @@ class Client(abc.ABC):
                 must match.
             max_packet: bytes of the longest packet, both ways; longer arguments or answers are
                 an `EncodingError` of that call.
+            tls: how the job servers are secured: True for the authorities that the system trusts,
+                a dict with the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or
+                an `ssl.SSLContext`. None, the default, for plain connections.
 
         Raises:
-            InvalidOption: a host, a timeout or a limit that cannot be.
+            InvalidOption: a host, a timeout, a limit or `tls` that cannot be.
         """
         Deadline(connect_timeout)
         check_max_packet(max_packet)
         self._connections = Connections(
-            parse_hosts(HOSTS if hosts is None else hosts), connect_timeout, max_packet
+            parse_hosts(HOSTS if hosts is None else hosts),
+            connect_timeout,
+            max_packet,
+            TLS.of(tls),
         )
         self._options = CallOptions().changed(timeout=timeout)
         self._encoder = data_encoder
@@ -114,6 +122,7 @@ class Client(abc.ABC):
             connect_timeout=self._connections.connect_timeout,
             data_encoder=self._encoder,
             max_packet=self._connections.max_packet,
+            tls=self._connections.tls,
         )
         return remade, (), {"_options": self._options}
 

@@ -75,9 +75,14 @@ class Link:
         with self._lock:
             self.machine.grab(jobs)
 
-    def receive(self) -> list[Event]:
-        """Returns what the job server told. Raises JobServerLost and ProtocolError."""
+    def receive(self) -> list[Event] | None:
+        """Returns what the job server told; None when it said nothing, as where TLS speaks alone.
+
+        Raises JobServerLost and ProtocolError.
+        """
         data = self._connection.receive()
+        if not data:
+            return None
         with self._lock:
             return list(self.machine.receive(data))
 

@@ -156,12 +156,10 @@ class WorkResult(Submission):
         assert timeout is not None  # only a deadline ends a wait without an answer
         if timeout == 0:  # a look, not a wait: not worth a question to the server
             raise TaskTimeout(self.function, timeout)
-        from gearmanny.admin import explain_silence  # noqa: PLC0415  few clients ever need it
+        from gearmanny.admin import JobServer, explain_silence  # noqa: PLC0415  few ever need it
 
-        host = str(self.channel.host)
-        raise TaskTimeout(
-            self.function, timeout, explain_silence(host, self.function, _ASK_WHY_TIMEOUT)
-        )
+        server = JobServer(str(self.channel.host), _ASK_WHY_TIMEOUT, tls=self.channel.tls)
+        raise TaskTimeout(self.function, timeout, explain_silence(server, self.function))
 
     def _value(self) -> Any:
         outcome = self.outcome

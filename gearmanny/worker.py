@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import InvalidOption, InvalidTask
-from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of
+from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, parse_hosts
 from gearmanny.workloop import WorkLoop
 
@@ -56,7 +57,7 @@ class JsonWorker(GearmanWorker):
         Args:
             poll_timeout: taken for gearman3's sake; our engine needs none.
         """
-        WorkLoop(self, parse_hosts(hosts_of(self) or HOSTS)).run()
+        WorkLoop(self, parse_hosts(hosts_of(self) or HOSTS), tls=TLS.of(tls_of(self))).run()
 
     def wait_until_updates_sent(
         self, multiple_gearman_jobs: Sequence[GearmanJob], poll_timeout: float | None = None
@@ -94,11 +95,12 @@ class BaseWorker:
         *,
         prefetch: int | None = None,
         max_packet: int = MAX_PACKET,
+        tls: TLSOption = None,
     ) -> None:
         """
         Args:
-            hosts: job servers, `"name:port"`. Default: those of `gearman_worker`, or
-                `localhost:4730`.
+            hosts: job servers, `"name:port"`, `"[::1]:port"` or `"unix:/path"`. Default: those of
+                `gearman_worker`, or `localhost:4730`.
             verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`;
                 0 leaves the level of that logger alone.
             gearman_worker: shared with other workers, whose tasks then run in the same loop;
@@ -107,11 +109,13 @@ class BaseWorker:
             prefetch: overrides what the class says.
             max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
                 does one whose result is.
+            tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
+                `gearman_worker` was told, or plain connections.
 
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a prefetch or a limit that cannot be.
+            InvalidOption: a host, a prefetch, a limit or `tls` that cannot be.
         """
         tasks = find_tasks(type(self))
         set_verbosity(verbosity)
@@ -119,6 +123,7 @@ class BaseWorker:
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
+        self.tls = TLS.of(tls_of(self.gearman_worker) if tls is None else tls)
         if prefetch is not None:
             self.prefetch = prefetch
         check_prefetch(self.prefetch)
@@ -157,7 +162,7 @@ class BaseWorker:
         runs goes back to its queue.
         """
         loop = _loops[self.gearman_worker] = WorkLoop(
-            self.gearman_worker, self.hosts, self.prefetch, self.max_packet
+            self.gearman_worker, self.hosts, self.prefetch, self.max_packet, self.tls
         )
         try:
             if self._stopped:

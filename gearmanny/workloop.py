@@ -31,6 +31,7 @@ from gearmanny.link import Link
 from gearmanny.names import check_function_name
 from gearmanny.polling import Poller, Waker
 from gearmanny.protocol.worker import Assigned
+from gearmanny.tls import TLS
 from gearmanny.transport import Connection, Host
 
 logger = logging.getLogger("gearmanny.worker")
@@ -55,6 +56,7 @@ class WorkLoop:
         hosts: list[Host],
         prefetch: int = 1,
         max_packet: int = MAX_PACKET,
+        tls: TLS | None = None,
     ) -> None:
         """
         Args:
@@ -63,6 +65,7 @@ class WorkLoop:
             hosts: the job servers.
             prefetch: how many jobs are asked for or held at a time; one of them runs.
             max_packet: bytes of the longest packet, both ways.
+            tls: how the connections are secured; None for plain ones.
         """
         self._worker = gearman_worker
         self._prefetch = prefetch
@@ -71,7 +74,7 @@ class WorkLoop:
         self._registered: dict[bytes, str | bytes] = {}
         self._poller = Poller()
         self._waker = Waker()
-        self._connector = Connector(hosts, self._waker)
+        self._connector = Connector(hosts, self._waker, tls)
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
@@ -180,6 +183,8 @@ class WorkLoop:
             events = link.receive()
         except (JobServerLost, ProtocolError) as error:
             self._lose(link, error)
+            return
+        if events is None:
             return
         self._connector.works(link.host)
         for event in events:

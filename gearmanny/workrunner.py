@@ -32,6 +32,7 @@ from gearmanny.gearman_api import GearmanWorker
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.polling import Waker
 from gearmanny.tasks import functions_of
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, parse_hosts
 from gearmanny.worker import (
     BaseWorker,
@@ -81,6 +82,7 @@ class WorkRunner:
         send_tracebacks: bool | None = None,
         prefetch: int | None = None,
         max_packet: int = MAX_PACKET,
+        tls: TLSOption = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
         """
@@ -93,12 +95,13 @@ class WorkRunner:
             prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
                 classes say, of which the least counts for those that share a process.
             max_packet: bytes of the longest packet, both ways; longer jobs fail.
+            tls: how the job servers are secured, as `SimpleClient` takes it.
             default_work_class: stands in for `JsonWorker`, for workers that chose no other.
 
         Raises:
             InvalidTask: there are no workers, one cannot be exported, or two export the
                 same function.
-            InvalidOption: a host, a prefetch or a limit that cannot be.
+            InvalidOption: a host, a prefetch, a limit or `tls` that cannot be.
         """
         if not workers:
             raise InvalidTask("There are no workers to run. Give at least one worker class.")
@@ -117,6 +120,7 @@ class WorkRunner:
         check_max_packet(max_packet)
         self._prefetch = prefetch
         self._max_packet = max_packet
+        self._tls = TLS.of(tls)
         set_verbosity(verbosity)
         self._workers = workers
         self._hosts = hosts
@@ -293,6 +297,7 @@ class WorkRunner:
             gearman_worker = slot.work_class()
             made = [self._make(worker, gearman_worker) for worker in slot.workers]
             first = made[0]
+            first.tls = self._tls or first.tls
             first.prefetch = self._prefetch or min(worker.prefetch for worker in made)
             first.max_packet = self._max_packet
             # Not only by the handler above: until it was set, the parent's was ours.

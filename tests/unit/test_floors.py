@@ -30,7 +30,7 @@ FLOORS = [
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
-    gearmanny.transport
+    gearmanny.tls gearmanny.transport
     gearmanny.base""",
     # 2: the blocking drivers.
     """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.resending gearmanny.results
@@ -51,7 +51,8 @@ TOUCHES = {
     "gearman": {"gearmanny.gearman_api"},
     "pymongo": {"gearmanny.helpers.cache_mongodb"},
     "bson": {"gearmanny.helpers.cache_mongodb"},
-    "socket": {"gearmanny.transport", "gearmanny.polling"},
+    "socket": {"gearmanny.transport", "gearmanny.tls", "gearmanny.polling"},
+    "ssl": {"gearmanny.tls"},
     "select": {"gearmanny.polling"},
     "multiprocessing": {"gearmanny.workrunner"},
     "signal": {"gearmanny.workrunner"},

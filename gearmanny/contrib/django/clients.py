@@ -54,6 +54,7 @@ class _Configured(Generic[C]):
                     timeout=settings.TIMEOUT,
                     data_encoder=DjangoJSONDataEncoder,
                     max_packet=settings.MAX_PACKET,
+                    tls=settings.TLS,
                 )
                 self._made = settings, made
             return self._made[1]

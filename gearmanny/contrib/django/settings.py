@@ -8,6 +8,7 @@ key                     meaning                                                 
 `THREADS`               processes of `runworkers` for each `work_class`          1
 `PREFETCH`              jobs that a process holds; None: as the workers say      None
 `MAX_PACKET`            bytes of the longest packet, of clients and workers      256 MiB
+`TLS`                   how job servers are secured, as `SimpleClient` takes it  None
 `KEEPALIVE`             whether `runworkers` replaces a process that ends        True
 `CACHE`                 a dict with the keys below                               {}
 ======================  =======================================================  ==================
@@ -38,6 +39,7 @@ from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
 from gearmanny.limits import MAX_PACKET, check_max_packet
+from gearmanny.tls import TLSOption
 from gearmanny.transport import HOSTS, Deadline, parse_hosts
 from gearmanny.worker import check_prefetch
 
@@ -50,8 +52,9 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "TIMEOUT": Deadline,
     "PREFETCH": check_prefetch,
     "MAX_PACKET": check_max_packet,
+    "TLS": TLS.of,
 }
-_MAY_BE_NONE = {"TIMEOUT", "PREFETCH"}
+_MAY_BE_NONE = {"TIMEOUT", "PREFETCH", "TLS"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ class Settings:
     THREADS: int = 1
     PREFETCH: int | None = None
     MAX_PACKET: int = MAX_PACKET
+    TLS: TLSOption = None
     KEEPALIVE: bool = True
     CACHE: CacheSettings = CacheSettings()
 

@@ -37,7 +37,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--hosts",
             metavar="HOST[,HOST…]",
-            help="job servers, name:port (default: GEARMANNY['HOSTS'])",
+            help="job servers, name:port or unix:/path (default: GEARMANNY['HOSTS'])",
         )
         parser.add_argument(
             "--threads",
@@ -76,6 +76,7 @@ class Command(BaseCommand):
                 send_tracebacks=django_settings.DEBUG or None,
                 prefetch=options["prefetch"] or settings.PREFETCH,
                 max_packet=settings.MAX_PACKET,
+                tls=settings.TLS,
                 default_work_class=DjangoJsonWorker,
             )
         except (DiscoveryError, ImproperlyConfigured, InvalidOption, InvalidTask) as error:
