@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from gearmanny.encoding import encode
 from gearmanny.errors import InvalidOption
 from gearmanny.gearman_api import DataEncoder, GearmanJob
 from gearmanny.protocol.worker import Event, WorkerConnection
+from gearmanny.timelimits import TimeLimit
 from gearmanny.transport import NEVER, Connection
 
 _LARGEST_NUMBER = 2**32 - 1
@@ -56,7 +58,10 @@ class Link:
         self._encoder = encoder
         self._on_failure = on_failure
         self._name_functions = name_functions
-        self._lock = threading.Lock()  # tasks may report from threads of their own
+        self._lock: AbstractContextManager[Any] = threading.Lock()
+        # Tasks may report from threads of their own.
+        self.data_sent_for: str | None = None
+        """The handle of the job for which data was sent last."""
 
     def ask(self, jobs: int, now: float) -> None:
         """Queues the question for so many jobs."""
@@ -87,6 +92,22 @@ class Link:
                 # A WORK_EXCEPTION hangs libgearman 1.1.20 clients that did not ask for them.
                 self.machine.send_warning(handle, failure)
                 self.machine.fail(handle)
+
+    @contextmanager
+    def reporting_whole(self, limit: TimeLimit) -> Iterator[None]:
+        """Sees to it that a time limit interrupts no report of a task: half of one would end the
+        connection, and with it the job."""
+        lock = self._lock
+        self._lock = limit.shielding(lock)
+        try:
+            yield
+        finally:
+            self._lock = lock
+
+    def has_ended(self) -> bool:
+        """Returns whether the job server is known to have ended the connection. What we hold, it
+        has given to another worker then."""
+        return self._connection.has_ended()
 
     def finish(self) -> None:
         """Leaves the job server once it has taken in the last answer."""
@@ -128,6 +149,7 @@ class Link:
     def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
         payload = encode(self._encoder, data)
         with self._lock:
+            self.data_sent_for = current_job.handle
             self.machine.send_data(_handle(current_job), payload)
         self.flush()
 

@@ -23,18 +23,18 @@ LONGEST_FUNCTION = 60
 
 FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
-    """gearmanny gearmanny.errors gearmanny.names gearmanny.tasks gearmanny.failures
-    gearmanny.backoff
+    """gearmanny gearmanny.errors gearmanny.names gearmanny.tasks gearmanny.taskoptions
+    gearmanny.failures gearmanny.backoff
     gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
     gearmanny.protocol.worker gearmanny.protocol.admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
-    gearmanny.transport
+    gearmanny.transport gearmanny.timelimits
     gearmanny.base""",
     # 2: the blocking drivers.
     """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.results gearmanny.client
-    gearmanny.link gearmanny.connector gearmanny.workloop gearmanny.worker
+    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.workloop gearmanny.worker
     gearmanny.helpers.cache_mongodb""",
     # 3: processes.
     "gearmanny.workrunner",
@@ -53,7 +53,7 @@ TOUCHES = {
     "socket": {"gearmanny.transport", "gearmanny.polling"},
     "select": {"gearmanny.polling"},
     "multiprocessing": {"gearmanny.workrunner"},
-    "signal": {"gearmanny.workrunner"},
+    "signal": {"gearmanny.workrunner", "gearmanny.timelimits"},
     "subprocess": set(),
     "asyncio": set(),
 }
