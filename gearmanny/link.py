@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from gearmanny.backoff import rest_between_calls
@@ -14,6 +15,7 @@ from gearmanny.failures import shortened
 from gearmanny.gearman_api import DataEncoder, GearmanJob
 from gearmanny.limits import MAX_PACKET
 from gearmanny.protocol.worker import Event, WorkerConnection
+from gearmanny.timelimits import TimeLimit
 from gearmanny.transport import NEVER, Connection
 
 _LARGEST_NUMBER = 2**32 - 1
@@ -62,7 +64,10 @@ class Link:
         self._encoder = encoder
         self._on_failure = on_failure
         self._name_functions = name_functions
-        self._lock = threading.Lock()  # tasks may report from threads of their own
+        self._lock: AbstractContextManager[Any] = threading.Lock()
+        # Tasks may report from threads of their own.
+        self.data_sent_for: str | None = None
+        """The handle of the job for which data was sent last."""
 
     @property
     def ask_from(self) -> float:
@@ -105,6 +110,22 @@ class Link:
                 self.machine.send_warning(handle, failure)
                 self.machine.fail(handle)
 
+    @contextmanager
+    def reporting_whole(self, limit: TimeLimit) -> Iterator[None]:
+        """Sees to it that a time limit interrupts no report of a task: half of one would end the
+        connection, and with it the job."""
+        lock = self._lock
+        self._lock = limit.shielding(lock)
+        try:
+            yield
+        finally:
+            self._lock = lock
+
+    def has_ended(self) -> bool:
+        """Returns whether the job server is known to have ended the connection. What we hold, it
+        has given to another worker then."""
+        return self._connection.has_ended()
+
     def finish(self) -> None:
         """Leaves the job server once it has taken in the last answer."""
         self._connection.finish(_FINISH_TIMEOUT)
@@ -145,6 +166,7 @@ class Link:
     def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
         payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
+            self.data_sent_for = current_job.handle
             self.machine.send_data(_handle(current_job), payload)
         self.flush()
 

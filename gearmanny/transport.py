@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
-from gearmanny.polling import Poller
+from gearmanny.polling import Poller, has_ended
 from gearmanny.tls import TLS, TLSSocket
 
 DEFAULT_PORT = 4730
@@ -185,6 +185,10 @@ class Connection:
     def wait(self, timeout: float | None) -> bool:
         """Returns whether something arrived, or the connection ended, within the seconds given."""
         return bool(self._readable.wait(timeout))
+
+    def has_ended(self) -> bool:
+        """Returns whether the peer is known to have ended the connection, without reading."""
+        return has_ended(self)
 
     def finish(self, timeout: float) -> None:
         """Closes the connection after the peer has taken in all that was sent.

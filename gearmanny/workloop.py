@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 
 from gearmanny import __version__
+from gearmanny.attempts import Attempts, GivenBack
 from gearmanny.connector import Connector
 from gearmanny.encoding import decode
 from gearmanny.errors import (
@@ -75,6 +76,8 @@ class WorkLoop:
         self._poller = Poller()
         self._waker = Waker()
         self._connector = Connector(hosts, self._waker, tls)
+        self.attempts = Attempts(lambda: self._stopping, self._waker, self._answer_at_last)
+        """For jobs that may be tried again, or have a time limit."""
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
@@ -99,6 +102,7 @@ class WorkLoop:
                 self._flush(link)
                 link.finish()
         finally:
+            self.attempts.close()
             self._connector.close()
             for link in list(self._links.values()):
                 self._drop(link)
@@ -221,6 +225,10 @@ class WorkLoop:
             unique.decode(errors="surrogateescape"),
             None,
         )
+        try:  # noqa: SIM105  what suppresses costs more, and this is done for every job
+            job.attempt = 1
+        except AttributeError:  # a job_class that has no place for it
+            pass
         try:
             job.data = decode(self._worker.data_encoder, payload)
             if logger.isEnabledFor(logging.DEBUG):
@@ -232,6 +240,9 @@ class WorkLoop:
                 raise GearmanException("its worker ended the job without an answer")
         except (KeyboardInterrupt, SystemExit):
             raise
+        except GivenBack:
+            logger.info("%s is given back", job.task, extra=_about("given_back", job))
+            return
         except BaseException as error:  # the payload, the result, a hook of a subclass, a
             self._answer_failure(link, job, error)  # CancelledError that left a loop
         if logger.isEnabledFor(logging.INFO) and not self._failed:
@@ -241,6 +252,17 @@ class WorkLoop:
             self._stopping = True
 
     def _answer_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        self._fail(link, job, error)
+        self._log_failure(job, error)
+
+    def _answer_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        """Answers a job for a task that cannot be ended, in a process that is about to be."""
+        self._fail(link, job, error)
+        link.flush()
+        self._log_failure(job, error)
+        link.finish()
+
+    def _fail(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         # BaseWorker's callbacks have these; a callback that was registered directly need not.
         callback = self._worker.worker_abilities.get(job.task)
         link.fail(
@@ -249,6 +271,8 @@ class WorkLoop:
             as_exception=getattr(callback, "send_exceptions", False),
         )
         self._failed = True
+
+    def _log_failure(self, job: GearmanJob, error: BaseException) -> None:
         callers_fault = isinstance(error, (InvalidArguments, EncodingError))
         logger.log(
             logging.WARNING if callers_fault else logging.ERROR,

@@ -24,18 +24,19 @@ LONGEST_FUNCTION = 60
 FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
     """gearmanny gearmanny.errors gearmanny.limits gearmanny.names gearmanny.tasks
+    gearmanny.taskoptions
     gearmanny.failures gearmanny.backoff
     gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
     gearmanny.protocol.worker gearmanny.protocol.admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
-    gearmanny.tls gearmanny.transport
+    gearmanny.tls gearmanny.transport gearmanny.timelimits
     gearmanny.base""",
     # 2: the blocking drivers.
     """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.resending gearmanny.results
     gearmanny.client
-    gearmanny.link gearmanny.connector gearmanny.workloop gearmanny.worker
+    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.workloop gearmanny.worker
     gearmanny.helpers.cache_mongodb""",
     # 3: processes.
     "gearmanny.workrunner",
@@ -55,7 +56,7 @@ TOUCHES = {
     "ssl": {"gearmanny.tls"},
     "select": {"gearmanny.polling"},
     "multiprocessing": {"gearmanny.workrunner"},
-    "signal": {"gearmanny.workrunner"},
+    "signal": {"gearmanny.workrunner", "gearmanny.timelimits"},
     "subprocess": set(),
     "asyncio": set(),
 }

@@ -39,7 +39,7 @@ from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
 from gearmanny.limits import MAX_PACKET, check_max_packet
-from gearmanny.tls import TLSOption
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Deadline, parse_hosts
 from gearmanny.worker import check_prefetch
 
