@@ -11,11 +11,12 @@ from types import GeneratorType
 from typing import Any, ClassVar
 
 from gearmanny.encoding import JSONDataEncoder
-from gearmanny.errors import InvalidOption, InvalidTask
+from gearmanny.errors import InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of
+from gearmanny.limits import check_count
 from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
 from gearmanny.transport import HOSTS, parse_hosts
-from gearmanny.workloop import WorkLoop
+from gearmanny.workloop import Observer, WorkLoop
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker"]
 
@@ -40,8 +41,7 @@ def set_verbosity(verbosity: int) -> None:
 
 def check_prefetch(prefetch: object) -> None:
     """Raises InvalidOption unless it is a number of jobs, at least 1."""
-    if not isinstance(prefetch, int) or isinstance(prefetch, bool) or prefetch < 1:
-        raise InvalidOption(f"prefetch is a number of jobs, at least 1, not {prefetch!r}.")
+    check_count("prefetch", "jobs", prefetch)
 
 
 class JsonWorker(GearmanWorker):
@@ -76,6 +76,7 @@ class BaseWorker:
         prefetch: how many jobs are asked for or held at a time; one of them runs, the others wait
             for it, also when another worker is free. More than 1 spares short jobs a round trip
             to the job server, and makes them wait behind long ones.
+        observer: is told when the worker serves, and of every job that is done.
     """
 
     name: ClassVar[str]
@@ -84,6 +85,7 @@ class BaseWorker:
     send_exceptions: bool = False
     hooks: Sequence[Hook] = ()
     prefetch: int = 1
+    observer: Observer | None = None
 
     def __init__(
         self,
@@ -151,7 +153,7 @@ class BaseWorker:
         runs goes back to its queue.
         """
         loop = _loops[self.gearman_worker] = WorkLoop(
-            self.gearman_worker, self.hosts, self.prefetch
+            self.gearman_worker, self.hosts, self.prefetch, self.observer
         )
         try:
             if self._stopped:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from typing import Protocol
 
 from gearmanny import __version__
 from gearmanny.connector import Connector
@@ -38,16 +39,34 @@ _ASK_AGAIN = 4.0
 which one that does not answer keeps us from the others no longer."""
 
 
+class Observer(Protocol):
+    """Is told what happens in a loop. It is called between two jobs, and should be quick."""
+
+    def ready(self) -> None:
+        """A job server has answered, so it knows the functions; or all of them are away. Told
+        once, before the first job."""
+
+    def job_done(self) -> None:
+        """A job was answered, or failed."""
+
+
 class WorkLoop:
     """Takes jobs for a `GearmanWorker` until it is stopped."""
 
-    def __init__(self, gearman_worker: GearmanWorker, hosts: list[Host], prefetch: int = 1) -> None:
+    def __init__(
+        self,
+        gearman_worker: GearmanWorker,
+        hosts: list[Host],
+        prefetch: int = 1,
+        observer: Observer | None = None,
+    ) -> None:
         """
         Args:
             gearman_worker: any gearman3 worker: its registered tasks, `data_encoder`,
                 `job_class`, `on_job_*` and `after_job` are used, its connections are not.
             hosts: the job servers.
             prefetch: how many jobs are asked for or held at a time; one of them runs.
+            observer: is told when the loop serves, and of every job.
         """
         self._worker = gearman_worker
         self._prefetch = prefetch
@@ -56,6 +75,8 @@ class WorkLoop:
         self._poller = Poller()
         self._waker = Waker()
         self._connector = Connector(hosts, self._waker)
+        self._observer = observer
+        self._unready = observer is not None
         self._stopping = False
         self._failed = False  # the job that runs
 
@@ -71,6 +92,8 @@ class WorkLoop:
             while not self._stopping:
                 for connection in self._connector.connect():
                     self._join(connection)
+                if self._unready and self._connector.all_away():
+                    self._tell_ready()
                 self._wake_sleepers()
                 self._ask()
                 self._attend_until(self._next_chore())
@@ -82,6 +105,11 @@ class WorkLoop:
             for link in list(self._links.values()):
                 self._drop(link)
             self._waker.close()
+
+    def _tell_ready(self) -> None:
+        if self._observer is not None:
+            self._observer.ready()
+        self._unready = False
 
     def _join(self, connection: Connection) -> None:
         link = Link(
@@ -149,6 +177,8 @@ class WorkLoop:
             self._lose(link, error)
             return
         self._connector.works(link.host)
+        if self._unready:
+            self._tell_ready()
         for event in events:
             if isinstance(event, Assigned):
                 self._work(link, event)
@@ -199,6 +229,8 @@ class WorkLoop:
         if logger.isEnabledFor(logging.INFO) and not self._failed:
             seconds = time.perf_counter() - started
             logger.info("%s answered in %.3f s", job.task, seconds, extra=_about("answered", job))
+        if self._observer is not None:
+            self._observer.job_done()
         if not self._worker.after_job():
             self._stopping = True
 

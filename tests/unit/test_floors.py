@@ -24,7 +24,7 @@ LONGEST_FUNCTION = 60
 FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
     """gearmanny gearmanny.errors gearmanny.names gearmanny.tasks gearmanny.failures
-    gearmanny.backoff
+    gearmanny.backoff gearmanny.limits
     gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
     gearmanny.protocol.worker gearmanny.protocol.admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
@@ -37,7 +37,7 @@ FLOORS = [
     gearmanny.link gearmanny.connector gearmanny.workloop gearmanny.worker
     gearmanny.helpers.cache_mongodb""",
     # 3: processes.
-    "gearmanny.workrunner",
+    "gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner",
 ]
 ABOVE = "gearmanny.contrib.django"
 
@@ -52,8 +52,8 @@ TOUCHES = {
     "bson": {"gearmanny.helpers.cache_mongodb"},
     "socket": {"gearmanny.transport", "gearmanny.polling"},
     "select": {"gearmanny.polling"},
-    "multiprocessing": {"gearmanny.workrunner"},
-    "signal": {"gearmanny.workrunner"},
+    "multiprocessing": {"gearmanny.supervisor", "gearmanny.workprocess"},
+    "signal": {"gearmanny.supervisor", "gearmanny.workprocess", "gearmanny.workrunner"},
     "subprocess": set(),
     "asyncio": set(),
 }

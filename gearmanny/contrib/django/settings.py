@@ -8,6 +8,11 @@ key                     meaning                                                 
 `THREADS`               processes of `runworkers` for each `work_class`          1
 `PREFETCH`              jobs that a process holds; None: as the workers say      None
 `KEEPALIVE`             whether `runworkers` replaces a process that ends        True
+`GRACE`                 seconds to finish a job when told to stop; None: any     600
+`MAX_JOBS`              jobs after which a process is recycled; None: never      None
+`MAX_MEMORY`            MiB with which a process is recycled; None: never        None
+`MAX_CRASHES`           bad ends of a process that make `runworkers` give up     7
+`CRASH_WINDOW`          seconds within which they fall                           60
 `CACHE`                 a dict with the keys below                               {}
 ======================  =======================================================  ==================
 
@@ -36,6 +41,7 @@ from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
+from gearmanny.limits import Limits, check_count
 from gearmanny.transport import HOSTS, Deadline, parse_hosts
 from gearmanny.worker import check_prefetch
 
@@ -72,7 +78,30 @@ class Settings:
     THREADS: int = 1
     PREFETCH: int | None = None
     KEEPALIVE: bool = True
+    GRACE: float | None = Limits.grace
+    MAX_JOBS: int | None = Limits.max_jobs
+    MAX_MEMORY: int | None = Limits.max_memory
+    MAX_CRASHES: int | None = Limits.max_crashes
+    CRASH_WINDOW: float = Limits.crash_window
     CACHE: CacheSettings = CacheSettings()
+
+
+def _check_prefetch(prefetch: object) -> None:
+    if prefetch is not None:
+        check_prefetch(prefetch)
+
+
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "HOSTS": parse_hosts,
+    "TIMEOUT": Deadline,
+    "THREADS": lambda threads: check_count("threads", "processes", threads),
+    "PREFETCH": _check_prefetch,
+    "GRACE": lambda grace: Limits(grace=grace),
+    "MAX_JOBS": lambda jobs: Limits(max_jobs=jobs),
+    "MAX_MEMORY": lambda memory: Limits(max_memory=memory),
+    "MAX_CRASHES": lambda crashes: Limits(max_crashes=crashes),
+    "CRASH_WINDOW": lambda window: Limits(crash_window=window),
+}
 
 
 @functools.cache
@@ -85,18 +114,11 @@ def get_settings() -> Settings:
     given = dict(_mapping(NAME, getattr(django_settings, NAME, {})))
     cache = _fill(CacheSettings, f"{NAME}['CACHE']", _mapping("CACHE", given.pop("CACHE", {})))
     settings = _fill(Settings, NAME, {**given, "CACHE": cache})
-    for key, check in (("HOSTS", parse_hosts), ("TIMEOUT", Deadline), ("PREFETCH", check_prefetch)):
-        value = getattr(settings, key)
+    for key, check in _CHECKS.items():
         try:
-            if value is not None or key == "HOSTS":
-                check(value)
+            check(getattr(settings, key))
         except InvalidOption as error:
             raise ImproperlyConfigured(f"{NAME}[{key!r}]: {error}") from error
-    threads = settings.THREADS
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        raise ImproperlyConfigured(
-            f"{NAME}['THREADS'] is a number of processes, at least 1, not {threads!r}."
-        )
     return settings
 
 
