@@ -7,6 +7,7 @@ clock; randomness as a function that returns a number from 0 to 1.
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
@@ -63,8 +64,13 @@ class RestartTable:
     """Seconds before the first of several restarts in a row."""
     longest: float = 30.0
     """Seconds: restarts are never further apart."""
+    max_crashes: int | None = None
+    """How many crashes within `crash_window` are a loop; None: no number is."""
+    crash_window: float = 60.0
+    """Seconds."""
     random: Callable[[], float] = random.random
     _backoffs: dict[Hashable, Backoff] = field(default_factory=dict, init=False)
+    _crashes: dict[Hashable, deque[float]] = field(default_factory=dict, init=False)
 
     def delay(self, name: Hashable, started: float, ended: float) -> float:
         """Returns how long to wait before restarting what ran from `started` to `ended`."""
@@ -75,3 +81,11 @@ class RestartTable:
             backoff.reset()
             return 0.0
         return backoff.next_delay()
+
+    def is_crash_loop(self, name: Hashable, ended: float) -> bool:
+        """Counts a crash; returns whether there were too many of that name in too short a time."""
+        if self.max_crashes is None:
+            return False
+        crashes = self._crashes.setdefault(name, deque(maxlen=self.max_crashes))
+        crashes.append(ended)
+        return len(crashes) == self.max_crashes and ended - crashes[0] <= self.crash_window

@@ -86,6 +86,10 @@ class Connector:
                 extra={"action": "server_away"},
             )
 
+    def all_away(self) -> bool:
+        """Returns whether every host has been tried, and none can be reached."""
+        return len(self._away) == len(self._backoffs)
+
     def works(self, host: Host) -> None:
         """Notes that a host has answered: only then a connection is known to be good."""
         if host in self._away:

@@ -12,14 +12,15 @@ from types import GeneratorType
 from typing import Any, ClassVar
 
 from gearmanny.encoding import JSONDataEncoder
-from gearmanny.errors import InvalidOption, InvalidTask
+from gearmanny.errors import InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
 from gearmanny.limits import MAX_PACKET, check_max_packet
+from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
 from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Host, parse_hosts
-from gearmanny.workloop import WorkLoop
+from gearmanny.workloop import Observer, WorkLoop
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "task"]
 
@@ -54,8 +55,7 @@ def set_verbosity(verbosity: int) -> None:
 
 def check_prefetch(prefetch: object) -> None:
     """Raises InvalidOption unless it is a number of jobs, at least 1."""
-    if not isinstance(prefetch, int) or isinstance(prefetch, bool) or prefetch < 1:
-        raise InvalidOption(f"prefetch is a number of jobs, at least 1, not {prefetch!r}.")
+    check_count("prefetch", "jobs", prefetch)
 
 
 class JsonWorker(GearmanWorker):
@@ -98,6 +98,7 @@ class BaseWorker:
             the process also out of a blocking call, in another thread after that has returned.
         timeout_grace: seconds that such a task may go on nevertheless, None for ever. Then its
             caller gets the failure, and the process ends with all that runs in it.
+        observer: is told when the worker serves, and of every job that is done.
     """
 
     name: ClassVar[str]
@@ -108,6 +109,7 @@ class BaseWorker:
     prefetch: int = 1
     timeout: ClassVar[float | None] = None
     timeout_grace: ClassVar[float | None] = 10.0
+    observer: Observer | None = None
 
     def __init__(
         self,
@@ -191,6 +193,7 @@ class BaseWorker:
                 prefetch=self.prefetch,
                 max_packet=self.max_packet,
                 tls=self.tls,
+                observer=self.observer,
             ) as loop:
                 if self._stopped:
                     loop.stop()

@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable
+from typing import Protocol
 
 from gearmanny import __version__
 from gearmanny.attempts import Attempts, GivenBack
@@ -48,6 +49,17 @@ answers at once; with a question lost on the way, a worker would look alive and 
 _LINK_CHORES = (_ASK_AGAIN, _GIVE_UP)
 
 
+class Observer(Protocol):
+    """Is told what happens in a loop. It is called between two jobs, and should be quick."""
+
+    def ready(self) -> None:
+        """A job server has answered, so it knows the functions; or all of them are away. Told
+        once, before the first job."""
+
+    def job_done(self) -> None:
+        """A job was answered, or failed."""
+
+
 class WorkLoop:
     """Takes jobs for a `GearmanWorker` until it is stopped."""
 
@@ -58,6 +70,7 @@ class WorkLoop:
         prefetch: int = 1,
         max_packet: int = MAX_PACKET,
         tls: TLS | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """
         Args:
@@ -67,6 +80,7 @@ class WorkLoop:
             prefetch: how many jobs are asked for or held at a time; one of them runs.
             max_packet: bytes of the longest packet, both ways.
             tls: how the connections are secured; None for plain ones.
+            observer: is told when the loop serves, and of every job.
         """
         self._worker = gearman_worker
         self._prefetch = prefetch
@@ -76,6 +90,8 @@ class WorkLoop:
         self._poller = Poller()
         self._waker = Waker()
         self._connector = Connector(hosts, self._waker, tls)
+        self._observer = observer
+        self._unready = observer is not None
         self.attempts = Attempts(lambda: self._stopping, self._waker, self._answer_at_last)
         """For jobs that may be tried again, or have a time limit."""
         self._rested_at = math.inf
@@ -95,6 +111,8 @@ class WorkLoop:
             while not self._stopping:
                 for connection in self._connector.connect():
                     self._join(connection)
+                if self._unready and self._connector.all_away():
+                    self._tell_ready()
                 self._wake_sleepers()
                 self._ask()
                 self._attend_until(self._next_chore())
@@ -107,6 +125,11 @@ class WorkLoop:
             for link in list(self._links.values()):
                 self._drop(link)
             self._waker.close()
+
+    def _tell_ready(self) -> None:
+        if self._observer is not None:
+            self._observer.ready()
+        self._unready = False
 
     def _join(self, connection: Connection) -> None:
         link = Link(
@@ -191,6 +214,8 @@ class WorkLoop:
         if events is None:
             return
         self._connector.works(link.host)
+        if self._unready:
+            self._tell_ready()
         for event in events:
             if isinstance(event, Assigned):
                 self._work(link, event)
@@ -248,6 +273,8 @@ class WorkLoop:
         if logger.isEnabledFor(logging.INFO) and not self._failed:
             seconds = time.perf_counter() - started
             logger.info("%s answered in %.3f s", job.task, seconds, extra=_about("answered", job))
+        if self._observer is not None:
+            self._observer.job_done()
         if not self._worker.after_job():
             self._stopping = True
 

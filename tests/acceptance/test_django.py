@@ -62,7 +62,7 @@ class TestSettings:
             ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts is a list"),
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
             ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\]: A timeout is a number"),
-            ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] is a number of processes"),
+            ({"THREADS": 0}, r"GEARMANNY\['THREADS'\]: threads is a number of processes"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
         ],

@@ -24,8 +24,7 @@ LONGEST_FUNCTION = 60
 FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
     """gearmanny gearmanny.errors gearmanny.limits gearmanny.names gearmanny.tasks
-    gearmanny.taskoptions
-    gearmanny.failures gearmanny.backoff
+    gearmanny.taskoptions gearmanny.failures gearmanny.backoff gearmanny.runlimits
     gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
     gearmanny.protocol.worker gearmanny.protocol.admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
@@ -39,7 +38,7 @@ FLOORS = [
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.workloop gearmanny.worker
     gearmanny.helpers.cache_mongodb""",
     # 3: processes.
-    "gearmanny.workrunner",
+    "gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner",
 ]
 ABOVE = "gearmanny.contrib.django"
 
@@ -55,8 +54,13 @@ TOUCHES = {
     "socket": {"gearmanny.transport", "gearmanny.tls", "gearmanny.polling"},
     "ssl": {"gearmanny.tls"},
     "select": {"gearmanny.polling"},
-    "multiprocessing": {"gearmanny.workrunner"},
-    "signal": {"gearmanny.workrunner", "gearmanny.timelimits"},
+    "multiprocessing": {"gearmanny.supervisor", "gearmanny.workprocess"},
+    "signal": {
+        "gearmanny.supervisor",
+        "gearmanny.timelimits",
+        "gearmanny.workprocess",
+        "gearmanny.workrunner",
+    },
     "subprocess": set(),
     "asyncio": set(),
 }
