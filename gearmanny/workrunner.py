@@ -214,6 +214,13 @@ class WorkRunner:
             remaining = deadline.remaining()
             if not remaining:
                 raise JobServerUnavailable(failures)
+            if not backoff.attempts:
+                logger.warning(
+                    "waiting for a job server, at most %g s: %s",
+                    timeout,
+                    "; ".join(f"{host} ({reason})" for host, reason in failures.items()),
+                    extra={"action": "server_away"},
+                )
             supervisor.pause(min(remaining, backoff.next_delay()))
 
 

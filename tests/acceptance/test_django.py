@@ -42,6 +42,8 @@ class TestSettings:
             settings = get_settings()
         assert settings.HOSTS == ["localhost:4730"]
         assert (settings.TIMEOUT, settings.THREADS, settings.KEEPALIVE) == (60, 1, True)
+        assert (settings.GRACE, settings.MAX_JOBS, settings.MAX_MEMORY) == (600, None, None)
+        assert (settings.MAX_CRASHES, settings.CRASH_WINDOW) == (7, 60)
         assert settings.CACHE.HOST == "mongodb://localhost:27017/"
         assert settings.CACHE.DBNAME == "GEARMANCACHE"
         assert settings.CACHE.COLLECTION == "gearman_cache_table"
@@ -63,6 +65,9 @@ class TestSettings:
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
             ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\]: A timeout is a number"),
             ({"THREADS": 0}, r"GEARMANNY\['THREADS'\]: threads is a number of processes"),
+            ({"GRACE": "long"}, r"GEARMANNY\['GRACE'\]: grace is a number of seconds"),
+            ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\]: max_jobs is a number of jobs"),
+            ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\]: crash_window is"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
         ],
@@ -361,6 +366,42 @@ class TestRunworkers:
             path.touch()
             assert [work.get_result(timeout=PATIENCE) for work in works] == ["done"] * 4
 
+    def test_sighup_replaces_the_processes(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        process = start_runworkers()
+        old = own_client.good_pid()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: own_client.good_pid() != old, "the successor serving")
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+    def test_processes_are_recycled(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        start_runworkers("--max-jobs", "10", "--max-memory", "4000", "--grace", "5")
+        old = own_client.good_pid()
+        until(lambda: own_client.good_pid() != old, "a fresh process")
+
+    def test_a_process_that_crashes_again_and_again_exits_with_4(
+        self, start_runworkers: Start, tmp_path: Path
+    ) -> None:
+        process = start_runworkers("--max-crashes", "2", TEST_APP="tests.djangoapps.crashing")
+        assert process.wait(PATIENCE) == 4
+        assert "CommandError: A process crashed again and again" in (
+            (tmp_path / "stderr").read_text()
+        )
+
+    def test_no_job_server_in_time_exits_with_3(
+        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        own_job_server.stop()
+        assert start_runworkers("--connect-timeout", "0.5").wait(PATIENCE) == 3
+        assert re.search(
+            rf"CommandError: No Gearman job server reached: {own_job_server.host} \(.+refused\)",
+            (tmp_path / "stderr").read_text(),
+        )
+
     def test_hosts_are_taken_from_the_command_line_first(
         self, start_runworkers: Start, own_client: SimpleClient, own_job_server: Gearmand
     ) -> None:
@@ -371,6 +412,8 @@ class TestRunworkers:
         ("arguments", "code", "message"),
         [
             (["--threads", "0"], 2, "'0' is no whole number, at least 1"),
+            (["--grace", "-1"], 2, "'-1' is no number of seconds, at least 0"),
+            (["--max-memory", "1"], 1, "CommandError: max_memory is 1 MiB, but this process"),
             (["--hosts", "localhost:x"], 1, "CommandError: A host is written"),
             (["god"], 1, "CommandError: No worker is named 'god'"),
         ],
