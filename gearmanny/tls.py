@@ -167,13 +167,13 @@ class TLSSocket:
         except ssl.SSLWantReadError as error:
             self._wait_a_turn()
             raise BlockingIOError from error
+        except (ConnectionError, ssl.SSLEOFError) as error:
+            with contextlib.suppress(BlockingIOError):
+                # The peer may have told why it left: that says more than a broken pipe.
+                self.recv_into(memoryview(bytearray(_RECORD_BYTES)))
+            raise ConnectionError("closed by the job server") from error
         except ssl.SSLError as error:
             raise ConnectionError(_in_words(error)) from error
-        except ConnectionError:
-            with contextlib.suppress(BlockingIOError):
-                # The peer may have told why it left: that says more than the broken pipe.
-                self.recv_into(memoryview(bytearray(_RECORD_BYTES)))
-            raise
 
     def recv_into(self, buffer: memoryview) -> int:
         """Returns how much was received; 0 at the end.
@@ -295,7 +295,7 @@ def _in_words(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message.rstrip('.')}"
     reason: str = getattr(error, "reason", None) or str(error)
-    return _MEANINGS.get(reason) or f"TLS failed: {reason.replace('_', ' ').lower()}"
+    return _MEANINGS.get(reason) or f"the TLS connection failed: {reason.replace('_', ' ').lower()}"
 
 
 def _why_no_handshake(error: OSError) -> str:

@@ -149,7 +149,7 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            raise self._lost(error) from error
+            raise self._lost(_reason(error)) from error
         if sent < len(data):
             self._send_rest(memoryview(data)[sent:], deadline)
 
@@ -164,7 +164,7 @@ class Connection:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise self._lost(error) from error
+                raise self._lost(_reason(error)) from error
 
     def receive(self) -> bytes:
         """Returns what has arrived, `b""` when that is nothing.
@@ -177,9 +177,9 @@ class Connection:
         except BlockingIOError:
             return b""
         except OSError as error:
-            raise self._lost(error) from error
+            raise self._lost(_reason(error)) from error
         if not size:
-            raise JobServerLost(str(self.host), self._why_closed())
+            raise self._lost("closed by the job server")
         return self._received[:size].tobytes()
 
     def wait(self, timeout: float | None) -> bool:
@@ -215,14 +215,11 @@ class Connection:
         """Gives the socket back. In a forked child, the parent's connection stays open."""
         self._socket.close()
 
-    def _why_closed(self) -> str:
-        # A server that expects TLS closes without a word; every answer leaves its mark here.
+    def _lost(self, reason: str) -> JobServerLost:
+        # A server that expects TLS leaves without a word; any answer has left its mark here.
         if self.tls is None and not any(self._received[:4]):
-            return "closed by the job server before it said anything; does it expect TLS?"
-        return "closed by the job server"
-
-    def _lost(self, error: OSError) -> JobServerLost:
-        return JobServerLost(str(self.host), _reason(error))
+            reason += " before it said anything; does it expect TLS?"
+        return JobServerLost(str(self.host), reason)
 
 
 def connect(host: Host, timeout: float = CONNECT_TIMEOUT, *, tls: TLS | None = None) -> Connection:
