@@ -15,7 +15,14 @@ DJANGO = ["Django>=5.2"]
 MONGO = ["pymongo>=4.6"]
 # A server that speaks MongoDB's wire protocol. GPL: never a dependency of the package itself.
 DEMO = [*DJANGO, *MONGO, "SecantusDB==0.7.0b3"]
-TEST = [*DEMO, "msgpack>=1", "playwright>=1.44", "pytest>=8", "pytest-django>=4.8"]
+TEST = [
+    *DEMO,
+    "hypothesis>=6.100",
+    "msgpack>=1",
+    "playwright>=1.44",
+    "pytest>=8",
+    "pytest-django>=4.8",
+]
 
 setup(
     name="gearmanny",
