@@ -18,6 +18,7 @@ DEMO = [*DJANGO, *MONGO, "SecantusDB==0.7.0b3"]
 TEST = [
     *DEMO,
     "gunicorn>=22",
+    "hypothesis>=6.100",
     "msgpack>=1",
     "playwright>=1.44",
     "pytest>=8",
