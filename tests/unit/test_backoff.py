@@ -103,6 +103,8 @@ def test_calls_in_vain_cost_nothing_at_first_and_a_tenth_of_a_second_at_the_most
     assert rests == sorted(rests)
     assert rests[10] == 0.001
     assert rests[-1] == rest_between_calls(10**9) == 0.1
+
+
 def test_too_many_crashes_in_too_short_a_time_are_a_loop() -> None:
     table = RestartTable(max_crashes=3, crash_window=60.0)
     assert [table.is_crash_loop("worker 1", at) for at in (0.0, 30.0, 60.0)] == [False, False, True]
