@@ -16,18 +16,11 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from gearmanny import __version__
-from gearmanny.attempts import Attempts, GivenBack
+from gearmanny.attempts import Attempts
 from gearmanny.connector import Connector
-from gearmanny.encoding import decode
-from gearmanny.errors import (
-    EncodingError,
-    GearmanException,
-    InvalidArguments,
-    JobServerLost,
-    ProtocolError,
-)
-from gearmanny.failures import encode_failure, message_of, type_name
-from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
+from gearmanny.gearman_api import GearmanWorker
+from gearmanny.jobs import JobRunner
 from gearmanny.limits import MAX_PACKET
 from gearmanny.link import Link
 from gearmanny.names import check_function_name
@@ -92,12 +85,12 @@ class WorkLoop:
         self._connector = Connector(hosts, self._waker, tls)
         self._observer = observer
         self._unready = observer is not None
-        self.attempts = Attempts(lambda: self._stopping, self._waker, self._answer_at_last)
+        self._jobs = JobRunner(gearman_worker)
+        self.attempts = Attempts(lambda: self._stopping, self._waker, self._jobs.answer_at_last)
         """For jobs that may be tried again, or have a time limit."""
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
-        self._failed = False  # the job that runs
 
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
@@ -135,7 +128,7 @@ class WorkLoop:
         link = Link(
             connection,
             self._worker.data_encoder,
-            self._answer_failure,
+            self._jobs.answer_failure,
             self._name_functions,
             self._max_packet,
         )
@@ -218,7 +211,10 @@ class WorkLoop:
             self._tell_ready()
         for event in events:
             if isinstance(event, Assigned):
-                self._work(link, event)
+                if self._jobs.run(link, event, self._registered[event.function]):
+                    self._stopping = True
+                if self._observer is not None:
+                    self._observer.job_done()
                 # A finished answer leaves at once, and where it can in one send with the next
                 # question; a worker that stops gives back what it did not begin.
                 if self._stopping:
@@ -238,78 +234,6 @@ class WorkLoop:
         if not events:  # called, or told that there is no job
             self._ask()
             self._flush(link)
-
-    def _work(self, link: Link, assigned: Assigned) -> None:
-        self._failed = False
-        started = time.perf_counter()
-        handle, function, unique, payload = assigned
-        job = self._worker.create_job(
-            link,
-            handle.decode(errors="surrogateescape"),
-            self._registered[function],
-            unique.decode(errors="surrogateescape"),
-            None,
-        )
-        try:  # noqa: SIM105  what suppresses costs more, and this is done for every job
-            job.attempt = 1
-        except AttributeError:  # a job_class that has no place for it
-            pass
-        try:
-            job.data = decode(self._worker.data_encoder, payload)
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug(
-                    "%s is called with %r", job.task, job.data, extra=_about("started", job)
-                )
-            self._worker.on_job_execute(job)
-            if handle in link.machine.held:
-                raise GearmanException("its worker ended the job without an answer")
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except GivenBack:
-            logger.info("%s is given back", job.task, extra=_about("given_back", job))
-            return
-        except BaseException as error:  # the payload, the result, a hook of a subclass, a
-            self._answer_failure(link, job, error)  # CancelledError that left a loop
-        if logger.isEnabledFor(logging.INFO) and not self._failed:
-            seconds = time.perf_counter() - started
-            logger.info("%s answered in %.3f s", job.task, seconds, extra=_about("answered", job))
-        if self._observer is not None:
-            self._observer.job_done()
-        if not self._worker.after_job():
-            self._stopping = True
-
-    def _answer_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
-        self._fail(link, job, error)
-        self._log_failure(job, error)
-
-    def _answer_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
-        """Answers a job for a task that cannot be ended, in a process that is about to be."""
-        self._fail(link, job, error)
-        link.flush()
-        self._log_failure(job, error)
-        link.finish()
-
-    def _fail(self, link: Link, job: GearmanJob, error: BaseException) -> None:
-        # BaseWorker's callbacks have these; a callback that was registered directly need not.
-        callback = self._worker.worker_abilities.get(job.task)
-        link.fail(
-            job,
-            encode_failure(error, getattr(callback, "send_tracebacks", False)),
-            as_exception=getattr(callback, "send_exceptions", False),
-        )
-        self._failed = True
-
-    def _log_failure(self, job: GearmanJob, error: BaseException) -> None:
-        callers_fault = isinstance(error, (InvalidArguments, EncodingError))
-        logger.log(
-            logging.WARNING if callers_fault else logging.ERROR,
-            "%s failed: %s: %s",
-            job.task,
-            type_name(error),
-            message_of(error),
-            exc_info=None if callers_fault else error,
-            extra=_about("failed", job),
-        )
 
     def _name_functions(self, abilities: Iterable[str | bytes]) -> list[bytes]:
         named = {
@@ -337,7 +261,3 @@ class WorkLoop:
         self._worker.handler_to_connection_map.pop(link, None)
         self._worker.connection_to_handler_map.pop(link, None)
         link.close()
-
-
-def _about(what: str, job: GearmanJob) -> dict[str, str]:
-    return {"action": f"job_{what}", "function": job.task, "handle": job.handle}

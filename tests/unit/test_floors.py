@@ -33,9 +33,10 @@ FLOORS = [
     gearmanny.tls gearmanny.transport gearmanny.timelimits
     gearmanny.base""",
     # 2: the blocking drivers.
-    """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.resending gearmanny.results
-    gearmanny.client
-    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.workloop gearmanny.worker
+    """gearmanny.admin gearmanny.connections gearmanny.submission gearmanny.channel
+    gearmanny.resending gearmanny.results gearmanny.client
+    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
+    gearmanny.worker
     gearmanny.helpers.cache_mongodb""",
     # 3: processes.
     "gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner",
