@@ -193,18 +193,23 @@ def _print_memory(jobs: int) -> None:
     print(f"growth: {measured[-1][1] - measured[0][1]:,} KiB")
 
 
-def _main(what: str = "", *arguments: str) -> None:
+def main(what: str = "", *arguments: str) -> bool:
+    """Prints the figures; returns whether every job was done, and done once."""
     if what == "work":
         host, *options = arguments
         numbers = {name: int(n) for name, _, n in (option.partition("=") for option in options)}
         threads = numbers.pop("threads", 1)
         sys.exit(not WorkRunner([Chaos], [host], **numbers).start(threads))
     jobs = [int(argument) for argument in arguments]
+    well = True
     if what in ("", "rolling"):
-        print(rolling_restart(*(jobs or [20_000])))
+        rolling = rolling_restart(*(jobs or [20_000]))
+        print(f"restarts: {rolling}")
+        well = not rolling.lost and not rolling.run_twice
     if what in ("", "memory"):
         _print_memory(*(jobs or [1_000_000]))
+    return well
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    sys.exit(not main(*sys.argv[1:]))
