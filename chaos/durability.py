@@ -199,4 +199,3 @@ if __name__ == "__main__":
         _work(*sys.argv[2:])
     else:
         sys.exit(not main(*map(int, sys.argv[1:])))
-        sys.exit(bool(report.lost))
