@@ -25,7 +25,7 @@ from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.django import async_client, cachewrap, client
 from gearmanny.contrib.django.settings import get_settings
-from gearmanny.errors import TaskError
+from gearmanny.errors import EncodingError, TaskError
 from gearmanny.worker import BaseWorker
 from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
 
@@ -70,6 +70,8 @@ class TestSettings:
             ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\]: crash_window is"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
+            ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 4096"),
+            ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet is a number of bytes"),
         ],
     )
     def test_what_cannot_be_is_told_by_the_check_and_on_use(self, value: Any, message: str) -> None:
@@ -79,6 +81,25 @@ class TestSettings:
             (error,) = run_checks(tags=["gearmanny"])
         assert error.id == "gearmanny.E001"
         assert re.search(message, error.msg)
+
+    @pytest.mark.parametrize(
+        "cache", ["mongodb://me:hunter2@host/", {"HOST": "mongodb://me:hunter2@host/", "PORT": 1}]
+    )
+    def test_a_wrong_cache_is_told_without_its_password(self, cache: Any) -> None:
+        with override_settings(GEARMANNY={"CACHE": cache}):
+            (error,) = run_checks(tags=["gearmanny"])
+            with pytest.raises(CommandError) as caught:
+                runworkers()
+        assert "hunter2" not in f"{error!r} {caught.value}"
+
+    def test_settings_do_not_show_the_password_of_the_cache(self) -> None:
+        with override_settings(GEARMANNY={"CACHE": {"HOST": "mongodb://me:hunter2@host/"}}):
+            assert "hunter2" not in repr(get_settings())
+
+    def test_clients_have_the_limit_of_the_settings(self, job_server: Gearmand) -> None:
+        limited = {"HOSTS": [job_server.host], "MAX_PACKET": 5000}
+        with override_settings(GEARMANNY=limited), pytest.raises(EncodingError, match="max_packet"):
+            client.anything(text="x" * 5000)
 
     def test_a_washer_that_leads_nowhere_is_told_by_the_check(self) -> None:
         with override_settings(GEARMANNY={"CACHE": {"RETURNVALUE_WASHER": "no.such.washer"}}):
