@@ -65,7 +65,8 @@ if __name__ == "__main__":
     logging.basicConfig(format="%(levelname)s %(message)s")
     host, threads, *options = sys.argv[1:]
     workers: list[type[BaseWorker]] = [Broken] if "broken" in options else [First, Second, Pickled]
-    all_well = WorkRunner(workers, [host], verbosity=1).start(
+    tls = {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None
+    all_well = WorkRunner(workers, [host], verbosity=1, tls=tls).start(
         threads=int(threads), keepAlive="no-keepalive" not in options
     )
     sys.stderr.write("start() returned\n")

@@ -28,6 +28,7 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.errors import TaskError
 from gearmanny.worker import BaseWorker
 from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
+from tests.tls_proxy import Authority, proxy
 
 
 def runworkers(*arguments: str, **options: Any) -> str:
@@ -42,6 +43,7 @@ class TestSettings:
             settings = get_settings()
         assert settings.HOSTS == ["localhost:4730"]
         assert (settings.TIMEOUT, settings.THREADS, settings.KEEPALIVE) == (60, 1, True)
+        assert (settings.PREFETCH, settings.TLS) == (None, None)
         assert settings.CACHE.HOST == "mongodb://localhost:27017/"
         assert settings.CACHE.DBNAME == "GEARMANCACHE"
         assert settings.CACHE.COLLECTION == "gearman_cache_table"
@@ -62,6 +64,7 @@ class TestSettings:
             ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts is a list"),
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
             ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\]: A timeout is a number"),
+            ({"TLS": {"cafile": "x"}}, r"GEARMANNY\['TLS'\]: tls has no key 'cafile'"),
             ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] is a number of processes"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
@@ -360,6 +363,16 @@ class TestRunworkers:
             )
             path.touch()
             assert [work.get_result(timeout=PATIENCE) for work in works] == ["done"] * 4
+
+    def test_workers_and_clients_reach_a_job_server_over_tls(
+        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        authority = Authority(tmp_path / "authority")
+        with proxy(own_job_server.port, authority.context("127.0.0.1")) as running:
+            start_runworkers(TEST_HOSTS=running.host, TEST_CA=authority.file)
+            setting = {"HOSTS": [running.host], "TIMEOUT": 20, "TLS": {"ca": authority.file}}
+            with override_settings(GEARMANNY=setting), client:
+                assert client.good_pid()
 
     def test_hosts_are_taken_from_the_command_line_first(
         self, start_runworkers: Start, own_client: SimpleClient, own_job_server: Gearmand
