@@ -127,7 +127,10 @@ class TLS:
                 )
             secured = stack.enter_context(
                 context.wrap_socket(
-                    sock, server_hostname=server_name, do_handshake_on_connect=False
+                    sock,
+                    server_hostname=server_name,
+                    do_handshake_on_connect=False,
+                    suppress_ragged_eofs=False,
                 )
             )
             secured.settimeout(timeout)
@@ -171,7 +174,7 @@ class TLSSocket:
             with contextlib.suppress(BlockingIOError):
                 # The peer may have told why it left: that says more than a broken pipe.
                 self.recv_into(memoryview(bytearray(_RECORD_BYTES)))
-            raise ConnectionError("closed by the job server") from error
+            raise ConnectionError(_CUT_OFF) from error
         except ssl.SSLError as error:
             raise ConnectionError(_in_words(error)) from error
 
@@ -274,6 +277,9 @@ def _naming(key: str, path: object) -> Iterator[None]:
         ) from error
 
 
+_CUT_OFF = "closed by the job server without a goodbye, or cut off on the way"
+"""What went wrong with a socket, Python's ssl does not tell in all of its versions."""
+
 _NO_TLS = "it does not speak TLS"
 _OLD_TLS = "it speaks no version of TLS that is new enough: at least 1.2 is asked for"
 _NO_CERTIFICATE = "it asks for a certificate of ours: give tls a cert and its key"
@@ -294,6 +300,8 @@ _MEANINGS = {
 def _in_words(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message.rstrip('.')}"
+    if isinstance(error, ssl.SSLEOFError):
+        return _CUT_OFF
     reason: str = getattr(error, "reason", None) or str(error)
     return _MEANINGS.get(reason) or f"the TLS connection failed: {reason.replace('_', ' ').lower()}"
 

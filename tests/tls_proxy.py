@@ -121,7 +121,11 @@ class Proxy:
             sock.settimeout(PATIENCE)
             self.received = sock.recv(1000, socket.MSG_PEEK)
             if self._context is not None:
-                raw, sock = sock, self._context.wrap_socket(sock, server_side=True)
+                # As strict as a proxy may be: what ends without a goodbye is not passed on.
+                raw, sock = (
+                    sock,
+                    self._context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False),
+                )
                 self._open.discard(raw)
                 self._open.add(sock)
                 stack.callback(sock.close)

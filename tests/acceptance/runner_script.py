@@ -114,7 +114,8 @@ if __name__ == "__main__":
         workers = [Broken]
     elif "slow" in options:
         workers = [Slow]
-    runner = WorkRunner(workers, [host], verbosity=1, **numbers)
+    tls = {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None
+    runner = WorkRunner(workers, [host], verbosity=1, tls=tls, **numbers)
     if "in-thread" in options:
         obey_methods(runner, host)
         sys.exit()

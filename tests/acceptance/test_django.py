@@ -28,6 +28,7 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.errors import EncodingError, TaskError
 from gearmanny.worker import BaseWorker
 from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
+from tests.tls_proxy import Authority, proxy
 
 
 def runworkers(*arguments: str, **options: Any) -> str:
@@ -44,6 +45,7 @@ class TestSettings:
         assert (settings.TIMEOUT, settings.THREADS, settings.KEEPALIVE) == (60, 1, True)
         assert (settings.GRACE, settings.MAX_JOBS, settings.MAX_MEMORY) == (600, None, None)
         assert (settings.MAX_CRASHES, settings.CRASH_WINDOW) == (7, 60)
+        assert (settings.PREFETCH, settings.TLS) == (None, None)
         assert settings.CACHE.HOST == "mongodb://localhost:27017/"
         assert settings.CACHE.DBNAME == "GEARMANCACHE"
         assert settings.CACHE.COLLECTION == "gearman_cache_table"
@@ -68,6 +70,7 @@ class TestSettings:
             ({"GRACE": "long"}, r"GEARMANNY\['GRACE'\]: grace is a number of seconds"),
             ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\]: max_jobs is a number of jobs"),
             ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\]: crash_window is"),
+            ({"TLS": {"cafile": "x"}}, r"GEARMANNY\['TLS'\]: tls has no key 'cafile'"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
             ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 4096"),
@@ -422,6 +425,16 @@ class TestRunworkers:
             rf"CommandError: No Gearman job server reached: {own_job_server.host} \(.+refused\)",
             (tmp_path / "stderr").read_text(),
         )
+
+    def test_workers_and_clients_reach_a_job_server_over_tls(
+        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        authority = Authority(tmp_path / "authority")
+        with proxy(own_job_server.port, authority.context("127.0.0.1")) as running:
+            start_runworkers(TEST_HOSTS=running.host, TEST_CA=authority.file)
+            setting = {"HOSTS": [running.host], "TIMEOUT": 20, "TLS": {"ca": authority.file}}
+            with override_settings(GEARMANNY=setting), client:
+                assert client.good_pid()
 
     def test_hosts_are_taken_from_the_command_line_first(
         self, start_runworkers: Start, own_client: SimpleClient, own_job_server: Gearmand

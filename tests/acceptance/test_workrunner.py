@@ -23,6 +23,7 @@ from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.acceptance.runner_script import First, Pickled, PickleEncoder
 from tests.servers import PATIENCE, ROOT, Gearmand, end, free_port, until
+from tests.tls_proxy import Authority, proxy
 
 IN_A_TERMINAL = """
 import fcntl, os, sys, termios
@@ -38,10 +39,10 @@ def start_runner(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Callable[
     runners: list[Runner] = []
     logs: list[IO[str]] = []
 
-    def start(threads: int = 1, *options: str) -> Runner:
+    def start(threads: int = 1, *options: str, host: str = own_job_server.host) -> Runner:
         log = (tmp_path / "log").open("a")
         logs.append(log)
-        command = [sys.executable, "-m", "tests.acceptance.runner_script", own_job_server.host]
+        command = [sys.executable, "-m", "tests.acceptance.runner_script", host]
         runner = subprocess.Popen(
             [*command, str(threads), *options],
             cwd=ROOT,
@@ -121,6 +122,23 @@ def test_every_work_class_has_its_processes_with_all_of_its_workers(
         SimpleClient([own_job_server.host], **pickling) as pickle_client,
     ):
         assert json_client.first_pid() != pickle_client.pickled_pid()
+
+
+def test_processes_reach_a_job_server_over_tls(
+    start_runner: Callable[..., Runner],
+    own_job_server: Gearmand,
+    client: SimpleClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    monkeypatch.setenv("TEST_CA", authority.file)
+    with proxy(own_job_server.port, authority.context("127.0.0.1")) as running:
+        runner = start_runner(2, host=running.host)
+        assert client.first_pid() != runner.pid
+        assert running.received.startswith(b"\x16\x03")
+        runner.terminate()
+        assert runner.wait(PATIENCE) == 0
 
 
 def test_a_killed_process_is_replaced(
@@ -487,6 +505,10 @@ class TestConstruction:
     def test_limits_that_cannot_be_are_refused(self, option: Any, message: str) -> None:
         with pytest.raises(InvalidOption, match=message):
             WorkRunner([First], **option)
+
+    def test_bad_tls_is_refused_before_any_process_is_made(self) -> None:
+        with pytest.raises(InvalidOption, match=r"tls\['ca'\], '/no/such', cannot be used"):
+            WorkRunner([First], tls={"ca": "/no/such"})
 
     @pytest.mark.parametrize("threads", [0, -1, "2", 1.5])
     def test_threads_are_a_number_of_processes(self, threads: int) -> None:
