@@ -13,12 +13,12 @@ from gearmanny.errors import InvalidOption
 MAX_PACKET = 256 * 1024 * 1024
 """Bytes of a packet, unless `max_packet` says otherwise."""
 
-SMALLEST_MAX_PACKET = 4096
+SMALLEST_MAX_PACKET = 8192
 """Bytes. Below, the failures that workers tell would not get through."""
 
-ROOM_FOR_NAMES = 1024
-"""Bytes that handle, function and unique id take at the most (63, 512 and 63), and then some. A
-payload leaves them free, because it arrives with other names than it was sent with."""
+ROOM_FOR_NAMES = 4096
+"""Bytes: more than handle, function and unique id ever take (63, 512 and 63). A payload leaves
+them free, because it arrives with other names than it was sent with."""
 
 _LARGEST_LENGTH = 2**32 - 1
 """Bytes. The header of a packet has 32 bits for its length."""

@@ -73,7 +73,7 @@ class TestSettings:
             ({"TLS": {"cafile": "x"}}, r"GEARMANNY\['TLS'\]: tls has no key 'cafile'"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
-            ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 4096"),
+            ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
             ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet is a number of bytes"),
         ],
     )
@@ -100,9 +100,9 @@ class TestSettings:
             assert "hunter2" not in repr(get_settings())
 
     def test_clients_have_the_limit_of_the_settings(self, job_server: Gearmand) -> None:
-        limited = {"HOSTS": [job_server.host], "MAX_PACKET": 5000}
+        limited = {"HOSTS": [job_server.host], "MAX_PACKET": 10_000}
         with override_settings(GEARMANNY=limited), pytest.raises(EncodingError, match="max_packet"):
-            client.anything(text="x" * 5000)
+            client.anything(text="x" * 10_000)
 
     def test_a_washer_that_leads_nowhere_is_told_by_the_check(self) -> None:
         with override_settings(GEARMANNY={"CACHE": {"RETURNVALUE_WASHER": "no.such.washer"}}):
