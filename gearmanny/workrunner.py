@@ -1,4 +1,4 @@
-"""Keeps workers alive in processes. The only module that knows processes and signals.
+"""Keeps workers alive in processes. The only module that knows processes, and signals to them.
 
 The parent forks, watches and restarts; it takes no jobs and opens no
 connection. Children are forked rather than spawned, so that worker classes
