@@ -66,7 +66,9 @@ class Watchdog:
             self._limit = limit
             sleeps_too_long = limit.due < self._wakes_at
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread = threading.Thread(
+                target=self._run, name="gearmanny watchdog", daemon=True
+            )
             self._thread.start()
         elif sleeps_too_long:
             self._news.set()
