@@ -164,6 +164,8 @@ class TLSSocket:
         """Returns how much was sent. After a BlockingIOError, the same has to be sent again."""
         try:
             with self._lock:
+                if self._left:  # after its goodbye, Python would send in clear
+                    raise BrokenPipeError
                 return self._socket.send(memoryview(data)[:_SEND_BYTES])
         except ssl.SSLWantWriteError as error:
             raise BlockingIOError from error
