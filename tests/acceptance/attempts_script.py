@@ -16,6 +16,7 @@ class Deaf(BaseWorker):
     timeout_grace = 0.1
     prefetch = 2
 
+    @task(timeout=None)
     def task_pid(self) -> int:
         return os.getpid()
 

@@ -56,7 +56,7 @@ class Moody(BaseWorker):
         self.fail_until(2, ValueError())
         yield 7
 
-    @task(retries=2, retry_on=TaskTimeLimitExceeded, timeout=0.05, backoff=0)
+    @task(retries=2, retry_on=TaskTimeLimitExceeded, timeout=0.3, backoff=0)
     def task_slow(self, until: int) -> int:
         self.attempts.append(self.job.attempt)
         while self.job.attempt < until:
