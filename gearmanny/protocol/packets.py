@@ -27,21 +27,33 @@ _HEADER = struct.Struct(">4sII")
 
 
 class PacketType(enum.IntEnum):
-    """The packet types of gearmand 1.1.20 that clients and workers meet (its PROTOCOL file)."""
+    """The packet types of gearmand 1.1.20 (its PROTOCOL file)."""
 
+    TEXT = 0
+    """Not on the wire: a line of the text commands, which may stand between requests."""
     CAN_DO = 1
     CANT_DO = 2
+    RESET_ABILITIES = 3
     PRE_SLEEP = 4
     NOOP = 6
     SUBMIT_JOB = 7
     JOB_CREATED = 8
+    GRAB_JOB = 9
     NO_JOB = 10
+    JOB_ASSIGN = 11
     WORK_STATUS = 12
     WORK_COMPLETE = 13
     WORK_FAIL = 14
+    GET_STATUS = 15
+    ECHO_REQ = 16
+    ECHO_RES = 17
     SUBMIT_JOB_BG = 18
     ERROR = 19
+    STATUS_RES = 20
+    SUBMIT_JOB_HIGH = 21
     SET_CLIENT_ID = 22
+    CAN_DO_TIMEOUT = 23
+    ALL_YOURS = 24
     WORK_EXCEPTION = 25
     OPTION_REQ = 26
     OPTION_RES = 27
@@ -49,23 +61,71 @@ class PacketType(enum.IntEnum):
     WORK_WARNING = 29
     GRAB_JOB_UNIQ = 30
     JOB_ASSIGN_UNIQ = 31
+    SUBMIT_JOB_HIGH_BG = 32
+    SUBMIT_JOB_LOW = 33
+    SUBMIT_JOB_LOW_BG = 34
+    SUBMIT_JOB_SCHED = 35
+    SUBMIT_JOB_EPOCH = 36
+    SUBMIT_REDUCE_JOB = 37
+    SUBMIT_REDUCE_JOB_BACKGROUND = 38
+    GRAB_JOB_ALL = 39
+    GET_STATUS_UNIQUE = 41
+    STATUS_RES_UNIQUE = 42
 
 
-_SEPARATORS = {
-    PacketType.NOOP: 0,
-    PacketType.JOB_CREATED: 0,
-    PacketType.NO_JOB: 0,
+_WORK_SEPARATORS = {
     PacketType.WORK_STATUS: 2,
     PacketType.WORK_COMPLETE: 1,
     PacketType.WORK_FAIL: 0,
-    PacketType.ERROR: 1,
     PacketType.WORK_EXCEPTION: 1,
-    PacketType.OPTION_RES: 0,
     PacketType.WORK_DATA: 1,
     PacketType.WORK_WARNING: 1,
+}
+"""What a job server passes on from worker to client."""
+
+_RESPONSES = {
+    **_WORK_SEPARATORS,
+    PacketType.NOOP: 0,
+    PacketType.JOB_CREATED: 0,
+    PacketType.NO_JOB: 0,
+    PacketType.ERROR: 1,
+    PacketType.OPTION_RES: 0,
     PacketType.JOB_ASSIGN_UNIQ: 3,
 }
 """NULs between the arguments of each packet that a job server sends us."""
+
+_REQUESTS = {
+    **_WORK_SEPARATORS,
+    PacketType.CAN_DO: 0,
+    PacketType.CANT_DO: 0,
+    PacketType.RESET_ABILITIES: 0,
+    PacketType.PRE_SLEEP: 0,
+    PacketType.SUBMIT_JOB: 2,
+    PacketType.GRAB_JOB: 0,
+    PacketType.GET_STATUS: 0,
+    PacketType.ECHO_REQ: 0,
+    PacketType.SUBMIT_JOB_BG: 2,
+    PacketType.SUBMIT_JOB_HIGH: 2,
+    PacketType.SET_CLIENT_ID: 0,
+    PacketType.CAN_DO_TIMEOUT: 1,
+    PacketType.ALL_YOURS: 0,
+    PacketType.OPTION_REQ: 0,
+    PacketType.GRAB_JOB_UNIQ: 0,
+    PacketType.SUBMIT_JOB_HIGH_BG: 2,
+    PacketType.SUBMIT_JOB_LOW: 2,
+    PacketType.SUBMIT_JOB_LOW_BG: 2,
+    PacketType.SUBMIT_JOB_SCHED: 0,
+    PacketType.SUBMIT_JOB_EPOCH: 3,
+    PacketType.SUBMIT_REDUCE_JOB: 0,
+    PacketType.SUBMIT_REDUCE_JOB_BACKGROUND: 0,
+    PacketType.GRAB_JOB_ALL: 0,
+    PacketType.GET_STATUS_UNIQUE: 0,
+}
+"""NULs between the arguments of each packet that a job server is sent. None where it answers
+that it does not do that."""
+
+_LONGEST_LINE = 8 * 1024
+"""Bytes of a text command."""
 
 
 Packet = tuple[int, list[bytes]]
@@ -73,20 +133,29 @@ Packet = tuple[int, list[bytes]]
 without arguments holds one empty one."""
 
 
-def pack(type: PacketType, *arguments: bytes) -> tuple[bytes, bytes]:
-    """Returns the bytes of one request: what precedes the last argument, and that argument as it
+def pack(type: PacketType, *arguments: bytes, magic: bytes = REQUEST) -> tuple[bytes, bytes]:
+    """Returns the bytes of one packet: what precedes the last argument, and that argument as it
     is, because it may be large. Only the last argument may hold NULs."""
     *names, last = arguments or (b"",)
     prefix = b"\0".join((*names, b""))
-    return _HEADER.pack(REQUEST, type, len(prefix) + len(last)) + prefix, last
+    return _HEADER.pack(magic, type, len(prefix) + len(last)) + prefix, last
 
 
 class PacketParser:
-    """Cuts a stream of bytes from the job server into packets."""
+    """Cuts a stream of bytes into packets: responses of a job server, or requests to one.
 
-    def __init__(self, max_packet: int = MAX_PACKET) -> None:
-        """Args: max_packet: bytes of the longest body to accept."""
+    Between requests, lines of text may stand: what does not begin with NUL is one.
+    """
+
+    def __init__(self, max_packet: int = MAX_PACKET, *, magic: bytes = RESPONSE) -> None:
+        """
+        Args:
+            max_packet: bytes of the longest body to accept.
+            magic: `RESPONSE` or `REQUEST`, what every packet begins with.
+        """
         self._max_packet = max_packet
+        self._magic = magic
+        self._separators = _RESPONSES if magic == RESPONSE else _REQUESTS
         self._buffer = bytearray()
         self._needed = _HEADER.size
 
@@ -96,8 +165,8 @@ class PacketParser:
         What is whole comes out before what is wrong raises. Consume it to its end.
 
         Raises:
-            ProtocolError: on a wrong magic, a type that no job server sends, too
-                few arguments or too long a body. The stream cannot be read
+            ProtocolError: on a wrong magic, a type that is not sent in this direction, too
+                few arguments, too long a body or line. The stream cannot be read
                 further: close the connection.
         """
         if self._buffer:
@@ -108,14 +177,25 @@ class PacketParser:
             data = bytes(self._buffer)
             self._buffer.clear()
         start, end = 0, len(data)
+        expected, takes_text = self._magic, self._magic == REQUEST
         while True:
+            if takes_text and start < end and data[start]:
+                line_end = data.find(b"\n", start, start + _LONGEST_LINE) + 1
+                if line_end:
+                    yield PacketType.TEXT, [data[start:line_end]]
+                    start = line_end
+                    continue
+                if end - start >= _LONGEST_LINE:
+                    raise ProtocolError(f"a line is over the limit of {_LONGEST_LINE} bytes")
+                self._needed = 0
+                break
             body = start + _HEADER.size
             if body > end:
                 self._needed = _HEADER.size
                 break
             magic, type_, length = _HEADER.unpack_from(data, start)
-            separators = _SEPARATORS.get(type_)
-            if magic != RESPONSE or separators is None or length > self._max_packet:
+            separators = self._separators.get(type_)
+            if magic != expected or separators is None or length > self._max_packet:
                 raise ProtocolError(self._refusal(magic, type_, length))
             stop = body + length
             if stop > end:
@@ -139,8 +219,9 @@ class PacketParser:
             self._buffer += data[start:]
 
     def _refusal(self, magic: bytes, type: int, length: int) -> str:
-        if magic != RESPONSE:
-            return f"not a Gearman job server: a packet begins with {magic!r}, not {RESPONSE!r}"
-        if type not in _SEPARATORS:
-            return f"no job server sends packets of type {type}"
+        sender = "job server" if self._magic == RESPONSE else "client or worker"
+        if magic != self._magic:
+            return f"not a Gearman {sender}: a packet begins with {magic!r}, not {self._magic!r}"
+        if type not in self._separators:
+            return f"no {sender} sends packets of type {type}"
         return f"a packet of {length} bytes is over the limit of {self._max_packet} bytes"
