@@ -78,12 +78,17 @@ class Store:
             raise InvalidOption("it is a database of something else")
         self._database.commit()
 
-    def jobs(self) -> Iterator[StoredJob]:
-        """Yields what is there, in the order in which it was kept."""
-        rows = self._database.execute(
-            "SELECT id, function, unique_key, data, priority, due FROM jobs ORDER BY id"
-        )
-        return map(StoredJob._make, rows)
+    def jobs(self) -> list[StoredJob]:
+        """Returns what is there, in the order in which it was kept.
+
+        Raises:
+            InvalidOption: the file is damaged.
+        """
+        try:
+            rows = self._database.execute("SELECT * FROM jobs ORDER BY id").fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return [StoredJob(*row) for row in rows]
 
     def keep(self, function: bytes, unique: bytes, data: bytes, priority: int, due: float) -> int:
         """Keeps a job from the next `commit()` on; returns the number by which to forget it.

@@ -17,6 +17,9 @@ _NOOP = b"".join(pack(PacketType.NOOP, magic=RESPONSE))
 class Journal(Protocol):
     """Keeps background jobs where they survive the job server."""
 
+    def jobs(self) -> Iterable[tuple[int, bytes, bytes, bytes, int, float]]:
+        """Returns the jobs that are kept: the number of each, and with what it was kept."""
+
     def keep(self, function: bytes, unique: bytes, data: bytes, priority: int, due: float) -> int:
         """Keeps a job; returns the number by which to forget it."""
 
@@ -79,6 +82,9 @@ class Broker:
         self.ready: list[Connection] = []
         """Connections that have bytes to send. Whoever sends them empties it."""
         self._journal = journal
+        for row, name, unique, data, priority, due in journal.jobs() if journal else ():
+            job = self.queue.add(self.queue.function(name), unique, data, priority, due)
+            job.background, job.row = True, row
 
     def connect(self, number: int, address: str) -> Connection:
         """Returns a new connection.
@@ -140,13 +146,6 @@ class Broker:
                     job.function.name, job.unique, job.data, job.priority, job.timer or 0.0
                 )
         return job
-
-    def restore(
-        self, row: int, function: bytes, unique: bytes, data: bytes, priority: int, due: float
-    ) -> None:
-        """Takes back a job that the journal kept, with the arguments of `Journal.keep`."""
-        job = self.queue.add(self.queue.function(function), unique, data, priority, due)
-        job.background, job.row = True, row
 
     def offer(self, worker: Connection, function: Function, seconds: float) -> None:
         """Lets a worker have the jobs of a function, each for so many seconds; 0 for any time."""
