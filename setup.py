@@ -36,6 +36,7 @@ setup(
     package_data={"gearmanny": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=["gearman3>=0.2.1"],
+    entry_points={"console_scripts": ["gearmanny = gearmanny.cli:main"]},
     extras_require={
         "django": DJANGO,
         "mongo": MONGO,

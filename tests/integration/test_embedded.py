@@ -54,12 +54,15 @@ def test_it_keeps_its_port_over_a_restart_and_forgets_its_jobs() -> None:
 
 def test_clients_and_workers_come_back_after_a_restart() -> None:
     server = JobServer()
-    with server, working(Adder([server.host])):
-        with SimpleClient([server.host], timeout=PATIENCE) as client:
-            assert client.adder_add(a=1, b=2) == 3
-            server.stop()
-            server.start()
-            assert client.using(idempotent=True).adder_add(a=1, b=2) == 3
+    with (
+        server,
+        working(Adder([server.host])),
+        SimpleClient([server.host], timeout=PATIENCE) as client,
+    ):
+        assert client.adder_add(a=1, b=2) == 3
+        server.stop()
+        server.start()
+        assert client.using(idempotent=True).adder_add(a=1, b=2) == 3
 
 
 def test_a_port_that_is_taken_is_an_early_error() -> None:
@@ -208,9 +211,12 @@ def test_background_calls_of_our_clients_are_done_after_a_restart(tmp_path: Path
 
 
 def test_a_store_belongs_to_one_server(tmp_path: Path) -> None:
-    with JobServer(store=tmp_path / "jobs.db"):
-        with pytest.raises(InvalidOption, match="another job server uses it"):
-            JobServer(store=tmp_path / "jobs.db").start()
+    store = tmp_path / "jobs.db"
+    with (
+        JobServer(store=store),
+        pytest.raises(InvalidOption, match="another job server uses it"),
+    ):
+        JobServer(store=store).start()
 
 
 def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -27,18 +27,23 @@ FLOORS = [
     gearmanny.backoff
     gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
     gearmanny.protocol.worker gearmanny.protocol.admin
+    gearmanny.protocol.queue gearmanny.protocol.broker
+    gearmanny.protocol.server gearmanny.protocol.server_admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
-    gearmanny.transport
+    gearmanny.transport gearmanny.store
     gearmanny.base""",
-    # 2: the blocking drivers.
+    # 2: the blocking drivers, and the job server's.
     """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.resending gearmanny.results
     gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.workloop gearmanny.worker
+    gearmanny.serverloop gearmanny.embedded
     gearmanny.helpers.cache_mongodb""",
     # 3: processes.
     "gearmanny.workrunner",
+    # 4: the command line.
+    "gearmanny.cli gearmanny.__main__",
 ]
 ABOVE = "gearmanny.contrib.django"
 
@@ -51,13 +56,16 @@ TOUCHES = {
     "gearman": {"gearmanny.gearman_api"},
     "pymongo": {"gearmanny.helpers.cache_mongodb"},
     "bson": {"gearmanny.helpers.cache_mongodb"},
-    "socket": {"gearmanny.transport", "gearmanny.polling"},
+    "sqlite3": {"gearmanny.store"},
+    "socket": {
+        "gearmanny.transport", "gearmanny.polling", "gearmanny.serverloop", "gearmanny.embedded"
+    },
     "select": {"gearmanny.polling"},
     "multiprocessing": {"gearmanny.workrunner"},
-    "signal": {"gearmanny.workrunner"},
+    "signal": {"gearmanny.workrunner", "gearmanny.cli"},
     "subprocess": set(),
-    "asyncio": set(),
-}
+    "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.cli"},
+}  # fmt: skip
 """Who alone may import what. Django belongs to everything above."""
 
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
