@@ -1,7 +1,7 @@
 """A job server in an event loop: bytes between the transports and the machine.
 
-One `send` for each connection and each receive, one commit for all jobs that a
-receive brought.
+What all connections brought in one turn of the loop is answered together: with
+one `send` to each of them, after one commit of all jobs that are to be kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 import time
 
 from gearmanny import __version__
-from gearmanny.errors import GearmanException, ProtocolError
+from gearmanny.errors import GearmanException, InvalidOption, ProtocolError
 from gearmanny.protocol.broker import Connection
 from gearmanny.protocol.server import Server
 from gearmanny.store import Store
@@ -47,13 +47,21 @@ class ServerLoop:
         self._store = None if store is None else Store(store)
         # Part of it is new in every run: a client may ask for a handle of the run before.
         prefix = f"H:{socket.gethostname()[:_LONGEST_HOSTNAME]}-{secrets.token_hex(3)}"
-        self._server = Server(
-            prefix.encode(),
-            version=f"gearmanny-{__version__}",
-            pid=os.getpid(),
-            journal=self._store,
-        )
+        try:
+            self._server = Server(
+                prefix.encode(),
+                version=f"gearmanny-{__version__}",
+                pid=os.getpid(),
+                journal=self._store,
+            )
+        except InvalidOption:  # of what the store holds
+            assert self._store is not None
+            self._store.close()
+            raise
         self._peers: dict[Connection, Peer] = {}
+        self.full: set[Peer] = set()
+        """Those that do not take what is sent to them."""
+        self._sending: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: float | None = None
         self._set_alarm()
@@ -68,7 +76,7 @@ class ServerLoop:
         """Takes notice that a peer is gone."""
         del self._peers[connection]
         self._server.disconnect(connection)
-        self._send()
+        self._send_soon()
 
     def receive(self, peer: Peer, data: bytes) -> None:
         """Passes on what arrived, and sends what that causes."""
@@ -79,12 +87,15 @@ class ServerLoop:
             logger.warning(
                 "closing a connection of %s: %s", address, error, extra={"action": "peer_refused"}
             )
-            self._send(peer)
+            self._send()
             peer.transport.close()
         except GearmanException as error:
             self.end(error)
         else:
-            self._send(peer)
+            for full in self.full:
+                if full.connection in self._server.ready:
+                    full.hold(peer)
+            self._send_soon()
 
     def end(self, error: GearmanException | None = None) -> None:
         """Lets the run end, with an error where it cannot go on."""
@@ -97,8 +108,9 @@ class ServerLoop:
     async def close(self) -> None:
         """Ends all connections, and gives everything back."""
         self.ended.cancel()
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for handle in (self._alarm, self._sending):
+            if handle is not None:
+                handle.cancel()
         for peer in self._peers.values():
             peer.abort()
         while self._peers:
@@ -106,24 +118,25 @@ class ServerLoop:
         if self._store is not None:
             self._store.close()
 
-    def _send(self, source: Peer | None = None) -> None:
-        """Sends what there is to send. Whoever caused it waits for those who do not take it."""
-        if self.ended.done():
-            return
-        if self._store is not None:
+    def _send_soon(self) -> None:
+        if self._sending is None:
+            self._sending = self.loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        """Sends what there is to send."""
+        self._sending = None
+        if self._store is not None and not self.ended.done():
             try:
                 self._store.commit()
             except GearmanException as error:
-                # What was accepted is not kept: nobody may be told that it is.
                 self.end(error)
-                return
+        if self.ended.done():
+            return  # what was accepted may not be kept: nobody may be told that it is
         ready = self._server.ready
         for connection in ready:
             peer = self._peers.get(connection)
             if peer is not None:
                 peer.transport.write(connection.data_to_send())
-                if peer.is_full and source is not None:
-                    peer.hold(source)
         ready.clear()
         self._set_alarm()
 
@@ -140,7 +153,10 @@ class ServerLoop:
 
     def _ring(self) -> None:
         self._alarm = self._alarm_at = None
-        self._server.pass_time(time.time())
+        try:
+            self._server.pass_time(time.time())
+        except GearmanException as error:
+            self.end(error)
         self._send()
 
 
@@ -152,8 +168,6 @@ class Peer(asyncio.BufferedProtocol):
 
     def __init__(self, server_loop: ServerLoop) -> None:
         self._server_loop = server_loop
-        self.is_full = False
-        """Whether it does not take what is sent."""
         self._holds: set[Peer] = set()
         """Those that are not read until it does."""
         self._held_by: set[Peer] = set()
@@ -181,10 +195,10 @@ class Peer(asyncio.BufferedProtocol):
         self._server_loop.receive(self, self._server_loop.received[:nbytes].tobytes())
 
     def pause_writing(self) -> None:
-        self.is_full = True
+        self._server_loop.full.add(self)
 
     def resume_writing(self) -> None:
-        self.is_full = False
+        self._server_loop.full.discard(self)
         for held in self._holds:
             held._held_by.discard(self)
             if not held._held_by:

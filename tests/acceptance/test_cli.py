@@ -14,7 +14,7 @@ from gearmanny.admin import JobServer as Admin
 from gearmanny.embedded import JobServer
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import PATIENCE, end
+from tests.servers import PATIENCE, ROOT, end
 
 SERVER = [sys.executable, "-W", "error", "-m", "gearmanny", "server"]
 
@@ -82,3 +82,11 @@ def test_a_taken_port_is_said_in_one_line() -> None:
         )
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"gearmanny: The port \d+ of 127\.0\.0\.1 is taken: .*\n", done.stderr)
+
+
+def test_the_example_of_the_document_runs() -> None:
+    text = (ROOT / "docs/embedded.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

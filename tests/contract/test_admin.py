@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gearmanny.embedded import JobServer
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import Gearmand
 
 
 def test_status_and_prioritystatus_count_jobs_and_workers(
@@ -100,7 +98,7 @@ def test_functions_come_and_go(worker: Wire, admin: Wire, function: bytes) -> No
     assert admin.line(f"drop function {name}") == "ERR function not found"
 
 
-def test_the_server_tells_of_itself(admin: Wire, server: Gearmand | JobServer) -> None:
+def test_the_server_tells_of_itself(admin: Wire) -> None:
     assert admin.line("version").startswith("OK ")
     assert int(admin.line("getpid").removeprefix("OK ")) > 1
     assert admin.line("verbose") == "OK ERROR"

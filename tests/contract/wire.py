@@ -76,6 +76,10 @@ class Wire:
                 return [int(number) for number in numbers]
         return []
 
+    def knows(self, client_id: bytes) -> bool:
+        """Returns whether the server has a connection of this name."""
+        return any(f" {client_id.decode()} :" in row for row in self.rows("workers"))
+
     def is_closed(self) -> bool:
         """Returns whether the server closes the connection, whatever it sends before."""
         try:
