@@ -86,11 +86,10 @@ class JobServer:
             target=self._run, args=[listening], name=f"{__name__}.JobServer", daemon=True
         )
         thread.start()
-        try:
-            listening.result()
-        except BaseException:
+        error = listening.exception()
+        if error is not None:
             thread.join()
-            raise
+            raise error
         self._thread = thread
 
     def stop(self) -> None:

@@ -71,6 +71,30 @@ def test_no_job_that_was_accepted_is_lost_with_a_server_that_is_killed(tmp_path:
     assert accepted <= row.total <= jobs
 
 
+def test_a_server_that_cannot_keep_a_job_ends_and_does_not_accept_it(tmp_path: Path) -> None:
+    limited = ["sh", "-c", 'ulimit -f 500; exec "$@"', "sh", *SERVER, "--port", "0"]
+    process = subprocess.Popen(
+        [*limited, "--store", str(tmp_path / "jobs.db")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        port = int(process.stdout.readline().split(":")[2].split(",")[0])
+        with Wire(port) as caller:
+            caller.submit(P.SUBMIT_JOB_BG, b"f", b"small", b"")
+            caller.send((P.SUBMIT_JOB_BG, (b"f", b"large", b"x" * 1_000_000)))
+            assert caller.received_until_closed() == b""
+        assert process.wait(PATIENCE) == 1
+        assert "cannot be written: " in process.stderr.read()
+    finally:
+        end(process)
+    with JobServer(store=tmp_path / "jobs.db") as server, Wire(server.port) as caller:
+        assert caller.rows("show unique jobs") == ["small"]
+
+
 def test_a_taken_port_is_said_in_one_line() -> None:
     with JobServer() as server:
         done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Self
 
@@ -83,12 +84,16 @@ class Wire:
     def is_closed(self) -> bool:
         """Returns whether the server closes the connection, whatever it sends before."""
         try:
-            self._stream.read()
-        except ConnectionError:
-            pass
+            self.received_until_closed()
         except TimeoutError:
             return False
         return True
+
+    def received_until_closed(self) -> bytes:
+        """Returns what the server sends before it closes the connection."""
+        with contextlib.suppress(ConnectionError):
+            return self._stream.read()
+        return b""
 
     def close(self) -> None:
         self._stream.close()
