@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types matrix bench bench-peers gearmand browser clean
+.PHONY: demo test lint types matrix fuzz bench bench-peers chaos gearmand browser clean
 
 demo: .venv/demo gearmand
 	$(BIN)/python example_project/demo.py $(if $(ONCE),--once)
@@ -33,11 +33,23 @@ matrix: gearmand
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+# Feeds the protocol machines whatever a fuzzer makes up, for so many seconds.
+SECONDS ?= 60
+fuzz:
+	tools/make-venv.sh $(PYTHON) .venv/fuzz
+	.venv/fuzz/bin/python -m pip install --quiet --requirement fuzz/requirements.txt --editable .
+	.venv/fuzz/bin/python -m fuzz.protocol -max_total_time=$(SECONDS) -dict=fuzz/words.dict \
+	    -artifact_prefix=.venv/fuzz/
+
 # Writes benchmarks/RESULTS.md, and the chart where `make bench-peers` has been run. About 20 minutes.
 bench: .venv/dev gearmand
 	$(CC) -O2 -Wall -o .venv/libgearman benchmarks/libgearman.c -lgearman || \
 	    { echo "libgearman is missing. Install it: sudo apt-get install libgearman-dev" >&2; exit 1; }
 	$(BIN)/python -m benchmarks.run .venv/libgearman .venv/peers/bin/python
+
+# Long runs with faults, with figures: about 10 minutes.
+chaos: .venv/dev gearmand
+	$(BIN)/python -m chaos
 
 # The field's peers, for `make bench`, in a virtual environment of their own.
 bench-peers:

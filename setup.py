@@ -18,10 +18,12 @@ DEMO = [*DJANGO, *MONGO, "SecantusDB==0.7.0b3"]
 TEST = [
     *DEMO,
     "gunicorn>=22",
+    "hypothesis>=6.100",
     "msgpack>=1",
     "playwright>=1.44",
     "pytest>=8",
     "pytest-django>=4.8",
+    "trustme>=1.2",
     "uvicorn>=0.30",
 ]
 

@@ -13,6 +13,7 @@ from gearmanny.protocol.admin import (
     parse_status,
     parse_worker,
 )
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import CONNECT_TIMEOUT, Deadline, connect, parse_host
 
 __all__ = ["FunctionStatus", "JobServer", "WorkerStatus"]
@@ -23,17 +24,24 @@ Answer = TypeVar("Answer")
 class JobServer:
     """A job server to be asked. Every question uses a connection of its own."""
 
-    def __init__(self, host: str, timeout: float = CONNECT_TIMEOUT) -> None:
+    def __init__(
+        self, host: str, timeout: float = CONNECT_TIMEOUT, *, tls: TLSOption = None
+    ) -> None:
         """
         Args:
             host: `"name:port"`.
             timeout: seconds for a question to be answered, connecting included.
+            tls: how it is secured, as `SimpleClient` takes it; None for plain connections.
 
         Raises:
-            InvalidOption: the host is not written like one.
+            InvalidOption: the host is not written like one, or `tls` cannot be.
         """
         self._host = parse_host(host)
         self._timeout = timeout
+        self._tls = TLS.of(tls)
+
+    def __str__(self) -> str:
+        return str(self._host)
 
     def status(self) -> list[FunctionStatus]:
         """Returns a row for every function that the server knows: its jobs and its workers.
@@ -58,7 +66,7 @@ class JobServer:
     ) -> Answer:
         deadline = Deadline(self._timeout)
         machine = AdminConnection()
-        connection = connect(self._host, self._timeout)
+        connection = connect(self._host, self._timeout, tls=self._tls)
         try:
             connection.send(machine.command(command), deadline)
             while connection.wait(deadline.remaining()):
@@ -72,25 +80,24 @@ class JobServer:
         )
 
 
-def explain_silence(host: str, function: str, timeout: float) -> str:
+def explain_silence(server: JobServer, function: str) -> str:
     """Returns a sentence on why a function did not answer, from what its job server says.
 
     Args:
-        host: the job server that the job was sent to.
+        server: the job server that the job was sent to.
         function: the Gearman function.
-        timeout: seconds within which the server has to say something.
     """
     try:
-        rows = JobServer(host, timeout).status()
+        rows = server.status()
     except GearmanException:
-        return f"The job server {host} does not answer either."
+        return f"The job server {server} does not answer either."
     for row in rows:
         if row.function == function and row.workers:
             return (
-                f"On {host} {row.workers} worker(s) offer it; {row.running} of its jobs run "
+                f"On {server} {row.workers} worker(s) offer it; {row.running} of its jobs run "
                 f"and {row.total - row.running} wait. Wait longer, or start more workers."
             )
     return (
-        f"No worker offers it on {host}. Start one that does, or look whether the name "
+        f"No worker offers it on {server}. Start one that does, or look whether the name "
         "and the host are right."
     )

@@ -20,22 +20,11 @@ from collections import deque
 from collections.abc import Callable
 
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
-from gearmanny.protocol.client import (
-    ClientConnection,
-    Completed,
-    Created,
-    DataSent,
-    Event,
-    Excepted,
-    Failed,
-    Progressed,
-    Rejected,
-    Warned,
-)
+from gearmanny.gearman_api import DataEncoder
+from gearmanny.limits import MAX_PACKET
+from gearmanny.protocol.client import ClientConnection, Event
+from gearmanny.submission import Submission
 from gearmanny.transport import Connection, Deadline
-
-Outcome = Created | Completed | Failed | Excepted | Rejected | GearmanException
-Update = DataSent | Warned | Progressed
 
 
 class Group:
@@ -44,73 +33,34 @@ class Group:
     __slots__ = ("ended",)
 
     def __init__(self) -> None:
-        self.ended: deque[Submission] = deque()
+        self.ended: deque[ChannelSubmission] = deque()
         """Those that have ended, in their order."""
 
 
-class Submission:
-    """A job as its connection sees it: what came of it so far."""
+class ChannelSubmission(Submission):
+    """A job on a channel."""
 
-    __slots__ = (
-        "background",
-        "channel",
-        "groups",
-        "handle",
-        "outcome",
-        "progressed",
-        "unread",
-        "warned",
-    )
+    __slots__ = ("channel", "groups")
 
-    keeps_updates = True
-    """Whether updates are kept for somebody to read."""
-
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, function: str, encoder: type[DataEncoder]) -> None:
+        super().__init__(function, encoder)
         self.channel = channel
-        self.background = False
-        """Whether the job is ours no longer once the job server has accepted it."""
         self.groups: tuple[Group, ...] = ()
         """Told when this ends."""
-        self.handle: bytes | None = None
-        self.outcome: Outcome | None = None
-        self.warned: Warned | None = None
-        """The last warning: it says why, when a failure follows it."""
-        self.progressed: Progressed | None = None
-        """The last progress."""
-        self.unread: deque[Update] | None = None
-        """Updates that nobody read yet."""
-
-    def take(self, event: Event) -> None:
-        """Keeps what an event tells. The channel calls this under its lock."""
-        if isinstance(event, Created):
-            self.handle = event.handle
-            if self.background:
-                self.outcome = event
-            return
-        if isinstance(event, (Completed, Failed, Excepted, Rejected)):
-            self.outcome = event
-            return
-        if isinstance(event, Warned):
-            self.warned = event
-        elif isinstance(event, Progressed):
-            self.progressed = event
-        if self.keeps_updates:
-            if self.unread is None:
-                self.unread = deque()
-            self.unread.append(event)
 
 
 class Channel:
     """A connection to one job server, shared by threads."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, max_packet: int = MAX_PACKET) -> None:
         self.host = connection.host
+        self.tls = connection.tls
         self.error: GearmanException | None = None
         """Why this channel can be used no longer."""
         self.given_up = False
         """Whether it was ended by its owner, and not by what happened to the connection."""
         self._connection = connection
-        self._machine = ClientConnection()
+        self._machine = ClientConnection(max_packet)
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._reader: threading.Lock | None = None
@@ -118,7 +68,7 @@ class Channel:
         _all_channels.add(self)
 
     def queue(
-        self, submission: Submission, function: bytes, payload: bytes, unique: bytes = b""
+        self, submission: ChannelSubmission, function: bytes, payload: bytes, unique: bytes = b""
     ) -> bool:
         """Queues a job for the next `flush()`.
 
@@ -133,6 +83,8 @@ class Channel:
                     submission, function, payload, unique, background=submission.background
                 )
                 return True
+        except ValueError:
+            raise  # a name that cannot be: nothing was queued
         except BaseException:  # half a submission would shift all answers that follow
             self._end(JobServerLost(str(self.host), "interrupted while submitting"))
             raise
@@ -193,7 +145,7 @@ class Channel:
             raise
         return True
 
-    def watch(self, submission: Submission, group: Group) -> None:
+    def watch(self, submission: ChannelSubmission, group: Group) -> None:
         """Adds a submission to a group, which is told when it ends, or that it has."""
         with self._lock:
             if submission.outcome is None:
@@ -256,7 +208,7 @@ class Channel:
             with self._lock:
                 if self.error is None:
                     for submission, event in self._machine.receive(data):
-                        assert isinstance(submission, Submission)
+                        assert isinstance(submission, ChannelSubmission)
                         self._deliver(submission, event)
         except (JobServerLost, ProtocolError) as error:
             self._end(error)
@@ -265,7 +217,7 @@ class Channel:
             self._end(JobServerLost(str(self.host), "interrupted while receiving"))
             raise
 
-    def _deliver(self, submission: Submission, event: Event) -> None:
+    def _deliver(self, submission: ChannelSubmission, event: Event) -> None:
         submission.take(event)
         if submission.groups and submission.outcome is not None:
             for group in submission.groups:
@@ -308,7 +260,7 @@ class Channel:
     def _settle_all(self, error: GearmanException) -> None:
         self.error = self.error or error
         for submission in self._machine.abandon():
-            assert isinstance(submission, Submission)
+            assert isinstance(submission, ChannelSubmission)
             submission.outcome = self.error
             for group in submission.groups:
                 group.ended.append(submission)

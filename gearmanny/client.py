@@ -15,6 +15,7 @@ from gearmanny.connections import Connections
 from gearmanny.encoding import JSONDataEncoder, encode
 from gearmanny.errors import EncodingError, InvalidOption, JobServerLost
 from gearmanny.gearman_api import DataEncoder
+from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.names import check_function_name
 from gearmanny.options import CallOptions
 from gearmanny.resending import Resending
@@ -27,6 +28,7 @@ from gearmanny.results import (
     as_completed,
     wait,
 )
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
 
 __all__ = ["AsyncClient", "Data", "Progress", "SimpleClient", "Warning", "WorkResult"]
@@ -71,23 +73,34 @@ class Client(abc.ABC):
         timeout: float | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         data_encoder: type[DataEncoder] = JSONDataEncoder,
+        max_packet: int = MAX_PACKET,
+        tls: TLSOption = None,
     ) -> None:
         """
         Args:
-            hosts: job servers, `"name:port"`; calls rotate over those that are up.
-                Default: `localhost:4730`.
+            hosts: job servers, `"name:port"`, `"[::1]:port"` or `"unix:/path"`; calls rotate over
+                those that are up. Default: `localhost:4730`.
             timeout: seconds that a call waits for its answer; None, the default, waits for
                 as long as the job takes.
             connect_timeout: seconds that making a connection may take, all hosts together.
             data_encoder: makes payloads of arguments and values of answers; the worker's
                 must match.
+            max_packet: bytes of the longest packet, both ways; longer arguments or answers are
+                an `EncodingError` of that call.
+            tls: how the job servers are secured: True for the authorities that the system trusts,
+                a dict with the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or
+                an `ssl.SSLContext`. None, the default, for plain connections.
 
         Raises:
-            InvalidOption: a host or a timeout that cannot be.
+            InvalidOption: a host, a timeout, a limit or `tls` that cannot be.
         """
         Deadline(connect_timeout)
+        check_max_packet(max_packet)
         self._connections = Connections(
-            parse_hosts(HOSTS if hosts is None else hosts), connect_timeout
+            parse_hosts(HOSTS if hosts is None else hosts),
+            connect_timeout,
+            max_packet,
+            TLS.of(tls),
         )
         self._options = CallOptions().changed(timeout=timeout)
         self._encoder = data_encoder
@@ -108,6 +121,8 @@ class Client(abc.ABC):
             list(map(str, self._connections.hosts)),
             connect_timeout=self._connections.connect_timeout,
             data_encoder=self._encoder,
+            max_packet=self._connections.max_packet,
+            tls=self._connections.tls,
         )
         return remade, (), {"_options": self._options}
 
@@ -231,9 +246,12 @@ class Client(abc.ABC):
     def _encode_all(self, calls: Iterable[Mapping[str, Any]]) -> Iterator[bytes | EncodingError]:
         for kwargs in calls:
             try:
-                yield encode(self._encoder, kwargs)
+                yield self._encode(kwargs)
             except EncodingError as error:
                 yield error
+
+    def _encode(self, kwargs: Mapping[str, Any]) -> bytes:
+        return encode(self._encoder, kwargs, self._connections.max_packet)
 
 
 class SimpleClient(Client):
@@ -261,7 +279,7 @@ class SimpleClient(Client):
         background = self._options.background
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
         (work,) = self._submit(
-            WorkResult if background else Answer, function, [encode(self._encoder, kwargs)]
+            WorkResult if background else Answer, function, [self._encode(kwargs)]
         )
         answer = work.get_result(self._options.timeout)
         return work if background else answer
@@ -287,7 +305,7 @@ class AsyncClient(Client):
             EncodingError: the arguments are refused by the encoder.
             InvalidTask: no function can have that name.
         """
-        (work,) = self._submit(WorkResult, function, [encode(self._encoder, kwargs)])
+        (work,) = self._submit(WorkResult, function, [self._encode(kwargs)])
         if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
             raise work.outcome
         return work

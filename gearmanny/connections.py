@@ -10,6 +10,7 @@ import weakref
 
 from gearmanny.channel import Channel
 from gearmanny.errors import JobServerUnavailable
+from gearmanny.tls import TLS
 from gearmanny.transport import Host, connect
 
 _AVOID_UNREACHABLE = 30.0
@@ -22,14 +23,20 @@ class Connections:
     A child made by `os.fork()` makes its own.
     """
 
-    def __init__(self, hosts: list[Host], connect_timeout: float) -> None:
+    def __init__(
+        self, hosts: list[Host], connect_timeout: float, max_packet: int, tls: TLS | None = None
+    ) -> None:
         """
         Args:
             hosts: the job servers.
             connect_timeout: seconds that making a connection may take, all hosts together.
+            max_packet: bytes of the longest packet to keep.
+            tls: how they are secured; None for plain connections.
         """
         self.hosts = hosts
+        self.tls = tls
         self.connect_timeout = connect_timeout
+        self.max_packet = max_packet
         self._turns = itertools.count()
         self._reset()
         _all_connections.add(self)
@@ -68,7 +75,7 @@ class Connections:
                 if channel is not None and channel.usable():
                     return channel
                 try:
-                    channel = Channel(connect(host, timeout))
+                    channel = Channel(connect(host, timeout, tls=self.tls), self.max_packet)
                 except JobServerUnavailable as error:
                     failures |= error.failures
                     self._avoided[host] = time.monotonic() + _AVOID_UNREACHABLE

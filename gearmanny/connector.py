@@ -14,6 +14,7 @@ import time
 from gearmanny.backoff import Backoff
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
 from gearmanny.polling import Waker
+from gearmanny.tls import TLS
 from gearmanny.transport import Connection, Host, connect
 
 logger = logging.getLogger("gearmanny.worker")
@@ -26,12 +27,14 @@ _LONGEST_DELAY = 5.0
 class Connector:
     """Knows which job servers a worker is not connected to, and when to try them."""
 
-    def __init__(self, hosts: list[Host], waker: Waker) -> None:
+    def __init__(self, hosts: list[Host], waker: Waker, tls: TLS | None = None) -> None:
         """
         Args:
             hosts: the job servers, all to be connected to.
             waker: woken when there is news of an attempt.
+            tls: how the connections are secured; None for plain ones.
         """
+        self._tls = tls
         self._waker = waker
         self._due = dict.fromkeys(hosts, 0.0)
         self._trying: set[Host] = set()
@@ -83,6 +86,10 @@ class Connector:
                 extra={"action": "server_away"},
             )
 
+    def all_away(self) -> bool:
+        """Returns whether every host has been tried, and none can be reached."""
+        return len(self._away) == len(self._backoffs)
+
     def works(self, host: Host) -> None:
         """Notes that a host has answered: only then a connection is known to be good."""
         if host in self._away:
@@ -100,7 +107,7 @@ class Connector:
     def _try(self, host: Host) -> None:
         attempt: Connection | JobServerUnavailable
         try:
-            attempt = connect(host)
+            attempt = connect(host, tls=self._tls)
         except JobServerUnavailable as error:
             attempt = error
         with self._ending:

@@ -26,7 +26,6 @@ __all__ = ["JobServer"]
 
 logger = logging.getLogger("gearmanny.server")
 
-
 _BACKLOG = 512
 """Connections that may wait to be accepted."""
 
@@ -71,7 +70,13 @@ class JobServer:
 
     @property
     def host(self) -> str:
-        """What clients and workers take as one of their hosts, `"127.0.0.1:4730"`."""
+        """What clients and workers take as one of their hosts, `"127.0.0.1:4730"`.
+
+        Raises:
+            GearmanException: it was to choose a port of its own, and was not started yet.
+        """
+        if not self.port:
+            raise GearmanException("The job server has no port yet. start() it first.")
         return str(Host(self._address, self.port))
 
     def start(self) -> None:
@@ -124,7 +129,7 @@ class JobServer:
             GearmanException: it runs already, or its store cannot be written any longer.
         """
         if self._running is not None:
-            raise GearmanException(f"The job server {self.host} runs already. stop() it first.")
+            raise GearmanException("The job server runs already. stop() it first.")
         running = self._running = ServerLoop(asyncio.get_running_loop(), self._store_path)
         try:
             listener = await self._listen(running)
@@ -154,7 +159,7 @@ class JobServer:
                     "there. Stop that one, or choose another port; 0 finds a free one."
                 ) from error
             raise InvalidOption(
-                f"Cannot listen on {self.host}: {error}. The address has to be one of this "
+                f"Cannot listen on {self._address}: {error}. The address has to be one of this "
                 "machine, such as 127.0.0.1."
             ) from error
 

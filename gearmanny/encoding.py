@@ -13,30 +13,37 @@ from typing import Any, ClassVar
 from gearmanny.errors import EncodingError
 from gearmanny.failures import message_of
 from gearmanny.gearman_api import DataEncoder
+from gearmanny.limits import MAX_PACKET, Oversized, check_payload
 
 __all__ = ["JSONDataEncoder", "decode", "encode"]
-
-MAX_PAYLOAD = 256 * 1024 * 1024 - 4096
-"""Bytes of the longest payload: what our protocol machines accept, less handle and names. A longer
-one would end the connection of every worker that is given it."""
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return value
+
+
 class JSONDataEncoder(DataEncoder):
     """Strict JSON in UTF-8, the same in both directions and in every language.
 
     NaN, infinities and lone surrogates are refused: they are not JSON, and the
-    other side may be a program that says so only by crashing.
+    other side may be a program that says so only by crashing. So is an object with
+    the same key twice, which every language reads in its own way.
     """
 
     json_encoder: ClassVar[type[json.JSONEncoder]] = json.JSONEncoder
     """Override with a subclass to encode more types."""
 
     _encoder: ClassVar[json.JSONEncoder]
-    _decoder: ClassVar[json.JSONDecoder] = json.JSONDecoder(parse_constant=_refuse_constant)
+    _decoder: ClassVar[json.JSONDecoder] = json.JSONDecoder(
+        parse_constant=_refuse_constant, object_pairs_hook=_object
+    )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -62,18 +69,23 @@ class JSONDataEncoder(DataEncoder):
 JSONDataEncoder._prepare()
 
 
-def encode(encoder: type[DataEncoder], value: object) -> bytes:
+def encode(encoder: type[DataEncoder], value: object, max_packet: int = MAX_PACKET) -> bytes:
     """Returns the payload of a value.
 
+    Args:
+        encoder: makes it.
+        value: what is to travel.
+        max_packet: bytes of the longest packet that it may travel in.
+
     Raises:
-        EncodingError: the encoder refuses the value, for whatever reason of its own.
+        EncodingError: the encoder refuses the value, for whatever reason of its own, or the
+            payload is too long.
     """
     try:
         payload = encoder.encode(value)
         if not isinstance(payload, bytes):
             payload = _utf8(payload)
-        if len(payload) > MAX_PAYLOAD:
-            raise ValueError(f"its {len(payload)} bytes are more than {MAX_PAYLOAD}")
+        check_payload(payload, max_packet)
         return payload
     except Exception as error:
         raise EncodingError(
@@ -85,8 +97,11 @@ def decode(encoder: type[DataEncoder], payload: bytes) -> Any:
     """Returns the value of a payload.
 
     Raises:
-        EncodingError: the encoder refuses the payload, for whatever reason of its own.
+        EncodingError: the encoder refuses the payload, for whatever reason of its own, or the
+            payload was too long to be kept.
     """
+    if isinstance(payload, Oversized):
+        raise EncodingError(f"A payload was not taken: {payload.reason()}.")
     try:
         return encoder.decode(payload)
     except Exception as error:

@@ -11,8 +11,11 @@
     ├── ProtocolError           bytes that are not the Gearman protocol
     ├── EncodingError           a value or a payload that the encoder refuses  (ValueError)
     ├── InvalidArguments        arguments that the task does not take          (TypeError)
-    ├── InvalidTask             a worker class that cannot be exported         (TypeError)
+    ├── InvalidTask             a worker class that cannot be exported (TypeError, ValueError)
     └── InvalidOption           an option with an impossible value             (ValueError)
+
+    BaseException
+    └── TaskTimeLimitExceeded   raised inside a task whose time is over
 
 `JobServerLost` is on purpose no `ConnectionError`: whoever retries on
 `ConnectionError` must not run a job twice without having decided to.
@@ -36,6 +39,7 @@ __all__ = [
     "JobServerUnavailable",
     "ProtocolError",
     "TaskError",
+    "TaskTimeLimitExceeded",
     "TaskTimeout",
 ]
 
@@ -80,6 +84,39 @@ class TaskError(GearmanException):
             )
         cause = ": ".join(filter(None, (self.type, self.message)))
         return f"{self.function}() failed on its worker: {cause}"
+
+
+class TaskTimeLimitExceeded(BaseException):
+    """Raised inside a task whose time is over, wherever it is: catch it to clean up, and let it
+    pass. Its caller gets a `TaskError` of this type.
+
+    It is no `Exception`, for the reason for which `asyncio.CancelledError` is none: it comes out
+    of any line of the task and of the libraries that the task calls, and an `except Exception`
+    that goes on there means the errors of that line. Caught like them, the limit would be none.
+
+    Attributes:
+        function: the Gearman function that was called; in a thread other than the main one, it is
+            empty until the exception has left the task.
+        timeout: the limit, in seconds.
+        grace: how long the task went on nevertheless, in seconds, before its process was ended;
+            None unless it was.
+    """
+
+    def __init__(
+        self, function: str = "", timeout: float = 0.0, grace: float | None = None, /
+    ) -> None:
+        super().__init__(function, timeout, grace)
+        self.function = function
+        self.timeout = timeout
+        self.grace = grace
+
+    def __str__(self) -> str:
+        if not self.function:
+            return "The time of the task is over."
+        text = f"{self.function}() took longer than the {self.timeout:g} s that it may."
+        if self.grace is None:
+            return text
+        return f"{text} It went on for another {self.grace:g} s, so its process was ended."
 
 
 class TaskTimeout(GearmanException, TimeoutError):
@@ -173,7 +210,7 @@ class InvalidArguments(GearmanException, TypeError):
     """The arguments of a call are not those that the task takes."""
 
 
-class InvalidTask(GearmanException, TypeError):
+class InvalidTask(GearmanException, TypeError, ValueError):
     """A worker class, or one of its tasks, cannot be exported as it is."""
 
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import traceback as traceback_module
 
-from gearmanny.errors import TaskError
+from gearmanny.errors import EncodingError, TaskError
+from gearmanny.limits import Oversized, check_payload
 
 _KEY = "gearmanny_error"
 _OPENING_BYTES = 64
@@ -47,6 +48,15 @@ def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
     ).encode()
 
 
+def shortened(failure: bytes, max_packet: int) -> bytes:
+    """Returns an encoded failure, or one that says that it was too long to be told."""
+    try:
+        check_payload(failure, max_packet)
+    except ValueError as error:
+        return encode_failure(EncodingError(f"The failure cannot be told: {error}."))
+    return failure
+
+
 def decode_failure(function: str, payload: bytes) -> TaskError | None:
     """Returns the `TaskError` that a payload describes, or None when it is something else."""
     if _KEY.encode() not in payload[:_OPENING_BYTES]:
@@ -65,6 +75,8 @@ def decode_failure(function: str, payload: bytes) -> TaskError | None:
 
 def foreign_failure(function: str, payload: bytes) -> TaskError:
     """Returns the `TaskError` for the text that a worker of another library sent."""
+    if isinstance(payload, Oversized):
+        return TaskError(function, None, f"the reason was not taken: {payload.reason()}")
     return TaskError(function, None, payload.decode(errors="replace"))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from gearman import DataEncoder, GearmanClient, GearmanWorker
 from gearman.job import GearmanJob
 
-__all__ = ["DataEncoder", "GearmanClient", "GearmanJob", "GearmanWorker", "hosts_of"]
+__all__ = ["DataEncoder", "GearmanClient", "GearmanJob", "GearmanWorker", "hosts_of", "tls_of"]
 
 
 def hosts_of(manager: GearmanWorker | GearmanClient) -> list[str]:
@@ -19,3 +19,18 @@ def hosts_of(manager: GearmanWorker | GearmanClient) -> list[str]:
         f"{connection.gearman_host}:{connection.gearman_port}"
         for connection in manager.connection_list
     ]
+
+
+def tls_of(manager: GearmanWorker | GearmanClient) -> dict[str, str] | None:
+    """Returns the files with which a gearman3 object was told to secure its connections.
+
+    Those of its first secured job server count for all: rather too secure than not at all.
+    """
+    for connection in manager.connection_list:
+        if getattr(connection, "use_ssl", False):
+            return {
+                "ca": connection.ca_certs,
+                "cert": connection.certfile,
+                "key": connection.keyfile,
+            }
+    return None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from gearmanny.backoff import rest_between_calls
 from gearmanny.encoding import encode
 from gearmanny.errors import InvalidOption
+from gearmanny.failures import shortened
 from gearmanny.gearman_api import DataEncoder, GearmanJob
+from gearmanny.limits import MAX_PACKET
 from gearmanny.protocol.worker import Event, WorkerConnection
+from gearmanny.timelimits import TimeLimit
 from gearmanny.transport import NEVER, Connection
 
 _LARGEST_NUMBER = 2**32 - 1
@@ -39,6 +44,7 @@ class Link:
         encoder: type[DataEncoder],
         on_failure: Callable[[Link, GearmanJob, BaseException], None],
         name_functions: Callable[[Iterable[str | bytes]], Iterable[bytes]],
+        max_packet: int = MAX_PACKET,
     ) -> None:
         """
         Args:
@@ -46,17 +52,27 @@ class Link:
             encoder: makes payloads of what tasks report and return.
             on_failure: called for an exception that a job ended with; it answers the job.
             name_functions: makes names that travel of those that were registered.
+            max_packet: bytes of the longest packet, both ways.
         """
         self.host = connection.host
         self.descriptor = connection.fileno()
         self.asked_at = 0.0
         """When a job was last asked for, by `time.monotonic`."""
         self._connection = connection
-        self.machine = WorkerConnection()
+        self.machine = WorkerConnection(max_packet)
+        self._max_packet = max_packet
         self._encoder = encoder
         self._on_failure = on_failure
         self._name_functions = name_functions
-        self._lock = threading.Lock()  # tasks may report from threads of their own
+        self._lock: AbstractContextManager[Any] = threading.Lock()
+        # Tasks may report from threads of their own.
+        self.data_sent_for: str | None = None
+        """The handle of the job for which data was sent last."""
+
+    @property
+    def ask_from(self) -> float:
+        """When a job may be asked for again, by `time.monotonic`."""
+        return self.asked_at + rest_between_calls(self.machine.empty_calls)
 
     def ask(self, jobs: int, now: float) -> None:
         """Queues the question for so many jobs."""
@@ -64,9 +80,14 @@ class Link:
         with self._lock:
             self.machine.grab(jobs)
 
-    def receive(self) -> list[Event]:
-        """Returns what the job server told. Raises JobServerLost and ProtocolError."""
+    def receive(self) -> list[Event] | None:
+        """Returns what the job server told; None when it said nothing, as where TLS speaks alone.
+
+        Raises JobServerLost and ProtocolError.
+        """
         data = self._connection.receive()
+        if not data:
+            return None
         with self._lock:
             return list(self.machine.receive(data))
 
@@ -80,6 +101,7 @@ class Link:
     def fail(self, job: GearmanJob, failure: bytes, *, as_exception: bool) -> None:
         """Answers a job with an encoded failure."""
         handle = _handle(job)
+        failure = shortened(failure, self._max_packet)
         with self._lock:
             if as_exception:
                 self.machine.raise_(handle, failure)
@@ -87,6 +109,22 @@ class Link:
                 # A WORK_EXCEPTION hangs libgearman 1.1.20 clients that did not ask for them.
                 self.machine.send_warning(handle, failure)
                 self.machine.fail(handle)
+
+    @contextmanager
+    def reporting_whole(self, limit: TimeLimit) -> Iterator[None]:
+        """Sees to it that a time limit interrupts no report of a task: half of one would end the
+        connection, and with it the job."""
+        lock = self._lock
+        self._lock = limit.shielding(lock)
+        try:
+            yield
+        finally:
+            self._lock = lock
+
+    def has_ended(self) -> bool:
+        """Returns whether the job server is known to have ended the connection. What we hold, it
+        has given to another worker then."""
+        return self._connection.has_ended()
 
     def finish(self) -> None:
         """Leaves the job server once it has taken in the last answer."""
@@ -126,24 +164,25 @@ class Link:
         self.flush()
 
     def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data)
+        payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
+            self.data_sent_for = current_job.handle
             self.machine.send_data(_handle(current_job), payload)
         self.flush()
 
     def send_job_warning(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data)
+        payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
             self.machine.send_warning(_handle(current_job), payload)
         self.flush()
 
     def send_job_complete(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data)
+        payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
             self.machine.complete(_handle(current_job), payload)
 
     def send_job_exception(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data)
+        payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
             self.machine.raise_(_handle(current_job), payload)
 

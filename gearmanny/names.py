@@ -1,13 +1,17 @@
-"""Names of Gearman functions, as they may travel."""
+"""Names of Gearman functions, and unique ids of jobs, as they may travel."""
 
 from __future__ import annotations
 
 import functools
 
-from gearmanny.errors import InvalidTask
+from gearmanny.errors import InvalidOption, InvalidTask
 
 LONGEST_FUNCTION_NAME = 512
 """Bytes. libgearman refuses longer names, and so would every client made with it."""
+
+
+LONGEST_UNIQUE = 63
+"""Bytes. Of 64 gearmand 1.1.20 keeps 63, and delivers a payload that begins with a NUL."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -33,3 +37,24 @@ def check_function_name(name: str) -> bytes:
             "Use letters, digits, dots, dashes and underscores."
         )
     return encoded
+
+
+def check_packed_name(function: bytes) -> None:
+    """Raises InvalidTask when the name of a function would cut its packet in two, or is too long.
+
+    For names that need not be text: those of other libraries.
+    """
+    if b"\0" in function or len(function) > LONGEST_FUNCTION_NAME:
+        raise InvalidTask(
+            f"The name {function[:40]!r} has {len(function)} bytes; a function of Gearman has up "
+            f"to {LONGEST_FUNCTION_NAME}, and no NUL among them."
+        )
+
+
+def check_unique(unique: bytes) -> None:
+    """Raises InvalidOption when a job server cannot keep the unique id of a job as it is."""
+    if b"\0" in unique or len(unique) > LONGEST_UNIQUE:
+        raise InvalidOption(
+            f"The unique id {unique[:40]!r} has {len(unique)} bytes; a job has up to "
+            f"{LONGEST_UNIQUE}, and no NUL among them. Use a hash of what is longer."
+        )

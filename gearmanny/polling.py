@@ -73,6 +73,16 @@ class Poller:
         return ready
 
 
+def has_ended(waited_for: HasDescriptor) -> bool:
+    """Returns whether the peer ended a connection, also when there is more to read before that.
+
+    Where the system does not tell (POLLRDHUP is Linux's), only a reset is known.
+    """
+    poll = select.poll()
+    poll.register(waited_for.fileno(), getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
+
+
 class Waker:
     """Interrupts a `Poller.wait`. `wake()` may be called from a signal handler or any thread."""
 

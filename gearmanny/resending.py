@@ -7,7 +7,7 @@ import threading
 import time
 
 from gearmanny.backoff import Backoff
-from gearmanny.channel import Submission
+from gearmanny.channel import ChannelSubmission
 from gearmanny.connections import Connections
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.transport import Deadline
@@ -27,7 +27,7 @@ class Resending:
         self._job = function, payload, unique
         self._lock = threading.Lock()
 
-    def send_again(self, work: Submission, deadline: Deadline) -> None:
+    def send_again(self, work: ChannelSubmission, deadline: Deadline) -> None:
         """Sends a job whose connection was lost again, to a job server that is up.
 
         A job server that restarts gets the time for it that making a connection may take. When

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-from gearmanny.channel import Channel, Group, Submission, Update
-from gearmanny.encoding import decode
-from gearmanny.errors import (
-    GearmanException,
-    JobServerError,
-    JobServerLost,
-    TaskError,
-    TaskTimeout,
-)
-from gearmanny.failures import decode_failure, foreign_failure
+from gearmanny.channel import Channel, ChannelSubmission, Group
+from gearmanny.errors import JobServerLost, TaskTimeout
 from gearmanny.gearman_api import DataEncoder
-from gearmanny.protocol.client import (
-    Completed,
-    Created,
-    DataSent,
-    Excepted,
-    Progressed,
-    Rejected,
-)
 from gearmanny.resending import Resending
+from gearmanny.submission import Data, Progress, Warning
 from gearmanny.transport import Deadline
 
 __all__ = ["Answer", "Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]
@@ -36,46 +21,15 @@ _TURN = 0.02
 """Seconds for which one of several connections is read, when any of them may bring an answer."""
 
 
-class Progress(NamedTuple):
-    """The worker told how far it is."""
-
-    done: float
-    total: float
-
-    @property
-    def fraction(self) -> float | None:
-        """From 0 to 1; None when the total is not known."""
-        return min(1.0, self.done / self.total) if self.total > 0 else None
-
-
-class Data(NamedTuple):
-    """The worker sent a part of its result ahead."""
-
-    value: Any
-
-
-class Warning(NamedTuple):
-    """The worker sent a warning."""
-
-    value: Any
-
-
-class WorkResult(Submission):
+class WorkResult(ChannelSubmission):
     """A job that was sent. May be waited for from any thread, any number of times."""
 
-    __slots__ = ("_encoder", "function", "resending")
+    __slots__ = ("resending",)
 
     def __init__(self, channel: Channel, function: str, encoder: type[DataEncoder]) -> None:
-        super().__init__(channel)
-        self.function = function
-        self._encoder = encoder
+        super().__init__(channel, function, encoder)
         self.resending: Resending | None = None
         """How to send an idempotent job again."""
-
-    def __repr__(self) -> str:
-        state = "done" if self.outcome is not None else "waiting"
-        handle = self.handle.decode(errors="replace") if self.handle else "no handle yet"
-        return f"<{type(self).__name__} {self.function} {handle} ({state})>"
 
     def is_done(self) -> bool:
         """Returns whether there is an answer, good or bad. Never waits for one."""
@@ -100,14 +54,14 @@ class WorkResult(Submission):
             InvalidOption: the timeout is no number of seconds.
         """
         self._wait(self._is_answered, Deadline(timeout), timeout)
-        return self._value()
+        return self.value()
 
     @property
     def progress(self) -> Progress | None:
         """The last progress that the worker told, or None. Never waits."""
         if self.outcome is None:
             self.channel.poll()
-        return _progress(self.progressed) if self.progressed else None
+        return self.last_progress
 
     def updates(self, timeout: float | None = None) -> Iterator[Progress | Data | Warning]:
         """Yields what the worker sends while the job runs, in its order, until the job ends.
@@ -127,7 +81,7 @@ class WorkResult(Submission):
             self._wait(self._has_news, deadline, timeout)
             if not self.unread:
                 return
-            update = self._read(self.unread.popleft())
+            update = self.next_update()
             if update is not None:
                 yield update
 
@@ -155,45 +109,10 @@ class WorkResult(Submission):
         assert timeout is not None  # only a deadline ends a wait without an answer
         if timeout == 0:  # a look, not a wait: not worth a question to the server
             raise TaskTimeout(self.function, timeout)
-        from gearmanny.admin import explain_silence  # noqa: PLC0415  few clients ever need it
+        from gearmanny.admin import JobServer, explain_silence  # noqa: PLC0415  few ever need it
 
-        host = str(self.channel.host)
-        raise TaskTimeout(
-            self.function, timeout, explain_silence(host, self.function, _ASK_WHY_TIMEOUT)
-        )
-
-    def _value(self) -> Any:
-        outcome = self.outcome
-        if isinstance(outcome, Completed):
-            return decode(self._encoder, outcome.data)
-        if isinstance(outcome, Created):
-            return None  # a background job, accepted
-        if isinstance(outcome, Rejected):
-            raise JobServerError(
-                outcome.code.decode(errors="replace"), outcome.text.decode(errors="replace")
-            )
-        if isinstance(outcome, GearmanException):
-            # A new one each time: raising the same object again would pile up tracebacks in it.
-            raise type(outcome)(*outcome.args)
-        raise self._failure()
-
-    def _failure(self) -> TaskError:
-        # A failure is preceded by a warning that says why, an exception says it itself.
-        reason = self.outcome if isinstance(self.outcome, Excepted) else self.warned
-        if reason is None:
-            return TaskError(self.function)
-        return decode_failure(self.function, reason.data) or foreign_failure(
-            self.function, reason.data
-        )
-
-    def _read(self, update: Update) -> Progress | Data | Warning | None:
-        if isinstance(update, Progressed):
-            return _progress(update)
-        if isinstance(update, DataSent):
-            return Data(decode(self._encoder, update.data))
-        if decode_failure(self.function, update.data):
-            return None  # how the job ended, told by get_result()
-        return Warning(decode(self._encoder, update.data))
+        server = JobServer(str(self.channel.host), _ASK_WHY_TIMEOUT, tls=self.channel.tls)
+        raise TaskTimeout(self.function, timeout, explain_silence(server, self.function))
 
 
 class Answer(WorkResult):
@@ -268,16 +187,3 @@ def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> b
         for channel in channels:
             channel.wait(group, lambda: group.ended, Deadline(_TURN))
     return bool(group.ended)
-
-
-def _progress(event: Progressed) -> Progress | None:
-    """Any worker may send any text: what is no number is no progress."""
-    try:
-        return Progress(_number(event.done), _number(event.total))
-    except ValueError:
-        return None
-
-
-def _number(text: bytes) -> float:
-    number = float(text)
-    return int(number) if number.is_integer() else number

@@ -15,8 +15,17 @@ from typing import Any
 
 from gearmanny.errors import InvalidArguments, InvalidTask
 from gearmanny.names import check_function_name
+from gearmanny.taskoptions import (
+    TASK_PREFIX,
+    TaskOptions,
+    check_grace,
+    check_timeout,
+    options_of,
+)
 
-TASK_PREFIX = "task_"
+_TOLD_NAMES = 10
+_TOLD_CHARACTERS = 100
+"""Of wrong arguments so much is told, and logged: a stranger may send a million of them."""
 
 _KEYWORD_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -39,6 +48,8 @@ class TaskSpec:
     """Names of the arguments without a default."""
     takes_any: bool
     """Whether the task has `**kwargs`."""
+    options: TaskOptions
+    """Its time limit and retries, those that it has from its class included."""
 
     def check_arguments(self, arguments: object) -> dict[str, Any]:
         """Returns the decoded arguments of a call when the task takes them.
@@ -77,7 +88,7 @@ class TaskSpec:
         }
         if self.signature.return_annotation is not inspect.Signature.empty:
             entry["returns"] = _annotation(self.signature.return_annotation)
-        return entry
+        return entry | self.options.help()
 
     def _usage(self) -> str:
         names = ", ".join(
@@ -94,8 +105,11 @@ def find_tasks(worker: type) -> list[TaskSpec]:
     Raises:
         InvalidTask: the class has no usable `name`, a task cannot be called with
             keywords, or a task has the name of the generated help.
+        InvalidOption: the class has a time limit that cannot be.
     """
     prefix = worker_name(worker)
+    check_timeout(f"{worker.__name__}.timeout", getattr(worker, "timeout", None))
+    check_grace(f"{worker.__name__}.timeout_grace", getattr(worker, "timeout_grace", None))
     tasks = [
         _specify(worker, f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}", attribute)
         for attribute in sorted(dir(worker))
@@ -175,6 +189,7 @@ def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
             parameter.name for parameter in keywords if parameter.default is inspect.Parameter.empty
         ),
         takes_any=any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters),
+        options=options_of(getattr(worker, attribute), getattr(worker, "timeout", None)),
     )
 
 
@@ -204,4 +219,6 @@ def _as_json(value: object) -> object:
 
 def _listed(noun: str, names: list[str]) -> str:
     plural = "" if len(names) == 1 else "s"
-    return f"{noun}{plural}: {', '.join(map(repr, names))}"
+    told = ", ".join(repr(name[:_TOLD_CHARACTERS]) for name in names[:_TOLD_NAMES])
+    more = len(names) - _TOLD_NAMES
+    return f"{noun}{plural}: {told}" + (f" and {more} more" if more > 0 else "")

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
-from gearmanny.polling import Poller
+from gearmanny.polling import Poller, has_ended
+from gearmanny.tls import TLS, TLSSocket
 
 DEFAULT_PORT = 4730
 """Gearman's port, registered with IANA."""
@@ -35,30 +36,44 @@ nothing."""
 
 
 class Host(NamedTuple):
-    """The address of a job server."""
+    """The address of a job server: a name and a port, or the path of a unix socket and port 0."""
 
     name: str
     port: int
 
+    @property
+    def server_name(self) -> str | None:
+        """Whom its certificate has to name; None for a unix socket, which has no name."""
+        return self.name.partition("%")[0] if self.port else None
+
     def __str__(self) -> str:
+        if not self.port:
+            return f"unix:{self.name}"
         return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
 
 
 def parse_host(host: str) -> Host:
-    """Reads `"name"`, `"name:port"`, `"[::1]"` or `"[::1]:port"`.
+    """Reads `"name"`, `"name:port"`, `"[::1]"`, `"[::1]:port"` or `"unix:/path"`.
 
     Raises:
         InvalidOption: it is none of these.
     """
     if not isinstance(host, str):
         raise InvalidOption(f'A host is written "name:port", not {host!r}.')
+    if host.startswith("unix:/") and "\0" not in host:
+        return Host(host.removeprefix("unix:"), 0)
     name, bracket, rest = host.rpartition("]")
     if bracket:
         name, port = name.removeprefix("["), rest.removeprefix(":")
     else:
         name, _, port = host.partition(":")
-    if not name or name.split() != [name] or not (port or str(DEFAULT_PORT)).isdecimal():
-        raise InvalidOption(f'A host is written "name:port" or "[address]:port", not {host!r}.')
+    if "@" in host:  # not quoted: a password may be in it
+        raise InvalidOption('A host is written "name:port", without user and password.')
+    well_named = name.split() == [name] and "/" not in name
+    if not well_named or not (port or str(DEFAULT_PORT)).isdecimal():
+        raise InvalidOption(
+            f'A host is written "name:port", "[address]:port" or "unix:/path", not {host!r}.'
+        )
     number = int(port or DEFAULT_PORT)
     if not 0 < number < 2**16:
         raise InvalidOption(f"The port of {host!r} is not between 1 and 65535.")
@@ -108,8 +123,10 @@ NEVER = Deadline(None)
 class Connection:
     """A connected socket to a job server. Made by `connect()`."""
 
-    def __init__(self, sock: socket.socket, host: Host) -> None:
+    def __init__(self, sock: socket.socket | TLSSocket, host: Host, tls: TLS | None = None) -> None:
         self.host = host
+        self.tls = tls
+        """How the same job server is reached again."""
         self._socket = sock
         self._readable = Poller()
         self._readable.add(sock)
@@ -132,7 +149,7 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            raise self._lost(error) from error
+            raise self._lost(_reason(error)) from error
         if sent < len(data):
             self._send_rest(memoryview(data)[sent:], deadline)
 
@@ -147,7 +164,7 @@ class Connection:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise self._lost(error) from error
+                raise self._lost(_reason(error)) from error
 
     def receive(self) -> bytes:
         """Returns what has arrived, `b""` when that is nothing.
@@ -160,14 +177,18 @@ class Connection:
         except BlockingIOError:
             return b""
         except OSError as error:
-            raise self._lost(error) from error
+            raise self._lost(_reason(error)) from error
         if not size:
-            raise JobServerLost(str(self.host), "closed by the job server")
+            raise self._lost("closed by the job server")
         return self._received[:size].tobytes()
 
     def wait(self, timeout: float | None) -> bool:
         """Returns whether something arrived, or the connection ended, within the seconds given."""
         return bool(self._readable.wait(timeout))
+
+    def has_ended(self) -> bool:
+        """Returns whether the peer is known to have ended the connection, without reading."""
+        return has_ended(self)
 
     def finish(self, timeout: float) -> None:
         """Closes the connection after the peer has taken in all that was sent.
@@ -194,25 +215,46 @@ class Connection:
         """Gives the socket back. In a forked child, the parent's connection stays open."""
         self._socket.close()
 
-    def _lost(self, error: OSError) -> JobServerLost:
-        return JobServerLost(str(self.host), _reason(error))
+    def _lost(self, reason: str) -> JobServerLost:
+        # A server that expects TLS leaves without a word; any answer has left its mark here.
+        if self.tls is None and not any(self._received[:4]):
+            reason += " before it said anything; does it expect TLS?"
+        return JobServerLost(str(self.host), reason)
 
 
-def connect(host: Host, timeout: float = CONNECT_TIMEOUT) -> Connection:
+def connect(host: Host, timeout: float = CONNECT_TIMEOUT, *, tls: TLS | None = None) -> Connection:
     """Returns a new connection.
 
     Args:
         host: the job server.
-        timeout: seconds after which it counts as unreachable.
+        timeout: seconds after which it counts as unreachable, the handshake of TLS included.
+        tls: how to secure it; None for a plain connection.
 
     Raises:
-        JobServerUnavailable: it could not be reached in time.
+        JobServerUnavailable: it could not be reached in time, or is not to be trusted.
     """
+    deadline = Deadline(timeout)
     try:
-        sock = socket.create_connection(host, timeout)
-    except OSError as error:
+        sock = _open(host, timeout)
+        if tls is not None:
+            return Connection(tls.wrap(sock, host.server_name, deadline.remaining()), host, tls)
+    except (OSError, UnicodeError) as error:  # the latter by a name that cannot be one
         raise JobServerUnavailable({str(host): _reason(error)}) from error
     sock.setblocking(False)
+    return Connection(sock, host)
+
+
+def _open(host: Host, timeout: float) -> socket.socket:
+    if not host.port:
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(host.name)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+    sock = socket.create_connection(host, timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
@@ -224,8 +266,9 @@ def connect(host: Host, timeout: float = CONNECT_TIMEOUT) -> Connection:
     ):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return Connection(sock, host)
+    return sock
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error) or type(error).__name__).lower()
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{text[:1].lower()}{text[1:]}"

@@ -5,28 +5,43 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import GeneratorType
 from typing import Any, ClassVar
 
 from gearmanny.encoding import JSONDataEncoder
-from gearmanny.errors import InvalidOption, InvalidTask
-from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of
+from gearmanny.errors import InvalidTask
+from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
+from gearmanny.limits import MAX_PACKET, check_max_packet
+from gearmanny.runlimits import check_count
+from gearmanny.taskoptions import task
 from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
-from gearmanny.transport import HOSTS, parse_hosts
-from gearmanny.workloop import WorkLoop
+from gearmanny.tls import TLS, TLSOption
+from gearmanny.transport import HOSTS, Host, parse_hosts
+from gearmanny.workloop import Observer, WorkLoop
 
-__all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker"]
+__all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "task"]
 
 Callback = Callable[[Any, Any], Any]
 """Called with the `GearmanWorker` and the `GearmanJob`; returns the result."""
 
 Hook = Callable[[GearmanJob], AbstractContextManager[object]]
-"""Wraps every job: called with the job, it returns the context in which the task runs."""
+"""Wraps every job, and every attempt at one that is tried again: called with the job, it returns
+the context in which the task runs."""
 
 _loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDictionary()
 """The loops that run, by the worker that all who share it have in common."""
+
+
+@contextlib.contextmanager
+def _loop_of(worker: GearmanWorker, hosts: list[Host], **options: Any) -> Iterator[WorkLoop]:
+    loop = _loops[worker] = WorkLoop(worker, hosts, **options)
+    try:
+        yield loop
+    finally:
+        del _loops[worker]
 
 
 def set_verbosity(verbosity: int) -> None:
@@ -40,8 +55,7 @@ def set_verbosity(verbosity: int) -> None:
 
 def check_prefetch(prefetch: object) -> None:
     """Raises InvalidOption unless it is a number of jobs, at least 1."""
-    if not isinstance(prefetch, int) or isinstance(prefetch, bool) or prefetch < 1:
-        raise InvalidOption(f"prefetch is a number of jobs, at least 1, not {prefetch!r}.")
+    check_count("prefetch", "jobs", prefetch)
 
 
 class JsonWorker(GearmanWorker):
@@ -55,7 +69,9 @@ class JsonWorker(GearmanWorker):
         Args:
             poll_timeout: taken for gearman3's sake; our engine needs none.
         """
-        WorkLoop(self, parse_hosts(hosts_of(self) or HOSTS)).run()
+        hosts = parse_hosts(hosts_of(self) or HOSTS)
+        with _loop_of(self, hosts, tls=TLS.of(tls_of(self))) as loop:
+            loop.run()
 
     def wait_until_updates_sent(
         self, multiple_gearman_jobs: Sequence[GearmanJob], poll_timeout: float | None = None
@@ -72,10 +88,17 @@ class BaseWorker:
         send_tracebacks: whether callers get the traceback of a task that failed.
         send_exceptions: whether a failure travels as WORK_EXCEPTION instead of WORK_WARNING and
             WORK_FAIL. That hangs libgearman 1.1.20 clients that did not ask for exceptions.
-        hooks: contexts around every job, the first one outermost.
+        hooks: contexts around every job, the first one outermost; around every attempt at one that
+            is tried again. What they do takes none of the time of a task.
         prefetch: how many jobs are asked for or held at a time; one of them runs, the others wait
             for it, also when another worker is free. More than 1 spares short jobs a round trip
             to the job server, and makes them wait behind long ones.
+        timeout: seconds that a task may take, None for ever; `@task(timeout=…)` says otherwise for
+            one of them. Then `TaskTimeLimitExceeded` is raised inside it: in the main thread of
+            the process also out of a blocking call, in another thread after that has returned.
+        timeout_grace: seconds that such a task may go on nevertheless, None for ever. Then its
+            caller gets the failure, and the process ends with all that runs in it.
+        observer: is told when the worker serves, and of every job that is done.
     """
 
     name: ClassVar[str]
@@ -84,6 +107,9 @@ class BaseWorker:
     send_exceptions: bool = False
     hooks: Sequence[Hook] = ()
     prefetch: int = 1
+    timeout: ClassVar[float | None] = None
+    timeout_grace: ClassVar[float | None] = 10.0
+    observer: Observer | None = None
 
     def __init__(
         self,
@@ -92,22 +118,28 @@ class BaseWorker:
         gearman_worker: GearmanWorker | None = None,
         *,
         prefetch: int | None = None,
+        max_packet: int = MAX_PACKET,
+        tls: TLSOption = None,
     ) -> None:
         """
         Args:
-            hosts: job servers, `"name:port"`. Default: those of `gearman_worker`, or
-                `localhost:4730`.
+            hosts: job servers, `"name:port"`, `"[::1]:port"` or `"unix:/path"`. Default: those of
+                `gearman_worker`, or `localhost:4730`.
             verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`;
                 0 leaves the level of that logger alone.
             gearman_worker: shared with other workers, whose tasks then run in the same loop;
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
             prefetch: overrides what the class says.
+            max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
+                does one whose result is.
+            tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
+                `gearman_worker` was told, or plain connections.
 
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, or a prefetch, that cannot be.
+            InvalidOption: a host, a prefetch, a limit or `tls` that cannot be.
         """
         tasks = find_tasks(type(self))
         set_verbosity(verbosity)
@@ -115,14 +147,18 @@ class BaseWorker:
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
+        self.tls = TLS.of(tls_of(self.gearman_worker) if tls is None else tls)
         if prefetch is not None:
             self.prefetch = prefetch
         check_prefetch(self.prefetch)
+        check_max_packet(max_packet)
+        self.max_packet = max_packet
         self.job: GearmanJob | None = None
         """The job that runs, None between jobs."""
         self._stopped = False
-        for task in tasks:
-            self._export(task.function, _TaskRunner(self, task))
+        for spec in tasks:
+            runner = _AttemptRunner if spec.options.says_anything else _TaskRunner
+            self._export(spec.function, runner(self, spec))
         table = help_table(tasks)
         self._export(help_function(type(self)), _CallbackRunner(self, lambda *_: table))
         self.setUp()
@@ -150,15 +186,19 @@ class BaseWorker:
         `KeyboardInterrupt` and `SystemExit` pass through, also out of a task; the job that
         runs goes back to its queue.
         """
-        loop = _loops[self.gearman_worker] = WorkLoop(
-            self.gearman_worker, self.hosts, self.prefetch
-        )
         try:
-            if self._stopped:
-                loop.stop()
-            loop.run()
+            with _loop_of(
+                self.gearman_worker,
+                self.hosts,
+                prefetch=self.prefetch,
+                max_packet=self.max_packet,
+                tls=self.tls,
+                observer=self.observer,
+            ) as loop:
+                if self._stopped:
+                    loop.stop()
+                loop.run()
         finally:
-            del _loops[self.gearman_worker]
             self._stopped = False
 
     def stop(self) -> None:
@@ -256,7 +296,33 @@ class _TaskRunner(_CallbackRunner):
             return result
         # Whole at the end, too: half of the world's clients drop WORK_DATA.
         items = []
-        for item in result:
-            gearman_worker.send_job_data(job, item)
-            items.append(item)
+        with contextlib.closing(result):
+            for item in result:
+                gearman_worker.send_job_data(job, item)
+                items.append(item)
         return items
+
+
+class _AttemptRunner(_TaskRunner):
+    """Runs a task that has a time limit, or is tried again when it fails."""
+
+    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        return _loops[gearman_worker].attempts.retrying(
+            partial(super().__call__, gearman_worker, job),
+            self._task.options,
+            gearman_worker.connection_to_handler_map[job.connection],
+            job,
+        )
+
+    def _run(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        run = partial(super()._run, gearman_worker, job)
+        timeout = self._task.options.limit
+        if timeout is None:
+            return run()
+        return _loops[gearman_worker].attempts.limited(
+            run,
+            timeout,
+            self._worker.timeout_grace,
+            gearman_worker.connection_to_handler_map[job.connection],
+            job,
+        )

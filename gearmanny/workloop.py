@@ -10,25 +10,23 @@ starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable
+from typing import Protocol
 
 from gearmanny import __version__
+from gearmanny.attempts import Attempts
 from gearmanny.connector import Connector
-from gearmanny.encoding import decode
-from gearmanny.errors import (
-    EncodingError,
-    GearmanException,
-    InvalidArguments,
-    JobServerLost,
-    ProtocolError,
-)
-from gearmanny.failures import encode_failure, message_of, type_name
-from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
+from gearmanny.gearman_api import GearmanWorker
+from gearmanny.jobs import JobRunner
+from gearmanny.limits import MAX_PACKET
 from gearmanny.link import Link
 from gearmanny.names import check_function_name
 from gearmanny.polling import Poller, Waker
 from gearmanny.protocol.worker import Assigned
+from gearmanny.tls import TLS
 from gearmanny.transport import Connection, Host
 
 logger = logging.getLogger("gearmanny.worker")
@@ -44,26 +42,55 @@ answers at once; with a question lost on the way, a worker would look alive and 
 _LINK_CHORES = (_ASK_AGAIN, _GIVE_UP)
 
 
+class Observer(Protocol):
+    """Is told what happens in a loop. It is called between two jobs, and should be quick."""
+
+    def ready(self) -> None:
+        """A job server has answered, so it knows the functions; or all of them are away. Told
+        once, before the first job."""
+
+    def job_done(self) -> None:
+        """A job was answered, or failed."""
+
+
 class WorkLoop:
     """Takes jobs for a `GearmanWorker` until it is stopped."""
 
-    def __init__(self, gearman_worker: GearmanWorker, hosts: list[Host], prefetch: int = 1) -> None:
+    def __init__(
+        self,
+        gearman_worker: GearmanWorker,
+        hosts: list[Host],
+        prefetch: int = 1,
+        max_packet: int = MAX_PACKET,
+        tls: TLS | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         """
         Args:
             gearman_worker: any gearman3 worker: its registered tasks, `data_encoder`,
                 `job_class`, `on_job_*` and `after_job` are used, its connections are not.
             hosts: the job servers.
             prefetch: how many jobs are asked for or held at a time; one of them runs.
+            max_packet: bytes of the longest packet, both ways.
+            tls: how the connections are secured; None for plain ones.
+            observer: is told when the loop serves, and of every job.
         """
         self._worker = gearman_worker
         self._prefetch = prefetch
+        self._max_packet = max_packet
         self._links: dict[int, Link] = {}
         self._registered: dict[bytes, str | bytes] = {}
         self._poller = Poller()
         self._waker = Waker()
-        self._connector = Connector(hosts, self._waker)
+        self._connector = Connector(hosts, self._waker, tls)
+        self._observer = observer
+        self._unready = observer is not None
+        self._jobs = JobRunner(gearman_worker)
+        self.attempts = Attempts(lambda: self._stopping, self._waker, self._jobs.answer_at_last)
+        """For jobs that may be tried again, or have a time limit."""
+        self._rested_at = math.inf
+        """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
-        self._failed = False  # the job that runs
 
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
@@ -77,6 +104,8 @@ class WorkLoop:
             while not self._stopping:
                 for connection in self._connector.connect():
                     self._join(connection)
+                if self._unready and self._connector.all_away():
+                    self._tell_ready()
                 self._wake_sleepers()
                 self._ask()
                 self._attend_until(self._next_chore())
@@ -84,14 +113,24 @@ class WorkLoop:
                 self._flush(link)
                 link.finish()
         finally:
+            self.attempts.close()
             self._connector.close()
             for link in list(self._links.values()):
                 self._drop(link)
             self._waker.close()
 
+    def _tell_ready(self) -> None:
+        if self._observer is not None:
+            self._observer.ready()
+        self._unready = False
+
     def _join(self, connection: Connection) -> None:
         link = Link(
-            connection, self._worker.data_encoder, self._answer_failure, self._name_functions
+            connection,
+            self._worker.data_encoder,
+            self._jobs.answer_failure,
+            self._name_functions,
+            self._max_packet,
         )
         self._links[self._poller.add(link)] = link
         self._worker.handler_to_connection_map[link] = link
@@ -128,7 +167,7 @@ class WorkLoop:
         """Does what the servers want, until some time, or until there is another chore."""
         links = len(self._links)
         while not self._stopping and len(self._links) == links and not self._connector.has_news():
-            remaining = at - time.monotonic()
+            remaining = min(at, self._rested_at) - time.monotonic()
             if remaining <= 0:
                 return
             for descriptor in self._poller.wait(remaining):
@@ -142,12 +181,17 @@ class WorkLoop:
         now = time.monotonic()
         free = self._prefetch
         next_link: Link | None = None
+        self._rested_at = math.inf
         for link in self._links.values():
             machine = link.machine
             if machine.asking and not machine.held and now - link.asked_at >= _ASK_AGAIN:
                 continue  # it does not answer, and must not keep us from the others for ever
             free -= machine.asking + len(machine.held)
-            if machine.awake and (next_link is None or link.asked_at < next_link.asked_at):
+            if not machine.awake:
+                continue
+            if machine.empty_calls and link.ask_from > now:
+                self._rested_at = min(self._rested_at, link.ask_from)
+            elif next_link is None or link.asked_at < next_link.asked_at:
                 next_link = link
         if free > 0 and next_link is not None:
             next_link.ask(free, now)
@@ -160,10 +204,17 @@ class WorkLoop:
         except (JobServerLost, ProtocolError) as error:
             self._lose(link, error)
             return
+        if events is None:
+            return
         self._connector.works(link.host)
+        if self._unready:
+            self._tell_ready()
         for event in events:
             if isinstance(event, Assigned):
-                self._work(link, event)
+                if self._jobs.run(link, event, self._registered[event.function]):
+                    self._stopping = True
+                if self._observer is not None:
+                    self._observer.job_done()
                 # A finished answer leaves at once, and where it can in one send with the next
                 # question; a worker that stops gives back what it did not begin.
                 if self._stopping:
@@ -183,56 +234,6 @@ class WorkLoop:
         if not events:  # called, or told that there is no job
             self._ask()
             self._flush(link)
-
-    def _work(self, link: Link, assigned: Assigned) -> None:
-        self._failed = False
-        started = time.perf_counter()
-        handle, function, unique, payload = assigned
-        job = self._worker.create_job(
-            link,
-            handle.decode(errors="surrogateescape"),
-            self._registered[function],
-            unique.decode(errors="surrogateescape"),
-            None,
-        )
-        try:
-            job.data = decode(self._worker.data_encoder, payload)
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug(
-                    "%s is called with %r", job.task, job.data, extra=_about("started", job)
-                )
-            self._worker.on_job_execute(job)
-            if handle in link.machine.held:
-                raise GearmanException("its worker ended the job without an answer")
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # the payload, the result, a hook of a subclass, a
-            self._answer_failure(link, job, error)  # CancelledError that left a loop
-        if logger.isEnabledFor(logging.INFO) and not self._failed:
-            seconds = time.perf_counter() - started
-            logger.info("%s answered in %.3f s", job.task, seconds, extra=_about("answered", job))
-        if not self._worker.after_job():
-            self._stopping = True
-
-    def _answer_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
-        # BaseWorker's callbacks have these; a callback that was registered directly need not.
-        callback = self._worker.worker_abilities.get(job.task)
-        link.fail(
-            job,
-            encode_failure(error, getattr(callback, "send_tracebacks", False)),
-            as_exception=getattr(callback, "send_exceptions", False),
-        )
-        self._failed = True
-        callers_fault = isinstance(error, (InvalidArguments, EncodingError))
-        logger.log(
-            logging.WARNING if callers_fault else logging.ERROR,
-            "%s failed: %s: %s",
-            job.task,
-            type_name(error),
-            message_of(error),
-            exc_info=None if callers_fault else error,
-            extra=_about("failed", job),
-        )
 
     def _name_functions(self, abilities: Iterable[str | bytes]) -> list[bytes]:
         named = {
@@ -260,7 +261,3 @@ class WorkLoop:
         self._worker.handler_to_connection_map.pop(link, None)
         self._worker.connection_to_handler_map.pop(link, None)
         link.close()
-
-
-def _about(what: str, job: GearmanJob) -> dict[str, str]:
-    return {"action": f"job_{what}", "function": job.task, "handle": job.handle}

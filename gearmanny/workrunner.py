@@ -1,74 +1,72 @@
-"""Keeps workers alive in processes. The only module that knows processes and signals.
+"""Runs workers in processes: checks what it is given, and turns signals into orders.
 
-The parent forks, watches and restarts; it takes no jobs and opens no
-connection. Children are forked rather than spawned, so that worker classes
-need not be importable by name and a warmed-up Django is shared.
-
-A terminal sends Ctrl-C to the whole process group: children ignore it and are
-told to stop by the parent alone, so that one Ctrl-C never counts as two.
+The parent forks, watches and replaces (`supervisor.py`); it takes no jobs and
+keeps no connection. Children are forked rather than spawned, so that worker
+classes need not be importable by name and a warmed-up Django is shared.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import multiprocessing
 import os
 import signal
-import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import wait
-from multiprocessing.context import ForkProcess
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any
 
-from gearmanny.backoff import RestartTable
-from gearmanny.errors import InvalidOption, InvalidTask
+from gearmanny.admin import JobServer
+from gearmanny.backoff import Backoff
+from gearmanny.errors import GearmanException, InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.gearman_api import GearmanWorker
-from gearmanny.polling import Waker
+from gearmanny.limits import MAX_PACKET, check_max_packet
+from gearmanny.runlimits import Limits, check_count
+from gearmanny.supervisor import Supervisor
 from gearmanny.tasks import functions_of
-from gearmanny.transport import HOSTS, parse_hosts
-from gearmanny.worker import (
-    BaseWorker,
-    Hook,
-    JsonWorker,
-    check_prefetch,
-    set_verbosity,
-)
+from gearmanny.tls import TLS, TLSOption
+from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
+from gearmanny.worker import BaseWorker, Hook, JsonWorker, check_prefetch, set_verbosity
+from gearmanny.workprocess import Slot, WorkOptions, resident_memory
 
 __all__ = ["WorkRunner"]
 
 logger = logging.getLogger("gearmanny.runner")
 
-_PARENT_CHECK_INTERVAL = 0.5
-"""Seconds a child may outlive a parent that was killed. A pipe would tell sooner, but any
-process that the parent forks meanwhile would hold its other end open."""
-
-_PR_SET_PDEATHSIG = 1
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-_processes = multiprocessing.get_context("fork")
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """A place for one child: what it runs, and its number among the children that run the same."""
-
-    work_class: type[GearmanWorker]
-    workers: tuple[type[BaseWorker], ...]
-    number: int
-
-    def __str__(self) -> str:
-        return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
+_SHORTEST_QUESTION = 0.1
+"""Seconds that a job server gets to answer, however little time is left."""
 
 
 class WorkRunner:
-    """Runs worker classes in processes and restarts what ends."""
+    """Runs worker classes in processes and replaces what ends.
+
+    Args:
+        workers: classes, not objects: they are made in the processes that run them.
+        hosts: job servers, `"name:port"`. Default: `localhost:4730`.
+        verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`.
+        hooks: contexts around every job of every worker, outside of its own hooks.
+        send_tracebacks: overrides what the worker classes say, unless None.
+        prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
+            classes say, of which the least counts for those that share a process.
+        max_packet: bytes of the longest packet, both ways; longer jobs fail.
+        tls: how the job servers are secured, as `SimpleClient` takes it.
+        default_work_class: stands in for `JsonWorker`, for workers that chose no other.
+        grace: seconds that a process which is told to stop may take to finish its job; then it
+            is killed, and gearmand gives the job to another worker. None: as long as it takes.
+        max_jobs: a process that has done so many jobs is recycled: it leaves, between two jobs,
+            when a fresh one is ready to serve. None: never.
+        max_memory: MiB of resident memory with which a process is recycled after a job. Not
+            enforced, with a warning, where there is no `/proc/self/statm` (that is Linux).
+        max_crashes: with `keepAlive`, how many bad ends of one process and its replacements make
+            the runner give up, when they fall within `crash_window` seconds. None: never.
+        crash_window: see `max_crashes`.
+        connect_timeout: seconds from the start within which a job server has to answer. None:
+            job servers are waited for, however long it takes.
+
+    Raises:
+        InvalidTask: there are no workers, one cannot be exported, or two export the
+            same function.
+        InvalidOption: a host, a number or `tls` that cannot be.
+    """
 
     def __init__(
         self,
@@ -79,54 +77,57 @@ class WorkRunner:
         hooks: Sequence[Hook] = (),
         send_tracebacks: bool | None = None,
         prefetch: int | None = None,
+        max_packet: int = MAX_PACKET,
+        tls: TLSOption = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
+        grace: float | None = Limits.grace,
+        max_jobs: int | None = Limits.max_jobs,
+        max_memory: int | None = Limits.max_memory,
+        max_crashes: int | None = Limits.max_crashes,
+        crash_window: float = Limits.crash_window,
+        connect_timeout: float | None = Limits.connect_timeout,
     ) -> None:
-        """
-        Args:
-            workers: classes, not objects: they are made in the processes that run them.
-            hosts: job servers, `"name:port"`. Default: `localhost:4730`.
-            verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`.
-            hooks: contexts around every job of every worker, outside of its own hooks.
-            send_tracebacks: overrides what the worker classes say, unless None.
-            prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
-                classes say, of which the least counts for those that share a process.
-            default_work_class: stands in for `JsonWorker`, for workers that chose no other.
-
-        Raises:
-            InvalidTask: there are no workers, one cannot be exported, or two export the
-                same function.
-            InvalidOption: a host, or a prefetch, that cannot be.
-        """
-        if not workers:
-            raise InvalidTask("There are no workers to run. Give at least one worker class.")
-        owners: dict[str, type[BaseWorker]] = {}
-        for worker in workers:
-            for function in functions_of(worker):
-                if function in owners:
-                    raise InvalidTask(
-                        f"{function}() is exported by {_path(owners[function])} and by "
-                        f"{_path(worker)}. Give one of them another name."
-                    )
-                owners[function] = worker
+        _check_functions(workers)
         parse_hosts(HOSTS if hosts is None else hosts)
         if prefetch is not None:
             check_prefetch(prefetch)
-        self._prefetch = prefetch
+        check_max_packet(max_packet)
+        self._limits = Limits(
+            grace=grace,
+            max_jobs=max_jobs,
+            max_memory=max_memory,
+            max_crashes=max_crashes,
+            crash_window=crash_window,
+            connect_timeout=connect_timeout,
+        )
+        if max_memory is not None:
+            _check_memory(max_memory)
         set_verbosity(verbosity)
         self._workers = workers
-        self._hosts = hosts
-        self._verbosity = verbosity
-        self._hooks = tuple(hooks)
-        self._send_tracebacks = send_tracebacks
         self._default_work_class = default_work_class
-        self._stops = 0
-        self._waker: Waker | None = None
+        self._options = WorkOptions(
+            hosts=hosts,
+            verbosity=verbosity,
+            hooks=tuple(hooks),
+            send_tracebacks=send_tracebacks,
+            prefetch=prefetch,
+            max_packet=max_packet,
+            tls=TLS.of(tls),
+            max_jobs=max_jobs,
+            max_memory=max_memory,
+        )
+        self._supervisor: Supervisor | None = None
+        self._stopped = False
 
     def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
-        """Runs the workers until SIGTERM or SIGINT, which let the current jobs finish; a second
-        signal ends them at once, and gearmand gives their jobs to other workers.
+        """Runs the workers until SIGTERM or SIGINT, which let the current jobs finish, within
+        `grace`; a second signal ends them at once, and gearmand gives their jobs to other workers.
 
-        Signals are handled only when this is called in the main thread; elsewhere, call `stop()`.
+        SIGHUP replaces the processes, see `restart()`. Where it says that the terminal was closed,
+        it is like SIGTERM; where it was ignored (`nohup`), it stays so.
+
+        Signals are handled only when this is called in the main thread; elsewhere, call `stop()`
+        and `restart()`.
 
         Args:
             threads: processes for every distinct `work_class`; each runs all of its workers.
@@ -134,190 +135,151 @@ class WorkRunner:
                 have ended.
 
         Returns:
-            Whether no process ended badly by itself: with an exit code, or killed by a signal.
-            With `keepAlive`, such a one was replaced and does not count.
+            With `keepAlive`, False when it gave up: a process crashed too often, see
+            `max_crashes`. Without, False when a process ended badly by itself: with an exit code,
+            or killed by a signal.
 
         Raises:
             InvalidOption: `threads` is no number of processes.
+            JobServerUnavailable: no job server answered within `connect_timeout`.
         """
-        if not isinstance(threads, int) or threads < 1:
-            raise InvalidOption(f"threads is a number of processes, at least 1, not {threads!r}.")
-        self._waker = Waker()
+        check_count("threads", "processes", threads)
+        supervisor = Supervisor(
+            self._slots(threads), self._options, self._limits, keep_alive=keepAlive
+        )
+        self._supervisor = supervisor
         try:
-            with self._signals_handled():
-                return self._supervise(self._slots(threads), keepAlive)
+            with _signals_handled(supervisor):
+                if self._stopped and not supervisor.stopping:
+                    supervisor.stop()
+                if self._limits.connect_timeout is not None:
+                    self._reach_a_job_server(supervisor, self._limits.connect_timeout)
+                return supervisor.run()
         finally:
-            self._waker.close()
-            self._waker = None
+            self._supervisor = None
+            self._stopped = False
+            supervisor.close()
 
     def stop(self) -> None:
-        """Lets `start()` return once the current jobs are done; called again, at once."""
-        self._stops += 1
-        if self._waker is not None:
-            self._waker.wake()
+        """Lets `start()` return once the current jobs are done; called again, at once. For other
+        threads; called before `start()`, it lets that return at once."""
+        self._stopped = True
+        if self._supervisor is not None:
+            self._supervisor.stop()
 
-    def _slots(self, threads: int) -> list[_Slot]:
+    def restart(self) -> None:
+        """Replaces the processes, one after another: each leaves when a fresh one is ready to
+        serve. For other threads.
+
+        The fresh ones are copies of this process as well: they have read again what `setUp()`
+        reads, but run the code that was imported before `start()`. New code needs a new runner.
+        """
+        if self._supervisor is not None:
+            self._supervisor.restart()
+
+    def _slots(self, threads: int) -> list[Slot]:
         groups: dict[type[GearmanWorker], list[type[BaseWorker]]] = {}
         for worker in self._workers:
             chosen = worker.work_class
             work_class = self._default_work_class if chosen is JsonWorker else chosen
             groups.setdefault(work_class, []).append(worker)
         return [
-            _Slot(work_class, tuple(workers), number)
+            Slot(work_class, tuple(workers), number)
             for work_class, workers in groups.items()
             for number in range(1, threads + 1)
         ]
 
-    def _supervise(self, slots: list[_Slot], keep_alive: bool) -> bool:
-        assert self._waker is not None
-        all_well = True
-        restarts = RestartTable()
-        running: dict[_Slot, tuple[ForkProcess, float]] = {}
-        due = dict.fromkeys(slots, 0.0)
-        stops_told = 0
-        try:
-            while running or (due and not self._stops):
-                if self._stops > stops_told:
-                    stops_told = self._stops
-                    self._tell_to_stop([process for process, _ in running.values()])
-                for slot, at in list(due.items()):
-                    if at <= time.monotonic() and not self._stops:
-                        running[slot] = self._fork(slot), time.monotonic()
-                        del due[slot]
-                wait(
-                    [self._waker.fileno(), *(process.sentinel for process, _ in running.values())],
-                    None
-                    if self._stops or not due
-                    else max(0.0, min(due.values()) - time.monotonic()),
+    def _reach_a_job_server(self, supervisor: Supervisor, timeout: float) -> None:
+        """Returns when one has answered, or when there was a signal to stop. The connection is not
+        kept: what a process holds when it forks, its children hold too."""
+        hosts = [str(host) for host in parse_hosts(self._options.hosts or HOSTS)]
+        deadline = Deadline(timeout)
+        backoff = Backoff(first=0.1, longest=2.0)
+        while not supervisor.stopping:
+            failures: dict[str, str] = {}
+            for asked, host in enumerate(hosts):
+                share = (deadline.remaining() or 0.0) / (len(hosts) - asked)
+                try:
+                    JobServer(
+                        host,
+                        min(max(share, _SHORTEST_QUESTION), CONNECT_TIMEOUT),
+                        tls=self._options.tls,
+                    ).version()
+                except JobServerUnavailable as error:
+                    failures |= error.failures
+                except GearmanException as error:
+                    failures[host] = str(error)
+                else:
+                    return
+            remaining = deadline.remaining()
+            if not remaining:
+                raise JobServerUnavailable(failures)
+            if not backoff.attempts:
+                logger.warning(
+                    "waiting for a job server, at most %g s: %s",
+                    timeout,
+                    "; ".join(f"{host} ({reason})" for host, reason in failures.items()),
+                    extra={"action": "server_away"},
                 )
-                self._waker.clear()
-                for slot, (process, started) in list(running.items()):
-                    if process.exitcode is None:
-                        continue
-                    del running[slot]
-                    self._report_end(slot, process)
-                    if process.exitcode and not keep_alive and not self._stops:
-                        all_well = False
-                    process.close()
-                    if keep_alive and not self._stops:
-                        ended = time.monotonic()
-                        delay = restarts.delay(slot, started, ended)
-                        due[slot] = ended + delay
-                        if delay:
-                            logger.warning(
-                                "process %s died at once; restarting in %.1f s",
-                                slot,
-                                delay,
-                                extra={"action": "child_delayed"},
-                            )
-            return all_well
-        finally:
-            for process, _ in running.values():
-                process.kill()
-                process.join()
+            supervisor.pause(min(remaining, backoff.next_delay()))
 
-    def _fork(self, slot: _Slot) -> ForkProcess:
-        process = _processes.Process(
-            target=self._run_child, args=(slot, os.getpid()), name=f"gearmanny {slot}"
-        )
-        process.start()
-        logger.info(
-            "process %s started with pid %d", slot, process.pid, extra={"action": "child_started"}
-        )
-        return process
 
-    def _tell_to_stop(self, processes: list[ForkProcess]) -> None:
-        if self._stops == 1:
-            logger.info(
-                "finishing the current jobs; a second signal ends them at once",
-                extra={"action": "stopping"},
-            )
-            for process in processes:
-                process.terminate()
+def _check_functions(workers: Sequence[type[BaseWorker]]) -> None:
+    if not workers:
+        raise InvalidTask("There are no workers to run. Give at least one worker class.")
+    owners: dict[str, type[BaseWorker]] = {}
+    for worker in workers:
+        for function in functions_of(worker):
+            if function in owners:
+                raise InvalidTask(
+                    f"{function}() is exported by {_path(owners[function])} and by "
+                    f"{_path(worker)}. Give one of them another name."
+                )
+            owners[function] = worker
+
+
+def _check_memory(max_memory: int) -> None:
+    taken = resident_memory()
+    if taken is None:
+        logger.warning(
+            "max_memory is not enforced: this system has no /proc/self/statm",
+            extra={"action": "memory_unknown"},
+        )
+    elif max_memory <= taken:
+        raise InvalidOption(
+            f"max_memory is {max_memory} MiB, but this process takes {taken} MiB before it has "
+            "any children, which are copies of it. Allow more."
+        )
+
+
+@contextlib.contextmanager
+def _signals_handled(supervisor: Supervisor) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        supervisor.stop()
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        if terminals and not any(map(os.isatty, terminals)):
+            supervisor.stop()
         else:
-            logger.warning(
-                "ending at once; unfinished jobs go back to their queues",
-                extra={"action": "killing"},
-            )
-            for process in processes:
-                process.kill()
+            supervisor.restart()
 
-    def _report_end(self, slot: _Slot, process: ForkProcess) -> None:
-        code = process.exitcode or 0
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        logger.log(
-            logging.INFO if self._stops or not code else logging.ERROR,
-            "process %s, pid %s, %s",
-            slot,
-            process.pid,
-            how,
-            extra={"action": "child_ended", "exit_code": code},
-        )
-
-    @contextlib.contextmanager
-    def _signals_handled(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            self.stop()
-
-        previous = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _run_child(self, slot: _Slot, parent: int) -> None:
-        # Ready for a signal before anything of the user's runs.
-        first: BaseWorker | None = None
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            self._stops += 1
-            if first is not None:
-                first.stop()
-
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, handle)
-        assert self._waker is not None
-        self._waker.close()
-        _end_with(parent)
-        try:
-            gearman_worker = slot.work_class()
-            made = [self._make(worker, gearman_worker) for worker in slot.workers]
-            first = made[0]
-            first.prefetch = self._prefetch or min(worker.prefetch for worker in made)
-            # Not only by the handler above: until it was set, the parent's was ours.
-            if self._stops:
-                first.stop()
-            first.start()
-        except Exception:
-            logger.exception("process %s failed", slot, extra={"action": "child_failed"})
-            sys.exit(1)
-
-    def _make(self, worker: type[BaseWorker], gearman_worker: GearmanWorker) -> BaseWorker:
-        options: dict[str, Any] = {"hosts": self._hosts, "verbosity": self._verbosity}
-        made = worker(gearman_worker=gearman_worker, **options)
-        made.hooks = (*self._hooks, *made.hooks)
-        if self._send_tracebacks is not None:
-            made.send_tracebacks = self._send_tracebacks
-        return made
-
-
-def _end_with(parent: int) -> None:
-    """Sees to it that this process ends when its parent does; its job goes back to the queue."""
-    if sys.platform == "linux":
-        # The kernel does it at once, also to a task that keeps the interpreter for itself.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK_INTERVAL)
-    os._exit(1)
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+    }
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup does
+        handlers[signal.SIGHUP] = hang_up
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _path(worker: type) -> str:

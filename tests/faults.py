@@ -44,7 +44,7 @@ class Proxy:
                 client.shutdown(socket.SHUT_WR)
 
     def swallow(self) -> None:
-        """Lets nothing arrive any more on all connections, and tells nobody; new ones work."""
+        """Lets nothing but ends arrive any more on all connections; new ones work."""
         self._swallowed.update(sock for pair in self._take_pairs() for sock in pair)
 
     def close(self) -> None:
@@ -91,8 +91,7 @@ class Proxy:
                     self._ended.wait(self.delay)
                 if target not in self._swallowed:
                     target.sendall(data)
-            if target not in self._swallowed:
-                target.shutdown(socket.SHUT_WR)
+            target.shutdown(socket.SHUT_WR)
         ends.leave()
 
 

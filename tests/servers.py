@@ -72,15 +72,16 @@ def end(process: subprocess.Popen[str]) -> None:
 class Gearmand:
     """A gearmand of our own, on a port that it keeps over restarts."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, address: str = "127.0.0.1") -> None:
         self.port = free_port()
-        self.host = f"127.0.0.1:{self.port}"
+        self.host = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
+        self._address = address
         self._command = [find_program("gearmand", "gearman-job-server"), *options]
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Starts it, and returns when it answers."""
-        command = [*self._command, "-L", "127.0.0.1", "-p", str(self.port), "-l", "stderr"]
+        command = [*self._command, "-L", self._address, "-p", str(self.port), "-l", "stderr"]
         if os.geteuid() == 0:
             command += ["-u", "root"]
         with tempfile.TemporaryDirectory() as folder:
@@ -117,9 +118,9 @@ class Gearmand:
 
 
 @contextlib.contextmanager
-def gearmand(*options: str) -> Iterator[Gearmand]:
+def gearmand(*options: str, address: str = "127.0.0.1") -> Iterator[Gearmand]:
     """Runs a gearmand."""
-    server = Gearmand(*options)
+    server = Gearmand(*options, address=address)
     server.start()
     try:
         yield server

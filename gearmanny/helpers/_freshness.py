@@ -123,7 +123,7 @@ def _check_keys(value: object) -> None:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if not isinstance(name, str):
-                raise TypeError(f"the key {name!r} is no text")
+                raise TypeError(f"a key is {type(name).__name__}, not text")
             _check_keys(inner)
     elif isinstance(value, (list, tuple)):
         for inner in value:

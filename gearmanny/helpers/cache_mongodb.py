@@ -12,6 +12,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import threading
 import time
 import weakref
@@ -165,7 +166,7 @@ class MongoCache:
                 logger.warning(
                     "an answer of %r cannot be stored in MongoDB: %s",
                     unique_name,
-                    error,
+                    type(error).__name__,  # its text may quote the answer
                     extra={"action": "cache_unstorable"},
                 )
                 return False
@@ -187,8 +188,7 @@ class MongoCache:
                 self._reported_away = True
                 logger.warning(
                     "MongoDB cannot be used: %s. Tasks run uncached until it can.",
-                    # The rest is a description of the topology, of hundreds of characters.
-                    str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0],
+                    _opening(error),
                     extra={"action": "cache_away"},
                 )
             return None
@@ -219,7 +219,8 @@ class MongoCache:
                 self._host, tz_aware=True, appname="gearmanny"
             )
         except (pymongo.errors.ConfigurationError, ValueError, TypeError) as error:
-            raise InvalidOption(f"The URI of MongoDB cannot be used: {error}") from None
+            reason = _without_password(str(error), self._host)
+            raise InvalidOption(f"The URI of MongoDB cannot be used: {reason}") from None
         finalizer = weakref.finalize(self, _close_in, os.getpid(), client)
         finalizer.atexit = False  # what ends anyhow need not take leave of a server that is away
         return client[self._dbname][self._collection_name]
@@ -302,8 +303,22 @@ def _create_indexes(collection: Collection[dict[str, Any]]) -> None:
         collection.create_index("purge_at", expireAfterSeconds=0)
     except pymongo.errors.OperationFailure as error:
         logger.warning(
-            "an index of the cache cannot be created: %s", error, extra={"action": "cache_index"}
+            "an index of the cache cannot be created: %s",
+            _opening(error),
+            extra={"action": "cache_index"},
         )
+
+
+def _opening(error: pymongo.errors.PyMongoError) -> str:
+    """What follows describes the topology, or quotes the server's whole answer."""
+    return re.split(r" \(configured timeouts|, Timeout:|, full error:", str(error))[0]
+
+
+def _without_password(text: str, uri: str) -> str:
+    """pymongo quotes what it cannot read, which a password that was not escaped is part of."""
+    password = uri.rpartition("@")[0].partition("://")[2].partition(":")[2]
+    parts = filter(None, re.split(r"[/?#%:@,&=\[\]]", password))
+    return functools.reduce(lambda rest, part: rest.replace(part, "***"), parts, text)
 
 
 def _close_in(pid: int, client: pymongo.MongoClient[dict[str, Any]]) -> None:

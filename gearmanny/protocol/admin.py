@@ -14,6 +14,10 @@ _WRAPPED_BELOW_ZERO = 2**31
 """gearmand counts unsigned, and a counter that fell below zero reads 4294967295."""
 
 
+_LONGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes: a row for each of a million functions. What goes on is no job server."""
+
+
 class FunctionStatus(NamedTuple):
     """A row of `status`."""
 
@@ -39,11 +43,11 @@ class AdminConnection:
     """The admin side of one connection: one command at a time."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def command(self, line: str) -> bytes:
         """Returns the bytes that send one command."""
-        self._buffer = b""
+        self._buffer.clear()
         return line.encode() + b"\r\n"
 
     def receive_line(self, data: bytes) -> str | None:
@@ -51,8 +55,9 @@ class AdminConnection:
 
         Raises:
             JobServerError: the server does not know the command, or refuses it.
+            ProtocolError: the answer does not end.
         """
-        self._buffer += data
+        self._take(data)
         if not self._buffer.endswith(b"\n"):
             return None
         line = self._buffer.decode(errors="replace").strip()
@@ -68,15 +73,20 @@ class AdminConnection:
 
         Raises:
             JobServerError: the server does not know the command, or refuses it.
+            ProtocolError: the answer does not end.
         """
-        self._buffer += data
+        self._take(data)
         if self._buffer.startswith(b"ERR ") and b"\t" not in self._buffer:
             self.receive_line(b"")
-        if self._buffer not in (b".\n", b".\r\n") and not self._buffer.endswith(
-            (b"\n.\n", b"\n.\r\n")
-        ):
+        end = self._buffer[-4:] if len(self._buffer) > 3 else b"\n" + self._buffer
+        if not end.endswith((b"\n.\n", b"\n.\r\n")):
             return None
         return self._buffer.decode(errors="replace").replace("\r\n", "\n").split("\n")[:-2]
+
+    def _take(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > _LONGEST_ANSWER:
+            raise ProtocolError(f"an answer of more than {_LONGEST_ANSWER} bytes")
 
 
 def parse_status(row: str) -> FunctionStatus:
@@ -108,5 +118,7 @@ def parse_worker(row: str) -> WorkerStatus:
 
 
 def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"not a count: {text!r}")
     number = int(text)
     return 0 if number > _WRAPPED_BELOW_ZERO else number

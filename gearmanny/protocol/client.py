@@ -17,7 +17,9 @@ from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
-from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
+from gearmanny.limits import MAX_PACKET
+from gearmanny.names import check_packed_name, check_unique
+from gearmanny.protocol.packets import PacketParser, PacketType, pack
 
 
 class Created(NamedTuple):
@@ -100,7 +102,8 @@ class ClientConnection:
     """
 
     def __init__(self, max_packet: int = MAX_PACKET) -> None:
-        """Args: max_packet: bytes of the longest answer to accept."""
+        """Args: max_packet: bytes of the longest packet to keep: of a payload in a longer one,
+        `Oversized` stands in its place."""
         self._parser = PacketParser(max_packet)
         self._awaiting: deque[Hashable] = deque([_OPTION])
         self._running: dict[bytes, list[Hashable]] = {}
@@ -120,13 +123,19 @@ class ClientConnection:
 
         Args:
             job: the token that the job's events will carry.
-            function: name of the Gearman function, without NULs.
+            function: name of the Gearman function, at most 512 bytes and without NULs.
             payload: the encoded arguments.
             unique: key by which the job server coalesces equal jobs in flight;
-                at most 63 bytes (gearmand 1.1.20 corrupts longer ones). A background job
+                at most 63 bytes and without NULs. A background job
                 needs one: those without overwrite one another in a persistent queue.
             background: whether nobody waits for an answer. `Created` is then the last event.
+
+        Raises:
+            InvalidTask: no function can have that name. Nothing was queued.
+            InvalidOption: no job can have that unique key. Nothing was queued.
         """
+        check_packed_name(function)
+        check_unique(unique)
         kind = PacketType.SUBMIT_JOB_BG if background else PacketType.SUBMIT_JOB
         self._outgoing += pack(kind, function, unique, payload)
         self._awaiting.append(_Background(job) if background else job)

@@ -4,6 +4,10 @@ A packet is a 12-byte header (magic, u32 type, u32 body length, big-endian)
 and a body of arguments separated by NUL. The last argument is the rest of the
 body and may hold NULs itself, so a body is split as often as its type has
 separators and not once more.
+
+A body over the limit is not kept. Where its arguments begin with names, which
+tell whose it is, these are given out as soon as they are here, and the rest of
+the body goes nowhere.
 """
 
 from __future__ import annotations
@@ -13,15 +17,15 @@ import struct
 from collections.abc import Iterator
 
 from gearmanny.errors import ProtocolError
+from gearmanny.limits import MAX_PACKET, Oversized
 
 REQUEST = b"\0REQ"
 """Magic of what clients and workers send to the job server."""
 RESPONSE = b"\0RES"
 """Magic of what the job server sends."""
 
-MAX_PACKET = 256 * 1024 * 1024
-"""Bytes of the longest body that is accepted. A header is 12 bytes from a
-stranger: it must not be able to make us reserve 4 GB."""
+_LONGEST_NAMES = 16 * 1024
+"""Bytes of all arguments but the last. gearmand 1.1.20 takes no more than 8 KiB of them."""
 
 _HEADER = struct.Struct(">4sII")
 
@@ -127,6 +131,22 @@ that it does not do that."""
 _LONGEST_LINE = 8 * 1024
 """Bytes of a text command."""
 
+_WITH_PAYLOAD = {
+    PacketType.WORK_COMPLETE,
+    PacketType.WORK_EXCEPTION,
+    PacketType.WORK_DATA,
+    PacketType.WORK_WARNING,
+    PacketType.JOB_ASSIGN_UNIQ,
+    PacketType.SUBMIT_JOB,
+    PacketType.SUBMIT_JOB_BG,
+    PacketType.SUBMIT_JOB_HIGH,
+    PacketType.SUBMIT_JOB_HIGH_BG,
+    PacketType.SUBMIT_JOB_LOW,
+    PacketType.SUBMIT_JOB_LOW_BG,
+    PacketType.SUBMIT_JOB_EPOCH,
+}
+"""Packets that may be over our limit without the connection being at fault: what it passes on for
+strangers, and what one of many callers or jobs behind it made too large. That one fails alone."""
 
 Packet = tuple[int, list[bytes]]
 """Its type, a `PacketType` as a plain int, and its arguments: as many as the type has. A packet
@@ -150,7 +170,7 @@ class PacketParser:
     def __init__(self, max_packet: int = MAX_PACKET, *, magic: bytes = RESPONSE) -> None:
         """
         Args:
-            max_packet: bytes of the longest body to accept.
+            max_packet: bytes of the longest body to keep.
             magic: `RESPONSE` or `REQUEST`, what every packet begins with.
         """
         self._max_packet = max_packet
@@ -158,46 +178,47 @@ class PacketParser:
         self._separators = _RESPONSES if magic == RESPONSE else _REQUESTS
         self._buffer = bytearray()
         self._needed = _HEADER.size
+        self._unwanted = 0
+        """Bytes still to come of a body that is not kept."""
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """Takes the bytes that arrived; yields the packets that they completed.
 
-        What is whole comes out before what is wrong raises. Consume it to its end.
+        What is whole comes out before what is wrong raises. Consume it to its end. Of a payload
+        over the limit, `Oversized` stands in its place.
 
         Raises:
             ProtocolError: on a wrong magic, a type that is not sent in this direction, too
-                few arguments, too long a body or line. The stream cannot be read
-                further: close the connection.
+                few arguments, too long a line, or too long a body of a packet without a
+                payload. The stream cannot be read further: close the connection.
         """
-        if self._buffer:
-            self._buffer += data
-            # A large body arrives in many pieces: look at it again only when it is whole.
-            if len(self._buffer) < self._needed:
-                return
-            data = bytes(self._buffer)
-            self._buffer.clear()
+        data = self._with_what_was_left(data)
         start, end = 0, len(data)
-        expected, takes_text = self._magic, self._magic == REQUEST
-        while True:
-            if takes_text and start < end and data[start]:
-                line_end = data.find(b"\n", start, start + _LONGEST_LINE) + 1
-                if line_end:
-                    yield PacketType.TEXT, [data[start:line_end]]
-                    start = line_end
-                    continue
-                if end - start >= _LONGEST_LINE:
-                    raise ProtocolError(f"a line is over the limit of {_LONGEST_LINE} bytes")
-                self._needed = 0
-                break
+        expected, separators_of = self._magic, self._separators
+        while start < end:
             body = start + _HEADER.size
-            if body > end:
-                self._needed = _HEADER.size
-                break
+            if body > end or data[start]:
+                line = self._line(data, start)
+                if not line:
+                    break
+                yield PacketType.TEXT, [line]
+                start += len(line)
+                continue
             magic, type_, length = _HEADER.unpack_from(data, start)
-            separators = self._separators.get(type_)
-            if magic != expected or separators is None or length > self._max_packet:
-                raise ProtocolError(self._refusal(magic, type_, length))
+            separators = separators_of.get(type_)
+            if magic != expected or separators is None:
+                raise ProtocolError(self._refusal(magic, type_))
             stop = body + length
+            if length > self._max_packet:
+                names = self._names(type_, separators, length, data, body)
+                if names is None:
+                    self._needed = end - start + 1
+                    break
+                left = length - sum(map(len, names)) - separators
+                start = min(stop, end)
+                self._unwanted = stop - start
+                yield type_, [*names, Oversized.of(left, self._max_packet)]
+                continue
             if stop > end:
                 self._needed = stop - start
                 break
@@ -206,10 +227,7 @@ class PacketParser:
             for _ in range(separators):
                 separator = data.find(b"\0", body, stop)
                 if separator < 0:
-                    raise ProtocolError(
-                        f"{PacketType(type_).name} takes {separators + 1} arguments, "
-                        f"the peer sent {len(arguments) + 1}"
-                    )
+                    raise ProtocolError(_too_few(type_, separators, len(arguments)))
                 arguments.append(data[body:separator])
                 body = separator + 1
             arguments.append(data[body:stop])
@@ -218,10 +236,60 @@ class PacketParser:
         if start < end:
             self._buffer += data[start:]
 
-    def _refusal(self, magic: bytes, type: int, length: int) -> str:
+    def _with_what_was_left(self, data: bytes) -> bytes:
+        """Returns the bytes to look at now: none while what is begun cannot be whole."""
+        if self._unwanted:
+            skipped = min(self._unwanted, len(data))
+            self._unwanted -= skipped
+            data = data[skipped:]
+        if self._buffer:
+            self._buffer += data
+            # A large body arrives in many pieces: look at it again only when it is whole.
+            if len(self._buffer) < self._needed:
+                return b""
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        return data
+
+    def _line(self, data: bytes, start: int) -> bytes:
+        """Returns the line of text that begins here. Empty when it, or a header, is not whole."""
+        self._needed = _HEADER.size
+        if self._magic == RESPONSE or not data[start]:
+            if len(data) - start >= _HEADER.size:
+                magic, type_, _ = _HEADER.unpack_from(data, start)
+                raise ProtocolError(self._refusal(magic, type_))
+            return b""
+        line_end = data.find(b"\n", start, start + _LONGEST_LINE) + 1
+        if line_end:
+            return data[start:line_end]
+        if len(data) - start >= _LONGEST_LINE:
+            raise ProtocolError(f"a line is over the limit of {_LONGEST_LINE} bytes")
+        self._needed = 0
+        return b""
+
+    def _names(
+        self, type: int, separators: int, length: int, data: bytes, body: int
+    ) -> list[bytes] | None:
+        """Returns all arguments but the last of a body over the limit; None: not all here yet."""
+        if type not in _WITH_PAYLOAD:
+            raise ProtocolError(
+                f"a packet of {length} bytes is over the limit of {self._max_packet} bytes"
+            )
+        longest = min(length, _LONGEST_NAMES)
+        begun = data[body : body + longest]
+        *names, _ = begun.split(b"\0", separators)
+        if len(names) == separators:
+            return names
+        if len(begun) == longest:
+            raise ProtocolError(_too_few(type, separators, len(names)))
+        return None
+
+    def _refusal(self, magic: bytes, type: int) -> str:
         sender = "job server" if self._magic == RESPONSE else "client or worker"
         if magic != self._magic:
             return f"not a Gearman {sender}: a packet begins with {magic!r}, not {self._magic!r}"
-        if type not in self._separators:
-            return f"no {sender} sends packets of type {type}"
-        return f"a packet of {length} bytes is over the limit of {self._max_packet} bytes"
+        return f"no {sender} sends packets of type {type}"
+
+
+def _too_few(type: int, separators: int, ended: int) -> str:
+    return f"{PacketType(type).name} takes {separators + 1} arguments, the peer sent {ended + 1}"

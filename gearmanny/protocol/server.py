@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gearmanny.errors import ProtocolError
+from gearmanny.limits import MAX_PACKET, Oversized
 from gearmanny.protocol.broker import Broker, Connection, Journal
 from gearmanny.protocol.packets import (
-    MAX_PACKET,
     REQUEST,
     RESPONSE,
     PacketParser,
@@ -129,6 +129,8 @@ class Server:
                 handler = handlers.get(type_)
                 if handler is None:
                     _refuse(connection, b"INVALID_COMMAND", b"Command not expected")
+                elif isinstance(arguments[-1], Oversized):
+                    self._refuse_payload(connection, type_, arguments[0], arguments[-1])
                 else:
                     handler(connection, type_, arguments, now)
         except ProtocolError as error:
@@ -142,6 +144,16 @@ class Server:
     def next_timer(self) -> float | None:
         """Returns when to call `pass_time`, seconds since the epoch; None for never."""
         return self.broker.queue.next_timer()
+
+    def _refuse_payload(
+        self, connection: Connection, type: int, handle: bytes, payload: Oversized
+    ) -> None:
+        """Of a job that is submitted, updated or answered with too much; no answer is a failure."""
+        text = f"The payload is too large: {payload.reason()}."
+        _refuse(connection, b"ARGUMENT_TOO_LARGE", text.encode())
+        job = connection.held.get(handle)
+        if job is not None and type in (PacketType.WORK_COMPLETE, PacketType.WORK_EXCEPTION):
+            self.broker.answer(job, PacketType.WORK_FAIL, handle)
 
     def _submit(
         self, connection: Connection, type: int, arguments: list[bytes], now: float

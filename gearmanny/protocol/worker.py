@@ -27,7 +27,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
-from gearmanny.protocol.packets import MAX_PACKET, PacketParser, PacketType, pack
+from gearmanny.limits import MAX_PACKET
+from gearmanny.names import check_packed_name
+from gearmanny.protocol.packets import PacketParser, PacketType, pack
 
 _GRAB = b"".join(pack(PacketType.GRAB_JOB_UNIQ))
 _PRE_SLEEP = b"".join(pack(PacketType.PRE_SLEEP))
@@ -56,7 +58,8 @@ class WorkerConnection:
     """The worker side of one connection to a job server."""
 
     def __init__(self, max_packet: int = MAX_PACKET) -> None:
-        """Args: max_packet: bytes of the longest job to accept."""
+        """Args: max_packet: bytes of the longest packet to keep: of a payload in a longer one,
+        `Oversized` stands in its place."""
         self._parser = PacketParser(max_packet)
         self._outgoing: list[bytes] = []
         self._functions: set[bytes] = set()
@@ -67,6 +70,10 @@ class WorkerConnection:
         """Questions for a job that are not answered yet."""
         self.held: set[bytes] = set()
         """Handles of the jobs that we have to answer."""
+        self.empty_calls = 0
+        """Calls in a row that brought no job. gearmand 1.1.20 calls without end for jobs that are
+        scheduled for later: whoever drives this asks less often as this grows."""
+        self._called = False
         self._just_answered = False
         self._follows_answer = False
         """Whether the question that is under way followed the answer to a job."""
@@ -85,8 +92,13 @@ class WorkerConnection:
         Each is announced once: gearmand counts a repeated CAN_DO as another
         worker. While a job is held, or may be on its way, withdrawals wait:
         CANT_DO makes gearmand give that job to somebody else.
+
+        Raises:
+            InvalidTask: no function can have such a name. Nothing was queued.
         """
         wanted = set(functions)
+        for function in wanted:
+            check_packed_name(function)
         new = wanted - self._functions - self._withdrawn
         for function in sorted(new):
             self._outgoing += pack(PacketType.CAN_DO, function)
@@ -156,6 +168,8 @@ class WorkerConnection:
                 self._check_asked(type_)
                 if function not in self._functions and function not in self._withdrawn:
                     raise ProtocolError(f"a job for {function!r}, which we never offered")
+                if handle in self.held:
+                    raise ProtocolError(f"the job {handle!r}, which we hold already")
                 self.held.add(handle)
                 self._count_answer(brought_job=True)
                 yield Assigned(*arguments)
@@ -164,7 +178,7 @@ class WorkerConnection:
                 self.awake = False
                 self._count_answer(brought_job=False)
             elif type_ == PacketType.NOOP:
-                self.awake = True
+                self.awake = self._called = True
             elif type_ == PacketType.ERROR:
                 yield Refused(*arguments)
             else:
@@ -178,7 +192,12 @@ class WorkerConnection:
         self.asking -= 1
         if self._follows_answer:
             self._one_by_one = not brought_job
+        if brought_job:
+            self.empty_calls = 0
+            self._called = False
         if not self.asking and not self.awake:
+            self.empty_calls += self._called
+            self._called = False
             self._withdraw()
             if not self._sleep_sent:
                 self._outgoing.append(_PRE_SLEEP)

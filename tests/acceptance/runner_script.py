@@ -1,4 +1,7 @@
-"""Run by the tests of WorkRunner, as a program of its own: runner_script.py HOST THREADS OPTION…"""
+"""Run by the tests of WorkRunner, as a program of its own: runner_script.py HOST THREADS OPTION…
+
+An option is a word, or `name=number` for WorkRunner.
+"""
 
 import logging
 import os
@@ -8,9 +11,12 @@ import sys
 import threading
 from pathlib import Path
 
+from gearmanny import supervisor
+from gearmanny.client import SimpleClient
 from gearmanny.gearman_api import DataEncoder, GearmanWorker
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
+from tests.servers import PATIENCE, until
 
 
 class PickleEncoder(DataEncoder):
@@ -20,6 +26,9 @@ class PickleEncoder(DataEncoder):
 
 class PickleWorker(GearmanWorker):
     data_encoder = PickleEncoder
+
+
+memory: list[bytes] = []
 
 
 class First(BaseWorker):
@@ -33,6 +42,10 @@ class First(BaseWorker):
         while not Path(path).exists():
             threading.Event().wait(0.01)
         return "done"
+
+    def task_grow(self, mib: int) -> int:
+        memory.append(b"x" * (mib * 2**20))
+        return os.getpid()
 
     def task_keep_the_interpreter(self, path: str) -> None:
         Path(path).touch()
@@ -61,12 +74,51 @@ class Broken(BaseWorker):
         raise RuntimeError("cannot be set up")
 
 
+class Slow(BaseWorker):
+    """Sets itself up for as long as the file exists that the environment names."""
+
+    name = "slow"
+
+    def setUp(self) -> None:
+        while Path(os.environ["SLOW"]).exists():
+            threading.Event().wait(0.01)
+
+    def task_pid(self) -> int:
+        return os.getpid()
+
+
+def obey_methods(runner: WorkRunner, host: str) -> None:
+    """Starts it in a thread, and calls what signals would have done."""
+    thread = threading.Thread(target=runner.start)
+    thread.start()
+    with SimpleClient([host], timeout=PATIENCE) as client:
+        old = client.first_pid()
+        runner.restart()
+        until(lambda: client.first_pid() != old, "the successor serving")
+    runner.stop()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
 if __name__ == "__main__":
     logging.basicConfig(format="%(levelname)s %(message)s")
-    host, threads, *options = sys.argv[1:]
-    workers: list[type[BaseWorker]] = [Broken] if "broken" in options else [First, Second, Pickled]
-    all_well = WorkRunner(workers, [host], verbosity=1).start(
-        threads=int(threads), keepAlive="no-keepalive" not in options
-    )
+    host, threads, *words = sys.argv[1:]
+    options = [word for word in words if "=" not in word]
+    numbers = {
+        name: float(number) if name in ("grace", "ready_timeout") else int(number)
+        for name, _, number in (word.partition("=") for word in words if "=" in word)
+    }
+    supervisor._READY_TIMEOUT = numbers.pop("ready_timeout", supervisor._READY_TIMEOUT)
+    workers: list[type[BaseWorker]] = [First, Second, Pickled]
+    if "broken" in options:
+        workers = [Broken]
+    elif "slow" in options:
+        workers = [Slow]
+    tls = {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None
+    runner = WorkRunner(workers, [host], verbosity=1, tls=tls, **numbers)
+    if "in-thread" in options:
+        obey_methods(runner, host)
+        sys.exit()
+    all_well = runner.start(threads=int(threads), keepAlive="no-keepalive" not in options)
     sys.stderr.write("start() returned\n")
     sys.exit(not all_well)

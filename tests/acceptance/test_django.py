@@ -25,9 +25,10 @@ from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.django import async_client, cachewrap, client
 from gearmanny.contrib.django.settings import get_settings
-from gearmanny.errors import TaskError
+from gearmanny.errors import EncodingError, TaskError
 from gearmanny.worker import BaseWorker
 from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
+from tests.tls_proxy import Authority, proxy
 
 
 def runworkers(*arguments: str, **options: Any) -> str:
@@ -42,6 +43,9 @@ class TestSettings:
             settings = get_settings()
         assert settings.HOSTS == ["localhost:4730"]
         assert (settings.TIMEOUT, settings.THREADS, settings.KEEPALIVE) == (60, 1, True)
+        assert (settings.GRACE, settings.MAX_JOBS, settings.MAX_MEMORY) == (600, None, None)
+        assert (settings.MAX_CRASHES, settings.CRASH_WINDOW) == (7, 60)
+        assert (settings.PREFETCH, settings.TLS) == (None, None)
         assert settings.CACHE.HOST == "mongodb://localhost:27017/"
         assert settings.CACHE.DBNAME == "GEARMANCACHE"
         assert settings.CACHE.COLLECTION == "gearman_cache_table"
@@ -62,9 +66,15 @@ class TestSettings:
             ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts is a list"),
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
             ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\]: A timeout is a number"),
-            ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] is a number of processes"),
+            ({"THREADS": 0}, r"GEARMANNY\['THREADS'\]: threads is a number of processes"),
+            ({"GRACE": "long"}, r"GEARMANNY\['GRACE'\]: grace is a number of seconds"),
+            ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\]: max_jobs is a number of jobs"),
+            ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\]: crash_window is"),
+            ({"TLS": {"cafile": "x"}}, r"GEARMANNY\['TLS'\]: tls has no key 'cafile'"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
+            ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
+            ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet is a number of bytes"),
         ],
     )
     def test_what_cannot_be_is_told_by_the_check_and_on_use(self, value: Any, message: str) -> None:
@@ -74,6 +84,25 @@ class TestSettings:
             (error,) = run_checks(tags=["gearmanny"])
         assert error.id == "gearmanny.E001"
         assert re.search(message, error.msg)
+
+    @pytest.mark.parametrize(
+        "cache", ["mongodb://me:hunter2@host/", {"HOST": "mongodb://me:hunter2@host/", "PORT": 1}]
+    )
+    def test_a_wrong_cache_is_told_without_its_password(self, cache: Any) -> None:
+        with override_settings(GEARMANNY={"CACHE": cache}):
+            (error,) = run_checks(tags=["gearmanny"])
+            with pytest.raises(CommandError) as caught:
+                runworkers()
+        assert "hunter2" not in f"{error!r} {caught.value}"
+
+    def test_settings_do_not_show_the_password_of_the_cache(self) -> None:
+        with override_settings(GEARMANNY={"CACHE": {"HOST": "mongodb://me:hunter2@host/"}}):
+            assert "hunter2" not in repr(get_settings())
+
+    def test_clients_have_the_limit_of_the_settings(self, job_server: Gearmand) -> None:
+        limited = {"HOSTS": [job_server.host], "MAX_PACKET": 10_000}
+        with override_settings(GEARMANNY=limited), pytest.raises(EncodingError, match="max_packet"):
+            client.anything(text="x" * 10_000)
 
     def test_a_washer_that_leads_nowhere_is_told_by_the_check(self) -> None:
         with override_settings(GEARMANNY={"CACHE": {"RETURNVALUE_WASHER": "no.such.washer"}}):
@@ -361,6 +390,52 @@ class TestRunworkers:
             path.touch()
             assert [work.get_result(timeout=PATIENCE) for work in works] == ["done"] * 4
 
+    def test_sighup_replaces_the_processes(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        process = start_runworkers()
+        old = own_client.good_pid()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: own_client.good_pid() != old, "the successor serving")
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+    def test_processes_are_recycled(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        start_runworkers("--max-jobs", "10", "--max-memory", "4000", "--grace", "5")
+        old = own_client.good_pid()
+        until(lambda: own_client.good_pid() != old, "a fresh process")
+
+    def test_a_process_that_crashes_again_and_again_exits_with_4(
+        self, start_runworkers: Start, tmp_path: Path
+    ) -> None:
+        process = start_runworkers("--max-crashes", "2", TEST_APP="tests.djangoapps.crashing")
+        assert process.wait(PATIENCE) == 4
+        assert "CommandError: A process crashed again and again" in (
+            (tmp_path / "stderr").read_text()
+        )
+
+    def test_no_job_server_in_time_exits_with_3(
+        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        own_job_server.stop()
+        assert start_runworkers("--connect-timeout", "0.5").wait(PATIENCE) == 3
+        assert re.search(
+            rf"CommandError: No Gearman job server reached: {own_job_server.host} \(.+refused\)",
+            (tmp_path / "stderr").read_text(),
+        )
+
+    def test_workers_and_clients_reach_a_job_server_over_tls(
+        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        authority = Authority(tmp_path / "authority")
+        with proxy(own_job_server.port, authority.context("127.0.0.1")) as running:
+            start_runworkers(TEST_HOSTS=running.host, TEST_CA=authority.file)
+            setting = {"HOSTS": [running.host], "TIMEOUT": 20, "TLS": {"ca": authority.file}}
+            with override_settings(GEARMANNY=setting), client:
+                assert client.good_pid()
+
     def test_hosts_are_taken_from_the_command_line_first(
         self, start_runworkers: Start, own_client: SimpleClient, own_job_server: Gearmand
     ) -> None:
@@ -371,6 +446,8 @@ class TestRunworkers:
         ("arguments", "code", "message"),
         [
             (["--threads", "0"], 2, "'0' is no whole number, at least 1"),
+            (["--grace", "-1"], 2, "'-1' is no number of seconds, at least 0"),
+            (["--max-memory", "1"], 1, "CommandError: max_memory is 1 MiB, but this process"),
             (["--hosts", "localhost:x"], 1, "CommandError: A host is written"),
             (["god"], 1, "CommandError: No worker is named 'god'"),
         ],

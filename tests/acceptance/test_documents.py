@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import PATIENCE, ROOT, Gearmand, end, until
+from tests.tls_proxy import Authority, proxy
 
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
 
@@ -26,9 +27,10 @@ def block(mark: str, **replaced: str) -> str:
     return found
 
 
-def run(code: str, *arguments: str) -> list[str]:
+def run(code: str, *arguments: str, folder: Path = ROOT) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *arguments],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=PATIENCE * 2,
@@ -52,7 +54,7 @@ def readme_workers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[None]:
 
 
 def test_every_python_block_of_the_readme_is_run_here() -> None:
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
 
 
 def test_the_first_example_has_twelve_lines_and_works(own_job_server: Gearmand) -> None:
@@ -92,6 +94,15 @@ def test_the_clients_of_the_readme_print_what_it_says(own_job_server: Gearmand) 
         f"{own_job_server.host}. Start one that does, or look whether the name and the host are "
         "right.",
     ]
+
+
+@pytest.mark.usefixtures("readme_workers")
+def test_the_tls_of_the_readme_works(own_job_server: Gearmand, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    authority.client_files()
+    demanding = authority.context("127.0.0.1", wants_certificate=True)
+    with proxy(own_job_server.port, demanding) as running:
+        assert run(block("tls = {", gearmand=running.host), folder=tmp_path) == ["hi"]
 
 
 def test_the_cache_of_the_readme_works(mongodb_uri: str) -> None:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
+from chaos.restarts import fewest_workers, rolling_restart
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient, WorkResult
-from gearmanny.errors import InvalidOption, InvalidTask, JobServerLost
+from gearmanny.errors import InvalidOption, InvalidTask, JobServerLost, JobServerUnavailable
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.acceptance.runner_script import First, Pickled, PickleEncoder
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until
+from tests.servers import PATIENCE, ROOT, Gearmand, end, free_port, until
+from tests.tls_proxy import Authority, proxy
+
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "tests.acceptance.runner_script", *sys.argv[1:]])
+"""
 
 Runner = subprocess.Popen[str]
 
@@ -30,13 +39,16 @@ def start_runner(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Callable[
     runners: list[Runner] = []
     logs: list[IO[str]] = []
 
-    def start(threads: int = 1, *options: str) -> Runner:
-        log = (tmp_path / "log").open("w")
+    def start(threads: int = 1, *options: str, host: str = own_job_server.host) -> Runner:
+        log = (tmp_path / "log").open("a")
         logs.append(log)
-        command = [sys.executable, "-m", "tests.acceptance.runner_script", own_job_server.host]
+        command = [sys.executable, "-m", "tests.acceptance.runner_script", host]
         runner = subprocess.Popen(
             [*command, str(threads), *options],
             cwd=ROOT,
+            env={**os.environ, "SLOW": str(tmp_path / "slow")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             stderr=log,
             text=True,
             start_new_session=True,
@@ -83,6 +95,17 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
+def started(tmp_path: Path) -> int:
+    """How many processes were started, by the log."""
+    return (tmp_path / "log").read_text().count(" started with pid ")
+
+
+def pids_of(client: SimpleClient, pids: set[int]) -> set[int]:
+    """Adds who answers a hundred calls."""
+    pids.update(client.map("first_pid", ({} for _ in range(100))))
+    return pids
+
+
 def test_every_work_class_has_its_processes_with_all_of_its_workers(
     own_job_server: Gearmand, start_runner: Callable[..., Runner]
 ) -> None:
@@ -99,6 +122,23 @@ def test_every_work_class_has_its_processes_with_all_of_its_workers(
         SimpleClient([own_job_server.host], **pickling) as pickle_client,
     ):
         assert json_client.first_pid() != pickle_client.pickled_pid()
+
+
+def test_processes_reach_a_job_server_over_tls(
+    start_runner: Callable[..., Runner],
+    own_job_server: Gearmand,
+    client: SimpleClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    monkeypatch.setenv("TEST_CA", authority.file)
+    with proxy(own_job_server.port, authority.context("127.0.0.1")) as running:
+        runner = start_runner(2, host=running.host)
+        assert client.first_pid() != runner.pid
+        assert running.received.startswith(b"\x16\x03")
+        runner.terminate()
+        assert runner.wait(PATIENCE) == 0
 
 
 def test_a_killed_process_is_replaced(
@@ -238,6 +278,195 @@ def test_a_runner_stops_also_when_the_job_server_went_first(
         work.get_result()
 
 
+def test_a_job_that_outlives_the_grace_is_run_again_by_another_worker(
+    start_runner: Callable[..., Runner],
+    waiting_job: Callable[[], tuple[WorkResult, Path]],
+    tmp_path: Path,
+) -> None:
+    runner = start_runner(1, "grace=0.2")
+    work, path = waiting_job()
+    runner.terminate()
+
+    assert runner.wait(PATIENCE) == 0
+    assert "is busy after 0.2 s of grace" in (tmp_path / "log").read_text()
+    path.touch()
+    start_runner()
+    assert work.get_result(timeout=PATIENCE) == "done"
+
+
+class TestRestart:
+    def test_jobs_run_once_while_all_processes_are_replaced_twice(self) -> None:
+        counted = rolling_restart(3_000, 2)
+
+        assert (counted.done, counted.lost, counted.run_twice) == (3_000, 0, 0)
+        assert counted.processes > 2
+        assert counted.fewest_workers >= 2
+        assert counted.exit_code == 0
+
+    def test_a_busy_process_finishes_its_job_while_its_successor_serves(
+        self,
+        start_runner: Callable[..., Runner],
+        client: SimpleClient,
+        waiting_job: Callable[[], tuple[WorkResult, Path]],
+    ) -> None:
+        runner = start_runner()
+        old = client.first_pid()
+        work, path = waiting_job()
+        # A terminal, too, sends it to the whole group.
+        os.killpg(runner.pid, signal.SIGHUP)
+
+        assert client.first_pid() != old
+        assert alive(old)
+        path.touch()
+        assert work.get_result(timeout=PATIENCE) == "done"
+        until(lambda: not alive(old), "the old process ending")
+        assert runner.poll() is None
+
+    def test_a_process_stays_until_its_successor_is_ready(
+        self,
+        start_runner: Callable[..., Runner],
+        own_job_server: Gearmand,
+        tmp_path: Path,
+    ) -> None:
+        runner = start_runner(1, "slow", "ready_timeout=0.1")
+        with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
+            old = client.slow_pid()
+            (tmp_path / "slow").touch()
+            for starts in (2, 3):  # a second SIGHUP replaces also what never became ready
+                runner.send_signal(signal.SIGHUP)
+                until(lambda starts=starts: started(tmp_path) == starts, "a successor")
+                assert client.slow_pid() == old
+            (tmp_path / "slow").unlink()
+            until(lambda: client.slow_pid() != old, "the successor serving")
+        until(lambda: not alive(old), "the old process ending")
+        assert runner.poll() is None
+
+    def test_a_terminal_that_is_closed_ends_the_runner(
+        self, own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        terminal, its_end = pty.openpty()
+        with (tmp_path / "log").open("w") as log:
+            runner = subprocess.Popen(
+                [sys.executable, "-c", IN_A_TERMINAL, own_job_server.host, "1"],
+                cwd=ROOT,
+                stdin=its_end,
+                stdout=its_end,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        os.close(its_end)
+        try:
+            until(lambda: own_job_server.workers_of("first_pid") == 1, "a worker")
+            os.close(terminal)
+            assert runner.wait(PATIENCE) == 0
+        finally:
+            end(runner)
+
+
+class TestRecycling:
+    def test_service_never_drops_while_processes_are_recycled(
+        self,
+        start_runner: Callable[..., Runner],
+        own_job_server: Gearmand,
+        client: SimpleClient,
+    ) -> None:
+        start_runner(1, "max_jobs=100")
+        pids = {client.first_pid()}
+        with fewest_workers(own_job_server, "first_pid") as fewest:
+            until(lambda: len(pids_of(client, pids)) >= 4, "processes being recycled")
+        assert fewest[0] >= 1
+
+    def test_a_process_that_has_grown_is_recycled(
+        self, start_runner: Callable[..., Runner], client: SimpleClient, tmp_path: Path
+    ) -> None:
+        start_runner(1, "max_memory=300")
+        assert client.first_pid() == client.first_grow(mib=1)
+        grown = client.first_grow(mib=300)
+
+        until(lambda: client.first_pid() != grown, "a fresh process")
+        assert re.search(
+            rf"pid {grown}, is to be recycled: 3\d\d MiB are resident after 3 jobs",
+            (tmp_path / "log").read_text(),
+        )
+
+    def test_a_replacement_that_is_not_ready_does_not_keep_a_grown_process_for_ever(
+        self,
+        start_runner: Callable[..., Runner],
+        own_job_server: Gearmand,
+        tmp_path: Path,
+    ) -> None:
+        start_runner(1, "slow", "max_jobs=2", "ready_timeout=0.1")
+        with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
+            old = client.slow_pid()
+            (tmp_path / "slow").touch()
+            assert client.slow_pid() == old
+            until(lambda: not alive(old), "the old process ending")
+            (tmp_path / "slow").unlink()
+            assert client.slow_pid() != old
+
+    def test_without_keepalive_a_process_ends_with_its_last_job(
+        self, start_runner: Callable[..., Runner], own_job_server: Gearmand, client: SimpleClient
+    ) -> None:
+        runner = start_runner(1, "max_jobs=1", "no-keepalive")
+        client.first_pid()
+        with SimpleClient([own_job_server.host], data_encoder=PickleEncoder) as pickle_client:
+            pickle_client.pickled_pid()
+        assert runner.wait(PATIENCE) == 0
+
+
+def test_a_runner_gives_up_when_a_process_crashes_again_and_again(
+    start_runner: Callable[..., Runner], tmp_path: Path
+) -> None:
+    assert start_runner(1, "broken", "max_crashes=3").wait(PATIENCE) == 1
+    log = (tmp_path / "log").read_text()
+    assert "process broken-1 crashed 3 times within 60 s; giving up" in log
+    assert started(tmp_path) == 3
+
+
+class TestConnectTimeout:
+    def test_without_a_job_server_start_raises(self) -> None:
+        hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        runner = WorkRunner([First], hosts, connect_timeout=0.1)
+        with pytest.raises(JobServerUnavailable) as caught:
+            runner.start()
+        assert list(caught.value.failures) == hosts
+
+    def test_a_job_server_that_comes_in_time_is_waited_for(
+        self, start_runner: Callable[..., Runner], own_job_server: Gearmand, client: SimpleClient
+    ) -> None:
+        own_job_server.stop()
+        start_runner(1, "connect_timeout=60")
+        own_job_server.start()
+        until(lambda: own_job_server.workers_of("first_pid") == 1, "a worker")
+        assert client.first_pid()
+
+    def test_a_signal_ends_the_waiting(
+        self, start_runner: Callable[..., Runner], own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        own_job_server.stop()
+        runner = start_runner(1, "connect_timeout=600")
+        until(lambda: "waiting for a job server" in (tmp_path / "log").read_text(), "waiting")
+        runner.terminate()
+        assert runner.wait(PATIENCE) == 0
+
+
+def test_a_runner_in_a_thread_obeys_its_methods(own_job_server: Gearmand) -> None:
+    # In a program of its own: this one has threads, which a fork should not have.
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.acceptance.runner_script"),
+            *(own_job_server.host, "1", "in-thread"),
+        ],
+        cwd=ROOT,
+        timeout=PATIENCE * 2,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 class TestConstruction:
     def test_no_workers_are_refused(self) -> None:
         with pytest.raises(InvalidTask, match="no workers to run"):
@@ -259,6 +488,27 @@ class TestConstruction:
 
         with pytest.raises(InvalidTask, match="Nameless has no name"):
             WorkRunner([Nameless])
+
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [
+            ({"grace": -1}, "grace is a number of seconds, at least 0, not -1"),
+            ({"grace": "60"}, "grace is a number of seconds"),
+            ({"connect_timeout": float("nan")}, "connect_timeout is a number of seconds"),
+            ({"crash_window": None}, "crash_window is a number of seconds"),
+            ({"max_jobs": 0}, "max_jobs is a number of jobs, at least 1, not 0"),
+            ({"max_crashes": 1.5}, "max_crashes is a number of crashes"),
+            ({"max_memory": True}, "max_memory is a number of MiB"),
+            ({"max_memory": 1}, r"max_memory is 1 MiB, but this process takes \d+ MiB before"),
+        ],
+    )
+    def test_limits_that_cannot_be_are_refused(self, option: Any, message: str) -> None:
+        with pytest.raises(InvalidOption, match=message):
+            WorkRunner([First], **option)
+
+    def test_bad_tls_is_refused_before_any_process_is_made(self) -> None:
+        with pytest.raises(InvalidOption, match=r"tls\['ca'\], '/no/such', cannot be used"):
+            WorkRunner([First], tls={"ca": "/no/such"})
 
     @pytest.mark.parametrize("threads", [0, -1, "2", 1.5])
     def test_threads_are_a_number_of_processes(self, threads: int) -> None:

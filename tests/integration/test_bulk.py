@@ -26,6 +26,7 @@ from tests.servers import PATIENCE, Gearmand, free_port, gearmand, until, workin
 class Bulk(BaseWorker):
     name = "bulk"
     gate = threading.Event()
+    begun = threading.Event()
 
     def task_double(self, n: int) -> int:
         return n * 2
@@ -34,6 +35,7 @@ class Bulk(BaseWorker):
         return 1 / n
 
     def task_held(self, n: int) -> int:
+        Bulk.begun.set()
         assert Bulk.gate.wait(PATIENCE)
         return n
 
@@ -239,12 +241,14 @@ class TestPrefetch:
     ) -> None:
         hosts = [own_job_server.host]
         Bulk.gate.clear()
+        Bulk.begun.clear()
         worker = Bulk(hosts, prefetch=4)
         with AsyncClient(hosts) as client:
             works = [client.bulk_held(n=n) for n in range(4)]
             assert client.wait(works, timeout=0.1) == (set(), set(works))
             with working(worker):
                 until(lambda: any(r.running == 4 for r in JobServer(hosts[0]).status()))
+                assert Bulk.begun.wait(PATIENCE)
                 worker.stop()
                 Bulk.gate.set()
                 finished = next(client.as_completed(works, timeout=20))

@@ -80,6 +80,11 @@ def test_a_port_that_cannot_be_is_an_early_error(port: object) -> None:
         JobServer(port)  # type: ignore[arg-type]
 
 
+def test_the_port_is_not_told_before_it_is_known() -> None:
+    with pytest.raises(GearmanException, match=r"no port yet. start\(\) it first"):
+        JobServer().host  # noqa: B018
+
+
 def test_an_address_that_is_not_ours_is_an_early_error() -> None:
     with pytest.raises(InvalidOption, match=r"Cannot listen on 192\.0\.2\.1:"):
         JobServer(address="192.0.2.1").start()

@@ -67,7 +67,7 @@ def test_an_interrupt_at_any_moment_leaves_a_client_that_works(
                     while how == "is_done" and not work.is_done():
                         pass
                     work.get_result(timeout=PATIENCE)
-                    threading.Event().wait(0.001)
+                    time.sleep(0.001)  # for an interrupt now: a Condition would not survive it
                 except (Interrupt, GearmanException):
                     pass
                 assert client.echo_back(value=number).get_result(timeout=PATIENCE) == number
@@ -188,5 +188,5 @@ def test_any_of_the_workers_that_share_a_loop_can_stop_it(job_server: Gearmand) 
 
 
 def test_a_payload_that_no_worker_would_accept_is_refused_before_sending() -> None:
-    with pytest.raises(EncodingError, match="bytes are more than 268431360"):
+    with pytest.raises(EncodingError, match="are more than 268431360"):
         SimpleClient().echo_back(value="x" * (256 * 1024 * 1024))

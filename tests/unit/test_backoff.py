@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gearmanny.backoff import Backoff, RestartTable
+from gearmanny.backoff import Backoff, RestartTable, rest_between_calls
 
 
 def no_jitter() -> float:
@@ -95,3 +95,27 @@ def test_restart_tables_share_nothing() -> None:
     first, second = RestartTable(random=no_jitter), RestartTable(random=no_jitter)
     first.delay("worker 1", started=0.0, ended=0.0)
     assert second.delay("worker 1", started=0.0, ended=0.0) == second.first
+
+
+def test_calls_in_vain_cost_nothing_at_first_and_a_tenth_of_a_second_at_the_most() -> None:
+    rests = [rest_between_calls(calls) for calls in range(30)]
+    assert rests[:10] == [0.0] * 10
+    assert rests == sorted(rests)
+    assert rests[10] == 0.001
+    assert rests[-1] == rest_between_calls(10**9) == 0.1
+
+
+def test_too_many_crashes_in_too_short_a_time_are_a_loop() -> None:
+    table = RestartTable(max_crashes=3, crash_window=60.0)
+    assert [table.is_crash_loop("worker 1", at) for at in (0.0, 30.0, 60.0)] == [False, False, True]
+
+
+def test_crashes_far_apart_are_no_loop_and_neither_are_those_of_several() -> None:
+    table = RestartTable(max_crashes=3, crash_window=60.0)
+    assert not any(table.is_crash_loop("worker 1", at) for at in (0.0, 30.1, 60.1, 90.2))
+    assert not any(table.is_crash_loop(f"worker {n}", 100.0) for n in (2, 3, 4))
+
+
+def test_without_a_number_no_crashes_are_a_loop() -> None:
+    table = RestartTable(max_crashes=None)
+    assert not any(table.is_crash_loop("worker 1", 0.0) for _ in range(1_000))

@@ -21,15 +21,19 @@ from gearmanny.errors import (
     JobServerUnavailable,
     ProtocolError,
     TaskError,
+    TaskTimeLimitExceeded,
     TaskTimeout,
 )
 
-LEAVES: list[GearmanException] = [
+LEAVES: list[BaseException] = [
     TaskError("f", "builtins.ValueError", "not so", ["not so", 1], "Traceback …"),
     TaskError("f", None, "exit status 1"),
     TaskError("f"),
     TaskTimeout("f", 2.5, "No worker offers it."),
     TaskTimeout("f", 60.0),
+    TaskTimeLimitExceeded(),
+    TaskTimeLimitExceeded("f", 2.5),
+    TaskTimeLimitExceeded("f", 2.5, 10.0),
     JobServerUnavailable({"one:4730": "refused", "two:4730": "no answer"}),
     JobServerLost("one:4730", "closed by the server"),
     JobServerError("QUEUE_ERROR", "Job queue is full"),
@@ -47,10 +51,14 @@ def drawn_tree() -> dict[str, tuple[str, ...]]:
     """Reads the tree of the module's docstring: the bases of each class, by name."""
     assert errors.__doc__ is not None
     tree: dict[str, tuple[str, ...]] = {}
+    root = ""
     for line in errors.__doc__.splitlines():
-        leaf = re.match(r" +[├└]── (\w+) .*?(?:\((\w+)\))?$", line)
+        if found := re.match(r" +(\w+)$", line):
+            root = found[1]
+        leaf = re.match(r" +[├└]── (\w+) .*?(?:\(([\w, ]+)\))?$", line)
         if leaf:
-            tree[leaf[1]] = tuple(filter(None, ("GearmanException", leaf[2])))
+            others = (leaf[2] or "").replace(",", "").split()
+            tree[leaf[1]] = (*filter(None, [root]), *others)
     return tree
 
 
@@ -59,7 +67,7 @@ def test_the_tree_in_the_docstring_is_the_real_one() -> None:
         name: tuple(base.__name__ for base in value.__bases__)
         for name, value in vars(errors).items()
         if isinstance(value, type)
-        and issubclass(value, GearmanException)
+        and issubclass(value, BaseException)
         and value is not GearmanException
     }
     assert drawn_tree() == real
@@ -76,9 +84,14 @@ def test_every_leaf_is_tried_here() -> None:
 @pytest.mark.parametrize("name", sorted(drawn_tree()))
 def test_every_error_can_be_caught_by_its_root_and_by_its_builtin(name: str) -> None:
     error = getattr(errors, name)
-    assert issubclass(error, GearmanException)
-    for base in drawn_tree()[name][1:]:
+    root, *others = drawn_tree()[name]
+    assert issubclass(error, getattr(errors, root, None) or getattr(builtins, root))
+    for base in others:
         assert issubclass(error, getattr(builtins, base))
+
+
+def test_what_catches_the_errors_of_a_line_does_not_catch_the_limit_of_the_task() -> None:
+    assert not issubclass(TaskTimeLimitExceeded, Exception)
 
 
 def test_retrying_on_connection_errors_never_runs_a_job_twice() -> None:
@@ -88,7 +101,7 @@ def test_retrying_on_connection_errors_never_runs_a_job_twice() -> None:
 
 @leaves
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_every_leaf_survives_pickling(leaf: GearmanException, protocol: int) -> None:
+def test_every_leaf_survives_pickling(leaf: BaseException, protocol: int) -> None:
     twin = pickle.loads(pickle.dumps(leaf, protocol))
     assert type(twin) is type(leaf)
     assert vars(twin) == vars(leaf)
@@ -97,7 +110,7 @@ def test_every_leaf_survives_pickling(leaf: GearmanException, protocol: int) -> 
 
 @leaves
 @pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy])
-def test_every_leaf_survives_copying(leaf: GearmanException, copier: object) -> None:
+def test_every_leaf_survives_copying(leaf: BaseException, copier: object) -> None:
     twin = copier(leaf)  # type: ignore[operator]
     assert type(twin) is type(leaf)
     assert vars(twin) == vars(leaf)
@@ -105,12 +118,12 @@ def test_every_leaf_survives_copying(leaf: GearmanException, copier: object) -> 
 
 
 @leaves
-def test_every_leaf_has_a_text(leaf: GearmanException) -> None:
+def test_every_leaf_has_a_text(leaf: BaseException) -> None:
     assert str(leaf).strip() == str(leaf) != ""
 
 
 @leaves
-def test_a_note_survives_pickling(leaf: GearmanException) -> None:
+def test_a_note_survives_pickling(leaf: BaseException) -> None:
     noted = copy.copy(leaf)
     noted.add_note("while the report was made")
     twin = pickle.loads(pickle.dumps(noted))

@@ -23,8 +23,8 @@ LONGEST_FUNCTION = 60
 
 FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
-    """gearmanny gearmanny.errors gearmanny.names gearmanny.tasks gearmanny.failures
-    gearmanny.backoff
+    """gearmanny gearmanny.errors gearmanny.limits gearmanny.names gearmanny.tasks
+    gearmanny.taskoptions gearmanny.failures gearmanny.backoff gearmanny.runlimits
     gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
     gearmanny.protocol.worker gearmanny.protocol.admin
     gearmanny.protocol.queue gearmanny.protocol.broker
@@ -32,25 +32,33 @@ FLOORS = [
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
-    gearmanny.transport gearmanny.store
+    gearmanny.tls gearmanny.transport gearmanny.timelimits gearmanny.store
     gearmanny.base""",
     # 2: the blocking drivers, and the job server's.
-    """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.resending gearmanny.results
-    gearmanny.client
-    gearmanny.link gearmanny.connector gearmanny.workloop gearmanny.worker
+    """gearmanny.admin gearmanny.connections gearmanny.submission gearmanny.channel
+    gearmanny.resending gearmanny.results gearmanny.client
+    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
+    gearmanny.worker
     gearmanny.serverloop gearmanny.embedded
     gearmanny.helpers.cache_mongodb""",
     # 3: processes.
-    "gearmanny.workrunner",
+    "gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner",
     # 4: the command line.
     "gearmanny.cli gearmanny.__main__",
 ]
 ABOVE = "gearmanny.contrib.django"
 
 NOT_PURE = {
-    "socket", "select", "ssl", "threading", "time", "subprocess", "multiprocessing", "asyncio",
+    "socket",
+    "select",
+    "ssl",
+    "threading",
+    "time",
+    "subprocess",
+    "multiprocessing",
+    "asyncio",
     "signal",
-}  # fmt: skip
+}
 
 TOUCHES = {
     "gearman": {"gearmanny.gearman_api"},
@@ -58,14 +66,25 @@ TOUCHES = {
     "bson": {"gearmanny.helpers.cache_mongodb"},
     "sqlite3": {"gearmanny.store"},
     "socket": {
-        "gearmanny.transport", "gearmanny.polling", "gearmanny.serverloop", "gearmanny.embedded"
+        "gearmanny.transport",
+        "gearmanny.tls",
+        "gearmanny.polling",
+        "gearmanny.serverloop",
+        "gearmanny.embedded",
     },
+    "ssl": {"gearmanny.tls"},
     "select": {"gearmanny.polling"},
-    "multiprocessing": {"gearmanny.workrunner"},
-    "signal": {"gearmanny.workrunner", "gearmanny.cli"},
+    "multiprocessing": {"gearmanny.supervisor", "gearmanny.workprocess"},
+    "signal": {
+        "gearmanny.supervisor",
+        "gearmanny.timelimits",
+        "gearmanny.workprocess",
+        "gearmanny.workrunner",
+        "gearmanny.cli",
+    },
     "subprocess": set(),
     "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.cli"},
-}  # fmt: skip
+}
 """Who alone may import what. Django belongs to everything above."""
 
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}

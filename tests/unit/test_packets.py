@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import struct
+import tracemalloc
 
 import pytest
 
 from gearmanny.errors import ProtocolError
+from gearmanny.limits import Oversized
 from gearmanny.protocol.packets import Packet, PacketParser, PacketType, pack
 from tests.unit.wire import response
 
@@ -140,7 +142,69 @@ def test_what_no_job_server_writes_is_a_protocol_error(data: bytes, message: str
 
 def test_a_header_that_announces_4_gigabytes_is_refused_before_any_body() -> None:
     with pytest.raises(ProtocolError, match="4294967295 bytes is over the limit of 268435456"):
-        list(PacketParser().feed(b"\0RES\0\0\0\x0d\xff\xff\xff\xff"))
+        list(PacketParser().feed(b"\0RES\0\0\0\x08\xff\xff\xff\xff"))
+
+
+OVERSIZED = [
+    (PacketType.WORK_COMPLETE, [b"H:vm:1"]),
+    (PacketType.WORK_EXCEPTION, [b"H:vm:1"]),
+    (PacketType.WORK_DATA, [b"H:vm:1"]),
+    (PacketType.WORK_WARNING, [b"H:vm:1"]),
+    (PacketType.JOB_ASSIGN_UNIQ, [b"H:vm:1", b"f", b"key"]),
+]
+oversized = pytest.mark.parametrize(("type", "names"), OVERSIZED, ids=str)
+
+
+@oversized
+@pytest.mark.parametrize("size", [1, 5, 13, 1000])
+def test_of_a_payload_over_the_limit_only_its_length_is_kept(
+    type: PacketType, names: list[bytes], size: int
+) -> None:
+    stream = response(type, *names, b"a\0b" * 50) + STREAM
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    (told_type, arguments), *others = parse(*pieces, max_packet=100)
+    *told_names, payload = arguments
+    assert (told_type, told_names, others) == (type, names, PACKETS)
+    assert isinstance(payload, Oversized)
+    assert (payload, payload.length, payload.limit) == (b"", 150, 100)
+
+
+@oversized
+def test_whose_payload_is_too_long_is_told_before_it_is_here(
+    type: PacketType, names: list[bytes]
+) -> None:
+    header = b"\0RES" + struct.pack(">II", type, 2**32 - 1)
+    ((_, arguments),) = parse(header + b"\0".join(names) + b"\0")
+    assert isinstance(arguments[-1], Oversized)
+
+
+def test_what_is_not_kept_takes_no_memory() -> None:
+    parser = PacketParser(10_000)
+    piece = bytes(100_000)
+    list(parser.feed(b"\0RES\0\0\0\x0d\xff\xff\xff\xffH:vm:1\0"))
+    tracemalloc.start()
+    try:
+        for _ in range(1_000):
+            assert list(parser.feed(piece)) == []
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_announced_body_takes_no_memory_until_it_comes() -> None:
+    tracemalloc.start()
+    try:
+        list(PacketParser().feed(b"\0RES\0\0\0\x0d\x0f\xff\xff\xffH:vm:1\0"))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_without_end_are_refused() -> None:
+    parser = PacketParser(10_000)
+    list(parser.feed(b"\0RES\0\0\0\x0d\xff\xff\xff\xff" + b"H" * 10_000))
+    with pytest.raises(ProtocolError, match="WORK_COMPLETE takes 2 arguments, the peer sent 1"):
+        list(parser.feed(b"H" * 10_000))
 
 
 @pytest.mark.parametrize(("length", "accepted"), [(99, True), (100, True), (101, False)])

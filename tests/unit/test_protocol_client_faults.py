@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gearmanny.errors import ProtocolError
+from gearmanny.limits import Oversized
 from gearmanny.protocol.client import ClientConnection, Completed, Event
 from gearmanny.protocol.packets import PacketType
 from tests.unit.wire import OPTION_RES, complete, created, response, with_jobs
@@ -75,6 +76,31 @@ def test_an_answer_without_a_question_is_a_protocol_error(packet: bytes) -> None
 
 
 def test_the_length_of_an_answer_can_be_limited() -> None:
-    connection = ClientConnection(max_packet=100)
-    with pytest.raises(ProtocolError, match="over the limit of 100"):
-        list(connection.receive(complete(b"H:1", b"x" * 100)))
+    connection = with_jobs(max_packet=100, large=b"H:1", small=b"H:2")
+    events = list(connection.receive(complete(b"H:1", b"x" * 100) + complete(b"H:2", b"x")))
+    assert events == [("large", Completed(b"")), ("small", Completed(b"x"))]
+    large = events[0][1]
+    assert isinstance(large, Completed)
+    assert isinstance(large.data, Oversized)
+    assert connection.abandon() == []
+
+
+@pytest.mark.parametrize(
+    ("function", "unique"),
+    [(b"a\0b", b""), (b"f" * 513, b""), (b"f", b"a\0b"), (b"f", b"u" * 64)],
+    ids=["function with NUL", "function of 513 bytes", "unique with NUL", "unique of 64 bytes"],
+)
+def test_a_name_that_would_shift_the_arguments_is_refused_and_nothing_is_sent(
+    function: bytes, unique: bytes
+) -> None:
+    connection = with_jobs(running=b"H:1")
+    with pytest.raises(ValueError, match="has up to"):
+        connection.submit("job", function, b"{}", unique)
+    assert connection.data_to_send() == b""
+    assert connection.abandon() == ["running"]
+
+
+def test_the_longest_names_are_sent() -> None:
+    connection = with_jobs()
+    connection.submit("job", b"f" * 512, b"{}", b"u" * 63)
+    assert b"f" * 512 + b"\0" + b"u" * 63 + b"\0{}" in connection.data_to_send()

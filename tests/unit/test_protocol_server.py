@@ -288,13 +288,49 @@ def test_the_place_of_a_cut_does_not_matter() -> None:
     assert converse(*(bytes([byte]) for byte in CONVERSATION)) == whole
 
 
+TOO_MUCH = bytes(20_000)
+
+
+@pytest.mark.parametrize("type", [P.SUBMIT_JOB, P.SUBMIT_JOB_BG, P.SUBMIT_JOB_EPOCH])
+def test_a_job_that_is_too_large_is_refused_alone(type: P) -> None:
+    machine = Machine()
+    caller = machine.connect()
+    names = (b"f", b"key", b"0")[: 3 if type == P.SUBMIT_JOB_EPOCH else 2]
+    told = machine.ask(caller, type, *names, TOO_MUCH)
+    assert b"ARGUMENT_TOO_LARGE\0The payload is too large: its 20000 bytes are over" in told
+    assert machine.ask(caller, P.SUBMIT_JOB, b"f", b"key", b"") == created(1)
+
+
+@pytest.mark.parametrize("type", [P.WORK_COMPLETE, P.WORK_EXCEPTION])
+def test_an_answer_that_is_too_large_fails_its_job(type: P) -> None:
+    machine = Machine()
+    worker, caller = machine.connect(), machine.connect()
+    machine.ask(worker, P.CAN_DO, b"f")
+    machine.ask(caller, P.SUBMIT_JOB, b"f", b"", b"")
+    machine.ask(worker, P.GRAB_JOB)
+    assert b"ARGUMENT_TOO_LARGE" in machine.ask(worker, type, b"H:t:1", TOO_MUCH)
+    assert caller.data_to_send() == response(P.WORK_FAIL, b"H:t:1")
+    assert machine.status(b"f") == [0, 0, 1]
+
+
+def test_an_update_that_is_too_large_is_left_out() -> None:
+    machine = Machine()
+    worker, caller = machine.connect(), machine.connect()
+    machine.ask(worker, P.CAN_DO, b"f")
+    machine.ask(caller, P.SUBMIT_JOB, b"f", b"", b"")
+    machine.ask(worker, P.GRAB_JOB)
+    assert b"ARGUMENT_TOO_LARGE" in machine.ask(worker, P.WORK_DATA, b"H:t:1", TOO_MUCH)
+    assert machine.ask(worker, P.WORK_COMPLETE, b"H:t:1", b"1") == b""
+    assert caller.data_to_send() == response(P.WORK_COMPLETE, b"H:t:1", b"1")
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"\0RES\0\0\0\x06\0\0\0\0", "not a Gearman client or worker"),
         (b"\0REQ\0\0\0\x63\0\0\0\0", "no client or worker sends packets of type 99"),
         (b"\0REQ\0\0\0\x07\0\0\0\x01f", "SUBMIT_JOB takes 3 arguments, the peer sent 1"),
-        (b"\0REQ\0\0\0\x07\xff\xff\xff\xff", "4294967295 bytes is over the limit of 10000 bytes"),
+        (b"\0REQ\0\0\0\x10\xff\xff\xff\xff", "4294967295 bytes is over the limit of 10000 bytes"),
         (b"x" * 10_000, "a line is over the limit of 8192 bytes"),
     ],
 )

@@ -282,3 +282,55 @@ def test_the_client_id_is_sent_as_it_is() -> None:
     worker = WorkerConnection()
     worker.set_client_id(b"wk 1 with space")
     assert worker.data_to_send() == request(PacketType.SET_CLIENT_ID, b"wk 1 with space")
+
+
+def called_in_vain(worker: WorkerConnection, times: int) -> None:
+    for _ in range(times):
+        list(worker.receive(NOOP))
+        worker.grab()
+        list(worker.receive(NO_JOB))
+
+
+def test_calls_that_bring_no_job_are_counted_until_one_does() -> None:
+    worker = worker_in(State.ASLEEP)
+    called_in_vain(worker, 3)
+    assert worker.empty_calls == 3
+    list(worker.receive(NOOP))
+    worker.grab()
+    list(worker.receive(JOB))
+    assert worker.empty_calls == 0
+
+
+def test_who_looks_without_a_call_was_not_called_in_vain() -> None:
+    worker = worker_in(State.ASLEEP)
+    for _ in range(3):
+        worker.wake()
+        worker.grab()
+        list(worker.receive(NO_JOB))
+    assert worker.empty_calls == 0
+
+
+def test_a_call_is_in_vain_once_however_many_jobs_were_asked_for() -> None:
+    worker = worker_in(State.ASLEEP)
+    list(worker.receive(NOOP))
+    worker.grab(3)
+    list(worker.receive(NO_JOB * 3))
+    assert worker.empty_calls == 1
+
+
+def test_a_job_that_we_hold_already_is_illegal() -> None:
+    worker = worker_in(State.HOLDING)
+    worker.grab()
+    with pytest.raises(ProtocolError, match="which we hold already"):
+        list(worker.receive(JOB))
+    assert (worker.asking, worker.held) == (1, {b"H:1"})
+
+
+@pytest.mark.parametrize("name", [b"a\0b", b"f" * 513], ids=["NUL", "513 bytes"])
+def test_a_name_that_no_function_can_have_is_not_offered(name: bytes) -> None:
+    worker = WorkerConnection()
+    with pytest.raises(ValueError, match="a function of Gearman has up to 512, and no NUL"):
+        worker.offer([b"f", name])
+    assert worker.data_to_send() == b""
+    worker.offer([b"f" * 512])
+    assert worker.data_to_send() == request(PacketType.CAN_DO, b"f" * 512)

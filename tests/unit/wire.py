@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gearmanny.limits import MAX_PACKET
 from gearmanny.protocol.client import ClientConnection
 from gearmanny.protocol.packets import PacketType
 
@@ -28,9 +29,9 @@ def complete(handle: bytes, data: bytes = b"1") -> bytes:
     return response(PacketType.WORK_COMPLETE, handle, data)
 
 
-def with_jobs(**handles: bytes) -> ClientConnection:
+def with_jobs(*, max_packet: int = MAX_PACKET, **handles: bytes) -> ClientConnection:
     """A connection on which each of these jobs was submitted and created."""
-    connection = ClientConnection()
+    connection = ClientConnection(max_packet)
     list(connection.receive(OPTION_RES))
     for job in handles:
         connection.submit(job, b"f", b"{}")

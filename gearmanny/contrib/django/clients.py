@@ -50,7 +50,11 @@ class _Configured(Generic[C]):
                 if self._made is not None:
                     self._made[1].close()
                 made = self._kind(
-                    settings.HOSTS, timeout=settings.TIMEOUT, data_encoder=DjangoJSONDataEncoder
+                    settings.HOSTS,
+                    timeout=settings.TIMEOUT,
+                    data_encoder=DjangoJSONDataEncoder,
+                    max_packet=settings.MAX_PACKET,
+                    tls=settings.TLS,
                 )
                 self._made = settings, made
             return self._made[1]

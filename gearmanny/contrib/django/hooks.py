@@ -11,7 +11,7 @@ from gearmanny.gearman_api import GearmanJob
 @contextmanager
 def healthy_connections(job: GearmanJob) -> Iterator[None]:
     """Closes database connections that broke or outlived CONN_MAX_AGE, before and after a job,
-    and empties the log of queries, which grows for ever under DEBUG."""
+    also between its attempts, and empties the log of queries, which grows for ever under DEBUG."""
     reset_queries()
     close_old_connections()
     try:

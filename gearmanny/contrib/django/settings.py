@@ -7,7 +7,14 @@ key                     meaning                                                 
 `TIMEOUT`               seconds that `client` waits for an answer; None: ever    60
 `THREADS`               processes of `runworkers` for each `work_class`          1
 `PREFETCH`              jobs that a process holds; None: as the workers say      None
+`MAX_PACKET`            bytes of the longest packet, of clients and workers      256 MiB
+`TLS`                   how job servers are secured, as `SimpleClient` takes it  None
 `KEEPALIVE`             whether `runworkers` replaces a process that ends        True
+`GRACE`                 seconds to finish a job when told to stop; None: any     600
+`MAX_JOBS`              jobs after which a process is recycled; None: never      None
+`MAX_MEMORY`            MiB with which a process is recycled; None: never        None
+`MAX_CRASHES`           bad ends of a process that make `runworkers` give up     7
+`CRASH_WINDOW`          seconds within which they fall                           60
 `CACHE`                 a dict with the keys below                               {}
 ======================  =======================================================  ==================
 
@@ -36,6 +43,9 @@ from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
+from gearmanny.limits import MAX_PACKET, check_max_packet
+from gearmanny.runlimits import Limits, check_count
+from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Deadline, parse_hosts
 from gearmanny.worker import check_prefetch
 
@@ -48,7 +58,7 @@ T = TypeVar("T")
 class CacheSettings:
     """`GEARMANNY["CACHE"]`."""
 
-    HOST: str = "mongodb://localhost:27017/"
+    HOST: str = field(default="mongodb://localhost:27017/", repr=False)  # may hold a password
     DBNAME: str = "GEARMANCACHE"
     COLLECTION: str = "gearman_cache_table"
     DEBUG: bool = False
@@ -71,8 +81,35 @@ class Settings:
     TIMEOUT: float | None = 60
     THREADS: int = 1
     PREFETCH: int | None = None
+    MAX_PACKET: int = MAX_PACKET
+    TLS: TLSOption = None
     KEEPALIVE: bool = True
+    GRACE: float | None = Limits.grace
+    MAX_JOBS: int | None = Limits.max_jobs
+    MAX_MEMORY: int | None = Limits.max_memory
+    MAX_CRASHES: int | None = Limits.max_crashes
+    CRASH_WINDOW: float = Limits.crash_window
     CACHE: CacheSettings = CacheSettings()
+
+
+def _check_prefetch(prefetch: object) -> None:
+    if prefetch is not None:
+        check_prefetch(prefetch)
+
+
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "HOSTS": parse_hosts,
+    "TIMEOUT": Deadline,
+    "THREADS": lambda threads: check_count("threads", "processes", threads),
+    "PREFETCH": _check_prefetch,
+    "MAX_PACKET": check_max_packet,
+    "TLS": TLS.of,
+    "GRACE": lambda grace: Limits(grace=grace),
+    "MAX_JOBS": lambda jobs: Limits(max_jobs=jobs),
+    "MAX_MEMORY": lambda memory: Limits(max_memory=memory),
+    "MAX_CRASHES": lambda crashes: Limits(max_crashes=crashes),
+    "CRASH_WINDOW": lambda window: Limits(crash_window=window),
+}
 
 
 @functools.cache
@@ -85,18 +122,11 @@ def get_settings() -> Settings:
     given = dict(_mapping(NAME, getattr(django_settings, NAME, {})))
     cache = _fill(CacheSettings, f"{NAME}['CACHE']", _mapping("CACHE", given.pop("CACHE", {})))
     settings = _fill(Settings, NAME, {**given, "CACHE": cache})
-    for key, check in (("HOSTS", parse_hosts), ("TIMEOUT", Deadline), ("PREFETCH", check_prefetch)):
-        value = getattr(settings, key)
+    for key, check in _CHECKS.items():
         try:
-            if value is not None or key == "HOSTS":
-                check(value)
+            check(getattr(settings, key))
         except InvalidOption as error:
             raise ImproperlyConfigured(f"{NAME}[{key!r}]: {error}") from error
-    threads = settings.THREADS
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        raise ImproperlyConfigured(
-            f"{NAME}['THREADS'] is a number of processes, at least 1, not {threads!r}."
-        )
     return settings
 
 
@@ -108,7 +138,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 def _mapping(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ImproperlyConfigured(f"{name} is a dict, not {value!r}.")
+        raise ImproperlyConfigured(f"{name} is a dict, not {type(value).__name__}.")
     return value
 
 

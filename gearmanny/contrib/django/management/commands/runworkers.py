@@ -17,9 +17,76 @@ from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
 from gearmanny.contrib.django.settings import get_settings
-from gearmanny.errors import InvalidOption, InvalidTask
+from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
+from gearmanny.runlimits import check_seconds
 from gearmanny.tasks import functions_of
 from gearmanny.workrunner import WorkRunner
+
+_NO_JOB_SERVER = 3
+_CRASH_LOOP = 4
+"""Exit codes, beside those of Django: 1 for a CommandError, 2 for the command line."""
+
+_EPILOG = f"""
+SIGTERM and Ctrl-C let the current jobs finish, a second one ends at once; SIGHUP replaces the
+processes one after another. Exits with 0 when it was stopped, 1 when something is configured
+wrongly or, with --no-keepalive, when a process ended badly, 2 when the command line is wrong,
+{_NO_JOB_SERVER} when no job server answered within --connect-timeout, {_CRASH_LOOP} when a process
+crashed again and again.
+"""
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ArgumentTypeError(f"{text!r} is no whole number, at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+        check_seconds("it", seconds)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no number of seconds, at least 0") from None
+    return seconds
+
+
+_LIMITS = [
+    (
+        "--grace",
+        _seconds,
+        "SECONDS",
+        "for the current jobs, when told to stop (default: GEARMANNY['GRACE'])",
+    ),
+    (
+        "--max-jobs",
+        _positive,
+        "N",
+        "recycle a process after so many jobs (default: GEARMANNY['MAX_JOBS'])",
+    ),
+    (
+        "--max-memory",
+        _positive,
+        "MIB",
+        "recycle a process that has grown so large (default: GEARMANNY['MAX_MEMORY'])",
+    ),
+    (
+        "--max-crashes",
+        _positive,
+        "N",
+        "give up when a process has crashed so often within GEARMANNY['CRASH_WINDOW'] seconds "
+        "(default: GEARMANNY['MAX_CRASHES'])",
+    ),
+    (
+        "--connect-timeout",
+        _seconds,
+        "SECONDS",
+        "give up when no job server has answered in time (default: wait for one)",
+    ),
+]
 
 
 class Command(BaseCommand):
@@ -28,6 +95,7 @@ class Command(BaseCommand):
     help = "Runs the Gearman workers found in the workers.py of the installed apps."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.epilog = _EPILOG
         parser.add_argument(
             "names",
             nargs="*",
@@ -37,7 +105,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--hosts",
             metavar="HOST[,HOST…]",
-            help="job servers, name:port (default: GEARMANNY['HOSTS'])",
+            help="job servers, name:port or unix:/path (default: GEARMANNY['HOSTS'])",
         )
         parser.add_argument(
             "--threads",
@@ -51,6 +119,8 @@ class Command(BaseCommand):
             metavar="N",
             help="jobs that a process holds at a time (default: GEARMANNY['PREFETCH'])",
         )
+        for option, kind, metavar, text in _LIMITS:
+            parser.add_argument(option, type=kind, metavar=metavar, help=text)
         parser.add_argument(
             "--no-keepalive",
             action="store_true",
@@ -75,7 +145,15 @@ class Command(BaseCommand):
                 hooks=[healthy_connections],
                 send_tracebacks=django_settings.DEBUG or None,
                 prefetch=options["prefetch"] or settings.PREFETCH,
+                max_packet=settings.MAX_PACKET,
+                tls=settings.TLS,
                 default_work_class=DjangoJsonWorker,
+                grace=settings.GRACE if options["grace"] is None else options["grace"],
+                max_jobs=options["max_jobs"] or settings.MAX_JOBS,
+                max_memory=options["max_memory"] or settings.MAX_MEMORY,
+                max_crashes=options["max_crashes"] or settings.MAX_CRASHES,
+                crash_window=settings.CRASH_WINDOW,
+                connect_timeout=options["connect_timeout"],
             )
         except (DiscoveryError, ImproperlyConfigured, InvalidOption, InvalidTask) as error:
             raise CommandError(str(error)) from error
@@ -88,8 +166,20 @@ class Command(BaseCommand):
             self._print_banner(workers, hosts, threads, verbosity)
         # The children get copies of this process: none may share its database connections.
         connections.close_all()
-        if not runner.start(threads, settings.KEEPALIVE and not options["no_keepalive"]):
-            raise CommandError("A process ended badly; the log says why.")
+        self._run(runner, threads, settings.KEEPALIVE and not options["no_keepalive"])
+
+    def _run(self, runner: WorkRunner, threads: int, keep_alive: bool) -> None:
+        try:
+            all_well = runner.start(threads, keep_alive)
+        except JobServerUnavailable as error:
+            raise CommandError(str(error), returncode=_NO_JOB_SERVER) from error
+        if all_well:
+            return
+        if keep_alive:
+            raise CommandError(
+                "A process crashed again and again; the log says why.", returncode=_CRASH_LOOP
+            )
+        raise CommandError("A process ended badly; the log says why.")
 
     def _select(self, workers: list[FoundWorker], names: list[str]) -> list[FoundWorker]:
         known = [getattr(found.worker, "name", None) for found in workers]
@@ -142,13 +232,3 @@ class Command(BaseCommand):
         formatter.converter = time.gmtime
         handler.setFormatter(formatter)
         logger.addHandler(handler)
-
-
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ArgumentTypeError(f"{text!r} is no whole number, at least 1")
-    return number

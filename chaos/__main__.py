@@ -1,0 +1,10 @@
+"""All of them, one after another: `make chaos`."""
+
+from __future__ import annotations
+
+import sys
+
+from chaos import durability, network, restarts
+
+if __name__ == "__main__":
+    sys.exit(not all([network.main(), restarts.main(), durability.main()]))

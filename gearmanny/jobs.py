@@ -1,0 +1,108 @@
+"""One job: its payload decoded, its task run, its answer queued, a line in the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from gearmanny.attempts import GivenBack
+from gearmanny.encoding import decode
+from gearmanny.errors import EncodingError, GearmanException, InvalidArguments
+from gearmanny.failures import encode_failure, message_of, type_name
+from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.link import Link
+from gearmanny.protocol.worker import Assigned
+
+logger = logging.getLogger("gearmanny.worker")
+
+
+class JobRunner:
+    """Runs the jobs of a `GearmanWorker`, one at a time."""
+
+    def __init__(self, gearman_worker: GearmanWorker) -> None:
+        self._worker = gearman_worker
+        self._failed = False  # the job that runs
+
+    def run(self, link: Link, assigned: Assigned, task: str | bytes) -> bool:
+        """Runs a job that was assigned, and answers it.
+
+        Args:
+            link: the connection that it came by, and that its answer is queued on.
+            assigned: the job.
+            task: the name that its function was registered with.
+
+        Returns:
+            Whether it was the last one: the `after_job` of the worker has said so.
+        """
+        self._failed = False
+        started = time.perf_counter()
+        handle, _, unique, payload = assigned
+        job = self._worker.create_job(
+            link,
+            handle.decode(errors="surrogateescape"),
+            task,
+            unique.decode(errors="surrogateescape"),
+            None,
+        )
+        try:  # noqa: SIM105  what suppresses costs more, and this is done for every job
+            job.attempt = 1
+        except AttributeError:  # a job_class that has no place for it
+            pass
+        try:
+            job.data = decode(self._worker.data_encoder, payload)
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug(
+                    "%s is called with %r", job.task, job.data, extra=_about("started", job)
+                )
+            self._worker.on_job_execute(job)
+            if handle in link.machine.held:
+                raise GearmanException("its worker ended the job without an answer")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except GivenBack:
+            logger.info("%s is given back", job.task, extra=_about("given_back", job))
+            return False
+        except BaseException as error:  # the payload, the result, a hook of a subclass, a
+            self.answer_failure(link, job, error)  # CancelledError that left a loop
+        if logger.isEnabledFor(logging.INFO) and not self._failed:
+            seconds = time.perf_counter() - started
+            logger.info("%s answered in %.3f s", job.task, seconds, extra=_about("answered", job))
+        return not self._worker.after_job()
+
+    def answer_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        """Answers a job with what it failed with, and logs it."""
+        self._fail(link, job, error)
+        self._log_failure(job, error)
+
+    def answer_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        """Answers a job for a task that cannot be ended, in a process that is about to be."""
+        self._fail(link, job, error)
+        link.flush()
+        self._log_failure(job, error)
+        link.finish()
+
+    def _fail(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        # BaseWorker's callbacks have these; a callback that was registered directly need not.
+        callback = self._worker.worker_abilities.get(job.task)
+        link.fail(
+            job,
+            encode_failure(error, getattr(callback, "send_tracebacks", False)),
+            as_exception=getattr(callback, "send_exceptions", False),
+        )
+        self._failed = True
+
+    def _log_failure(self, job: GearmanJob, error: BaseException) -> None:
+        callers_fault = isinstance(error, (InvalidArguments, EncodingError))
+        logger.log(
+            logging.WARNING if callers_fault else logging.ERROR,
+            "%s failed: %s: %s",
+            job.task,
+            type_name(error),
+            message_of(error),
+            exc_info=None if callers_fault else error,
+            extra=_about("failed", job),
+        )
+
+
+def _about(what: str, job: GearmanJob) -> dict[str, str]:
+    return {"action": f"job_{what}", "function": job.task, "handle": job.handle}

@@ -1,0 +1,171 @@
+"""What came of a call so far: events of the protocol in, values and errors out. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any, NamedTuple
+
+from gearmanny.encoding import decode
+from gearmanny.errors import GearmanException, JobServerError, TaskError
+from gearmanny.failures import decode_failure, foreign_failure
+from gearmanny.gearman_api import DataEncoder
+from gearmanny.protocol.client import (
+    Completed,
+    Created,
+    DataSent,
+    Event,
+    Excepted,
+    Failed,
+    Progressed,
+    Rejected,
+    Warned,
+)
+
+Outcome = Created | Completed | Failed | Excepted | Rejected | GearmanException
+UpdateEvent = DataSent | Warned | Progressed
+
+
+class Progress(NamedTuple):
+    """The worker told how far it is."""
+
+    done: float
+    total: float
+
+    @property
+    def fraction(self) -> float | None:
+        """From 0 to 1; None when the total is not known."""
+        return min(1.0, self.done / self.total) if self.total > 0 else None
+
+
+class Data(NamedTuple):
+    """The worker sent a part of its result ahead."""
+
+    value: Any
+
+
+class Warning(NamedTuple):
+    """The worker sent a warning."""
+
+    value: Any
+
+
+class Submission:
+    """A job as its caller sees it: what came of it so far."""
+
+    __slots__ = (
+        "_encoder",
+        "background",
+        "function",
+        "handle",
+        "outcome",
+        "progressed",
+        "unread",
+        "warned",
+    )
+
+    keeps_updates = True
+    """Whether updates are kept for somebody to read."""
+
+    def __init__(self, function: str, encoder: type[DataEncoder]) -> None:
+        self.function = function
+        self._encoder = encoder
+        self.background = False
+        """Whether the job is ours no longer once the job server has accepted it."""
+        self.handle: bytes | None = None
+        self.outcome: Outcome | None = None
+        self.warned: Warned | None = None
+        """The last warning: it says why, when a failure follows it."""
+        self.progressed: Progressed | None = None
+        """The last progress."""
+        self.unread: deque[UpdateEvent] | None = None
+        """Updates that nobody read yet."""
+
+    def __repr__(self) -> str:
+        state = "done" if self.outcome is not None else "waiting"
+        handle = self.handle.decode(errors="replace") if self.handle else "no handle yet"
+        return f"<{type(self).__name__} {self.function} {handle} ({state})>"
+
+    @property
+    def last_progress(self) -> Progress | None:
+        """The last progress that the worker told, or None."""
+        return _progress(self.progressed) if self.progressed else None
+
+    def take(self, event: Event) -> None:
+        """Keeps what an event tells."""
+        if isinstance(event, Created):
+            self.handle = event.handle
+            if self.background:
+                self.outcome = event
+            return
+        if isinstance(event, (Completed, Failed, Excepted, Rejected)):
+            self.outcome = event
+            return
+        if isinstance(event, Warned):
+            self.warned = event
+        elif isinstance(event, Progressed):
+            self.progressed = event
+        if self.keeps_updates:
+            if self.unread is None:
+                self.unread = deque()
+            self.unread.append(event)
+
+    def value(self) -> Any:
+        """Returns what the task returned, once there is an outcome; raises what the job ended with.
+
+        Raises:
+            TaskError, JobServerLost, JobServerError, EncodingError: see `SimpleClient.call`.
+        """
+        outcome = self.outcome
+        if isinstance(outcome, Completed):
+            return decode(self._encoder, outcome.data)
+        if isinstance(outcome, Created):
+            return None  # a background job, accepted
+        if isinstance(outcome, Rejected):
+            raise JobServerError(
+                outcome.code.decode(errors="replace"), outcome.text.decode(errors="replace")
+            )
+        if isinstance(outcome, GearmanException):
+            # A new one each time: raising the same object again would pile up tracebacks in it.
+            raise type(outcome)(*outcome.args)
+        raise self._failure()
+
+    def _failure(self) -> TaskError:
+        # A failure is preceded by a warning that says why, an exception says it itself.
+        reason = self.outcome if isinstance(self.outcome, Excepted) else self.warned
+        if reason is None:
+            return TaskError(self.function)
+        return decode_failure(self.function, reason.data) or foreign_failure(
+            self.function, reason.data
+        )
+
+    def next_update(self) -> Progress | Data | Warning | None:
+        """Returns the oldest update that nobody read yet; None when it is none for users.
+
+        Raises:
+            EncodingError: it cannot be decoded.
+        """
+        assert self.unread
+        update = self.unread.popleft()
+        if isinstance(update, Progressed):
+            return _progress(update)
+        if isinstance(update, DataSent):
+            return Data(decode(self._encoder, update.data))
+        if decode_failure(self.function, update.data):
+            return None  # how the job ended, told by get_result()
+        return Warning(decode(self._encoder, update.data))
+
+
+def _progress(event: Progressed) -> Progress | None:
+    """Any worker may send any text: what is no number is no progress."""
+    try:
+        return Progress(_number(event.done), _number(event.total))
+    except ValueError:
+        return None
+
+
+def _number(text: bytes) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no progress")
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,251 @@
+"""Time limits: an exception inside a task when its time is over, and nowhere else.
+
+A thread of its own, the watchdog, knows the time. It has to be a thread: while
+the task waits in C code that is deaf to signals, only a thread can still act.
+
+- A task in the main thread is interrupted by a signal, also out of a blocking
+  call. The signal is SIGURG, which nobody uses and which does nothing where it
+  is not handled: no alarm of the task's own is touched, and one that came too
+  late would be harmless.
+- A task in any other thread gets an asynchronous exception: Python raises it at
+  the next bytecode, which after a blocking call is when that has returned.
+
+Both arrive at a moment that nobody knows. So what must not be interrupted is
+shielded, and an exception that was due meanwhile is raised when the shield is
+lifted. A limit begins shielded, and ends before `TimeLimit.run` returns: who is
+interrupted on the way out loses the result, and never a later job.
+
+A task that goes on nevertheless is ended with its process. No thread can help
+where C code keeps the interpreter's lock: there, nothing in Python runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from gearmanny.errors import TaskTimeLimitExceeded
+
+Result = TypeVar("Result")
+
+_SIGNAL = signal.SIGURG
+
+_LAST_WORDS = 5.0
+"""Seconds that telling of a task which ignored its limit may take: what it takes may be held by
+that very task, and then the process ends without."""
+
+_set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
+class Watchdog:
+    """The thread that sees to the limits of one worker, one at a time. It is started by the first
+    of them, and ends with `close()`."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.Lock()
+        """Held to change what both threads know. Not a lock written in Python: an exception could
+        come between taking it and the `with` block."""
+        self._limit: TimeLimit | None = None
+        self._thread: threading.Thread | None = None
+        self._news = threading.Event()
+        self._wakes_at = math.inf
+        self._closed = False
+
+    def watch(self, limit: TimeLimit) -> None:
+        """Begins to look after a limit, instead of that before it."""
+        with self.mutex:
+            self._limit = limit
+            sleeps_too_long = limit.due < self._wakes_at
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name="gearmanny watchdog", daemon=True
+            )
+            self._thread.start()
+        elif sleeps_too_long:
+            self._news.set()
+
+    def forget(self) -> None:
+        """Ends to look after the current limit. Called with the mutex."""
+        # The thread finds out when it next wakes: waking it would cost more than the limit.
+        self._limit = None
+
+    def close(self) -> None:
+        """Ends the thread."""
+        if self._thread is not None:
+            self._closed = True
+            self._news.set()
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._news.clear()
+            with self.mutex:
+                now = time.monotonic()
+                if self._limit is not None and self._limit.due <= now:
+                    self._limit.act()
+                self._wakes_at = math.inf if self._limit is None else self._limit.due
+            if not self._closed:
+                # Again at the latest after what a lock can wait.
+                self._news.wait(min(max(0.0, self._wakes_at - now), threading.TIMEOUT_MAX))
+
+
+class TimeLimit:
+    """The limit of one attempt at one job."""
+
+    def __init__(
+        self,
+        watchdog: Watchdog,
+        function: str,
+        timeout: float,
+        grace: float | None,
+        on_ignored: Callable[[TaskTimeLimitExceeded], object],
+    ) -> None:
+        """
+        Args:
+            watchdog: that of the worker.
+            function: the Gearman function, for messages.
+            timeout: seconds that the task may take.
+            grace: seconds that it may go on nevertheless, before its process is ended; None
+                for ever.
+            on_ignored: called by another thread just before that.
+        """
+        self.due = time.monotonic() + timeout
+        """When the watchdog has something to do next, by `time.monotonic`."""
+        self._watchdog = watchdog
+        self._mutex = watchdog.mutex
+        self._function = function
+        self._timeout = timeout
+        self._grace = grace
+        self._on_ignored = on_ignored
+        self._thread = threading.get_ident()
+        self._by_signal = threading.current_thread() is threading.main_thread()
+        self._previous: Any = None
+        self._shields = 1
+        self._over = False
+        self._sent = False
+        self._postponed = False
+        self._ended = False
+
+    def run(self, task: Callable[[], Result]) -> Result:
+        """Returns what the task returns.
+
+        Raises:
+            TaskTimeLimitExceeded: its time was over, and it let that pass.
+        """
+        if self._by_signal:
+            self._previous = signal.signal(_SIGNAL, self._on_signal)
+        try:
+            try:
+                self._watchdog.watch(self)
+                self._lift_shield()
+                return task()
+            finally:
+                self._end()
+        except TaskTimeLimitExceeded as error:
+            if not error.function:  # raised by Python itself, which knows its class only
+                error.__init__(self._function, self._timeout)  # type: ignore[misc]
+            raise
+        finally:
+            # Again, because the exception may have interrupted the first time: there is but one.
+            self._end()
+            if self._by_signal:
+                signal.signal(_SIGNAL, self._previous or signal.SIG_DFL)
+
+    def shielding(self, lock: AbstractContextManager[Any]) -> AbstractContextManager[None]:
+        """Returns a lock that is this one, and within which the task is not interrupted."""
+        return _ShieldingLock(self, lock)
+
+    def act(self) -> None:
+        """Does what is due: interrupts the task, or else ends the process. Called by the watchdog,
+        with the mutex: what the task is to do next has to wait for that."""
+        if self._over:
+            self._end_process()
+        self._over = True
+        self.due = math.inf if self._grace is None else self.due + self._grace
+        if self._shields:
+            self._postponed = True
+            return
+        self._sent = True
+        if self._by_signal:
+            signal.pthread_kill(self._thread, _SIGNAL)
+        else:
+            _set_async_exc(ctypes.c_ulong(self._thread), ctypes.py_object(TaskTimeLimitExceeded))
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # Runs in the thread of the task, which may hold the mutex: so it must not wait for it.
+        if callable(self._previous):
+            self._previous(number, frame)
+        if self._sent and not self._ended:
+            self._sent = False
+            if not self._shields:
+                raise self._error()
+            self._postponed = True
+
+    def _raise_shield(self) -> None:
+        if threading.get_ident() == self._thread:
+            # An asynchronous exception that is on its way arrives before this returns.
+            with self._mutex:
+                self._shields += 1
+
+    def _lift_shield(self) -> None:
+        if threading.get_ident() == self._thread:
+            with self._mutex:
+                self._shields -= 1
+                due = self._postponed and not self._shields
+                if due:
+                    self._postponed = False
+            if due:
+                raise self._error()
+
+    def _end(self) -> None:
+        with self._mutex:
+            self._ended = True
+            self._watchdog.forget()
+            if self._sent and not self._by_signal:
+                _set_async_exc(ctypes.c_ulong(self._thread), None)
+
+    def _error(self, *grace: float) -> TaskTimeLimitExceeded:
+        return TaskTimeLimitExceeded(self._function, self._timeout, *grace)
+
+    def _end_process(self) -> None:
+        assert self._grace is not None
+        error = self._error(self._grace).with_traceback(_where(self._thread))
+        telling = threading.Thread(target=self._on_ignored, args=(error,), daemon=True)
+        telling.start()
+        telling.join(_LAST_WORDS)
+        os._exit(1)
+
+
+class _ShieldingLock:
+    """A lock within which a task is not interrupted; its limit strikes afterwards."""
+
+    def __init__(self, limit: TimeLimit, lock: AbstractContextManager[Any]) -> None:
+        self._limit = limit
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._limit._raise_shield()
+        self._lock.__enter__()
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._lock.__exit__(*exc_info)
+        self._limit._lift_shield()
+
+
+def _where(thread: int) -> TracebackType | None:
+    """Returns where a thread is, as the traceback of an exception that came from there."""
+    frame = sys._current_frames().get(thread)
+    traceback = None
+    while frame is not None:
+        traceback = TracebackType(traceback, frame, frame.f_lasti, frame.f_lineno or 0)
+        frame = frame.f_back
+    return traceback

@@ -1,0 +1,103 @@
+"""Tasks that end with their process: those that ignore their limit, and those of a killed one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gearmanny.admin import JobServer
+from gearmanny.client import AsyncClient, SimpleClient
+from gearmanny.errors import TaskError
+from gearmanny.worker import BaseWorker
+from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def runner(own_job_server: Gearmand, log: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.acceptance.attempts_script", own_job_server.host]
+    with log.open("w") as file:
+        runner = subprocess.Popen(command, cwd=ROOT, stderr=file, text=True)
+        yield runner
+        end(runner)
+
+
+@pytest.fixture
+def client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
+    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
+        yield client
+
+
+def running(server: Gearmand, function: str) -> int:
+    return sum(row.running for row in JobServer(server.host).status() if row.function == function)
+
+
+class Replacement(BaseWorker):
+    name = "deaf"
+
+    def task_fail(self) -> str:
+        return "done elsewhere"
+
+
+@pytest.mark.usefixtures("runner")
+@pytest.mark.parametrize("function", ["ignore", "lock"])
+def test_a_task_that_ignores_its_limit_is_ended_with_its_process_and_fails(
+    client: SimpleClient, own_job_server: Gearmand, log: Path, function: str
+) -> None:
+    first = client.deaf_pid()
+    with AsyncClient([own_job_server.host]) as others:
+        work = others.call(f"deaf_{function}")
+        until(lambda: running(own_job_server, f"deaf_{function}"), "the job running")
+        next_one = others.deaf_pid()  # held by that process, or not yet: it is not lost
+        with pytest.raises(TaskError) as caught:
+            work.get_result(timeout=PATIENCE)
+        assert caught.value.type == "gearmanny.errors.TaskTimeLimitExceeded"
+        assert caught.value.message == (
+            f"deaf_{function}() took longer than the 0.1 s that it may. "
+            "It went on for another 0.1 s, so its process was ended."
+        )
+        assert next_one.get_result(timeout=PATIENCE) != first
+    logged = log.read_text()
+    assert f"ERROR deaf_{function} failed: gearmanny.errors.TaskTimeLimitExceeded" in logged
+    assert f"in task_{function}" in logged  # where it is stuck
+    assert f"pid {first}, exited with 1" in logged
+    assert logged.count(f"deaf_{function} failed") == 1
+
+
+def test_a_process_that_is_killed_while_it_waits_loses_no_job(
+    runner: subprocess.Popen[str], client: SimpleClient, own_job_server: Gearmand, log: Path
+) -> None:
+    pid = client.deaf_pid()
+    with AsyncClient([own_job_server.host]) as others:
+        work = others.deaf_fail()
+        until(lambda: "trying again" in log.read_text(), "the first attempt")
+        runner.kill()
+        with contextlib.suppress(ProcessLookupError):  # on Linux, its parent took it along
+            os.kill(pid, signal.SIGKILL)
+        with working(Replacement([own_job_server.host])):
+            assert work.get_result(timeout=PATIENCE) == "done elsewhere"
+
+
+def test_a_signal_ends_a_wait_and_the_job_goes_to_another_worker(
+    runner: subprocess.Popen[str], own_job_server: Gearmand, log: Path
+) -> None:
+    with AsyncClient([own_job_server.host]) as others:
+        work = others.deaf_fail()
+        until(lambda: "trying again" in log.read_text(), "the first attempt")
+        runner.terminate()
+        assert runner.wait(PATIENCE) == 0
+        with working(Replacement([own_job_server.host])):
+            assert work.get_result(timeout=PATIENCE) == "done elsewhere"
+    assert "INFO deaf_fail is given back" in log.read_text()
+    assert "ERROR" not in log.read_text()

@@ -1,0 +1,169 @@
+"""`@task(…)`: what it says of a method, and what it refuses."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import pytest
+
+from gearmanny.errors import InvalidArguments, InvalidOption, InvalidTask, TaskTimeLimitExceeded
+from gearmanny.taskoptions import TaskOptions, task
+from gearmanny.tasks import find_tasks, help_table
+
+
+def options_of(worker: type) -> dict[str, TaskOptions]:
+    return {spec.method: spec.options for spec in find_tasks(worker)}
+
+
+class Limited:
+    name = "limited"
+    timeout = 60
+
+    @task(timeout=5, retries=3, retry_on=OSError)
+    def task_fetch(self, url: str) -> str:
+        """Fetches"""
+        return url
+
+    @task(timeout=None)
+    def task_wait(self) -> None: ...
+
+    @task(retries=1)
+    def task_try(self) -> None: ...
+
+    def task_plain(self) -> None: ...
+
+
+def test_a_task_has_its_own_limit_or_that_of_its_class() -> None:
+    limits = {method: options.limit for method, options in options_of(Limited).items()}
+    assert limits == {"task_fetch": 5, "task_wait": None, "task_try": 60, "task_plain": 60}
+
+
+def test_a_decorated_method_is_the_method() -> None:
+    def task_add(self: object, a: int) -> int:
+        return a
+
+    assert task(timeout=1)(task_add) is task_add
+    assert Limited().task_fetch("x") == "x"
+
+
+def test_an_override_has_options_of_its_own() -> None:
+    class Sub(Limited):
+        timeout = 7
+
+        def task_fetch(self, url: str) -> str:
+            return super().task_fetch(url)
+
+    assert options_of(Sub)["task_fetch"] == TaskOptions(timeout=7)
+    assert options_of(Sub)["task_try"].limit == 7
+
+
+def test_other_decorators_and_kinds_of_methods_keep_the_options() -> None:
+    def logged(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    class Mixed:
+        name = "mixed"
+
+        @logged
+        @task(timeout=1)
+        def task_under(self) -> None: ...
+
+        @task(timeout=1)
+        @logged
+        def task_over(self) -> None: ...
+
+        @task(timeout=1)
+        @staticmethod
+        def task_static() -> None: ...
+
+        @classmethod
+        @task(timeout=1)
+        def task_class(cls) -> None: ...
+
+    assert [options.limit for options in options_of(Mixed).values()] == [1] * 4
+
+
+def test_the_help_table_tells_of_limits_and_retries() -> None:
+    table = help_table(find_tasks(Limited))
+    assert (table["limited_fetch"]["timeout"], table["limited_fetch"]["retries"]) == (5, 3)
+    assert set(table["limited_plain"]) == {"description", "input", "timeout", "returns"}
+    assert set(table["limited_wait"]) == {"description", "input", "returns"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"timeout": value} for value in (0, -1, "5", True, math.nan, math.inf)),
+        *({"retries": value} for value in (-1, 1.5, True, None, "3")),
+        *(
+            {"retries": 1, "retry_on": value}
+            for value in ((), OSError(), "OSError", (OSError, int), KeyboardInterrupt, [OSError])
+        ),
+        *({"retries": 1, "backoff": value} for value in (-1, "1", None, math.inf, True)),
+        {"retry_on": OSError},
+        {"backoff": 3},
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused_where_it_is_written(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOption):
+        task(**options)
+
+
+def test_only_tasks_have_options_and_only_once() -> None:
+    def helper(self: object) -> None: ...
+    def task_twice(self: object) -> None: ...
+
+    with pytest.raises(InvalidTask, match="helper is given the options of a task"):
+        task(timeout=1)(helper)
+    with pytest.raises(InvalidTask, match=r"write @task\(timeout=…\), with parentheses"):
+        task(task_twice)  # type: ignore[arg-type]
+    task(timeout=1)(task_twice)
+    with pytest.raises(InvalidTask, match="task_twice has options already"):
+        task(retries=1)(task_twice)
+
+
+@pytest.mark.parametrize("attribute", ["timeout", "timeout_grace"])
+def test_the_limits_of_a_class_are_checked(attribute: str) -> None:
+    with pytest.raises(InvalidOption, match=rf"Bad\.{attribute} is a number of seconds"):
+        find_tasks(type("Bad", (), {"name": "bad", attribute: "soon"}))
+
+
+def test_it_is_tried_again_as_often_and_after_what_was_said() -> None:
+    options = TaskOptions(retries=2, retry_on=(OSError, TypeError))
+    assert [options.retries_after(attempt, OSError()) for attempt in (1, 2, 3)] == [
+        True,
+        True,
+        False,
+    ]
+    assert options.retries_after(1, ConnectionError())
+    assert not options.retries_after(1, ValueError())
+    assert not options.retries_after(1, InvalidArguments("also a TypeError"))
+
+
+def test_a_limit_is_a_reason_to_try_again_only_when_it_is_named() -> None:
+    error = TaskTimeLimitExceeded("f", 1.0)
+    assert not TaskOptions(retries=1).retries_after(1, error)
+    assert TaskOptions(retries=1, retry_on=(TaskTimeLimitExceeded,)).retries_after(1, error)
+
+
+def test_delays_grow_to_a_minute_with_jitter() -> None:
+    options = TaskOptions(retries=9, backoff=2.0)
+    for attempt, full in ((1, 2.0), (2, 4.0), (3, 8.0), (9, 60.0)):
+        delays = {options.delay_after(attempt) for _ in range(20)}
+        assert all(full / 2 <= delay <= full for delay in delays)
+        assert len(delays) > 1
+    assert TaskOptions(retries=1, backoff=0).delay_after(1) == 0
+    assert TaskOptions(retries=1, backoff=600).delay_after(1) >= 300
+
+
+def test_delays_may_be_computed() -> None:
+    assert TaskOptions(retries=3, backoff=lambda attempt: attempt * 10).delay_after(3) == 30
+    with pytest.raises(InvalidOption, match=r"returned None after attempt 2"):
+        TaskOptions(retries=3, backoff=lambda attempt: None).delay_after(2)  # type: ignore
