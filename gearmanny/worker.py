@@ -14,7 +14,7 @@ from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of
 from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
-from gearmanny.transport import HOSTS, parse_hosts
+from gearmanny.transport import HOSTS, Connection, parse_hosts
 from gearmanny.workloop import WorkLoop
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker"]
@@ -210,6 +210,16 @@ class BaseWorker:
                 "Give one of the workers another name."
             )
         self.gearman_worker.register_task(function, callback)
+
+
+def work_off(worker: BaseWorker, connection: Connection) -> None:
+    """Lets a worker do the jobs that wait at a job server which answers at once; then returns."""
+    gearman_worker = worker.gearman_worker
+    loop = _loops[gearman_worker] = WorkLoop(gearman_worker, worker.hosts)
+    try:
+        loop.work_off(connection)
+    finally:
+        del _loops[gearman_worker]
 
 
 class _CallbackRunner:

@@ -36,9 +36,10 @@ FLOORS = [
     """gearmanny.admin gearmanny.connections gearmanny.channel gearmanny.resending gearmanny.results
     gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.workloop gearmanny.worker
+    gearmanny.eager
     gearmanny.helpers.cache_mongodb""",
-    # 3: processes.
-    "gearmanny.workrunner",
+    # 3: processes, and what tests need.
+    "gearmanny.workrunner gearmanny.testing gearmanny.pytest_plugin",
 ]
 ABOVE = "gearmanny.contrib.django"
 
