@@ -22,6 +22,7 @@ TEST = [
     "playwright>=1.44",
     "pytest>=8",
     "pytest-django>=4.8",
+    "pytest-xdist>=3.6",
     "uvicorn>=0.30",
 ]
 
@@ -35,6 +36,7 @@ setup(
     packages=find_packages(include=["gearmanny", "gearmanny.*"]),
     package_data={"gearmanny": ["py.typed"]},
     python_requires=">=3.11",
+    entry_points={"pytest11": ["gearmanny = gearmanny.pytest_plugin"]},
     install_requires=["gearman3>=0.2.1"],
     extras_require={
         "django": DJANGO,

@@ -227,5 +227,13 @@ def connect(host: Host, timeout: float = CONNECT_TIMEOUT) -> Connection:
     return Connection(sock, host)
 
 
+def free_port() -> int:
+    """Returns a port of loopback that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()

@@ -8,6 +8,7 @@ key                     meaning                                                 
 `THREADS`               processes of `runworkers` for each `work_class`          1
 `PREFETCH`              jobs that a process holds; None: as the workers say      None
 `KEEPALIVE`             whether `runworkers` replaces a process that ends        True
+`EAGER`                 for tests: calls run where they are made, no job server  False
 `CACHE`                 a dict with the keys below                               {}
 ======================  =======================================================  ==================
 
@@ -72,6 +73,7 @@ class Settings:
     THREADS: int = 1
     PREFETCH: int | None = None
     KEEPALIVE: bool = True
+    EAGER: bool = False
     CACHE: CacheSettings = CacheSettings()
 
 
@@ -92,6 +94,8 @@ def get_settings() -> Settings:
                 check(value)
         except InvalidOption as error:
             raise ImproperlyConfigured(f"{NAME}[{key!r}]: {error}") from error
+    if not isinstance(settings.EAGER, bool):
+        raise ImproperlyConfigured(f"{NAME}['EAGER'] is True or False, not {settings.EAGER!r}.")
     threads = settings.THREADS
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise ImproperlyConfigured(
