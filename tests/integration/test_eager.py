@@ -151,7 +151,7 @@ class TestTheSameAsOverAJobServer:
         assert work.get_result() is None
 
     def test_a_function_that_nobody_offers_times_out(self) -> None:
-        with pytest.raises(TaskTimeout, match="No worker .*offers"):
+        with pytest.raises(TaskTimeout, match=r"No worker .*offers"):
             self.client.using(timeout=0.1).call(f"{self.name}_sub", a=1)
 
 
