@@ -140,7 +140,10 @@ def running(worker: BaseWorker) -> Iterator[BaseWorker]:
     Raises:
         RuntimeError: the worker did not start, or a task of it did not end.
     """
-    thread = threading.Thread(target=worker.start, name=f"gearmanny {type(worker).__name__}")
+    # A daemon: a task that does not end is told of, and keeps the tests from ending no longer.
+    thread = threading.Thread(
+        target=worker.start, name=f"gearmanny {type(worker).__name__}", daemon=True
+    )
     thread.start()
     try:
         _until(lambda: all(map(partial(_offers, worker), worker.hosts)), thread.is_alive)
