@@ -162,7 +162,7 @@ INSTALLED_APPS = [
     "django.contrib.auth", "django.contrib.contenttypes", "gearmanny.contrib.django", "shop"
 ]
 DATABASES = {"default": {
-    "ENGINE": "django.db.backends.sqlite3", "NAME": "db", "TEST": {"NAME": "testdb"}}}
+    "ENGINE": "django.db.backends.sqlite3", "NAME": "db"}}
 GEARMANNY = {"HOSTS": ["127.0.0.1:1"], "TIMEOUT": 20}
 USE_TZ = True
 """
