@@ -225,7 +225,7 @@ class Client(abc.ABC):
         name = check_function_name(function)
         _, background, idempotent = self._options
         deadline = Deadline(self._options.timeout)
-        channel = self._connections.channel()
+        channel = self._connections.channel(self._options)
         works = []
         for payload in payloads:
             work = kind(channel, function, self._encoder)
@@ -238,7 +238,7 @@ class Client(abc.ABC):
             if idempotent:
                 work.resending = Resending(self._connections, name, payload, unique)
             while not channel.queue(work, name, payload, unique):
-                work.channel = channel = self._connections.channel()
+                work.channel = channel = self._connections.channel(self._options)
         with contextlib.suppress(JobServerLost):  # told by every job that was on its way
             channel.flush(deadline)
         return works

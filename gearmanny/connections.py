@@ -7,14 +7,22 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from typing import ClassVar
 
 from gearmanny.channel import Channel
 from gearmanny.errors import JobServerUnavailable
+from gearmanny.options import CallOptions
 from gearmanny.tls import TLS
 from gearmanny.transport import Host, connect
 
 _AVOID_UNREACHABLE = 30.0
 """Seconds for which a host that did not answer is not tried while another one does."""
+
+_NO_OPTIONS = CallOptions()
+
+StandIn = Callable[[CallOptions], Channel]
+"""Gives out connections in place of the job servers, for tests."""
 
 
 class Connections:
@@ -22,6 +30,9 @@ class Connections:
 
     A child made by `os.fork()` makes its own.
     """
+
+    stand_in_for_all: ClassVar[StandIn | None] = None
+    """Stands in for the job servers of all clients of this process."""
 
     def __init__(
         self, hosts: list[Host], connect_timeout: float, max_packet: int, tls: TLS | None = None
@@ -37,6 +48,8 @@ class Connections:
         self.tls = tls
         self.connect_timeout = connect_timeout
         self.max_packet = max_packet
+        self.stand_in: StandIn | None = None
+        """Stands in for the job servers of this client."""
         self._turns = itertools.count()
         self._reset()
         _all_connections.add(self)
@@ -50,12 +63,18 @@ class Connections:
         self._unique_prefix = os.urandom(10).hex().encode()
         self._uniques = itertools.count()
 
-    def channel(self) -> Channel:
+    def channel(self, options: CallOptions = _NO_OPTIONS) -> Channel:
         """Returns a connection to the next host in turn that is up.
+
+        Args:
+            options: of the call, for who stands in.
 
         Raises:
             JobServerUnavailable: none is.
         """
+        stand_in = Connections.stand_in_for_all or self.stand_in
+        if stand_in is not None:
+            return stand_in(options)
         turn = next(self._turns) % len(self.hosts)
         hosts = self.hosts[turn:] + self.hosts[:turn] if turn else self.hosts
         channel = self._channels.get(hosts[0])
