@@ -126,7 +126,9 @@ class WorkLoop:
 
     def work_off(self, connection: Connection) -> None:
         """Does the jobs that wait at a job server, and returns when there are no more: for one
-        that answers at once, because it is in this very thread."""
+        that answers at once, because it is in this very thread, where nobody waits for anything.
+        """
+        self.attempts.waits = False
         link = self._link(connection)
         try:
             self._introduce(link)

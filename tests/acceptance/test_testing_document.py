@@ -42,7 +42,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 def test_the_examples_pass(project: pytest.Pytester) -> None:
     tests = write(project, django=False)
-    assert tests == 12
+    assert tests == 13
     result = project.runpytest_subprocess(*OPTIONS, "-p", "no:django")
     result.assert_outcomes(passed=tests)
 
