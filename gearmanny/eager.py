@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gearmanny import __version__
-from gearmanny.channel import Channel, ChannelSubmission
+from gearmanny.channel import Channel, ChannelSubmission, Request
 from gearmanny.encoding import decode
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.gearman_api import GearmanWorker
@@ -152,20 +152,18 @@ class _EagerChannel(Channel):
         super().__init__(connection)
         self._options = options
 
-    def queue(
-        self, submission: ChannelSubmission, function: bytes, payload: bytes, unique: bytes = b""
-    ) -> bool:
-        if submission.background:
+    def queue(self, submission: ChannelSubmission, request: Request) -> bool:
+        if request.background:
             assert isinstance(submission, WorkResult)
             outbox.append(
                 Sent(
                     function=submission.function,
-                    arguments=decode(submission._encoder, payload),
-                    unique=unique.decode(),
+                    arguments=decode(submission._encoder, request.payload),
+                    unique=request.unique.decode(),
                     options=self._options,
                 )
             )
-        return super().queue(submission, function, payload, unique)
+        return super().queue(submission, request)
 
     def flush(self, deadline: Deadline) -> None:
         super().flush(deadline)
@@ -223,7 +221,8 @@ class _ClientEnd(_End):
         self._eager = eager
 
     def send(self, data: bytes, deadline: Deadline) -> None:
-        super().send(data, deadline)
+        # At the end of all time: also what is to be done later is done at once.
+        self._server.receive(self._peer, data, math.inf)
         self._eager.work_off(self._server)
 
     def receive(self) -> bytes:

@@ -93,8 +93,10 @@ _RESPONSES = {
     PacketType.JOB_CREATED: 0,
     PacketType.NO_JOB: 0,
     PacketType.ERROR: 1,
+    PacketType.STATUS_RES: 4,
     PacketType.OPTION_RES: 0,
     PacketType.JOB_ASSIGN_UNIQ: 3,
+    PacketType.STATUS_RES_UNIQUE: 5,
 }
 """NULs between the arguments of each packet that a job server sends us."""
 

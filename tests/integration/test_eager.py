@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
 from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import EncodingError, InvalidTask, TaskError, TaskTimeout
 from gearmanny.gearman_api import GearmanJob
+from gearmanny.submission import JobState
 from gearmanny.testing import Eager, eager, outbox
 from gearmanny.worker import BaseWorker, JsonWorker, task
 from tests.servers import PATIENCE, Gearmand, working
@@ -71,7 +73,7 @@ def start(request: pytest.FixtureRequest) -> Start:
 
 
 def hosts_of(client: SimpleClient) -> list[str]:
-    return [str(host) for host in client._connections.hosts]
+    return [str(host) for host in client._servers.hosts]
 
 
 class TestTheSameAsOverAJobServer:
@@ -142,6 +144,23 @@ class TestTheSameAsOverAJobServer:
             done = client.as_completed(works, timeout=PATIENCE)
             assert sorted(work.get_result() for work in done) == [1, 2, 3, 4, 5]
             assert client.wait(works, timeout=PATIENCE) == (set(works), set())
+
+    def test_a_result_is_streamed(self) -> None:
+        assert list(self.client.stream(f"{self.name}_stream", items=["a", "b"])) == ["a", "b"]
+
+    def test_updates_are_told(self) -> None:
+        told: list[object] = []
+        telling = self.client.using(on_update=told.append)
+        assert telling.call(f"{self.name}_stream", items=["a"]) == ["a"]
+        assert told == [Progress(0, 1), Warning("slowly"), Data("a"), Progress(1, 1)]
+
+    def test_a_job_that_is_done_is_known_no_longer(self) -> None:
+        with AsyncClient(hosts_of(self.client)) as client:
+            work = client.using(unique="key", priority="high").call(f"{self.name}_add", a=1)
+            assert work.get_result(PATIENCE) == 2
+            assert work.status().state is JobState.UNKNOWN
+            assert client.status("key").state is JobState.UNKNOWN
+            assert not work.cancel()
 
     def test_using_options(self) -> None:
         idempotent = self.client.using(idempotent=True, timeout=PATIENCE)
@@ -347,6 +366,16 @@ class TestOutbox:
         assert (first.options.background, first.options.timeout) == (True, 5)
         assert second.unique
         assert second.unique != first.unique
+
+    @pytest.mark.parametrize(
+        "when", [{"delay": 3600}, {"at": datetime(2099, 1, 1, tzinfo=UTC)}], ids=str
+    )
+    def test_calls_for_later_run_at_once_too(self, when: dict[str, Any]) -> None:
+        with eager([Text]), SimpleClient() as client:
+            client.using(background=True, **when).text_count()
+            assert client.text_count() == 2
+        (sent,) = outbox
+        assert (sent.options.delay, sent.options.at) == (when.get("delay"), when.get("at"))
 
     def test_one_for_a_worker_of_others_is_only_kept(self) -> None:
         with eager(), SimpleClient() as client:

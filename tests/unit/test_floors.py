@@ -35,8 +35,8 @@ FLOORS = [
     gearmanny.tls gearmanny.transport gearmanny.timelimits gearmanny.store
     gearmanny.base""",
     # 2: the blocking drivers, and the job server's.
-    """gearmanny.admin gearmanny.connections gearmanny.submission gearmanny.channel
-    gearmanny.resending gearmanny.results gearmanny.client
+    """gearmanny.admin gearmanny.caller gearmanny.connections gearmanny.submission gearmanny.channel
+    gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
     gearmanny.worker gearmanny.eager
     gearmanny.serverloop gearmanny.embedded
@@ -50,16 +50,9 @@ FLOORS = [
 ABOVE = ("gearmanny.contrib.django", "gearmanny.pytest_plugin")
 
 NOT_PURE = {
-    "socket",
-    "select",
-    "ssl",
-    "threading",
-    "time",
-    "subprocess",
-    "multiprocessing",
-    "asyncio",
+    "socket", "select", "ssl", "threading", "time", "subprocess", "multiprocessing", "asyncio",
     "signal",
-}
+}  # fmt: skip
 
 TOUCHES = {
     "gearman": {"gearmanny.gearman_api"},
