@@ -36,7 +36,8 @@ _loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDict
 
 
 @contextlib.contextmanager
-def _loop_of(worker: GearmanWorker, hosts: list[Host], **options: Any) -> Iterator[WorkLoop]:
+def loop_of(worker: GearmanWorker, hosts: list[Host], **options: Any) -> Iterator[WorkLoop]:
+    """Makes the loop that a worker runs in, which its tasks find until the block ends."""
     loop = _loops[worker] = WorkLoop(worker, hosts, **options)
     try:
         yield loop
@@ -70,7 +71,7 @@ class JsonWorker(GearmanWorker):
             poll_timeout: taken for gearman3's sake; our engine needs none.
         """
         hosts = parse_hosts(hosts_of(self) or HOSTS)
-        with _loop_of(self, hosts, tls=TLS.of(tls_of(self))) as loop:
+        with loop_of(self, hosts, tls=TLS.of(tls_of(self))) as loop:
             loop.run()
 
     def wait_until_updates_sent(
@@ -187,7 +188,7 @@ class BaseWorker:
         runs goes back to its queue.
         """
         try:
-            with _loop_of(
+            with loop_of(
                 self.gearman_worker,
                 self.hosts,
                 prefetch=self.prefetch,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from gearmanny.contrib.django.settings import get_settings
@@ -24,3 +24,21 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register("gearmanny", deploy=True)
+def check_eager(**kwargs: Any) -> list[CheckMessage]:
+    """gearmanny.W001: GEARMANNY["EAGER"] is on where the project is deployed."""
+    try:
+        eager = get_settings().EAGER
+    except ImproperlyConfigured:  # told by E001
+        return []
+    if not eager:
+        return []
+    return [
+        Warning(
+            "GEARMANNY['EAGER'] is on: jobs run in the processes of the site.",
+            hint="Set it in the settings of the tests only.",
+            id="gearmanny.W001",
+        )
+    ]
