@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
+from gearmanny.interface import Interface
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
@@ -79,8 +80,8 @@ class JsonWorker(GearmanWorker):
         """Does nothing: our engine has sent an update before the call returns."""
 
 
-class BaseWorker:
-    """A worker. Subclass it, name it, and give it `task_*` methods.
+class BaseWorker(Interface):
+    """A worker. Subclass it, name it, and give it `task_*` methods, or others under `@task`.
 
     Class attributes:
         name: every task is exported as `<name>_<task>`. Required.
@@ -101,7 +102,6 @@ class BaseWorker:
         observer: is told when the worker serves, and of every job that is done.
     """
 
-    name: ClassVar[str]
     work_class: ClassVar[type[GearmanWorker]] = JsonWorker
     send_tracebacks: bool = False
     send_exceptions: bool = False
