@@ -110,6 +110,10 @@ class BaseWorker(Interface):
     timeout: ClassVar[float | None] = None
     timeout_grace: ClassVar[float | None] = 10.0
     observer: Observer | None = None
+    gearman_worker: GearmanWorker
+    hosts: list[Host]
+    job: GearmanJob | None = None
+    """The job that runs, None between jobs."""
 
     def __init__(
         self,
@@ -143,7 +147,7 @@ class BaseWorker(Interface):
         """
         tasks = find_tasks(type(self))
         set_verbosity(verbosity)
-        self.gearman_worker: GearmanWorker = gearman_worker or self.work_class()
+        self.gearman_worker = gearman_worker or self.work_class()
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
@@ -153,8 +157,6 @@ class BaseWorker(Interface):
         check_prefetch(self.prefetch)
         check_max_packet(max_packet)
         self.max_packet = max_packet
-        self.job: GearmanJob | None = None
-        """The job that runs, None between jobs."""
         self._stopped = False
         for spec in tasks:
             runner = _AttemptRunner if spec.options.says_anything else _TaskRunner
