@@ -92,9 +92,10 @@ class TaskSpec:
             if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         ]
         if len(args) > len(positional):
+            plural = "" if len(args) == 1 else "s"
             raise InvalidArguments(
-                f"{self.function}() got {len(args)} arguments by position, and takes up to "
-                f"{len(positional)}. {self._usage()}"
+                f"{self.function}() got {len(args)} argument{plural} by position, and takes "
+                f"{f'up to {len(positional)}' if positional else 'none'}. {self._usage()}"
             )
         named = dict(zip(positional, args, strict=False))
         twice = [name for name in named if name in kwargs]
