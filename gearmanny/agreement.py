@@ -15,7 +15,10 @@ from gearmanny.tasks import find_tasks, help_function, help_table
 _ANY_DEFAULT = "Ellipsis"
 """How a help table tells the default of `def task_add(self, a: int = ...)`."""
 
-_STREAMS = {"Iterator", "Iterable", "Generator"}
+_STREAMS = {
+    *("Iterator", "Iterable", "Generator"),
+    *("AsyncIterator", "AsyncIterable", "AsyncGenerator"),
+}
 """What a task that yields is annotated with; its caller gets a list."""
 
 _OLD_NAMES = {"Dict", "FrozenSet", "List", "Set", "Tuple", "Type"}
@@ -116,11 +119,10 @@ def _same_type(ours: str | None, theirs: str | None, *, returned: bool = False) 
 def _written_plainly(annotation: str, returned: bool) -> str:
     try:
         tree = _Plainly().visit(_parsed(annotation))
-    except SyntaxError:  # of a worker in another language
+    except (SyntaxError, ValueError):  # of a worker in another language
         return annotation
     if returned and isinstance(tree, ast.Subscript) and ast.unparse(tree.value) in _STREAMS:
-        item = tree.slice.elts[0] if isinstance(tree.slice, ast.Tuple) else tree.slice
-        return f"list[{ast.unparse(item)}]"
+        return f"list[{ast.unparse(_members(tree)[0])}]"
     return ast.unparse(tree)
 
 
@@ -128,7 +130,7 @@ class _Plainly(ast.NodeTransformer):
     """Writes a type in one of the ways in which it can be written: `int | None`."""
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        return ast.Name(node.attr)  # of whichever module
+        return self.visit_Name(ast.Name(node.attr))  # of whichever module
 
     def visit_Constant(self, node: ast.Constant) -> Any:
         return self.visit(_parsed(node.value)) if isinstance(node.value, str) else node
@@ -138,13 +140,17 @@ class _Plainly(ast.NodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         self.generic_visit(node)
-        members = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         match ast.unparse(node.value):
             case "Optional":
-                return _union([*members, ast.Constant(None)])
+                return _union([*_members(node), ast.Constant(None)])
             case "Union":
-                return _union(members)
+                return _union(_members(node))
         return node
+
+
+def _members(node: ast.Subscript) -> list[ast.expr]:
+    several = isinstance(node.slice, ast.Tuple) and node.slice.elts
+    return several or [node.slice]
 
 
 def _union(members: list[ast.expr]) -> ast.expr:

@@ -16,7 +16,7 @@ from gearmanny.taskoptions import task
 from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, Hook, TaskRunner
 from gearmanny.tasks import find_tasks, help_function, help_table
 from gearmanny.tls import TLS, TLSOption
-from gearmanny.transport import HOSTS, parse_hosts
+from gearmanny.transport import HOSTS, Host, parse_hosts
 from gearmanny.workloop import Observer, loop_of, loops
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "task"]
