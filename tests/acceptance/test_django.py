@@ -119,6 +119,7 @@ class TestClients:
             def task_echo(self, value: Any) -> Any:
                 return value
 
+        self.worker = Worker
         self.echo = f"{unique_name}_echo"
         with (
             working(Worker([job_server.host])),
@@ -132,6 +133,11 @@ class TestClients:
         assert client.call(self.echo, value=1) == 1
         assert getattr(client, self.echo)(value=2) == 2
         assert getattr(async_client, self.echo)(value=3).get_result(timeout=20) == 3
+
+    def test_clients_call_workers_through_their_classes(self) -> None:
+        assert self.worker.using(client).task_echo(value=1) == 1
+        assert self.worker.using(client.using(timeout=5)).task_echo(value=2) == 2
+        assert self.worker.using(async_client).task_echo(value=3).get_result(timeout=20) == 3
 
     def test_clients_follow_changed_settings(self) -> None:
         assert client.call(self.echo, value=1) == 1
@@ -156,6 +162,11 @@ def test_importing_the_clients_needs_no_settings_and_connects_to_nothing() -> No
         "from gearmanny.contrib.django import client, async_client, cachewrap\n"
         "print(client, async_client)\n"
         "cached = cachewrap('name', max_days_age=0.5)(lambda: 1)\n"
+        "from gearmanny.interface import Interface\n"
+        "class Echo(Interface):\n"
+        "    name = 'echo'\n"
+        "    def task_echo(self, value): ...\n"
+        "echo = Echo.using(client).task_echo\n"
         "from django.conf import settings; assert not settings.configured\n"
     )
     environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
