@@ -79,8 +79,9 @@ class Remote(Generic[W]):
     def __call__(
         self, task: Callable[Concatenate[W, P], object], /, *args: P.args, **kwargs: P.kwargs
     ) -> WorkResult:
+        bases = self._interface.__mro__  # a method of a base stands for its override
         for spec in _tasks_of(self._interface).values():
-            if getattr(self._interface, spec.method) == task:
+            if any(getattr(base, spec.method, None) == task for base in bases):
                 work: WorkResult = self._caller(spec)(*args, **kwargs)
                 return work
         raise InvalidOption(f"{task!r} is no task of {self._interface.__name__}. {self._offer()}")

@@ -105,6 +105,19 @@ def test_only_tasks_of_the_class_are_submitted() -> None:
             submit(method, a=1)
 
 
+def test_a_task_of_a_base_is_that_of_the_class() -> None:
+    class Sub(MyWorker):
+        name = "sub"
+
+        def add(self, a: int, b: int = 0, c: int = 0) -> int:
+            return a + b + c
+
+    submit = Sub.using(AsyncClient())
+    for method in (MyWorker.add, Sub.add):
+        with pytest.raises(InvalidArguments, match=r"sub_add\(\) .* It takes a, b, c\."):
+            submit(method, d=1)  # type: ignore[call-arg]
+
+
 def test_a_class_that_cannot_be_called_is_told_at_once() -> None:
     class Nameless(Interface):
         @task
