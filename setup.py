@@ -48,7 +48,7 @@ setup(
         "mongo": MONGO,
         "demo": DEMO,
         "test": TEST,
-        "dev": [*TEST, "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],
+        "dev": [*TEST, "basedpyright>=1.31", "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

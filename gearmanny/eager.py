@@ -30,7 +30,8 @@ from gearmanny.protocol.broker import Connection as Peer
 from gearmanny.protocol.server import Server
 from gearmanny.results import WorkResult
 from gearmanny.transport import Connection, Deadline, Host
-from gearmanny.worker import BaseWorker, Hook, JsonWorker, loop_of
+from gearmanny.worker import BaseWorker, Hook, JsonWorker
+from gearmanny.workloop import loop_of
 
 __all__ = ["Eager", "Sent", "outbox"]
 
