@@ -6,7 +6,6 @@ import contextlib
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from types import GeneratorType
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ from typing import Any, ClassVar
 from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
+from gearmanny.hooks import Hook, HookStack, check_hooks
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
@@ -26,10 +26,6 @@ __all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "task"]
 
 Callback = Callable[[Any, Any], Any]
 """Called with the `GearmanWorker` and the `GearmanJob`; returns the result."""
-
-Hook = Callable[[GearmanJob], AbstractContextManager[object]]
-"""Wraps every job, and every attempt at one that is tried again: called with the job, it returns
-the context in which the task runs."""
 
 _loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDictionary()
 """The loops that run, by the worker that all who share it have in common."""
@@ -88,8 +84,9 @@ class BaseWorker:
         send_tracebacks: whether callers get the traceback of a task that failed.
         send_exceptions: whether a failure travels as WORK_EXCEPTION instead of WORK_WARNING and
             WORK_FAIL. That hangs libgearman 1.1.20 clients that did not ask for exceptions.
-        hooks: contexts around every job, the first one outermost; around every attempt at one that
-            is tried again. What they do takes none of the time of a task.
+        hooks: functions of a job that return the context in which its task runs, the first one
+            outermost; around every attempt at one that is tried again. What they do takes none of
+            the time of a task. See `gearmanny.hooks`.
         prefetch: how many jobs are asked for or held at a time; one of them runs, the others wait
             for it, also when another worker is free. More than 1 spares short jobs a round trip
             to the job server, and makes them wait behind long ones.
@@ -117,6 +114,7 @@ class BaseWorker:
         verbosity: int = 0,
         gearman_worker: GearmanWorker | None = None,
         *,
+        hooks: Sequence[Hook] = (),
         prefetch: int | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
@@ -130,6 +128,7 @@ class BaseWorker:
             gearman_worker: shared with other workers, whose tasks then run in the same loop;
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
+            hooks: contexts around every job, outside of those of the class.
             prefetch: overrides what the class says.
             max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
                 does one whose result is.
@@ -139,7 +138,7 @@ class BaseWorker:
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a prefetch, a limit or `tls` that cannot be.
+            InvalidOption: a host, a hook, a prefetch, a limit or `tls` that cannot be.
         """
         tasks = find_tasks(type(self))
         set_verbosity(verbosity)
@@ -148,6 +147,7 @@ class BaseWorker:
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
         self.tls = TLS.of(tls_of(self.gearman_worker) if tls is None else tls)
+        self.hooks = (*check_hooks(hooks), *check_hooks(self.hooks))
         if prefetch is not None:
             self.prefetch = prefetch
         check_prefetch(self.prefetch)
@@ -274,9 +274,7 @@ class _CallbackRunner:
         try:
             if not worker.hooks:
                 return self._callback(gearman_worker, job)
-            with contextlib.ExitStack() as stack:
-                for hook in worker.hooks:
-                    stack.enter_context(hook(job))
+            with HookStack(worker.hooks, job):
                 return self._callback(gearman_worker, job)
         finally:
             worker.job = None

@@ -23,8 +23,9 @@ from types import FrameType
 from typing import Any, Protocol
 
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.hooks import Hook
 from gearmanny.tls import TLS
-from gearmanny.worker import BaseWorker, Hook
+from gearmanny.worker import BaseWorker
 
 logger = logging.getLogger("gearmanny.runner")
 

@@ -31,7 +31,7 @@ FLOORS = [
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
     gearmanny.tls gearmanny.transport gearmanny.timelimits
-    gearmanny.base""",
+    gearmanny.hooks gearmanny.base""",
     # 2: the blocking drivers.
     """gearmanny.admin gearmanny.connections gearmanny.submission gearmanny.channel
     gearmanny.resending gearmanny.results gearmanny.client
