@@ -31,15 +31,18 @@ FLOORS = [
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
     gearmanny.tls gearmanny.transport gearmanny.timelimits
-    gearmanny.hooks gearmanny.base""",
+    gearmanny.hooks gearmanny.tracing gearmanny.base""",
     # 2: the blocking drivers.
     """gearmanny.admin gearmanny.connections gearmanny.submission gearmanny.channel
     gearmanny.resending gearmanny.results gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
     gearmanny.worker
-    gearmanny.helpers.cache_mongodb""",
+    gearmanny.helpers.cache_mongodb
+    gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
+    gearmanny.contrib.opentelemetry""",
     # 3: processes.
-    "gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner",
+    """gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner
+    gearmanny.contrib.prometheus gearmanny.contrib.prometheus.serving""",
 ]
 ABOVE = "gearmanny.contrib.django"
 
@@ -52,11 +55,23 @@ TOUCHES = {
     "gearman": {"gearmanny.gearman_api"},
     "pymongo": {"gearmanny.helpers.cache_mongodb"},
     "bson": {"gearmanny.helpers.cache_mongodb"},
+    "opentelemetry": {"gearmanny.tracing", "gearmanny.contrib.opentelemetry"},
+    "prometheus_client": {
+        "gearmanny.contrib.prometheus",
+        "gearmanny.contrib.prometheus.instruments",
+        "gearmanny.contrib.prometheus.queues",
+        "gearmanny.contrib.prometheus.serving",
+    },
     "socket": {"gearmanny.transport", "gearmanny.tls", "gearmanny.polling"},
     "ssl": {"gearmanny.tls"},
     "select": {"gearmanny.polling"},
-    "multiprocessing": {"gearmanny.supervisor", "gearmanny.workprocess"},
+    "multiprocessing": {
+        "gearmanny.contrib.prometheus.serving",
+        "gearmanny.supervisor",
+        "gearmanny.workprocess",
+    },
     "signal": {
+        "gearmanny.contrib.prometheus.serving",
         "gearmanny.supervisor",
         "gearmanny.timelimits",
         "gearmanny.workprocess",
