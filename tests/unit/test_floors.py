@@ -36,7 +36,7 @@ FLOORS = [
     """gearmanny.admin gearmanny.connections gearmanny.submission gearmanny.channel
     gearmanny.resending gearmanny.results gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
-    gearmanny.worker
+    gearmanny.taskrunners gearmanny.worker
     gearmanny.helpers.cache_mongodb
     gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
     gearmanny.contrib.opentelemetry""",
