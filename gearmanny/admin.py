@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from gearmanny.errors import GearmanException, JobServerUnavailable
+from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
 from gearmanny.protocol.admin import (
     AdminConnection,
     FunctionStatus,
@@ -25,12 +25,13 @@ class JobServer:
     """A job server to be asked. Every question uses a connection of its own."""
 
     def __init__(
-        self, host: str, timeout: float = CONNECT_TIMEOUT, *, tls: TLSOption = None
+        self, host: str, timeout: float | None = CONNECT_TIMEOUT, *, tls: TLSOption = None
     ) -> None:
         """
         Args:
             host: `"name:port"`.
-            timeout: seconds for a question to be answered, connecting included.
+            timeout: seconds for a question to be answered, connecting included; None waits
+                for as long as it takes.
             tls: how it is secured, as `SimpleClient` takes it; None for plain connections.
 
         Raises:
@@ -61,12 +62,33 @@ class JobServer:
         """Returns the version of the server, `"1.1.20+ds"`. Raises what `status` raises."""
         return self._ask("version", AdminConnection.receive_line)
 
+    def cancel(self, handle: bytes) -> bool:
+        """Takes a job from its queue. Raises what `status` raises.
+
+        gearmand 1.1.20 also forgets a job that runs: its caller is told that it failed, and its
+        worker goes on. Ask for its status before.
+
+        Args:
+            handle: of the job, as this server named it.
+
+        Returns:
+            Whether the server knew the job.
+        """
+        try:
+            self._ask(f"cancel job {handle.decode()}", AdminConnection.receive_line)
+        except JobServerError as error:
+            if error.code == "UNKNOWN_JOB":
+                return False
+            raise
+        return True
+
     def _ask(
         self, command: str, receive: Callable[[AdminConnection, bytes], Answer | None]
     ) -> Answer:
-        deadline = Deadline(self._timeout)
+        timeout = self._timeout
+        deadline = Deadline(timeout)
         machine = AdminConnection()
-        connection = connect(self._host, self._timeout, tls=self._tls)
+        connection = connect(self._host, timeout, tls=self._tls)
         try:
             connection.send(machine.command(command), deadline)
             while connection.wait(deadline.remaining()):
@@ -76,7 +98,7 @@ class JobServer:
         finally:
             connection.close()
         raise JobServerUnavailable(
-            {str(self._host): f"no answer to {command!r} within {self._timeout:g} s"}
+            {str(self._host): f"no answer to {command!r} within {timeout or 0:g} s"}
         )
 
 

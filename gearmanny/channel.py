@@ -18,6 +18,8 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
 from gearmanny.gearman_api import DataEncoder
@@ -25,6 +27,17 @@ from gearmanny.limits import MAX_PACKET
 from gearmanny.protocol.client import ClientConnection, Event
 from gearmanny.submission import Submission
 from gearmanny.transport import Connection, Deadline
+
+
+class Request(NamedTuple):
+    """What a job server is asked to do: the arguments of `ClientConnection.submit`."""
+
+    function: bytes
+    payload: bytes
+    unique: bytes = b""
+    background: bool = False
+    priority: str = "normal"
+    at: int | None = None
 
 
 class Group:
@@ -67,27 +80,24 @@ class Channel:
         self._batons: dict[object, list[threading.Lock]] = {}
         _all_channels.add(self)
 
-    def queue(
-        self, submission: ChannelSubmission, function: bytes, payload: bytes, unique: bytes = b""
-    ) -> bool:
+    def queue(self, submission: ChannelSubmission, request: Request) -> bool:
         """Queues a job for the next `flush()`.
 
         Returns:
             Whether it was queued; False when this channel has ended.
         """
-        try:
-            with self._lock:
-                if self.error is not None:
-                    return False
-                self._machine.submit(
-                    submission, function, payload, unique, background=submission.background
-                )
-                return True
-        except ValueError:
-            raise  # a name that cannot be: nothing was queued
-        except BaseException:  # half a submission would shift all answers that follow
-            self._end(JobServerLost(str(self.host), "interrupted while submitting"))
-            raise
+        return self._queue(partial(self._machine.submit, submission, *request))
+
+    def ask_status(self, question: ChannelSubmission, handle: bytes) -> None:
+        """Queues a question for the state of a job. On a channel that has ended, that is its
+        outcome."""
+        if not self._queue(partial(self._machine.ask_status, question, handle)):
+            question.outcome = self.error
+
+    def ask_status_of_unique(self, question: ChannelSubmission, unique: bytes) -> None:
+        """Queues a question for the state of a job, as `ask_status` does."""
+        if not self._queue(partial(self._machine.ask_status_of_unique, question, unique)):
+            question.outcome = self.error
 
     def flush(self, deadline: Deadline) -> None:
         """Sends what is queued.
@@ -183,6 +193,19 @@ class Channel:
         error = JobServerLost(str(self.host), "it belongs to the process before the fork")
         self._settle_all(error)
         self._connection.close()
+
+    def _queue(self, queue: Callable[[], None]) -> bool:
+        try:
+            with self._lock:
+                if self.error is not None:
+                    return False
+                queue()
+                return True
+        except ValueError:
+            raise  # a name that cannot be: nothing was queued
+        except BaseException:  # half a submission would shift all answers that follow
+            self._end(JobServerLost(str(self.host), "interrupted while submitting"))
+            raise
 
     def _enter(self, waiter: object, baton: threading.Lock, ready: Callable[[], object]) -> bool:
         """Makes us the reader, or leaves our baton; returns whether we are the reader."""

@@ -2,129 +2,49 @@
 
 from __future__ import annotations
 
-import abc
 import contextlib
-import functools
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from gearmanny.caller import Caller
+from gearmanny.channel import Request
 from gearmanny.connections import Connections
-from gearmanny.encoding import JSONDataEncoder, encode
-from gearmanny.errors import EncodingError, InvalidOption, JobServerLost
-from gearmanny.gearman_api import DataEncoder
-from gearmanny.limits import MAX_PACKET, check_max_packet
-from gearmanny.names import check_function_name
-from gearmanny.options import CallOptions
+from gearmanny.errors import EncodingError, JobServerLost
+from gearmanny.inquiries import find_status
+from gearmanny.names import check_function_name, unique_of_key
 from gearmanny.resending import Resending
-from gearmanny.results import (
-    Answer,
-    Data,
-    Progress,
-    Warning,
-    WorkResult,
-    as_completed,
-    wait,
-)
-from gearmanny.tls import TLS, TLSOption
-from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
+from gearmanny.results import Answer, WorkResult, as_completed, wait
+from gearmanny.submission import Data, JobState, JobStatus, Progress, Warning
+from gearmanny.transport import Deadline, Servers
 
-__all__ = ["AsyncClient", "Data", "Progress", "SimpleClient", "Warning", "WorkResult"]
+__all__ = [
+    "AsyncClient",
+    "Data",
+    "JobState",
+    "JobStatus",
+    "Progress",
+    "SimpleClient",
+    "Warning",
+    "WorkResult",
+]
 
 _FILL_SECONDS = 0.01
 """Seconds for which `map` collects inputs before it sends those that it has: a slow source must
 not keep the answers back."""
 
 
-class RemoteTask:
-    """A Gearman function that can be called: what `client.myworker_add` is."""
-
-    __slots__ = ("_client", "_function")
-
-    def __init__(self, client: Client, function: str) -> None:
-        self._client = client
-        self._function = function
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if args:
-            raise TypeError(
-                f"{self._function}() takes keyword arguments only, because that is what travels: "
-                f"write {self._function}(name=value)"
-            )
-        return self._client.call(self._function, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<Gearman function {self._function} of {self._client!r}>"
-
-
-class Client(abc.ABC):
-    """What the clients share: hosts, connections, sending. Any number of threads may use it.
+class Client(Caller):
+    """What the blocking clients share. Any number of threads may use one.
 
     Connections are made on the first call and kept. A child made by `os.fork()`
     makes its own.
     """
 
-    def __init__(
-        self,
-        hosts: Sequence[str] | None = None,
-        *,
-        timeout: float | None = None,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        data_encoder: type[DataEncoder] = JSONDataEncoder,
-        max_packet: int = MAX_PACKET,
-        tls: TLSOption = None,
-    ) -> None:
-        """
-        Args:
-            hosts: job servers, `"name:port"`, `"[::1]:port"` or `"unix:/path"`; calls rotate over
-                those that are up. Default: `localhost:4730`.
-            timeout: seconds that a call waits for its answer; None, the default, waits for
-                as long as the job takes.
-            connect_timeout: seconds that making a connection may take, all hosts together.
-            data_encoder: makes payloads of arguments and values of answers; the worker's
-                must match.
-            max_packet: bytes of the longest packet, both ways; longer arguments or answers are
-                an `EncodingError` of that call.
-            tls: how the job servers are secured: True for the authorities that the system trusts,
-                a dict with the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or
-                an `ssl.SSLContext`. None, the default, for plain connections.
-
-        Raises:
-            InvalidOption: a host, a timeout, a limit or `tls` that cannot be.
-        """
-        Deadline(connect_timeout)
-        check_max_packet(max_packet)
-        self._connections = Connections(
-            parse_hosts(HOSTS if hosts is None else hosts),
-            connect_timeout,
-            max_packet,
-            TLS.of(tls),
-        )
-        self._options = CallOptions().changed(timeout=timeout)
-        self._encoder = data_encoder
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {', '.join(map(str, self._connections.hosts))}>"
-
-    def __getattr__(self, name: str) -> RemoteTask:
-        # Copy, pickle, debuggers and templates look for underscored names: none is a task.
-        if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return RemoteTask(self, name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A copy, also one that was pickled for another process, makes connections of its own.
-        remade = functools.partial(
-            type(self),
-            list(map(str, self._connections.hosts)),
-            connect_timeout=self._connections.connect_timeout,
-            data_encoder=self._encoder,
-            max_packet=self._connections.max_packet,
-            tls=self._connections.tls,
-        )
-        return remade, (), {"_options": self._options}
+    def _reach(self, servers: Servers) -> None:
+        self._connections = Connections(servers)
 
     def __enter__(self) -> Self:
         return self
@@ -136,26 +56,6 @@ class Client(abc.ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    @abc.abstractmethod
-    def call(self, function: str, /, **kwargs: Any) -> Any:
-        """Calls a Gearman function by name, as `client.<function>(**kwargs)` does."""
-
-    def using(self, **options: Any) -> Self:
-        """Returns a client of the same kind, over the same connections, with other options.
-
-        Args:
-            timeout: seconds that a call waits for its answer; None for as long as it takes.
-            background: whether jobs are handed to the job server without waiting for an answer.
-            idempotent: whether a job may run twice. It is then sent again, to any job server that
-                is up, when its connection is lost before it is answered.
-
-        Raises:
-            InvalidOption: there is no such option, or its value cannot be.
-        """
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, _options=self._options.changed(**options))
-        return other
 
     def map(
         self,
@@ -176,14 +76,47 @@ class Client(abc.ABC):
                 instead of raising it there.
 
         Raises:
-            InvalidOption: `window` is no number of calls.
+            InvalidOption: `window` is no number of calls, or the client has an option that is
+                for one call.
             JobServerUnavailable: no job server could be reached.
             The errors of `SimpleClient.call`, at the place of the call that failed.
         """
-        if not isinstance(window, int) or window < 1:
-            raise InvalidOption(f"window is a number of calls, at least 1, not {window!r}.")
-        check_function_name(function)
+        self._check_map(function, window)
         return self._map(function, iter(arguments), window, return_exceptions)
+
+    def stream(self, function: str, /, **kwargs: Any) -> Iterator[Any]:
+        """Calls a function, and yields the parts of its result as they come: what a generator
+        task yields, and what any task sends ahead.
+
+        What the task raises is raised here, after the parts that it sent before. Where a worker
+        sends its result only as a whole, that has to be a list, whose items are yielded.
+
+        Args:
+            function: the name of the Gearman function.
+            **kwargs: the arguments of the task.
+
+        Raises:
+            InvalidTask: the result is no list, and nothing was sent ahead: no stream.
+            The errors of `SimpleClient.call`.
+        """
+        self._check_stream()
+        (work,) = self._submit(WorkResult, function, [self._encode(kwargs)])
+        return self._stream(work)
+
+    def status(self, unique: str, timeout: float | None = 60) -> JobStatus:
+        """Asks the job servers for the job with a unique id: whether it waits, runs, or is
+        unknown by now. `WorkResult.unique` is such an id.
+
+        Args:
+            unique: the id.
+            timeout: seconds to wait for the answers; None waits for as long as it takes.
+
+        Raises:
+            JobServerUnavailable: no job server knows the job, and some could not be asked.
+            JobServerLost: a connection ended before the answer came.
+            InvalidOption: the timeout is no number of seconds, or no job can have that id.
+        """
+        return find_status(self._connections, unique.encode(), Deadline(timeout))
 
     def close(self) -> None:
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call
@@ -218,40 +151,49 @@ class Client(abc.ABC):
                     result = error
                 yield result
 
+    def _stream(self, work: WorkResult) -> Iterator[Any]:
+        sent_ahead = False
+        for update in work.updates(self._options.timeout):
+            if work.on_update is not None:
+                work.on_update(update)
+            if isinstance(update, Data):
+                sent_ahead = True
+                yield update.value
+        yield from work.rest_of_stream(sent_ahead)
+
     def _submit(
         self, kind: type[WorkResult], function: str, payloads: Iterable[bytes | EncodingError]
     ) -> list[WorkResult]:
         """Sends jobs together. One that could not be encoded has failed already."""
         name = check_function_name(function)
-        _, background, idempotent = self._options
-        deadline = Deadline(self._options.timeout)
-        channel = self._connections.channel()
+        options, connections = self._options, self._connections
+        deadline = Deadline(options.timeout)
+        due = options.due()
+        channel = connections.channel(options)
         works = []
         for payload in payloads:
-            work = kind(channel, function, self._encoder)
-            work.background = background
+            unique = self._unique_id()
+            work = kind(connections, channel, function, self._encoder, unique)
+            work.background = options.background
+            work.on_update = options.on_update
             works.append(work)
             if isinstance(payload, EncodingError):
                 work.outcome = payload
                 continue
-            unique = self._connections.new_unique() if background else b""
-            if idempotent:
-                work.resending = Resending(self._connections, name, payload, unique)
-            while not channel.queue(work, name, payload, unique):
-                work.channel = channel = self._connections.channel()
+            request = Request(name, payload, unique, options.background, options.priority, due)
+            if options.idempotent:
+                work.resending = Resending(connections, request, options)
+            while not channel.queue(work, request):
+                work.channel = channel = connections.channel(options)
         with contextlib.suppress(JobServerLost):  # told by every job that was on its way
             channel.flush(deadline)
         return works
 
-    def _encode_all(self, calls: Iterable[Mapping[str, Any]]) -> Iterator[bytes | EncodingError]:
-        for kwargs in calls:
-            try:
-                yield self._encode(kwargs)
-            except EncodingError as error:
-                yield error
-
-    def _encode(self, kwargs: Mapping[str, Any]) -> bytes:
-        return encode(self._encoder, kwargs, self._connections.max_packet)
+    def _unique_id(self) -> bytes:
+        key, background = self._options.unique, self._options.background
+        if key is not None:
+            return unique_of_key(key, background=background)
+        return self._connections.new_unique() if background else b""
 
 
 class SimpleClient(Client):
@@ -277,10 +219,9 @@ class SimpleClient(Client):
             InvalidTask: no function can have that name.
         """
         background = self._options.background
+        seen = background or self._options.on_update is not None
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (work,) = self._submit(
-            WorkResult if background else Answer, function, [self._encode(kwargs)]
-        )
+        (work,) = self._submit(WorkResult if seen else Answer, function, [self._encode(kwargs)])
         answer = work.get_result(self._options.timeout)
         return work if background else answer
 

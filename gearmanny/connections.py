@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import threading
@@ -10,8 +11,8 @@ import weakref
 
 from gearmanny.channel import Channel
 from gearmanny.errors import JobServerUnavailable
-from gearmanny.tls import TLS
-from gearmanny.transport import Host, connect
+from gearmanny.options import CallOptions
+from gearmanny.transport import Host, Servers, connect
 
 _AVOID_UNREACHABLE = 30.0
 """Seconds for which a host that did not answer is not tried while another one does."""
@@ -23,20 +24,8 @@ class Connections:
     A child made by `os.fork()` makes its own.
     """
 
-    def __init__(
-        self, hosts: list[Host], connect_timeout: float, max_packet: int, tls: TLS | None = None
-    ) -> None:
-        """
-        Args:
-            hosts: the job servers.
-            connect_timeout: seconds that making a connection may take, all hosts together.
-            max_packet: bytes of the longest packet to keep.
-            tls: how they are secured; None for plain connections.
-        """
-        self.hosts = hosts
-        self.tls = tls
-        self.connect_timeout = connect_timeout
-        self.max_packet = max_packet
+    def __init__(self, servers: Servers) -> None:
+        self.servers = servers
         self._turns = itertools.count()
         self._reset()
         _all_connections.add(self)
@@ -50,14 +39,24 @@ class Connections:
         self._unique_prefix = os.urandom(10).hex().encode()
         self._uniques = itertools.count()
 
-    def channel(self) -> Channel:
-        """Returns a connection to the next host in turn that is up.
+    def channel(self, options: CallOptions) -> Channel:
+        """Returns a connection for a call: to the next host in turn that is up, or to the first
+        one that is up in the order that its key gives them.
 
         Raises:
             JobServerUnavailable: none is.
         """
-        turn = next(self._turns) % len(self.hosts)
-        hosts = self.hosts[turn:] + self.hosts[:turn] if turn else self.hosts
+        if options.unique is not None:
+            return self._channel_to(order_by(options.unique, self.servers.hosts))
+        turn = next(self._turns) % len(self.servers.hosts)
+        hosts = self.servers.hosts
+        return self._channel_to(hosts[turn:] + hosts[:turn] if turn else hosts)
+
+    def channel_to(self, host: Host) -> Channel:
+        """Returns a connection to a certain host. Raises JobServerUnavailable."""
+        return self._channel_to([host])
+
+    def _channel_to(self, hosts: list[Host]) -> Channel:
         channel = self._channels.get(hosts[0])
         if channel is not None and channel.usable():
             return channel
@@ -68,22 +67,23 @@ class Connections:
                 raise JobServerUnavailable(self._failures)
             failures: dict[str, str] = {}
             # All hosts together get the time: whoever calls waits for no longer than that.
-            timeout = self.connect_timeout / len(hosts)
+            timeout = self.servers.connect_timeout / len(hosts)
             # Stable: hosts that failed lately keep their order behind the others.
             for host in sorted(hosts, key=lambda host: self._avoided.get(host, 0.0) > now):
                 channel = self._channels.get(host)
                 if channel is not None and channel.usable():
                     return channel
                 try:
-                    channel = Channel(connect(host, timeout, tls=self.tls), self.max_packet)
+                    connection = connect(host, timeout, tls=self.servers.tls)
                 except JobServerUnavailable as error:
                     failures |= error.failures
                     self._avoided[host] = time.monotonic() + _AVOID_UNREACHABLE
                     continue
                 self._avoided.pop(host, None)
-                self._channels[host] = channel
+                channel = self._channels[host] = Channel(connection, self.servers.max_packet)
                 return channel
-            self._failures, self._failed_at = failures, time.monotonic()
+            if len(hosts) == len(self.servers.hosts):
+                self._failures, self._failed_at = failures, time.monotonic()
         raise JobServerUnavailable(failures)
 
     def new_unique(self) -> bytes:
@@ -96,6 +96,16 @@ class Connections:
         self._channels = {}
         for channel in channels.values():
             channel.close()
+
+
+def order_by(key: str, hosts: list[Host]) -> list[Host]:
+    """Returns the hosts in the order in which a key prefers them: the same in every process,
+    however they are listed, and when one of them is away the rest keeps its order."""
+
+    def weight(host: Host) -> bytes:
+        return hashlib.blake2b(f"{host} {key}".encode(), digest_size=8).digest()
+
+    return sorted(hosts, key=weight) if len(hosts) > 1 else hosts
 
 
 _all_connections: weakref.WeakSet[Connections] = weakref.WeakSet()

@@ -4,6 +4,7 @@
 
     GearmanException
     ├── TaskError               the task itself failed, on the worker
+    ├── JobCancelled            the job was taken from its queue before a worker began
     ├── TaskTimeout             no answer in time; the job may still run  (TimeoutError)
     ├── JobServerUnavailable    no job server reached, nothing was sent   (ConnectionError)
     ├── JobServerLost           the connection ended after sending; the job may or may not run
@@ -35,6 +36,7 @@ __all__ = [
     "InvalidArguments",
     "InvalidOption",
     "InvalidTask",
+    "JobCancelled",
     "JobServerError",
     "JobServerLost",
     "JobServerUnavailable",
@@ -143,6 +145,21 @@ class TaskTimeout(GearmanException, TimeoutError):
     def __str__(self) -> str:
         text = f"No answer from {self.function}() within {self.timeout:g} s."
         return f"{text} {self.reason}" if self.reason else text
+
+
+class JobCancelled(GearmanException):
+    """The job was taken from its queue by `cancel()`: it does not run.
+
+    Attributes:
+        function: the Gearman function that was called.
+    """
+
+    def __init__(self, function: str, /) -> None:
+        super().__init__(function)
+        self.function = function
+
+    def __str__(self) -> str:
+        return f"The job of {self.function}() was cancelled while it waited for a worker."
 
 
 class JobServerUnavailable(GearmanException, ConnectionError):

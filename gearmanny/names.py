@@ -58,3 +58,29 @@ def check_unique(unique: bytes) -> None:
             f"The unique id {unique[:40]!r} has {len(unique)} bytes; a job has up to "
             f"{LONGEST_UNIQUE}, and no NUL among them. Use a hash of what is longer."
         )
+
+
+_FOREGROUND = b"f:"
+_BACKGROUND = b"b:"
+"""Begin the unique ids that are made of a user's key. A foreground job that meets a background
+one takes it along when its caller leaves (gearmand 1.1.20), so the two must never be equal."""
+
+LONGEST_KEY = LONGEST_UNIQUE - len(_FOREGROUND)
+"""Bytes of a user's key, which becomes a part of the unique id of its job."""
+
+
+def unique_of_key(key: str, *, background: bool) -> bytes:
+    """Returns the unique id that the jobs of a user's key have."""
+    return (_BACKGROUND if background else _FOREGROUND) + key.encode()
+
+
+def check_key(key: object) -> None:
+    """Raises InvalidOption unless it is a key that unique ids can be made of."""
+    if not isinstance(key, str) or not key:
+        raise InvalidOption(f"unique is a text that is not empty, not {key!r}.")
+    encoded = key.encode(errors="replace")
+    if len(encoded) > LONGEST_KEY or not key.isprintable():
+        raise InvalidOption(
+            f"unique={key[:40]!r} has {len(encoded)} bytes; it may have {LONGEST_KEY}, and no "
+            "control characters. Use a hash of what is longer."
+        )

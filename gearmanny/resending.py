@@ -7,9 +7,10 @@ import threading
 import time
 
 from gearmanny.backoff import Backoff
-from gearmanny.channel import ChannelSubmission
+from gearmanny.channel import ChannelSubmission, Request
 from gearmanny.connections import Connections
 from gearmanny.errors import JobServerLost, JobServerUnavailable
+from gearmanny.options import CallOptions
 from gearmanny.transport import Deadline
 
 _FIRST_DELAY = 0.05
@@ -20,11 +21,10 @@ _LONGEST_DELAY = 1.0
 class Resending:
     """What it takes to send an idempotent job again, for all threads that wait for it."""
 
-    def __init__(
-        self, connections: Connections, function: bytes, payload: bytes, unique: bytes
-    ) -> None:
+    def __init__(self, connections: Connections, request: Request, options: CallOptions) -> None:
         self._connections = connections
-        self._job = function, payload, unique
+        self._request = request
+        self._options = options
         self._lock = threading.Lock()
 
     def send_again(self, work: ChannelSubmission, deadline: Deadline) -> None:
@@ -33,12 +33,12 @@ class Resending:
         A job server that restarts gets the time for it that making a connection may take. When
         none comes back, `JobServerUnavailable` becomes the outcome.
         """
-        patience = Deadline(self._connections.connect_timeout)
+        patience = Deadline(self._connections.servers.connect_timeout)
         backoff = Backoff(first=_FIRST_DELAY, longest=_LONGEST_DELAY)
         with self._lock:
             while isinstance(work.outcome, JobServerLost) and not work.channel.given_up:
                 try:
-                    channel = self._connections.channel()
+                    channel = self._connections.channel(self._options)
                 except JobServerUnavailable as error:
                     delay = backoff.next_delay()
                     if any(left is not None and left < delay for left in _left(deadline, patience)):
@@ -50,7 +50,7 @@ class Resending:
                 work.groups = ()
                 lost, work.outcome = work.outcome, None
                 work.channel = channel
-                if not channel.queue(work, *self._job):
+                if not channel.queue(work, self._request):
                     work.outcome = lost
                     continue
                 with contextlib.suppress(JobServerLost):  # told by the job

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from gearmanny.admin import JobServer, explain_silence
 from gearmanny.channel import Channel, ChannelSubmission, Group
+from gearmanny.connections import Connections
 from gearmanny.errors import JobServerLost, TaskTimeout
 from gearmanny.gearman_api import DataEncoder
+from gearmanny.inquiries import status_by_handle, status_by_unique
 from gearmanny.resending import Resending
-from gearmanny.submission import Data, Progress, Warning
+from gearmanny.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.transport import Deadline
 
 __all__ = ["Answer", "Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]
@@ -21,15 +24,35 @@ _TURN = 0.02
 """Seconds for which one of several connections is read, when any of them may bring an answer."""
 
 
+UpdateCallback = Callable[[Progress | Data | Warning], object]
+
+
 class WorkResult(ChannelSubmission):
     """A job that was sent. May be waited for from any thread, any number of times."""
 
-    __slots__ = ("resending",)
+    __slots__ = ("_connections", "_unique", "on_update", "resending")
 
-    def __init__(self, channel: Channel, function: str, encoder: type[DataEncoder]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        channel: Channel,
+        function: str,
+        encoder: type[DataEncoder],
+        unique: bytes,
+    ) -> None:
         super().__init__(channel, function, encoder)
+        self._connections = connections
+        self._unique = unique
+        self.on_update: UpdateCallback | None = None
+        """Called with every update by who waits for the result."""
         self.resending: Resending | None = None
         """How to send an idempotent job again."""
+
+    @property
+    def unique(self) -> str | None:
+        """The unique id of the job, by which `client.status()` finds it also after a restart of
+        the job server; None for a foreground call without a key."""
+        return self._unique.decode() or None
 
     def is_done(self) -> bool:
         """Returns whether there is an answer, good or bad. Never waits for one."""
@@ -48,13 +71,101 @@ class WorkResult(ChannelSubmission):
         Raises:
             TaskError: the task failed on its worker.
             TaskTimeout: no answer in time. The job may still run, and may still be waited for.
+            JobCancelled: `cancel()` took it from its queue.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
-            EncodingError: the answer cannot be decoded.
+            EncodingError: the answer, or an update for `on_update`, cannot be decoded.
+            InvalidOption: the timeout is no number of seconds.
+            What `on_update` raises.
+        """
+        deadline = Deadline(timeout)
+        if self.on_update is not None:
+            for update in self._updates(deadline, timeout):
+                self.on_update(update)
+        self._wait(self._is_answered, deadline, timeout)
+        return self.value()
+
+    def exception(self, timeout: float | None = 60) -> Exception | None:
+        """Returns what `get_result()` would raise of the job's end; None when it ended well.
+
+        Args:
+            timeout: seconds to wait; None waits for as long as it takes.
+
+        Raises:
+            TaskTimeout: no answer in time. The job may still run, and may still be waited for.
             InvalidOption: the timeout is no number of seconds.
         """
         self._wait(self._is_answered, Deadline(timeout), timeout)
-        return self.value()
+        try:
+            self.value()
+        except Exception as error:
+            return error
+        return None
+
+    def status(self, timeout: float | None = 60) -> JobStatus:
+        """Asks the job server for the job: whether it waits, runs, or is unknown by now.
+
+        A background job is found by its unique id, also after a restart of its job server; any
+        other one only on the connection that it was sent on.
+
+        Args:
+            timeout: seconds to wait for the answer; None waits for as long as it takes.
+
+        Raises:
+            TaskTimeout: no answer in time.
+            JobServerUnavailable: the job server of the job cannot be reached.
+            JobServerLost: the connection ended before the answer came.
+            JobServerError: the job server refused the job.
+            InvalidOption: the timeout is no number of seconds.
+        """
+        deadline = Deadline(timeout)
+        if self.cancelled:  # gearmand 1.1.20 lists it until a worker asks for its function
+            return JobStatus(JobState.UNKNOWN)
+        if self.background:
+            channel = self._connections.channel_to(self.channel.host)
+            return status_by_unique(channel, self._unique, deadline)
+        handle = self._await_handle(deadline, timeout)
+        if handle is None or self.outcome is not None:
+            return JobStatus(JobState.UNKNOWN)
+        return status_by_handle(self.channel, handle, deadline)
+
+    def cancel(self, timeout: float | None = 60) -> bool:
+        """Takes the job from its queue, when no worker has it yet. Nothing stops a job that runs:
+        the protocol has no way to.
+
+        Args:
+            timeout: seconds to wait for the job server; None waits for as long as it takes.
+
+        With a `unique` key, all its callers lose the job; gearmand 1.1.20 lets new calls with
+        that key join it, and be lost with it, until a worker asks for the function again.
+
+        Returns:
+            Whether the job will not run. Then `get_result()` raises `JobCancelled`. False when
+            it runs, or is over. A worker that took it in the very moment runs it without a
+            caller: `get_result()` raises a `TaskError` then.
+
+        Raises:
+            What `status` raises. JobServerLost also where the connection has ended on which a
+                background job was sent: its handle may name another job by now.
+        """
+        deadline = Deadline(timeout)
+        handle = self._await_handle(deadline, timeout)
+        if handle is None or (self.outcome is not None and not self.background):
+            return False
+        if self.cancelled:
+            return True
+        if status_by_handle(self.channel, handle, deadline).state is not JobState.QUEUED:
+            return False
+        self.cancelled = True  # who waits is told before we are
+        known = self._job_server(deadline.remaining()).cancel(handle)
+        after = status_by_handle(self.channel, handle, deadline).state
+        self.cancelled = known and after is not JobState.RUNNING
+        return self.cancelled
+
+    def _await_handle(self, deadline: Deadline, timeout: float | None) -> bytes | None:
+        """Returns the handle of the job; None when its submission failed."""
+        self._wait(self._has_handle, deadline, timeout)
+        return self.handle
 
     @property
     def progress(self) -> Progress | None:
@@ -76,7 +187,11 @@ class WorkResult(ChannelSubmission):
             EncodingError: an update cannot be decoded.
             InvalidOption: the timeout is no number of seconds.
         """
-        deadline = Deadline(timeout)
+        return self._updates(Deadline(timeout), timeout)
+
+    def _updates(
+        self, deadline: Deadline, timeout: float | None
+    ) -> Iterator[Progress | Data | Warning]:
         while True:
             self._wait(self._has_news, deadline, timeout)
             if not self.unread:
@@ -84,6 +199,9 @@ class WorkResult(ChannelSubmission):
             update = self.next_update()
             if update is not None:
                 yield update
+
+    def _has_handle(self) -> bool:
+        return self.handle is not None or self.outcome is not None
 
     def _is_answered(self) -> bool:
         return self.outcome is not None
@@ -109,10 +227,11 @@ class WorkResult(ChannelSubmission):
         assert timeout is not None  # only a deadline ends a wait without an answer
         if timeout == 0:  # a look, not a wait: not worth a question to the server
             raise TaskTimeout(self.function, timeout)
-        from gearmanny.admin import JobServer, explain_silence  # noqa: PLC0415  few ever need it
-
-        server = JobServer(str(self.channel.host), _ASK_WHY_TIMEOUT, tls=self.channel.tls)
+        server = self._job_server(_ASK_WHY_TIMEOUT)
         raise TaskTimeout(self.function, timeout, explain_silence(server, self.function))
+
+    def _job_server(self, timeout: float | None) -> JobServer:
+        return JobServer(str(self.channel.host), timeout, tls=self.channel.tls)
 
 
 class Answer(WorkResult):

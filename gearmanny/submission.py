@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections import deque
 from typing import Any, NamedTuple
 
 from gearmanny.encoding import decode
-from gearmanny.errors import GearmanException, JobServerError, TaskError
+from gearmanny.errors import GearmanException, InvalidTask, JobCancelled, JobServerError, TaskError
 from gearmanny.failures import decode_failure, foreign_failure
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.protocol.client import (
@@ -19,10 +20,11 @@ from gearmanny.protocol.client import (
     Failed,
     Progressed,
     Rejected,
+    Told,
     Warned,
 )
 
-Outcome = Created | Completed | Failed | Excepted | Rejected | GearmanException
+Outcome = Created | Completed | Failed | Excepted | Rejected | Told | GearmanException
 UpdateEvent = DataSent | Warned | Progressed
 
 
@@ -50,12 +52,32 @@ class Warning(NamedTuple):
     value: Any
 
 
+class JobState(enum.StrEnum):
+    """What a job server knows of a job."""
+
+    QUEUED = "queued"
+    """It waits for a worker, or for its time."""
+    RUNNING = "running"
+    """A worker has taken it."""
+    UNKNOWN = "unknown"
+    """It is done, or has failed, or never was: job servers keep no history."""
+
+
+class JobStatus(NamedTuple):
+    """The answer of a job server that was asked for a job."""
+
+    state: JobState
+    progress: Progress | None = None
+    """The last progress that its worker told."""
+
+
 class Submission:
     """A job as its caller sees it: what came of it so far."""
 
     __slots__ = (
         "_encoder",
         "background",
+        "cancelled",
         "function",
         "handle",
         "outcome",
@@ -72,6 +94,8 @@ class Submission:
         self._encoder = encoder
         self.background = False
         """Whether the job is ours no longer once the job server has accepted it."""
+        self.cancelled = False
+        """Whether the job server was told to forget the job, and did."""
         self.handle: bytes | None = None
         self.outcome: Outcome | None = None
         self.warned: Warned | None = None
@@ -98,7 +122,7 @@ class Submission:
             if self.background:
                 self.outcome = event
             return
-        if isinstance(event, (Completed, Failed, Excepted, Rejected)):
+        if isinstance(event, (Completed, Failed, Excepted, Rejected, Told)):
             self.outcome = event
             return
         if isinstance(event, Warned):
@@ -114,13 +138,16 @@ class Submission:
         """Returns what the task returned, once there is an outcome; raises what the job ended with.
 
         Raises:
-            TaskError, JobServerLost, JobServerError, EncodingError: see `SimpleClient.call`.
+            TaskError, JobCancelled, JobServerLost, JobServerError, EncodingError: see
+                `SimpleClient.call`.
         """
         outcome = self.outcome
         if isinstance(outcome, Completed):
             return decode(self._encoder, outcome.data)
         if isinstance(outcome, Created):
             return None  # a background job, accepted
+        if isinstance(outcome, Told):
+            return _status(outcome)
         if isinstance(outcome, Rejected):
             raise JobServerError(
                 outcome.code.decode(errors="replace"), outcome.text.decode(errors="replace")
@@ -128,6 +155,8 @@ class Submission:
         if isinstance(outcome, GearmanException):
             # A new one each time: raising the same object again would pile up tracebacks in it.
             raise type(outcome)(*outcome.args)
+        if self.cancelled:
+            raise JobCancelled(self.function)
         raise self._failure()
 
     def _failure(self) -> TaskError:
@@ -137,6 +166,29 @@ class Submission:
             return TaskError(self.function)
         return decode_failure(self.function, reason.data) or foreign_failure(
             self.function, reason.data
+        )
+
+    def rest_of_stream(self, sent_ahead: bool) -> list[Any]:
+        """Returns what is still to be yielded of a stream once there is an outcome.
+
+        Args:
+            sent_ahead: whether parts of the result came before. They are all of it then: a
+                generator task returns them once more, for those who do not read streams.
+
+        Raises:
+            InvalidTask: there were none, and the result is no list.
+            What `value` raises.
+        """
+        if sent_ahead and isinstance(self.outcome, Completed):
+            return []
+        result = self.value()
+        if isinstance(result, list):
+            return result
+        if result is None:
+            return []
+        raise InvalidTask(
+            f"{self.function}() is no stream: it sent nothing ahead, and its result is no list "
+            f"but {type(result).__name__}. Call it without stream()."
         )
 
     def next_update(self) -> Progress | Data | Warning | None:
@@ -156,7 +208,17 @@ class Submission:
         return Warning(decode(self._encoder, update.data))
 
 
-def _progress(event: Progressed) -> Progress | None:
+def _status(told: Told) -> JobStatus:
+    if not told.known:
+        return JobStatus(JobState.UNKNOWN)
+    progress = _progress(told)
+    # A job server that was told of none answers with zeros.
+    if progress is not None and progress == (0, 0):
+        progress = None
+    return JobStatus(JobState.RUNNING if told.running else JobState.QUEUED, progress)
+
+
+def _progress(event: Progressed | Told) -> Progress | None:
     """Any worker may send any text: what is no number is no progress."""
     try:
         return Progress(_number(event.done), _number(event.total))

@@ -94,6 +94,18 @@ def parse_hosts(hosts: Sequence[str]) -> list[Host]:
     return parsed
 
 
+class Servers(NamedTuple):
+    """The job servers of a client, and how to reach them."""
+
+    hosts: list[Host]
+    connect_timeout: float
+    """Seconds that making a connection may take, all hosts together."""
+    max_packet: int
+    """Bytes of the longest packet to keep."""
+    tls: TLS | None
+    """How they are secured; None for plain connections."""
+
+
 class Deadline:
     """A moment in the future, or never: time for a wait of several steps."""
 
@@ -222,7 +234,9 @@ class Connection:
         return JobServerLost(str(self.host), reason)
 
 
-def connect(host: Host, timeout: float = CONNECT_TIMEOUT, *, tls: TLS | None = None) -> Connection:
+def connect(
+    host: Host, timeout: float | None = CONNECT_TIMEOUT, *, tls: TLS | None = None
+) -> Connection:
     """Returns a new connection.
 
     Args:
@@ -244,7 +258,7 @@ def connect(host: Host, timeout: float = CONNECT_TIMEOUT, *, tls: TLS | None = N
     return Connection(sock, host)
 
 
-def _open(host: Host, timeout: float) -> socket.socket:
+def _open(host: Host, timeout: float | None) -> socket.socket:
     if not host.port:
         sock = socket.socket(socket.AF_UNIX)
         try:

@@ -1,8 +1,8 @@
 """What the client side of one connection knows: bytes in, events out.
 
-Replies to submissions carry nothing that says which submission they answer:
-they come strictly in the order of the submissions, so the machine keeps a
-queue of them. Everything later carries the job's handle.
+Replies carry nothing that says which submission or question they answer: they
+come strictly in the order of those, so the machine keeps a queue of them.
+Everything later carries the job's handle.
 
 One handle may serve several submissions, because gearmand coalesces equal
 unique keys; it then sends every packet once *per submission*, also to a
@@ -70,7 +70,17 @@ class Progressed(NamedTuple):
     total: bytes
 
 
-Event = Created | Rejected | Completed | Failed | Excepted | DataSent | Warned | Progressed
+class Told(NamedTuple):
+    """The job server answered a question for the state of a job. Final."""
+
+    known: bool
+    """Whether the job waits or runs."""
+    running: bool
+    done: bytes
+    total: bytes
+
+
+Event = Created | Rejected | Completed | Failed | Excepted | DataSent | Warned | Progressed | Told
 
 _FINAL: dict[int, type[Completed | Failed | Excepted]] = {
     PacketType.WORK_COMPLETE: Completed,
@@ -84,8 +94,30 @@ _UPDATE: dict[int, type[DataSent | Warned | Progressed]] = {
 }
 
 
+_STATUS = (PacketType.STATUS_RES, PacketType.STATUS_RES_UNIQUE)
+
+_SUBMIT: dict[tuple[str, bool], PacketType] = {
+    ("high", False): PacketType.SUBMIT_JOB_HIGH,
+    ("normal", False): PacketType.SUBMIT_JOB,
+    ("low", False): PacketType.SUBMIT_JOB_LOW,
+    ("high", True): PacketType.SUBMIT_JOB_HIGH_BG,
+    ("normal", True): PacketType.SUBMIT_JOB_BG,
+    ("low", True): PacketType.SUBMIT_JOB_LOW_BG,
+}
+"""By priority, and by whether nobody waits for the answer."""
+
+PRIORITIES = ("high", "normal", "low")
+"""Which jobs of a function are given out first."""
+
+
 class _Background(NamedTuple):
     """Stands in the queue of replies for a job that is over for us once it is created."""
+
+    job: Hashable
+
+
+class _Question(NamedTuple):
+    """Stands in the queue of replies for a question for the state of a job."""
 
     job: Hashable
 
@@ -116,8 +148,9 @@ class ClientConnection:
         function: bytes,
         payload: bytes,
         unique: bytes = b"",
-        *,
         background: bool = False,
+        priority: str = "normal",
+        at: int | None = None,
     ) -> None:
         """Queues one job for sending.
 
@@ -129,6 +162,8 @@ class ClientConnection:
                 at most 63 bytes and without NULs. A background job
                 needs one: those without overwrite one another in a persistent queue.
             background: whether nobody waits for an answer. `Created` is then the last event.
+            priority: one of `PRIORITIES`.
+            at: seconds since 1970 before which a background job of normal priority is kept back.
 
         Raises:
             InvalidTask: no function can have that name. Nothing was queued.
@@ -136,9 +171,37 @@ class ClientConnection:
         """
         check_packed_name(function)
         check_unique(unique)
-        kind = PacketType.SUBMIT_JOB_BG if background else PacketType.SUBMIT_JOB
-        self._outgoing += pack(kind, function, unique, payload)
+        if at is not None:
+            self._outgoing += pack(
+                PacketType.SUBMIT_JOB_EPOCH, function, unique, b"%d" % at, payload
+            )
+        else:
+            self._outgoing += pack(_SUBMIT[priority, background], function, unique, payload)
         self._awaiting.append(_Background(job) if background else job)
+
+    def ask_status(self, question: Hashable, handle: bytes) -> None:
+        """Queues a question for the state of a job: `Told` is the event of its answer.
+
+        Args:
+            question: the token that the answer will carry.
+            handle: of the job.
+        """
+        self._outgoing += pack(PacketType.GET_STATUS, handle)
+        self._awaiting.append(_Question(question))
+
+    def ask_status_of_unique(self, question: Hashable, unique: bytes) -> None:
+        """Queues a question for the state of a job, as `ask_status` does.
+
+        Args:
+            question: the token that the answer will carry.
+            unique: the unique id of the job, which outlives a restart of the job server.
+
+        Raises:
+            InvalidOption: no job can have that unique id. Nothing was queued.
+        """
+        check_unique(unique)
+        self._outgoing += pack(PacketType.GET_STATUS_UNIQUE, unique)
+        self._awaiting.append(_Question(question))
 
     def data_to_send(self) -> bytes:
         """Returns the queued bytes, once."""
@@ -181,6 +244,12 @@ class ClientConnection:
                     if len(jobs) > 1:
                         jobs.append(jobs.pop(0))
                     yield job, _UPDATE[type_](*arguments[1:])
+            elif type_ in _STATUS:
+                _, known, running, done, total = arguments[:5]
+                yield (
+                    _unwrap(self._replied_to(type_)),
+                    Told(known == b"1", running == b"1", done, total),
+                )
             elif type_ in (PacketType.OPTION_RES, PacketType.ERROR):
                 job = self._replied_to(type_)
                 if job is not _OPTION:
@@ -199,11 +268,17 @@ class ClientConnection:
     def _replied_to(self, type: int) -> Hashable:
         if not self._awaiting:
             raise ProtocolError("the job server answers what was not asked")
-        asked_option = self._awaiting[0] is _OPTION
-        if type != PacketType.ERROR and asked_option != (type == PacketType.OPTION_RES):
+        asked = self._awaiting[0]
+        if type == PacketType.JOB_CREATED:
+            fits = asked is not _OPTION and not isinstance(asked, _Question)
+        elif type == PacketType.OPTION_RES:
+            fits = asked is _OPTION
+        else:
+            fits = type == PacketType.ERROR or isinstance(asked, _Question)
+        if not fits:
             raise ProtocolError("the job server answers something else than was asked")
         return self._awaiting.popleft()
 
 
 def _unwrap(job: Hashable) -> Hashable:
-    return job.job if isinstance(job, _Background) else job
+    return job.job if isinstance(job, (_Background, _Question)) else job

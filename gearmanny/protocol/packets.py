@@ -43,8 +43,11 @@ class PacketType(enum.IntEnum):
     WORK_STATUS = 12
     WORK_COMPLETE = 13
     WORK_FAIL = 14
+    GET_STATUS = 15
     SUBMIT_JOB_BG = 18
     ERROR = 19
+    STATUS_RES = 20
+    SUBMIT_JOB_HIGH = 21
     SET_CLIENT_ID = 22
     WORK_EXCEPTION = 25
     OPTION_REQ = 26
@@ -53,6 +56,12 @@ class PacketType(enum.IntEnum):
     WORK_WARNING = 29
     GRAB_JOB_UNIQ = 30
     JOB_ASSIGN_UNIQ = 31
+    SUBMIT_JOB_HIGH_BG = 32
+    SUBMIT_JOB_LOW = 33
+    SUBMIT_JOB_LOW_BG = 34
+    SUBMIT_JOB_EPOCH = 36
+    GET_STATUS_UNIQUE = 41
+    STATUS_RES_UNIQUE = 42
 
 
 _SEPARATORS = {
@@ -63,11 +72,13 @@ _SEPARATORS = {
     PacketType.WORK_COMPLETE: 1,
     PacketType.WORK_FAIL: 0,
     PacketType.ERROR: 1,
+    PacketType.STATUS_RES: 4,
     PacketType.WORK_EXCEPTION: 1,
     PacketType.OPTION_RES: 0,
     PacketType.WORK_DATA: 1,
     PacketType.WORK_WARNING: 1,
     PacketType.JOB_ASSIGN_UNIQ: 3,
+    PacketType.STATUS_RES_UNIQUE: 5,
 }
 """NULs between the arguments of each packet that a job server sends us."""
 

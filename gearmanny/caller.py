@@ -1,0 +1,167 @@
+"""What all clients are, whoever waits for their answers: hosts, options, tasks by name."""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from gearmanny.encoding import JSONDataEncoder, encode
+from gearmanny.errors import EncodingError, InvalidOption
+from gearmanny.gearman_api import DataEncoder
+from gearmanny.limits import MAX_PACKET, check_max_packet
+from gearmanny.names import check_function_name
+from gearmanny.options import CallOptions
+from gearmanny.tls import TLS, TLSOption
+from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, Servers, parse_hosts
+
+
+class RemoteTask:
+    """A Gearman function that can be called: what `client.myworker_add` is."""
+
+    __slots__ = ("_client", "_function")
+
+    def __init__(self, client: Caller, function: str) -> None:
+        self._client = client
+        self._function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args:
+            raise TypeError(
+                f"{self._function}() takes keyword arguments only, because that is what travels: "
+                f"write {self._function}(name=value)"
+            )
+        return self._client.call(self._function, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Gearman function {self._function} of {self._client!r}>"
+
+
+class Caller(abc.ABC):
+    """What the clients share. Connections are made on the first call and kept."""
+
+    def __init__(
+        self,
+        hosts: Sequence[str] | None = None,
+        *,
+        timeout: float | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        data_encoder: type[DataEncoder] = JSONDataEncoder,
+        max_packet: int = MAX_PACKET,
+        tls: TLSOption = None,
+    ) -> None:
+        """
+        Args:
+            hosts: job servers, `"name:port"`, `"[::1]:port"` or `"unix:/path"`; calls rotate over
+                those that are up. Default: `localhost:4730`.
+            timeout: seconds that a call waits for its answer; None, the default, waits for
+                as long as the job takes.
+            connect_timeout: seconds that making a connection may take, all hosts together.
+            data_encoder: makes payloads of arguments and values of answers; the worker's
+                must match.
+            max_packet: bytes of the longest packet, both ways; longer arguments or answers are
+                an `EncodingError` of that call.
+            tls: how the job servers are secured: True for the authorities that the system trusts,
+                a dict with the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or
+                an `ssl.SSLContext`. None, the default, for plain connections.
+
+        Raises:
+            InvalidOption: a host, a timeout, a limit or `tls` that cannot be.
+        """
+        Deadline(connect_timeout)
+        check_max_packet(max_packet)
+        self._servers = Servers(
+            parse_hosts(HOSTS if hosts is None else hosts),
+            connect_timeout,
+            max_packet,
+            TLS.of(tls),
+        )
+        self._options = CallOptions().changed(timeout=timeout)
+        self._encoder = data_encoder
+        self._reach(self._servers)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {', '.join(map(str, self._servers.hosts))}>"
+
+    def __getattr__(self, name: str) -> RemoteTask:
+        # Copy, pickle, debuggers and templates look for underscored names: none is a task.
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return RemoteTask(self, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy, also one that was pickled for another process, makes connections of its own.
+        remade = functools.partial(
+            type(self),
+            list(map(str, self._servers.hosts)),
+            connect_timeout=self._servers.connect_timeout,
+            data_encoder=self._encoder,
+            max_packet=self._servers.max_packet,
+            tls=self._servers.tls,
+        )
+        return remade, (), {"_options": self._options}
+
+    @abc.abstractmethod
+    def _reach(self, servers: Servers) -> None:
+        """Prepares the connections to the job servers."""
+
+    @abc.abstractmethod
+    def call(self, function: str, /, **kwargs: Any) -> Any:
+        """Calls a Gearman function by name, as `client.<function>(**kwargs)` does."""
+
+    def using(self, **options: Any) -> Self:
+        """Returns a client of the same kind, over the same connections, with other options.
+
+        Args:
+            timeout: seconds that a call waits for its answer; None for as long as it takes.
+            background: whether jobs are handed to the job server without waiting for an answer.
+            priority: `"high"`, `"normal"` or `"low"`: which jobs of a function are given out
+                first.
+            unique: a key of up to 61 bytes. Calls of a function with the same key become one
+                job while it waits or runs, and all callers get its answer. Background calls
+                and others never become one.
+            at: an aware datetime before which a background job is not given out.
+            delay: seconds for which a background job is not given out.
+            idempotent: whether a job may run twice. It is then sent again, to any job server that
+                is up, when its connection is lost before it is answered.
+            on_update: called with every `Progress`, `Data` and `Warning` that the worker sends,
+                in the thread that waits for the result.
+            trace: whether calls are spans of OpenTelemetry, which the worker continues.
+
+        Raises:
+            InvalidOption: there is no such option, its value cannot be, or it contradicts another.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _options=self._options.changed(**options))
+        return other
+
+    def _check_map(self, function: str, window: int) -> None:
+        """Raises InvalidTask or InvalidOption when a function cannot be called many times."""
+        check_function_name(function)
+        if not isinstance(window, int) or window < 1:
+            raise InvalidOption(f"window is a number of calls, at least 1, not {window!r}.")
+        for name in ("unique", "on_update"):
+            if getattr(self._options, name) is not None:
+                raise InvalidOption(
+                    f"{name} is for one call, and map() makes many. Submit them one by one."
+                )
+
+    def _check_stream(self) -> None:
+        """Raises InvalidOption when a function cannot be called as a stream."""
+        for name in ("background", "idempotent"):
+            if getattr(self._options, name):
+                raise InvalidOption(
+                    f"A stream is read from its begin to its end, and {name} jobs may have none "
+                    f"or two of them. Use using({name}=False)."
+                )
+
+    def _encode(self, kwargs: Mapping[str, Any]) -> bytes:
+        return encode(self._encoder, kwargs, self._servers.max_packet)
+
+    def _encode_all(self, calls: Iterable[Mapping[str, Any]]) -> Iterator[bytes | EncodingError]:
+        for kwargs in calls:
+            try:
+                yield self._encode(kwargs)
+            except EncodingError as error:
+                yield error
