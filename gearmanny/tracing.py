@@ -13,6 +13,7 @@ OpenTelemetry is imported where a call is traced, and nowhere else.
 from __future__ import annotations
 
 import base64
+import functools
 import os
 import re
 from typing import TYPE_CHECKING
@@ -91,6 +92,7 @@ def traceparent_of(unique: str) -> str | None:
     return found[1] if found else None
 
 
+@functools.cache
 def tracer() -> Tracer:
     """Returns what makes our spans, where OpenTelemetry is installed."""
     from opentelemetry import trace  # noqa: PLC0415
