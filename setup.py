@@ -28,6 +28,7 @@ TEST = [
     "playwright>=1.44",
     "pytest>=8",
     "pytest-django>=4.8",
+    "pytest-xdist>=3.6",
     "trustme>=1.2",
     "uvicorn>=0.30",
 ]
@@ -43,6 +44,10 @@ setup(
     package_data={"gearmanny": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=["gearman3>=0.2.1"],
+    entry_points={
+        "console_scripts": ["gearmanny = gearmanny.cli:main"],
+        "pytest11": ["gearmanny = gearmanny.pytest_plugin"],
+    },
     extras_require={
         "django": DJANGO,
         "mongo": MONGO,

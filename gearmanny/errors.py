@@ -28,6 +28,7 @@ constructors take positional arguments only, so that they survive pickling.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 __all__ = [
@@ -143,7 +144,8 @@ class TaskTimeout(GearmanException, TimeoutError):
         return type(self), (self.function, self.timeout, self.reason), vars(self)
 
     def __str__(self) -> str:
-        text = f"No answer from {self.function}() within {self.timeout:g} s."
+        within = f" within {self.timeout:g} s" if self.timeout < math.inf else ""
+        text = f"No answer from {self.function}(){within}."
         return f"{text} {self.reason}" if self.reason else text
 
 

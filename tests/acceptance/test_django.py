@@ -24,10 +24,11 @@ from django.test import override_settings
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.django import async_client, cachewrap, client
+from gearmanny.contrib.django.discovery import DiscoveryError
 from gearmanny.contrib.django.settings import get_settings
-from gearmanny.errors import EncodingError, TaskError
+from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
+from tests.servers import PATIENCE, ROOT, Gearmand, end, until
 from tests.tls_proxy import Authority, proxy
 
 
@@ -46,6 +47,7 @@ class TestSettings:
         assert (settings.GRACE, settings.MAX_JOBS, settings.MAX_MEMORY) == (600, None, None)
         assert (settings.MAX_CRASHES, settings.CRASH_WINDOW) == (7, 60)
         assert (settings.PREFETCH, settings.TLS) == (None, None)
+        assert settings.EAGER is False
         assert settings.CACHE.HOST == "mongodb://localhost:27017/"
         assert settings.CACHE.DBNAME == "GEARMANCACHE"
         assert settings.CACHE.COLLECTION == "gearman_cache_table"
@@ -71,6 +73,7 @@ class TestSettings:
             ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\]: max_jobs is a number of jobs"),
             ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\]: crash_window is"),
             ({"TLS": {"cafile": "x"}}, r"GEARMANNY\['TLS'\]: tls has no key 'cafile'"),
+            ({"EAGER": "yes"}, r"GEARMANNY\['EAGER'\] is True or False, not 'yes'"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
             ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
@@ -104,46 +107,61 @@ class TestSettings:
         with override_settings(GEARMANNY=limited), pytest.raises(EncodingError, match="max_packet"):
             client.anything(text="x" * 10_000)
 
+    def test_eager_mode_is_warned_of_where_a_project_is_deployed(self) -> None:
+        with override_settings(GEARMANNY={"EAGER": True}):
+            assert run_checks(tags=["gearmanny"]) == []
+            (warning,) = run_checks(tags=["gearmanny"], include_deployment_checks=True)
+        assert warning.id == "gearmanny.W001"
+
     def test_a_washer_that_leads_nowhere_is_told_by_the_check(self) -> None:
         with override_settings(GEARMANNY={"CACHE": {"RETURNVALUE_WASHER": "no.such.washer"}}):
             (error,) = run_checks(tags=["gearmanny"])
         assert "no" in error.msg
 
 
+class Echo(BaseWorker):
+    name = "echo"
+
+    def task_value(self, value: Any) -> Any:
+        return value
+
+
 class TestClients:
     @pytest.fixture(autouse=True)
-    def worker(self, job_server: Gearmand, unique_name: str) -> Iterator[None]:
-        class Worker(BaseWorker):
-            name = unique_name
-
-            def task_echo(self, value: Any) -> Any:
-                return value
-
-        self.echo = f"{unique_name}_echo"
-        with (
-            working(Worker([job_server.host])),
-            override_settings(GEARMANNY={"HOSTS": [job_server.host], "TIMEOUT": 20}),
-        ):
-            yield
-            client.close()
-            async_client.close()
+    def worker(self, gearman_worker: Callable[..., BaseWorker]) -> None:
+        gearman_worker(Echo)
 
     def test_clients_call_as_the_settings_say(self) -> None:
-        assert client.call(self.echo, value=1) == 1
-        assert getattr(client, self.echo)(value=2) == 2
-        assert getattr(async_client, self.echo)(value=3).get_result(timeout=20) == 3
+        assert client.echo_value(value=1) == 1
+        assert client.call("echo_value", value=2) == 2
+        assert async_client.echo_value(value=3).get_result(timeout=20) == 3
 
     def test_clients_follow_changed_settings(self) -> None:
-        assert client.call(self.echo, value=1) == 1
+        assert client.echo_value(value=1) == 1
         with override_settings(GEARMANNY={"HOSTS": ["127.0.0.1:1"]}):
             assert "127.0.0.1:1>" in repr(client._client())
             with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1 "):
-                client.call(self.echo, value=1)
-        assert client.call(self.echo, value=2) == 2
+                client.echo_value(value=1)
+        assert client.echo_value(value=2) == 2
+
+    def test_eager_mode_comes_and_goes_with_the_settings(self) -> None:
+        with override_settings(GEARMANNY={"EAGER": True}):
+            assert client.good_pid() == os.getpid()
+            assert async_client.good_values().is_done()
+            with pytest.raises(TaskTimeout, match="offered: good_fail, "):
+                client.echo_value(value=1)
+        assert client.echo_value(value=2) == 2
+
+    def test_workers_that_cannot_be_found_in_eager_mode_are_told_of_at_each_call(self) -> None:
+        apps = ["gearmanny.contrib.django", "tests.djangoapps.broken"]
+        with override_settings(GEARMANNY={"EAGER": True}, INSTALLED_APPS=apps):
+            for _ in range(2):
+                with pytest.raises(DiscoveryError, match="No module named 'no_such_module'"):
+                    client.good_pid()
 
     def test_arguments_are_encoded_as_django_does(self) -> None:
         moment = datetime(2026, 11, 23, 12, tzinfo=UTC)
-        assert client.call(self.echo, value=moment) == "2026-11-23T12:00:00Z"
+        assert client.echo_value(value=moment) == "2026-11-23T12:00:00Z"
 
     def test_inspecting_a_client_does_not_call(self) -> None:
         with pytest.raises(AttributeError):

@@ -14,7 +14,7 @@ from gearmanny.contrib.django.settings import HYGIENE, get_settings
 @register("gearmanny")
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """gearmanny.E001: GEARMANNY has an unknown key or a value that cannot be.
-    gearmanny.W001: its HOOKS leave broken database connections to the tasks."""
+    gearmanny.W002: its HOOKS leave broken database connections to the tasks."""
     try:
         get_settings().CACHE.washer()
         hooks = get_settings().hooks()
@@ -33,6 +33,24 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             f"GEARMANNY['HOOKS'] is without {HYGIENE!r}: tasks get database connections that "
             "broke or are too old, and the log of queries grows under DEBUG.",
             hint="Add it as the first, or silence this where no task uses a database.",
+            id="gearmanny.W002",
+        )
+    ]
+
+
+@register("gearmanny", deploy=True)
+def check_eager(**kwargs: Any) -> list[CheckMessage]:
+    """gearmanny.W001: GEARMANNY["EAGER"] is on where the project is deployed."""
+    try:
+        eager = get_settings().EAGER
+    except ImproperlyConfigured:  # told by E001
+        return []
+    if not eager:
+        return []
+    return [
+        Warning(
+            "GEARMANNY['EAGER'] is on: jobs run in the processes of the site.",
+            hint="Set it in the settings of the tests only.",
             id="gearmanny.W001",
         )
     ]

@@ -18,6 +18,7 @@ key                     meaning                                                 
 `MAX_MEMORY`            MiB with which a process is recycled; None: never        None
 `MAX_CRASHES`           bad ends of a process that make `runworkers` give up     7
 `CRASH_WINDOW`          seconds within which they fall                           60
+`EAGER`                 for tests: calls run where they are made, no job server  False
 `CACHE`                 a dict with the keys below                               {}
 ======================  =======================================================  ==================
 
@@ -99,6 +100,7 @@ class Settings:
     MAX_MEMORY: int | None = Limits.max_memory
     MAX_CRASHES: int | None = Limits.max_crashes
     CRASH_WINDOW: float = Limits.crash_window
+    EAGER: bool = False
     CACHE: CacheSettings = CacheSettings()
 
     def hooks(self) -> tuple[Hook, ...]:
@@ -176,6 +178,8 @@ def get_settings() -> Settings:
             check(getattr(settings, key))
         except InvalidOption as error:
             raise ImproperlyConfigured(f"{NAME}[{key!r}]: {error}") from error
+    if not isinstance(settings.EAGER, bool):
+        raise ImproperlyConfigured(f"{NAME}['EAGER'] is True or False, not {settings.EAGER!r}.")
     return settings
 
 
