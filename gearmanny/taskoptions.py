@@ -10,7 +10,13 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from gearmanny.backoff import Backoff
-from gearmanny.errors import InvalidArguments, InvalidOption, InvalidTask, TaskTimeLimitExceeded
+from gearmanny.errors import (
+    InvalidArguments,
+    InvalidOption,
+    InvalidTask,
+    RejectJob,
+    TaskTimeLimitExceeded,
+)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -20,6 +26,10 @@ _ATTRIBUTE = "_gearmanny_task_options"
 
 _LONGEST_DELAY = 60.0
 """Seconds between two attempts, unless the first delay is longer: the worker is kept busy."""
+
+
+_FINAL = (InvalidArguments, RejectJob)
+"""What another attempt would fail with as well."""
 
 
 class Inherited(enum.Enum):
@@ -56,7 +66,7 @@ class TaskOptions:
         return (
             attempt <= self.retries
             and isinstance(error, self.retry_on)
-            and not isinstance(error, InvalidArguments)  # it would fail in the same way
+            and not isinstance(error, _FINAL)
         )
 
     def delay_after(self, attempt: int) -> float:
@@ -118,8 +128,8 @@ def task(
             attempt anew; None for never. Default: the `timeout` of the worker class.
         retries: how often the task is tried again after it failed. Meanwhile the worker holds
             the job, and serves no other; a task that has sent data is not tried again.
-        retry_on: the exceptions after which it is tried again. `InvalidArguments` never is one
-            of them; `TaskTimeLimitExceeded` only when it is named here.
+        retry_on: the exceptions after which it is tried again. `InvalidArguments` and
+            `RejectJob` never are among them; `TaskTimeLimitExceeded` only when it is named here.
         backoff: seconds before the second attempt; the delays double from there to a minute, and
             are shortened at random by up to a half. Or a function that is given the number of the
             attempt that failed, 1 for the first, and returns the seconds to wait.

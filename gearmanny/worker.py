@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
+from gearmanny.hooks import Hook, check_hooks
 from gearmanny.interface import Interface
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
-from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, Hook, TaskRunner
+from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, TaskRunner
 from gearmanny.tasks import find_tasks, help_function, help_table
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Host, parse_hosts
@@ -66,8 +67,9 @@ class BaseWorker(Interface):
         send_tracebacks: whether callers get the traceback of a task that failed.
         send_exceptions: whether a failure travels as WORK_EXCEPTION instead of WORK_WARNING and
             WORK_FAIL. That hangs libgearman 1.1.20 clients that did not ask for exceptions.
-        hooks: contexts around every job, the first one outermost; around every attempt at one that
-            is tried again. What they do takes none of the time of a task.
+        hooks: functions of a job that return the context in which its task runs, the first one
+            outermost; around every attempt at one that is tried again. What they do takes none of
+            the time of a task. See `gearmanny.hooks`.
         prefetch: how many jobs are asked for or held at a time; one of them runs, the others wait
             for it, also when another worker is free. More than 1 spares short jobs a round trip
             to the job server, and makes them wait behind long ones.
@@ -100,6 +102,7 @@ class BaseWorker(Interface):
         verbosity: int = 0,
         gearman_worker: GearmanWorker | None = None,
         *,
+        hooks: Sequence[Hook] = (),
         prefetch: int | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
@@ -113,6 +116,7 @@ class BaseWorker(Interface):
             gearman_worker: shared with other workers, whose tasks then run in the same loop;
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
+            hooks: contexts around every job, outside of those of the class.
             prefetch: overrides what the class says.
             max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
                 does one whose result is.
@@ -122,7 +126,7 @@ class BaseWorker(Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a prefetch, a limit or `tls` that cannot be.
+            InvalidOption: a host, a hook, a prefetch, a limit or `tls` that cannot be.
         """
         tasks = find_tasks(type(self))
         set_verbosity(verbosity)
@@ -131,6 +135,7 @@ class BaseWorker(Interface):
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
         self.tls = TLS.of(tls_of(self.gearman_worker) if tls is None else tls)
+        self.hooks = (*check_hooks(hooks), *check_hooks(self.hooks))
         if prefetch is not None:
             self.prefetch = prefetch
         check_prefetch(self.prefetch)
