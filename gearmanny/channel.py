@@ -19,25 +19,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.limits import MAX_PACKET
-from gearmanny.protocol.client import ClientConnection, Event
+from gearmanny.protocol.client import ClientConnection, Event, Request
 from gearmanny.submission import Submission
 from gearmanny.transport import Connection, Deadline
-
-
-class Request(NamedTuple):
-    """What a job server is asked to do: the arguments of `ClientConnection.submit`."""
-
-    function: bytes
-    payload: bytes
-    unique: bytes = b""
-    background: bool = False
-    priority: str = "normal"
-    at: int | None = None
 
 
 class Group:

@@ -33,8 +33,9 @@ FLOORS = [
     gearmanny.tls gearmanny.transport gearmanny.timelimits
     gearmanny.base""",
     # 2: the blocking drivers.
-    """gearmanny.admin gearmanny.caller gearmanny.connections gearmanny.submission gearmanny.channel
-    gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
+    """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
+    gearmanny.submission gearmanny.channel gearmanny.inquiries
+    gearmanny.resending gearmanny.results gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
     gearmanny.worker
     gearmanny.helpers.cache_mongodb""",
