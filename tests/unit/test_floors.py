@@ -35,7 +35,8 @@ FLOORS = [
     gearmanny.tls gearmanny.transport gearmanny.timelimits gearmanny.store
     gearmanny.hooks gearmanny.tracing gearmanny.base""",
     # 2: the blocking drivers, and the job server's.
-    """gearmanny.admin gearmanny.caller gearmanny.connections gearmanny.submission gearmanny.channel
+    """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
+    gearmanny.submission gearmanny.channel
     gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
     gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.worker gearmanny.eager
