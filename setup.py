@@ -55,7 +55,7 @@ setup(
         "prometheus": PROMETHEUS,
         "demo": DEMO,
         "test": TEST,
-        "dev": [*TEST, "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],
+        "dev": [*TEST, "basedpyright>=1.31", "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

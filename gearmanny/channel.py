@@ -26,7 +26,6 @@ from gearmanny.protocol.client import ClientConnection, Event
 from gearmanny.submission import Submission
 from gearmanny.transport import Connection, Deadline
 
-
 Request = tuple[bytes, bytes, bytes, bool, str, int | None]
 """The arguments of `ClientConnection.submit`: function, payload, unique, background, priority, at.
 A plain tuple: one is made for every call."""

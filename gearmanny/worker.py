@@ -10,13 +10,14 @@ from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
 from gearmanny.hooks import Hook, check_hooks
+from gearmanny.interface import Interface
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
 from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, TaskRunner
 from gearmanny.tasks import find_tasks, help_function, help_table
 from gearmanny.tls import TLS, TLSOption
-from gearmanny.transport import HOSTS, parse_hosts
+from gearmanny.transport import HOSTS, Host, parse_hosts
 from gearmanny.workloop import Observer, loop_of, loops
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "task"]
@@ -57,8 +58,8 @@ class JsonWorker(GearmanWorker):
         """Does nothing: our engine has sent an update before the call returns."""
 
 
-class BaseWorker:
-    """A worker. Subclass it, name it, and give it `task_*` methods.
+class BaseWorker(Interface):
+    """A worker. Subclass it, name it, and give it `task_*` methods, or others under `@task`.
 
     Class attributes:
         name: every task is exported as `<name>_<task>`. Required.
@@ -80,7 +81,6 @@ class BaseWorker:
         observer: is told when the worker serves, and of every job that is done.
     """
 
-    name: ClassVar[str]
     work_class: ClassVar[type[GearmanWorker]] = JsonWorker
     send_tracebacks: bool = False
     send_exceptions: bool = False
@@ -89,6 +89,12 @@ class BaseWorker:
     timeout: ClassVar[float | None] = None
     timeout_grace: ClassVar[float | None] = 10.0
     observer: Observer | None = None
+    gearman_worker: GearmanWorker
+    hosts: list[Host]
+    max_packet: int
+    tls: TLS | None
+    job: GearmanJob | None = None
+    """The job that runs, None between jobs."""
 
     def __init__(
         self,
@@ -124,7 +130,7 @@ class BaseWorker:
         """
         tasks = find_tasks(type(self))
         set_verbosity(verbosity)
-        self.gearman_worker: GearmanWorker = gearman_worker or self.work_class()
+        self.gearman_worker = gearman_worker or self.work_class()
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
@@ -135,8 +141,6 @@ class BaseWorker:
         check_prefetch(self.prefetch)
         check_max_packet(max_packet)
         self.max_packet = max_packet
-        self.job: GearmanJob | None = None
-        """The job that runs, None between jobs."""
         self._stopped = False
         for spec in tasks:
             runner = AttemptRunner if spec.options.says_anything else TaskRunner

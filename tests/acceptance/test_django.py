@@ -143,6 +143,11 @@ class TestClients:
         assert client.call("echo_value", value=2) == 2
         assert async_client.echo_value(value=3).get_result(timeout=20) == 3
 
+    def test_clients_call_workers_through_their_classes(self) -> None:
+        assert Echo.using(client).task_value(value=1) == 1
+        assert Echo.using(client.using(timeout=5)).task_value(value=2) == 2
+        assert Echo.using(async_client).task_value(value=3).get_result(timeout=20) == 3
+
     def test_clients_follow_changed_settings(self) -> None:
         assert client.echo_value(value=1) == 1
         with override_settings(GEARMANNY={"HOSTS": ["127.0.0.1:1"]}):
@@ -181,6 +186,11 @@ def test_importing_the_clients_needs_no_settings_and_connects_to_nothing() -> No
         "from gearmanny.contrib.django import client, async_client, cachewrap\n"
         "print(client, async_client)\n"
         "cached = cachewrap('name', max_days_age=0.5)(lambda: 1)\n"
+        "from gearmanny.interface import Interface\n"
+        "class Echo(Interface):\n"
+        "    name = 'echo'\n"
+        "    def task_echo(self, value): ...\n"
+        "echo = Echo.using(client).task_echo\n"
         "from django.conf import settings; assert not settings.configured\n"
     )
     environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}

@@ -38,7 +38,7 @@ FLOORS = [
     """gearmanny.admin gearmanny.caller gearmanny.connections gearmanny.submission gearmanny.channel
     gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
-    gearmanny.taskrunners gearmanny.worker gearmanny.eager
+    gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.worker gearmanny.eager
     gearmanny.serverloop gearmanny.embedded
     gearmanny.helpers.cache_mongodb
     gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
