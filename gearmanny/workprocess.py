@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -109,16 +109,13 @@ class WorkProcess:
             args=(slot, options, os.getpid(), teller, (self.news, *inherited)),
             name=f"gearmanny {slot}",
         )
-        # A signal for the child waits until the child can handle it, and is not taken for one to
-        # the parent, whose handlers it inherits.
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
         try:
-            self._process.start()
+            with signals_held_back():
+                self._process.start()
         except OSError:
             self.news.close()
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
             teller.close()
 
     @property
@@ -235,7 +232,7 @@ def _run(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_SIGNALS)
     for closable in inherited:
         closable.close()
-    _end_with(parent)
+    end_with(parent)
     try:
         gearman_worker = slot.work_class()
         made = [_make(worker, gearman_worker, options) for worker in slot.workers]
@@ -263,7 +260,18 @@ def _make(
     return made
 
 
-def _end_with(parent: int) -> None:
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Lets a signal for a child that is forked wait until the child can handle it, so that it is
+    not taken for one to the parent, whose handlers the child inherits."""
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
+def end_with(parent: int) -> None:
     """Sees to it that this process ends when its parent does; its job goes back to the queue."""
     # The kernel does it at once, also to a task that keeps the interpreter for itself.
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0:

@@ -16,4 +16,5 @@ TIME_ZONE = "America/Chicago"
 GEARMANNY = {
     "HOSTS": os.environ.get("TEST_HOSTS", "127.0.0.1:1").split(","),
     "TLS": {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None,
+    "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
 }

@@ -43,7 +43,7 @@ FLOORS = [
     gearmanny.helpers.cache_mongodb""",
     # 3: processes, and what tests need.
     """gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner
-    gearmanny.testing""",
+    gearmanny.serverprocess gearmanny.testing""",
     # 4: the command line.
     "gearmanny.cli gearmanny.__main__",
 ]
@@ -68,8 +68,13 @@ TOUCHES = {
     },
     "ssl": {"gearmanny.tls"},
     "select": {"gearmanny.polling"},
-    "multiprocessing": {"gearmanny.supervisor", "gearmanny.workprocess"},
+    "multiprocessing": {
+        "gearmanny.serverprocess",
+        "gearmanny.supervisor",
+        "gearmanny.workprocess",
+    },
     "signal": {
+        "gearmanny.serverprocess",
         "gearmanny.supervisor",
         "gearmanny.timelimits",
         "gearmanny.workprocess",
@@ -77,7 +82,7 @@ TOUCHES = {
         "gearmanny.cli",
     },
     "subprocess": {"gearmanny.testing"},
-    "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.cli"},
+    "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.serverprocess"},
 }
 """Who alone may import what. Django belongs to everything above."""
 

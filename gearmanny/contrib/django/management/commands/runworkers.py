@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -16,9 +18,10 @@ from gearmanny import __version__
 from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
-from gearmanny.contrib.django.settings import get_settings
+from gearmanny.contrib.django.settings import Settings, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.runlimits import check_seconds
+from gearmanny.serverprocess import running_where_none_is
 from gearmanny.tasks import functions_of
 from gearmanny.workrunner import WorkRunner
 
@@ -108,6 +111,12 @@ class Command(BaseCommand):
             help="job servers, name:port or unix:/path (default: GEARMANNY['HOSTS'])",
         )
         parser.add_argument(
+            "--embedded",
+            action=BooleanOptionalAction,
+            help="start a job server for development where none listens "
+            "(default: GEARMANNY['EMBEDDED'])",
+        )
+        parser.add_argument(
             "--threads",
             type=_positive,
             metavar="N",
@@ -162,11 +171,30 @@ class Command(BaseCommand):
             return
         threads = options["threads"] or settings.THREADS
         self._log_to_stderr()
-        if verbosity:
-            self._print_banner(workers, hosts, threads, verbosity)
         # The children get copies of this process: none may share its database connections.
         connections.close_all()
-        self._run(runner, threads, settings.KEEPALIVE and not options["no_keepalive"])
+        embedded = settings.EMBEDDED if options["embedded"] is None else options["embedded"]
+        with self._job_server(hosts, settings, verbosity) if embedded else contextlib.nullcontext():
+            if verbosity:
+                self._print_banner(workers, hosts, threads, verbosity)
+            self._run(runner, threads, settings.KEEPALIVE and not options["no_keepalive"])
+
+    @contextlib.contextmanager
+    def _job_server(self, hosts: list[str], settings: Settings, verbosity: int) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            try:
+                version = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
+            except InvalidOption as error:
+                raise CommandError(str(error)) from error
+            if verbosity:
+                self.stdout.write(
+                    f"Started an embedded job server at {hosts[0]}. It keeps jobs in memory, until "
+                    "runworkers stops: production runs on gearmand."
+                    if version is None
+                    else f"Job server {version} runs at {hosts[0]} already: none was started."
+                )
+                self.stdout.flush()
+            yield
 
     def _run(self, runner: WorkRunner, threads: int, keep_alive: bool) -> None:
         try:
