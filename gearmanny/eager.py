@@ -153,13 +153,14 @@ class _EagerChannel(Channel):
         self._options = options
 
     def queue(self, submission: ChannelSubmission, request: Request) -> bool:
-        if request.background:
+        _, payload, unique, background, _, _ = request
+        if background:
             assert isinstance(submission, WorkResult)
             outbox.append(
                 Sent(
                     function=submission.function,
-                    arguments=decode(submission._encoder, request.payload),
-                    unique=request.unique.decode(),
+                    arguments=decode(submission._encoder, payload),
+                    unique=unique.decode(),
                     options=self._options,
                 )
             )
