@@ -46,7 +46,7 @@ FLOORS = [
     gearmanny.contrib.opentelemetry""",
     # 3: processes, and what tests need.
     """gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner
-    gearmanny.testing
+    gearmanny.serverprocess gearmanny.testing
     gearmanny.contrib.prometheus gearmanny.contrib.prometheus.serving""",
     # 4: the command line.
     "gearmanny.cli gearmanny.__main__",
@@ -81,11 +81,13 @@ TOUCHES = {
     "select": {"gearmanny.polling"},
     "multiprocessing": {
         "gearmanny.contrib.prometheus.serving",
+        "gearmanny.serverprocess",
         "gearmanny.supervisor",
         "gearmanny.workprocess",
     },
     "signal": {
         "gearmanny.contrib.prometheus.serving",
+        "gearmanny.serverprocess",
         "gearmanny.supervisor",
         "gearmanny.timelimits",
         "gearmanny.workprocess",
@@ -93,7 +95,7 @@ TOUCHES = {
         "gearmanny.cli",
     },
     "subprocess": {"gearmanny.testing"},
-    "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.cli"},
+    "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.serverprocess"},
 }
 """Who alone may import what. Django belongs to everything above."""
 
