@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from functools import partial
-from types import GeneratorType
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gearmanny.encoding import JSONDataEncoder
@@ -17,31 +12,13 @@ from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
-from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
+from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, Hook, TaskRunner
+from gearmanny.tasks import find_tasks, help_function, help_table
 from gearmanny.tls import TLS, TLSOption
-from gearmanny.transport import HOSTS, Host, parse_hosts
-from gearmanny.workloop import Observer, WorkLoop
+from gearmanny.transport import HOSTS, parse_hosts
+from gearmanny.workloop import Observer, loop_of, loops
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "task"]
-
-Callback = Callable[[Any, Any], Any]
-"""Called with the `GearmanWorker` and the `GearmanJob`; returns the result."""
-
-Hook = Callable[[GearmanJob], AbstractContextManager[object]]
-"""Wraps every job, and every attempt at one that is tried again: called with the job, it returns
-the context in which the task runs."""
-
-_loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDictionary()
-"""The loops that run, by the worker that all who share it have in common."""
-
-
-@contextlib.contextmanager
-def _loop_of(worker: GearmanWorker, hosts: list[Host], **options: Any) -> Iterator[WorkLoop]:
-    loop = _loops[worker] = WorkLoop(worker, hosts, **options)
-    try:
-        yield loop
-    finally:
-        del _loops[worker]
 
 
 def set_verbosity(verbosity: int) -> None:
@@ -70,7 +47,7 @@ class JsonWorker(GearmanWorker):
             poll_timeout: taken for gearman3's sake; our engine needs none.
         """
         hosts = parse_hosts(hosts_of(self) or HOSTS)
-        with _loop_of(self, hosts, tls=TLS.of(tls_of(self))) as loop:
+        with loop_of(self, hosts, tls=TLS.of(tls_of(self))) as loop:
             loop.run()
 
     def wait_until_updates_sent(
@@ -157,10 +134,10 @@ class BaseWorker:
         """The job that runs, None between jobs."""
         self._stopped = False
         for spec in tasks:
-            runner = _AttemptRunner if spec.options.says_anything else _TaskRunner
+            runner = AttemptRunner if spec.options.says_anything else TaskRunner
             self._export(spec.function, runner(self, spec))
         table = help_table(tasks)
-        self._export(help_function(type(self)), _CallbackRunner(self, lambda *_: table))
+        self._export(help_function(type(self)), CallbackRunner(self, lambda *_: table))
         self.setUp()
 
     def setUp(self) -> None:
@@ -178,7 +155,7 @@ class BaseWorker:
         Raises:
             InvalidTask: the function is exported already, or cannot have that name.
         """
-        self._export(name, _CallbackRunner(self, callback))
+        self._export(name, CallbackRunner(self, callback))
 
     def start(self) -> None:
         """Takes jobs until `stop()` is called. A job server that is away is waited for.
@@ -187,7 +164,7 @@ class BaseWorker:
         runs goes back to its queue.
         """
         try:
-            with _loop_of(
+            with loop_of(
                 self.gearman_worker,
                 self.hosts,
                 prefetch=self.prefetch,
@@ -206,7 +183,7 @@ class BaseWorker:
         which shares the `gearman_worker`. For signal handlers and threads; called before
         `start()`, it lets that return at once."""
         self._stopped = True
-        loop = _loops.get(self.gearman_worker)
+        loop = loops.get(self.gearman_worker)
         if loop is not None:
             loop.stop()
             self._stopped = False
@@ -241,7 +218,7 @@ class BaseWorker:
             )
         return self.job
 
-    def _export(self, function: str, callback: _CallbackRunner) -> None:
+    def _export(self, function: str, callback: CallbackRunner) -> None:
         known = self.gearman_worker.worker_abilities.get(function)
         if known is not None:
             owner = getattr(known, "owner", known)
@@ -250,79 +227,3 @@ class BaseWorker:
                 "Give one of the workers another name."
             )
         self.gearman_worker.register_task(function, callback)
-
-
-class _CallbackRunner:
-    """What is registered for a function: runs its callback inside the worker's hooks."""
-
-    def __init__(self, worker: BaseWorker, callback: Callback) -> None:
-        self.owner = type(worker).__name__
-        self._worker = worker
-        self._callback = callback
-
-    @property
-    def send_tracebacks(self) -> bool:
-        return self._worker.send_tracebacks
-
-    @property
-    def send_exceptions(self) -> bool:
-        return self._worker.send_exceptions
-
-    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        worker = self._worker
-        worker.job = job
-        try:
-            if not worker.hooks:
-                return self._callback(gearman_worker, job)
-            with contextlib.ExitStack() as stack:
-                for hook in worker.hooks:
-                    stack.enter_context(hook(job))
-                return self._callback(gearman_worker, job)
-        finally:
-            worker.job = None
-
-
-class _TaskRunner(_CallbackRunner):
-    """Runs a `task_*` method: checks the arguments first, streams a generator."""
-
-    def __init__(self, worker: BaseWorker, task: TaskSpec) -> None:
-        super().__init__(worker, self._run)
-        self._task = task
-        self._method = getattr(worker, task.method)
-
-    def _run(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        result = self._method(**self._task.check_arguments(job.data))
-        if not isinstance(result, GeneratorType):
-            return result
-        # Whole at the end, too: half of the world's clients drop WORK_DATA.
-        items = []
-        with contextlib.closing(result):
-            for item in result:
-                gearman_worker.send_job_data(job, item)
-                items.append(item)
-        return items
-
-
-class _AttemptRunner(_TaskRunner):
-    """Runs a task that has a time limit, or is tried again when it fails."""
-
-    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        return _loops[gearman_worker].attempts.retrying(
-            partial(super().__call__, gearman_worker, job),
-            self._task.options,
-            gearman_worker.connection_to_handler_map[job.connection],
-            job,
-        )
-
-    def _run(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        run = partial(super()._run, gearman_worker, job)
-        timeout = self._task.options.limit
-        if timeout is None:
-            return run()
-        return _loops[gearman_worker].attempts.limited(
-            run,
-            timeout,
-            self._worker.timeout_grace,
-            gearman_worker.connection_to_handler_map[job.connection],
-            job,
-        )

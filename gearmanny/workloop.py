@@ -9,11 +9,13 @@ starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterable
-from typing import Protocol
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 from gearmanny import __version__
 from gearmanny.attempts import Attempts
@@ -261,3 +263,17 @@ class WorkLoop:
         self._worker.handler_to_connection_map.pop(link, None)
         self._worker.connection_to_handler_map.pop(link, None)
         link.close()
+
+
+loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDictionary()
+"""The loops that run, by the worker that all who share it have in common."""
+
+
+@contextlib.contextmanager
+def loop_of(worker: GearmanWorker, hosts: list[Host], **options: Any) -> Iterator[WorkLoop]:
+    """Gives a worker its loop, to be run inside the block. Takes what `WorkLoop` takes."""
+    loop = loops[worker] = WorkLoop(worker, hosts, **options)
+    try:
+        yield loop
+    finally:
+        del loops[worker]

@@ -36,7 +36,7 @@ FLOORS = [
     """gearmanny.admin gearmanny.caller gearmanny.connections gearmanny.submission gearmanny.channel
     gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
-    gearmanny.worker
+    gearmanny.taskrunners gearmanny.worker
     gearmanny.helpers.cache_mongodb""",
     # 3: processes.
     "gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner",
