@@ -51,6 +51,8 @@ class Attempts:
         self._waker = waker
         self._answer_at_last = answer_at_last
         self._watchdog = Watchdog()
+        self.waits = True
+        """Whether there is time between two attempts."""
 
     def close(self) -> None:
         """Ends the thread that looks after time limits."""
@@ -76,7 +78,7 @@ class Attempts:
                     raise
                 delay = options.delay_after(number)
                 _log_retry(job, error, number, delay)
-            self._wait(delay, link)
+            self._wait(delay if self.waits else 0, link)
             number += 1
             job.data = copy.deepcopy(arguments)  # the attempt may have changed what it was given
             with contextlib.suppress(AttributeError):

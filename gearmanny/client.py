@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from gearmanny.caller import Caller
-from gearmanny.channel import Request
 from gearmanny.connections import Connections
 from gearmanny.encoding import RawDataEncoder
 from gearmanny.errors import EncodingError, JobServerLost
@@ -138,6 +137,7 @@ class Client(Caller):
         """Sends jobs together. One that could not be encoded has failed already."""
         name = check_function_name(function)
         options, connections = self._options, self._connections
+        background = options.background
         deadline = Deadline(options.timeout)
         due = options.due()
         channel = connections.channel(options)
@@ -145,13 +145,13 @@ class Client(Caller):
         for payload in payloads:
             unique = self._unique_id()
             work = kind(connections, channel, function, self._encoder, unique)
-            work.background = options.background
+            work.background = background
             work.on_update = options.on_update
             works.append(work)
             if isinstance(payload, EncodingError):
                 work.outcome = payload
                 continue
-            request = Request(name, payload, unique, options.background, options.priority, due)
+            request = name, payload, unique, background, options.priority, due
             if options.idempotent:
                 work.resending = Resending(connections, request, options)
             while not channel.queue(work, request):

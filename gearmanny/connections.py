@@ -8,6 +8,8 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from typing import ClassVar
 
 from gearmanny.channel import Channel
 from gearmanny.errors import JobServerUnavailable
@@ -17,6 +19,11 @@ from gearmanny.transport import Host, Servers, connect
 _AVOID_UNREACHABLE = 30.0
 """Seconds for which a host that did not answer is not tried while another one does."""
 
+_NO_OPTIONS = CallOptions()
+
+StandIn = Callable[[CallOptions], Channel]
+"""Gives out connections in place of the job servers, for tests."""
+
 
 class Connections:
     """Gives out a connection to the next job server in turn that is up.
@@ -24,8 +31,13 @@ class Connections:
     A child made by `os.fork()` makes its own.
     """
 
+    stand_in_for_all: ClassVar[StandIn | None] = None
+    """Stands in for the job servers of all clients of this process."""
+
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
+        self.stand_in: StandIn | None = None
+        """Stands in for the job servers of this client."""
         self._turns = itertools.count()
         self._reset()
         _all_connections.add(self)
@@ -46,6 +58,9 @@ class Connections:
         Raises:
             JobServerUnavailable: none is.
         """
+        stand_in = Connections.stand_in_for_all or self.stand_in
+        if stand_in is not None:
+            return stand_in(options)
         if options.unique is not None:
             return self._channel_to(order_by(options.unique, self.servers.hosts))
         turn = next(self._turns) % len(self.servers.hosts)
@@ -54,7 +69,8 @@ class Connections:
 
     def channel_to(self, host: Host) -> Channel:
         """Returns a connection to a certain host. Raises JobServerUnavailable."""
-        return self._channel_to([host])
+        stand_in = Connections.stand_in_for_all or self.stand_in
+        return self._channel_to([host]) if stand_in is None else stand_in(_NO_OPTIONS)
 
     def _channel_to(self, hosts: list[Host]) -> Channel:
         channel = self._channels.get(hosts[0])

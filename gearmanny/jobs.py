@@ -7,7 +7,7 @@ import time
 
 from gearmanny.attempts import GivenBack
 from gearmanny.encoding import decode
-from gearmanny.errors import EncodingError, GearmanException, InvalidArguments
+from gearmanny.errors import EncodingError, GearmanException, InvalidArguments, RejectJob
 from gearmanny.failures import encode_failure, message_of, type_name
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.link import Link
@@ -92,14 +92,14 @@ class JobRunner:
         self._failed = True
 
     def _log_failure(self, job: GearmanJob, error: BaseException) -> None:
-        callers_fault = isinstance(error, (InvalidArguments, EncodingError))
+        expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob))
         logger.log(
-            logging.WARNING if callers_fault else logging.ERROR,
+            logging.WARNING if expected else logging.ERROR,
             "%s failed: %s: %s",
             job.task,
             type_name(error),
             message_of(error),
-            exc_info=None if callers_fault else error,
+            exc_info=None if expected else error,
             extra=_about("failed", job),
         )
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from types import GeneratorType
 from typing import Any, Protocol
 
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.hooks import Hook, HookStack
 from gearmanny.tasks import TaskSpec
 from gearmanny.workloop import loops
 
 Callback = Callable[[Any, Any], Any]
 """Called with the `GearmanWorker` and the `GearmanJob`; returns the result."""
-
-Hook = Callable[[GearmanJob], AbstractContextManager[object]]
-"""Wraps every job, and every attempt at one that is tried again: called with the job, it returns
-the context in which the task runs."""
 
 
 class Owner(Protocol):
@@ -55,9 +51,7 @@ class CallbackRunner:
         try:
             if not worker.hooks:
                 return self._callback(gearman_worker, job)
-            with contextlib.ExitStack() as stack:
-                for hook in worker.hooks:
-                    stack.enter_context(hook(job))
+            with HookStack(worker.hooks, job):
                 return self._callback(gearman_worker, job)
         finally:
             worker.job = None

@@ -1,16 +1,17 @@
 """What a worker class offers: its tasks, their arguments, and the table that describes them.
 
-A task is a method whose name begins with `task_`. It is exported as the
-Gearman function `<worker name>_<rest of the method name>` and takes keyword
-arguments only, because that is all that travels.
+A task is a method whose name begins with `task_`, or that `@task` decorates.
+It is exported as the Gearman function `<worker name>_<method name without task_>`
+and takes keyword arguments only, because that is all that travels.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from gearmanny.errors import InvalidArguments, InvalidTask
@@ -20,6 +21,7 @@ from gearmanny.taskoptions import (
     TaskOptions,
     check_grace,
     check_timeout,
+    is_task,
     options_of,
 )
 
@@ -37,7 +39,7 @@ class TaskSpec:
     function: str
     """The Gearman function, `"myworker_add"`."""
     method: str
-    """The method of the worker, `"task_add"`."""
+    """The method of the worker, `"task_add"` or `"add"`."""
     signature: inspect.Signature
     """Of the bound method: without `self`."""
     description: str
@@ -80,6 +82,33 @@ class TaskSpec:
             f"{self.function}() got unexpected {_listed('argument', unexpected)}. {self._usage()}"
         )
 
+    def bind_arguments(
+        self, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> dict[str, Any]:
+        """Returns the arguments of a call by name, as they travel; defaults are the worker's.
+
+        Raises:
+            InvalidArguments: they are not those of the task.
+        """
+        positional = [
+            parameter.name
+            for parameter in self.signature.parameters.values()
+            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        ]
+        if len(args) > len(positional):
+            plural = "" if len(args) == 1 else "s"
+            raise InvalidArguments(
+                f"{self.function}() got {len(args)} argument{plural} by position, and takes "
+                f"{f'up to {len(positional)}' if positional else 'none'}. {self._usage()}"
+            )
+        named = dict(zip(positional, args, strict=False))
+        twice = [name for name in named if name in kwargs]
+        if twice:
+            raise InvalidArguments(
+                f"{self.function}() got twice the {_listed('argument', twice)}. {self._usage()}"
+            )
+        return self.check_arguments({**named, **kwargs})
+
     def whole(self, parts: list[Any]) -> Any:
         """Returns the result that the parts of a stream make together."""
         return parts if self.payload is None else b"".join(parts)
@@ -94,6 +123,8 @@ class TaskSpec:
                 if parameter.kind in _KEYWORD_KINDS
             },
         }
+        if self.takes_any:
+            entry["takes_any"] = True
         if self.signature.return_annotation is not inspect.Signature.empty:
             entry["returns"] = _annotation(self.signature.return_annotation)
         if self.payload is not None:
@@ -118,8 +149,9 @@ def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
 
     Raises:
         InvalidTask: the class has no usable `name`, a task cannot be called with
-            keywords, or with a payload where that is what travels, or a task has the name
-            of the generated help.
+            keywords, or with a payload where that is what travels, a task has the name of the
+            generated help or takes the place of what a worker needs, or two tasks are one
+            function.
         InvalidOption: the class has a time limit that cannot be.
     """
     prefix = worker_name(worker)
@@ -127,11 +159,19 @@ def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
     check_grace(f"{worker.__name__}.timeout_grace", getattr(worker, "timeout_grace", None))
     tasks = [
         _specify(worker, f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}", attribute)
-        for attribute in sorted(dir(worker))
-        if attribute.startswith(TASK_PREFIX) and callable(getattr(worker, attribute))
+        for attribute in dir(worker)
+        if is_task(worker, attribute)
     ]
+    tasks.sort(key=lambda task: task.function)
+    for task, following in pairwise(tasks):
+        if task.function == following.function:
+            raise InvalidTask(
+                f"{worker.__name__} has {task.method} and {following.method}, and both would be "
+                f"{task.function}(). Give one of them another name."
+            )
     for task in tasks:
         check_function_name(task.function)
+        _check_place(worker, task.method)
         if task.function == help_function(worker):
             raise InvalidTask(
                 f"{worker.__name__}.{task.method} would hide {task.function}(), which is made "
@@ -179,6 +219,16 @@ def functions_of(worker: type) -> Mapping[str, str]:
     functions = {task.function: task.method for task in find_tasks(worker)}
     functions[help_function(worker)] = "help"
     return functions
+
+
+def _check_place(worker: type, method: str) -> None:
+    for base in worker.__mro__:
+        ours = base.__module__.partition(".")[0] == __name__.partition(".")[0]
+        if ours and (method in vars(base) or method in inspect.get_annotations(base)):
+            raise InvalidTask(
+                f"{worker.__name__}.{method} would replace what every {base.__name__} has under "
+                f"that name. Call the method {TASK_PREFIX}{method}: its function stays the same."
+            )
 
 
 def _specify(worker: type, function: str, attribute: str) -> TaskSpec:

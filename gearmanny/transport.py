@@ -283,6 +283,14 @@ def _open(host: Host, timeout: float | None) -> socket.socket:
     return sock
 
 
+def free_port() -> int:
+    """Returns a port of loopback that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{text[:1].lower()}{text[1:]}"

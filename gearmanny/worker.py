@@ -9,13 +9,15 @@ from typing import Any, ClassVar
 from gearmanny.encoding import JSONDataEncoder, RawDataEncoder
 from gearmanny.errors import InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
+from gearmanny.hooks import Hook, check_hooks
+from gearmanny.interface import Interface
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
-from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, Hook, TaskRunner
+from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, TaskRunner
 from gearmanny.tasks import find_tasks, help_function, help_table, takes_payload
 from gearmanny.tls import TLS, TLSOption
-from gearmanny.transport import HOSTS, parse_hosts
+from gearmanny.transport import HOSTS, Host, parse_hosts
 from gearmanny.workloop import Observer, loop_of, loops
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "RawWorker", "task"]
@@ -63,8 +65,8 @@ class RawWorker(JsonWorker):
     data_encoder = RawDataEncoder
 
 
-class BaseWorker:
-    """A worker. Subclass it, name it, and give it `task_*` methods.
+class BaseWorker(Interface):
+    """A worker. Subclass it, name it, and give it `task_*` methods, or others under `@task`.
 
     Class attributes:
         name: every task is exported as `<name>_<task>`. Required.
@@ -72,8 +74,9 @@ class BaseWorker:
         send_tracebacks: whether callers get the traceback of a task that failed.
         send_exceptions: whether a failure travels as WORK_EXCEPTION instead of WORK_WARNING and
             WORK_FAIL. That hangs libgearman 1.1.20 clients that did not ask for exceptions.
-        hooks: contexts around every job, the first one outermost; around every attempt at one that
-            is tried again. What they do takes none of the time of a task.
+        hooks: functions of a job that return the context in which its task runs, the first one
+            outermost; around every attempt at one that is tried again. What they do takes none of
+            the time of a task. See `gearmanny.hooks`.
         prefetch: how many jobs are asked for or held at a time; one of them runs, the others wait
             for it, also when another worker is free. More than 1 spares short jobs a round trip
             to the job server, and makes them wait behind long ones.
@@ -85,7 +88,6 @@ class BaseWorker:
         observer: is told when the worker serves, and of every job that is done.
     """
 
-    name: ClassVar[str]
     work_class: ClassVar[type[GearmanWorker]] = JsonWorker
     send_tracebacks: bool = False
     send_exceptions: bool = False
@@ -94,6 +96,12 @@ class BaseWorker:
     timeout: ClassVar[float | None] = None
     timeout_grace: ClassVar[float | None] = 10.0
     observer: Observer | None = None
+    gearman_worker: GearmanWorker
+    hosts: list[Host]
+    max_packet: int
+    tls: TLS | None
+    job: GearmanJob | None = None
+    """The job that runs, None between jobs."""
 
     def __init__(
         self,
@@ -101,6 +109,7 @@ class BaseWorker:
         verbosity: int = 0,
         gearman_worker: GearmanWorker | None = None,
         *,
+        hooks: Sequence[Hook] = (),
         prefetch: int | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
@@ -114,6 +123,7 @@ class BaseWorker:
             gearman_worker: shared with other workers, whose tasks then run in the same loop;
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
+            hooks: contexts around every job, outside of those of the class.
             prefetch: overrides what the class says.
             max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
                 does one whose result is.
@@ -123,22 +133,21 @@ class BaseWorker:
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a prefetch, a limit or `tls` that cannot be.
+            InvalidOption: a host, a hook, a prefetch, a limit or `tls` that cannot be.
         """
-        self.gearman_worker: GearmanWorker = gearman_worker or self.work_class()
+        self.gearman_worker = gearman_worker or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)
         set_verbosity(verbosity)
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
         self.tls = TLS.of(tls_of(self.gearman_worker) if tls is None else tls)
+        self.hooks = (*check_hooks(hooks), *check_hooks(self.hooks))
         if prefetch is not None:
             self.prefetch = prefetch
         check_prefetch(self.prefetch)
         check_max_packet(max_packet)
         self.max_packet = max_packet
-        self.job: GearmanJob | None = None
-        """The job that runs, None between jobs."""
         self._stopped = False
         for spec in tasks:
             runner = AttemptRunner if spec.options.says_anything else TaskRunner

@@ -126,7 +126,38 @@ class WorkLoop:
             self._observer.ready()
         self._unready = False
 
+    def work_off(self, connection: Connection) -> None:
+        """Does the jobs that wait at a job server, and returns when there are no more: for one
+        that answers at once, because it is in this very thread, where nobody waits for anything.
+        """
+        self.attempts.waits = False
+        link = self._link(connection)
+        try:
+            self._introduce(link)
+            assigned = True
+            while assigned and not self._stopping:
+                link.ask(1, time.monotonic())
+                link.flush()
+                assigned = False
+                for event in link.receive() or ():
+                    if isinstance(event, Assigned):
+                        assigned = True
+                        self._jobs.run(link, event, self._registered[event.function])
+            link.flush()
+        finally:
+            self.attempts.close()
+            self._unlink(link)
+            self._waker.close()
+
     def _join(self, connection: Connection) -> None:
+        link = self._link(connection)
+        self._links[self._poller.add(link)] = link
+        try:
+            self._introduce(link)
+        except JobServerLost as error:
+            self._lose(link, error)
+
+    def _link(self, connection: Connection) -> Link:
         link = Link(
             connection,
             self._worker.data_encoder,
@@ -134,14 +165,13 @@ class WorkLoop:
             self._name_functions,
             self._max_packet,
         )
-        self._links[self._poller.add(link)] = link
         self._worker.handler_to_connection_map[link] = link
         self._worker.connection_to_handler_map[link] = link
-        try:
-            link.set_client_id(self._worker.worker_client_id or f"gearmanny/{__version__}")
-            link.set_abilities(self._worker.worker_abilities)
-        except JobServerLost as error:
-            self._lose(link, error)
+        return link
+
+    def _introduce(self, link: Link) -> None:
+        link.set_client_id(self._worker.worker_client_id or f"gearmanny/{__version__}")
+        link.set_abilities(self._worker.worker_abilities)
 
     def _wake_sleepers(self) -> None:
         now = time.monotonic()
@@ -260,6 +290,9 @@ class WorkLoop:
     def _drop(self, link: Link) -> None:
         del self._links[link.descriptor]
         self._poller.remove(link.descriptor)
+        self._unlink(link)
+
+    def _unlink(self, link: Link) -> None:
         self._worker.handler_to_connection_map.pop(link, None)
         self._worker.connection_to_handler_map.pop(link, None)
         link.close()

@@ -23,8 +23,9 @@ from types import FrameType
 from typing import Any, Protocol
 
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.hooks import Hook
 from gearmanny.tls import TLS
-from gearmanny.worker import BaseWorker, Hook
+from gearmanny.worker import BaseWorker
 
 logger = logging.getLogger("gearmanny.runner")
 
@@ -235,7 +236,7 @@ def _run(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_SIGNALS)
     for closable in inherited:
         closable.close()
-    _end_with(parent)
+    end_with(parent)
     try:
         gearman_worker = slot.work_class()
         made = [_make(worker, gearman_worker, options) for worker in slot.workers]
@@ -263,8 +264,12 @@ def _make(
     return made
 
 
-def _end_with(parent: int) -> None:
-    """Sees to it that this process ends when its parent does; its job goes back to the queue."""
+def end_with(parent: int) -> None:
+    """Sees to it that this process ends when its parent does, and its job goes back to the queue.
+
+    Args:
+        parent: process id of the parent.
+    """
     # The kernel does it at once, also to a task that keeps the interpreter for itself.
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0:
         if os.getppid() != parent:  # it ended before the kernel was asked
