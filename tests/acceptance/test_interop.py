@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gearmanny.admin import JobServer
+from gearmanny import embedded
+from gearmanny.admin import FunctionStatus, JobServer
 from gearmanny.client import AsyncClient, JobState, RawClient, SimpleClient, Warning
 from gearmanny.errors import TaskError
 from gearmanny.worker import BaseWorker, RawWorker
-from tests.servers import PATIENCE, Gearmand, end, find_program, until, working
+from tests.servers import PATIENCE, Gearmand, end, find_program, gearmand, until, working
 
 PAYLOADS = {
     "empty": b"",
@@ -25,6 +26,15 @@ PAYLOADS = {
     "a mebibyte": bytes(range(256)) * 4096,
 }
 every_payload = pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
+
+
+Server = Gearmand | embedded.JobServer
+
+
+def status_of(job_server: Server, function: str) -> FunctionStatus:
+    """What the job server says of a function, also where it does not know it."""
+    rows = {row.function: row for row in JobServer(job_server.host).status()}
+    return rows.get(function, FunctionStatus(function, 0, 0, 0))
 
 
 class Texts(BaseWorker):
@@ -81,7 +91,7 @@ class Noting(BaseWorker):
 class Command:
     """The `gearman` command."""
 
-    def __init__(self, server: Gearmand) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
         self._program = [find_program("gearman", "gearman-tools"), "-h", "127.0.0.1"]
         self._program += ["-p", str(server.port)]
@@ -118,26 +128,33 @@ class Command:
             text=True,
         )
         try:
-            until(lambda: self._server.workers_of(function), "the foreign worker")
+            until(lambda: status_of(self._server, function).workers, "the foreign worker")
             yield
         finally:
             end(process)
 
 
+@pytest.fixture(scope="module", params=["gearmand", "embedded"])
+def job_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Both kinds: libgearman is particular about what job servers say."""
+    with gearmand() if request.param == "gearmand" else embedded.JobServer() as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
-def workers(job_server: Gearmand) -> Iterator[None]:
+def workers(job_server: Server) -> Iterator[None]:
     hosts = [job_server.host]
     with working(Texts(hosts), Bytes(hosts)):
         yield
 
 
 @pytest.fixture
-def gearman(job_server: Gearmand) -> Command:
+def gearman(job_server: Server) -> Command:
     return Command(job_server)
 
 
 @pytest.fixture(scope="module")
-def echo(job_server: Gearmand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def echo(job_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A function of a foreign worker. The command reads nothing before it has written all: what
     a plain `cat` answers to more than a pipe holds would keep both waiting for ever."""
     payload = tmp_path_factory.mktemp("echo") / "payload"
@@ -146,19 +163,13 @@ def echo(job_server: Gearmand, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture
-def raw_client(job_server: Gearmand) -> Iterator[RawClient]:
+def raw_client(job_server: Server) -> Iterator[RawClient]:
     with RawClient([job_server.host], timeout=PATIENCE) as client:
         yield client
 
 
-def noting(job_server: Gearmand, name: str) -> Noting:
+def noting(job_server: Server, name: str) -> Noting:
     return type("Noting", (Noting,), {"name": name})([job_server.host])
-
-
-def jobs_of(job_server: Gearmand, function: str) -> int:
-    """How many jobs of a function wait or run."""
-    status = JobServer(job_server.host).status()
-    return sum(row.total for row in status if row.function == function)
 
 
 @pytest.mark.usefixtures("workers")
@@ -220,7 +231,7 @@ class TestOurWorkers:
         assert entry["payload"] == "data"
 
     def test_background_jobs_of_all_are_given_out_by_priority(
-        self, gearman: Command, job_server: Gearmand, raw_client: RawClient, unique_name: str
+        self, gearman: Command, job_server: Server, raw_client: RawClient, unique_name: str
     ) -> None:
         function = f"{unique_name}_note"
         later = raw_client.using(background=True)
@@ -242,12 +253,12 @@ class TestOurWorkers:
         ]
 
     def test_calls_with_one_key_are_one_job_whoever_calls(
-        self, gearman: Command, job_server: Gearmand, async_client: AsyncClient, unique_name: str
+        self, gearman: Command, job_server: Server, async_client: AsyncClient, unique_name: str
     ) -> None:
         function = f"{unique_name}_note"
         worker = noting(job_server, unique_name)
         with gearman.calling(function, "-u", "f:today", '{"by":"them"}') as theirs:
-            until(lambda: jobs_of(job_server, function) == 1, "their call")
+            until(lambda: status_of(job_server, function).total == 1, "their call")
             ours = async_client.using(unique="today").call(function, by="us")
             assert ours.status().state is JobState.QUEUED
             with working(worker):
@@ -332,7 +343,7 @@ class TestTheirWorkers:
 
 
 def test_a_warning_in_words_is_text_to_clients_that_speak_json(
-    job_server: Gearmand, async_client: AsyncClient, raw_client: RawClient, unique_name: str
+    job_server: Server, async_client: AsyncClient, raw_client: RawClient, unique_name: str
 ) -> None:
     class Warner(BaseWorker):  # plays a foreign one: the command has no way to warn
         name = unique_name

@@ -11,7 +11,8 @@ import pytest
 
 from gearmanny.client import AsyncClient, RawClient, SimpleClient, WorkResult
 from gearmanny.encoding import RawDataEncoder
-from gearmanny.errors import EncodingError, InvalidTask, TaskError
+from gearmanny.errors import EncodingError, InvalidOption, InvalidTask, TaskError
+from gearmanny.testing import eager
 from gearmanny.worker import BaseWorker, RawWorker, task
 from gearmanny.workrunner import WorkRunner
 from tests.servers import Gearmand, working
@@ -141,6 +142,18 @@ class Two(BaseWorker):
 
     def task_add(self, a, b):
         return a + b
+
+
+def test_payloads_need_no_job_server_in_eager_mode() -> None:
+    with eager([Raw]):
+        client = RawClient()
+        assert client.raw_upper(b"abc") == b"ABC"
+        assert list(client.stream("raw_stream", b"\0\xff")) == [b"\0", b"\xff"]
+
+
+def test_tasks_with_a_payload_are_not_called_with_keywords(raw: RawClient) -> None:
+    with pytest.raises(InvalidOption, match=r"tasks of Raw take a payload.*RawClient"):
+        Raw.using(raw)
 
 
 def test_a_task_takes_exactly_one_payload(job_server: Gearmand) -> None:
