@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from gearmanny.caller import Caller, take
 from gearmanny.connections import Connections
+from gearmanny.encoding import RawDataEncoder
 from gearmanny.errors import EncodingError, JobServerLost
 from gearmanny.inquiries import find_status
 from gearmanny.resending import Resending
@@ -24,6 +25,7 @@ __all__ = [
     "JobState",
     "JobStatus",
     "Progress",
+    "RawClient",
     "SimpleClient",
     "Warning",
     "WorkResult",
@@ -51,74 +53,6 @@ class Client(Caller):
     ) -> None:
         self.close()
 
-    def submit(self, function: str, /, **kwargs: Any) -> WorkResult:
-        """Sends a job for a Gearman function.
-
-        Args:
-            function: its name, `"myworker_add"`.
-            **kwargs: the arguments of the task.
-
-        Returns:
-            The work object: `is_done()`, `get_result(timeout=60)`, `updates()`. That of a
-            background job is done when the job server has accepted it.
-
-        Raises:
-            JobServerUnavailable: no job server could be reached. Nothing was sent.
-            JobServerLost: the connection ended while sending; the job may or may not run.
-            EncodingError: the arguments are refused by the encoder.
-            InvalidTask: no function can have that name.
-        """
-        (work,) = self._submit(function, [self._encode(kwargs)])
-        if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
-            raise work.outcome
-        return work
-
-    def map(
-        self,
-        function: str,
-        arguments: Iterable[Mapping[str, Any]],
-        window: int = 1000,
-        return_exceptions: bool = False,
-    ) -> Iterator[Any]:
-        """Calls a function with many sets of arguments, and yields the results in their order.
-
-        Lazy: inputs are taken as results are consumed, so they may be endless.
-
-        Args:
-            function: the name of the Gearman function.
-            arguments: a mapping of keyword arguments for every call.
-            window: how many calls may be under way at a time.
-            return_exceptions: whether a call that fails yields its exception, in its place,
-                instead of raising it there.
-
-        Raises:
-            InvalidOption: `window` is no number of calls, or the client has an option that is
-                for one call.
-            JobServerUnavailable: no job server could be reached.
-            The errors of `SimpleClient.call`, at the place of the call that failed.
-        """
-        self._check_map(function, window)
-        return self._map(function, iter(arguments), window, return_exceptions)
-
-    def stream(self, function: str, /, **kwargs: Any) -> Iterator[Any]:
-        """Calls a function, and yields the parts of its result as they come: what a generator
-        task yields, and what any task sends ahead.
-
-        What the task raises is raised here, after the parts that it sent before. Where a worker
-        sends its result only as a whole, that has to be a list, whose items are yielded.
-
-        Args:
-            function: the name of the Gearman function.
-            **kwargs: the arguments of the task.
-
-        Raises:
-            InvalidTask: the result is no list, and nothing was sent ahead: no stream.
-            The errors of `SimpleClient.call`.
-        """
-        self._check_stream()
-        (work,) = self._submit(function, [self._encode(kwargs)])
-        return self._stream(work)
-
     def status(self, unique: str, timeout: float | None = 60) -> JobStatus:
         """Asks the job servers for the job with a unique id: whether it waits, runs, or is
         unknown by now. `WorkResult.unique` is such an id.
@@ -139,12 +73,27 @@ class Client(Caller):
         connects again."""
         self._connections.close()
 
+    def _result(self, function: str, arguments: object) -> Any:
+        seen = self._options.on_update is not None
+        # The payload has no name here: it may be large, and nobody needs it once it was sent.
+        (work,) = self._submit(function, [self._encode(arguments)], keeps_updates=seen)
+        answer = work.get_result(self._options.timeout)
+        return work if self._options.background else answer
+
+    def _sent(self, function: str, arguments: object) -> WorkResult:
+        (work,) = self._submit(function, [self._encode(arguments)])
+        if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
+            raise work.outcome
+        return work
+
     def _map(
-        self,
-        function: str,
-        inputs: Iterator[Mapping[str, Any]],
-        window: int,
-        return_exceptions: bool,
+        self, function: str, calls: Iterable[object], window: int, return_exceptions: bool
+    ) -> Iterator[Any]:
+        self._check_map(function, window)
+        return self._mapped(function, iter(calls), window, return_exceptions)
+
+    def _mapped(
+        self, function: str, inputs: Iterator[object], window: int, return_exceptions: bool
     ) -> Iterator[Any]:
         size = (window + 1) // 2  # half of a window leaves in one send while the other half runs
         under_way: deque[WorkResult] = deque()
@@ -168,7 +117,12 @@ class Client(Caller):
                     result = error
                 yield result
 
-    def _stream(self, work: WorkResult) -> Iterator[Any]:
+    def _stream(self, function: str, arguments: object) -> Iterator[Any]:
+        self._check_stream()
+        (work,) = self._submit(function, [self._encode(arguments)])
+        return self._streamed(work)
+
+    def _streamed(self, work: WorkResult) -> Iterator[Any]:
         sent_ahead = False
         try:
             for update in work.updates(self._options.timeout):
@@ -214,7 +168,73 @@ class Client(Caller):
         return works
 
 
-class SimpleClient(Client):
+class KeywordClient(Client):
+    """What the clients share whose calls travel as an object of keywords."""
+
+    def submit(self, function: str, /, **kwargs: Any) -> WorkResult:
+        """Sends a job for a Gearman function.
+
+        Args:
+            function: its name, `"myworker_add"`.
+            **kwargs: the arguments of the task.
+
+        Returns:
+            The work object: `is_done()`, `get_result(timeout=60)`, `updates()`. That of a
+            background job is done when the job server has accepted it.
+
+        Raises:
+            JobServerUnavailable: no job server could be reached. Nothing was sent.
+            JobServerLost: the connection ended while sending; the job may or may not run.
+            EncodingError: the arguments are refused by the encoder.
+            InvalidTask: no function can have that name.
+        """
+        return self._sent(function, kwargs)
+
+    def map(
+        self,
+        function: str,
+        arguments: Iterable[Mapping[str, Any]],
+        window: int = 1000,
+        return_exceptions: bool = False,
+    ) -> Iterator[Any]:
+        """Calls a function with many sets of arguments, and yields the results in their order.
+
+        Lazy: inputs are taken as results are consumed, so they may be endless.
+
+        Args:
+            function: the name of the Gearman function.
+            arguments: a mapping of keyword arguments for every call.
+            window: how many calls may be under way at a time.
+            return_exceptions: whether a call that fails yields its exception, in its place,
+                instead of raising it there.
+
+        Raises:
+            InvalidOption: `window` is no number of calls, or the client has an option that is
+                for one call.
+            JobServerUnavailable: no job server could be reached.
+            The errors of `SimpleClient.call`, at the place of the call that failed.
+        """
+        return self._map(function, arguments, window, return_exceptions)
+
+    def stream(self, function: str, /, **kwargs: Any) -> Iterator[Any]:
+        """Calls a function, and yields the parts of its result as they come: what a generator
+        task yields, and what any task sends ahead.
+
+        What the task raises is raised here, after the parts that it sent before. Where a worker
+        sends its result only as a whole, that has to be a list, whose items are yielded.
+
+        Args:
+            function: the name of the Gearman function.
+            **kwargs: the arguments of the task.
+
+        Raises:
+            InvalidTask: the result is no list, and nothing was sent ahead: no stream.
+            The errors of `SimpleClient.call`.
+        """
+        return self._stream(function, kwargs)
+
+
+class SimpleClient(KeywordClient):
     """Calls and waits: `SimpleClient().myworker_add(a=10, b=15)` returns 25."""
 
     def call(self, function: str, /, **kwargs: Any) -> Any:
@@ -236,20 +256,55 @@ class SimpleClient(Client):
             EncodingError: the arguments, or the answer, are refused by the encoder.
             InvalidTask: no function can have that name.
         """
-        background = self._options.background
-        seen = self._options.on_update is not None
-        # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (work,) = self._submit(function, [self._encode(kwargs)], keeps_updates=seen)
-        answer = work.get_result(self._options.timeout)
-        return work if background else answer
+        return self._result(function, kwargs)
 
 
-class AsyncClient(Client):
+class AsyncClient(KeywordClient):
     """Calls and returns a `WorkResult` at once, to be waited for later."""
 
     def call(self, function: str, /, **kwargs: Any) -> WorkResult:
         """Sends a job: the same as `submit`."""
-        return self.submit(function, **kwargs)
+        return self._sent(function, kwargs)
 
     as_completed = staticmethod(as_completed)
     wait = staticmethod(wait)
+
+
+class RawClient(Client):
+    """Calls with the bytes of a payload, and returns bytes: `RawClient().upper(b"hi")` returns
+    b"HI". For functions that speak no JSON. All else is as with `SimpleClient`."""
+
+    _default_encoder = RawDataEncoder
+    _takes_payload = True
+
+    def call(self, function: str, payload: bytes = b"", /) -> Any:
+        """Calls a Gearman function and returns the bytes that it answers.
+
+        Args:
+            function: its name.
+            payload: what it is given.
+
+        Raises:
+            EncodingError: the payload is not bytes, or it or the answer is over `max_packet`.
+            The other errors of `SimpleClient.call`.
+        """
+        return self._result(function, payload)
+
+    def submit(self, function: str, payload: bytes = b"", /) -> WorkResult:
+        """Sends a job for a Gearman function, as `SimpleClient.submit` does."""
+        return self._sent(function, payload)
+
+    def map(
+        self,
+        function: str,
+        payloads: Iterable[bytes],
+        window: int = 1000,
+        return_exceptions: bool = False,
+    ) -> Iterator[Any]:
+        """Calls a function with many payloads, as `SimpleClient.map` does with arguments."""
+        return self._map(function, payloads, window, return_exceptions)
+
+    def stream(self, function: str, payload: bytes = b"", /) -> Iterator[Any]:
+        """Calls a function, and yields the parts of its result as they come, as
+        `SimpleClient.stream` does. A result that comes as a whole is one part."""
+        return self._stream(function, payload)

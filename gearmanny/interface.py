@@ -74,7 +74,12 @@ class Remote(Generic[W]):
     def __init__(self, interface: type, client: SimpleClient | AsyncClient) -> None:
         self._interface = interface
         self._client = client
-        _tasks_of(interface)  # so that what is wrong with the class is told here
+        tasks = _tasks_of(interface)  # so that what is wrong with the class is told here
+        if any(spec.payload is not None for spec in tasks.values()):
+            raise InvalidOption(
+                f"The tasks of {interface.__name__} take a payload instead of keywords. Call them "
+                "by the names of their functions, over a RawClient."
+            )
 
     def __call__(
         self, task: Callable[Concatenate[W, P], object], /, *args: P.args, **kwargs: P.kwargs

@@ -75,7 +75,7 @@ class TaskRunner(CallbackRunner):
             for item in result:
                 gearman_worker.send_job_data(job, item)
                 items.append(item)
-        return items
+        return self._task.whole(items)
 
 
 class AttemptRunner(TaskRunner):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -52,13 +52,17 @@ class TaskSpec:
     """Whether the task has `**kwargs`."""
     options: TaskOptions
     """Its time limit and retries, those that it has from its class included."""
+    payload: str | None = None
+    """The argument that is given the whole payload, where calls do not bring keywords."""
 
     def check_arguments(self, arguments: object) -> dict[str, Any]:
-        """Returns the decoded arguments of a call when the task takes them.
+        """Returns the decoded arguments of a call, by name, when the task takes them.
 
         Raises:
             InvalidArguments: they are not an object, or not those of the task.
         """
+        if self.payload is not None:
+            return {self.payload: arguments}
         if not isinstance(arguments, dict):
             raise InvalidArguments(
                 f"{self.function}() takes its arguments as one object of keywords, "
@@ -105,6 +109,10 @@ class TaskSpec:
             )
         return self.check_arguments({**named, **kwargs})
 
+    def whole(self, parts: list[Any]) -> Any:
+        """Returns the result that the parts of a stream make together."""
+        return parts if self.payload is None else b"".join(parts)
+
     def help(self) -> dict[str, Any]:
         """Returns the entry of this task in the help table."""
         entry: dict[str, Any] = {
@@ -119,6 +127,8 @@ class TaskSpec:
             entry["takes_any"] = True
         if self.signature.return_annotation is not inspect.Signature.empty:
             entry["returns"] = _annotation(self.signature.return_annotation)
+        if self.payload is not None:
+            entry["payload"] = self.payload
         return entry | self.options.help()
 
     def _usage(self) -> str:
@@ -130,13 +140,18 @@ class TaskSpec:
         return f"It takes {names}." if names else "It takes no arguments."
 
 
-def find_tasks(worker: type) -> list[TaskSpec]:
+def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
     """Returns the tasks of a worker class, by name, inherited ones included.
+
+    Args:
+        worker: the class.
+        gearman_worker: whose encoder decodes the calls. Default: the `work_class` of the class.
 
     Raises:
         InvalidTask: the class has no usable `name`, a task cannot be called with
-            keywords, a task has the name of the generated help or takes the place of what a
-            worker needs, or two tasks are one function.
+            keywords, or with a payload where that is what travels, a task has the name of the
+            generated help or takes the place of what a worker needs, or two tasks are one
+            function.
         InvalidOption: the class has a time limit that cannot be.
     """
     prefix = worker_name(worker)
@@ -162,7 +177,15 @@ def find_tasks(worker: type) -> list[TaskSpec]:
                 f"{worker.__name__}.{task.method} would hide {task.function}(), which is made "
                 "from the docstrings of the tasks. Give the method another name."
             )
+    if takes_payload(gearman_worker or getattr(worker, "work_class", None)):
+        return [_taking_payload(worker, task) for task in tasks]
     return tasks
+
+
+def takes_payload(gearman_worker: object) -> bool:
+    """Returns whether the encoder of a gearman3 worker makes no keywords of what travels."""
+    encoder = getattr(gearman_worker, "data_encoder", None)
+    return bool(getattr(encoder, "takes_payload", False))
 
 
 def worker_name(worker: type) -> str:
@@ -241,6 +264,15 @@ def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
         takes_any=any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters),
         options=options_of(getattr(worker, attribute), getattr(worker, "timeout", None)),
     )
+
+
+def _taking_payload(worker: type, task: TaskSpec) -> TaskSpec:
+    if len(task.required) != 1:
+        raise InvalidTask(
+            f"{worker.__name__}.{task.method} takes {len(task.required)} arguments, but what "
+            "travels to its worker is one payload. Give it exactly one argument without a default."
+        )
+    return replace(task, payload=next(iter(task.required)))
 
 
 def _describe(parameter: inspect.Parameter) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from gearmanny.encoding import JSONDataEncoder
+from gearmanny.encoding import JSONDataEncoder, RawDataEncoder
 from gearmanny.errors import InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
 from gearmanny.hooks import Hook, check_hooks
@@ -15,12 +15,12 @@ from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
 from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, TaskRunner
-from gearmanny.tasks import find_tasks, help_function, help_table
+from gearmanny.tasks import find_tasks, help_function, help_table, takes_payload
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Host, parse_hosts
 from gearmanny.workloop import Observer, loop_of, loops
 
-__all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "task"]
+__all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "RawWorker", "task"]
 
 
 def set_verbosity(verbosity: int) -> None:
@@ -56,6 +56,13 @@ class JsonWorker(GearmanWorker):
         self, multiple_gearman_jobs: Sequence[GearmanJob], poll_timeout: float | None = None
     ) -> None:
         """Does nothing: our engine has sent an update before the call returns."""
+
+
+class RawWorker(JsonWorker):
+    """A `work_class` without JSON: a task is given the bytes of a payload, as its one argument, and
+    returns bytes, or yields those of its result. Only `<name>_help` and failures are JSON."""
+
+    data_encoder = RawDataEncoder
 
 
 class BaseWorker(Interface):
@@ -128,9 +135,9 @@ class BaseWorker(Interface):
                 or a function is exported by another worker of the same `gearman_worker`.
             InvalidOption: a host, a hook, a prefetch, a limit or `tls` that cannot be.
         """
-        tasks = find_tasks(type(self))
-        set_verbosity(verbosity)
         self.gearman_worker = gearman_worker or self.work_class()
+        tasks = find_tasks(type(self), self.gearman_worker)
+        set_verbosity(verbosity)
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
@@ -145,7 +152,9 @@ class BaseWorker(Interface):
         for spec in tasks:
             runner = AttemptRunner if spec.options.says_anything else TaskRunner
             self._export(spec.function, runner(self, spec))
-        table = help_table(tasks)
+        table: Any = help_table(tasks)
+        if takes_payload(self.gearman_worker):
+            table = JSONDataEncoder.encode(table)
         self._export(help_function(type(self)), CallbackRunner(self, lambda *_: table))
         self.setUp()
 
