@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from functools import partial
 from types import GeneratorType
 from typing import Any, Protocol
 
-from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.gearman_api import GearmanJob, GearmanWorker, Job
 from gearmanny.tasks import TaskSpec
 from gearmanny.workloop import loops
 
@@ -20,6 +21,9 @@ Hook = Callable[[GearmanJob], AbstractContextManager[object]]
 """Wraps every job, and every attempt at one that is tried again: called with the job, it returns
 the context in which the task runs."""
 
+current_job: ContextVar[Job | None] = ContextVar("gearmanny_job", default=None)
+"""The job that runs here: in this thread, or this coroutine, and what was started from it."""
+
 
 class Owner(Protocol):
     """The worker whose callbacks are run."""
@@ -27,7 +31,8 @@ class Owner(Protocol):
     send_tracebacks: bool
     send_exceptions: bool
     hooks: Sequence[Hook]
-    job: GearmanJob | None
+    only_job: Job | None
+    """The job that runs, for threads of its task that do not know `current_job`."""
 
     @property
     def timeout_grace(self) -> float | None: ...
@@ -51,7 +56,8 @@ class CallbackRunner:
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         worker = self._worker
-        worker.job = job
+        token = current_job.set(job)
+        worker.only_job = job
         try:
             if not worker.hooks:
                 return self._callback(gearman_worker, job)
@@ -60,7 +66,8 @@ class CallbackRunner:
                     stack.enter_context(hook(job))
                 return self._callback(gearman_worker, job)
         finally:
-            worker.job = None
+            worker.only_job = None
+            current_job.reset(token)
 
 
 class TaskRunner(CallbackRunner):

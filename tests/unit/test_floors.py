@@ -30,7 +30,7 @@ FLOORS = [
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
-    gearmanny.tls gearmanny.transport gearmanny.timelimits
+    gearmanny.tls gearmanny.transport gearmanny.timelimits gearmanny.progress
     gearmanny.base""",
     # 2: the blocking drivers.
     """gearmanny.admin gearmanny.connections gearmanny.submission gearmanny.channel
