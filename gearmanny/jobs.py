@@ -44,9 +44,10 @@ class JobRunner:
             unique.decode(errors="surrogateescape"),
             None,
         )
-        try:  # noqa: SIM105  what suppresses costs more, and this is done for every job
+        try:
             job.attempt = 1
-        except AttributeError:  # a job_class that has no place for it
+            job.function = task
+        except AttributeError:  # a job_class that has no place for them
             pass
         try:
             job.data = decode(self._worker.data_encoder, payload)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from types import GeneratorType
 from typing import Any, Protocol
 
-from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.gearman_api import GearmanJob, GearmanWorker, Job
 from gearmanny.hooks import Hook, HookStack
 from gearmanny.tasks import TaskSpec
 from gearmanny.workloop import loops
 
 Callback = Callable[[Any, Any], Any]
 """Called with the `GearmanWorker` and the `GearmanJob`; returns the result."""
+
+current_job: ContextVar[Job | None] = ContextVar("gearmanny_job", default=None)
+"""The job that runs here: in this thread, or this coroutine, and what was started from it."""
 
 
 class Owner(Protocol):
@@ -23,7 +27,8 @@ class Owner(Protocol):
     send_tracebacks: bool
     send_exceptions: bool
     hooks: Sequence[Hook]
-    job: GearmanJob | None
+    only_job: Job | None
+    """The job that runs, for threads of its task that do not know `current_job`."""
 
     @property
     def timeout_grace(self) -> float | None: ...
@@ -47,14 +52,16 @@ class CallbackRunner:
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         worker = self._worker
-        worker.job = job
+        token = current_job.set(job)
+        worker.only_job = job
         try:
             if not worker.hooks:
                 return self._callback(gearman_worker, job)
             with HookStack(worker.hooks, job):
                 return self._callback(gearman_worker, job)
         finally:
-            worker.job = None
+            worker.only_job = None
+            current_job.reset(token)
 
 
 class TaskRunner(CallbackRunner):

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, ClassVar, overload
 
 from gearmanny.encoding import JSONDataEncoder, RawDataEncoder
 from gearmanny.errors import InvalidTask
-from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
+from gearmanny.gearman_api import GearmanJob, GearmanWorker, Job, hosts_of, tls_of
 from gearmanny.hooks import Hook, check_hooks
 from gearmanny.interface import Interface
 from gearmanny.limits import MAX_PACKET, check_max_packet
+from gearmanny.progress import Item, counted, counted_async
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
-from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, TaskRunner
+from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, TaskRunner, current_job
 from gearmanny.tasks import find_tasks, help_function, help_table, takes_payload
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Host, parse_hosts
 from gearmanny.workloop import Observer, loop_of, loops
 
-__all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "RawWorker", "task"]
+__all__ = ["BaseWorker", "GearmanWorker", "Hook", "Job", "JsonWorker", "RawWorker", "task"]
 
 
 def set_verbosity(verbosity: int) -> None:
@@ -100,8 +102,6 @@ class BaseWorker(Interface):
     hosts: list[Host]
     max_packet: int
     tls: TLS | None
-    job: GearmanJob | None = None
-    """The job that runs, None between jobs."""
 
     def __init__(
         self,
@@ -148,6 +148,7 @@ class BaseWorker(Interface):
         check_prefetch(self.prefetch)
         check_max_packet(max_packet)
         self.max_packet = max_packet
+        self.only_job: Job | None = None
         self._stopped = False
         for spec in tasks:
             runner = AttemptRunner if spec.options.says_anything else TaskRunner
@@ -206,35 +207,82 @@ class BaseWorker(Interface):
             loop.stop()
             self._stopped = False
 
-    def progress(self, done: int, total: int) -> None:
+    @property
+    def job(self) -> Job:
+        """The job that runs: in every coroutine its own, also in `asyncio.to_thread()`. Threads
+        that a task starts by itself know it where no task of the class is `async def`.
+
+        Whether anybody still waits for the answer, gearmand tells no worker.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        job = current_job.get() or self.only_job
+        if job is None:
+            raise RuntimeError(
+                f"{type(self).__name__} runs no job now: only a task can ask for its job, and "
+                "report on it."
+            )
+        return job
+
+    @overload
+    def progress(self, done: int, total: int) -> None: ...
+
+    @overload
+    def progress(self, done: Iterable[Item], total: int | None = None) -> Iterator[Item]: ...
+
+    @overload
+    def progress(
+        self, done: AsyncIterable[Item], total: int | None = None
+    ) -> AsyncIterator[Item]: ...
+
+    def progress(self, done: Any, total: int | None = None) -> Any:
         """Tells the caller how far the current job is.
+
+        `progress(3, 10)` tells it once. `for row in progress(rows):` counts the rows that a loop,
+        or an `async for`, has done with, and tells it at most ten times a second: always at the
+        start, and when there are no more. A loop that is left early tells no more.
+
+        Args:
+            done: how much is done; or what the loop goes through.
+            total: of how much. For a loop that is `len()` by default, and 0 for what has none,
+                which callers take for unknown.
+
+        Returns:
+            None for a number; for a loop, an iterator over the same items, as lazy as before.
 
         Raises:
             InvalidOption: the numbers are not whole, or not from 0 to 2**32 - 1.
             JobServerLost: the connection is gone; another worker gets this job.
             RuntimeError: there is no current job.
         """
-        self.gearman_worker.send_job_status(self._current_job(), done, total)
+        tell = partial(self.gearman_worker.send_job_status, self.job)
+        if isinstance(done, AsyncIterable):
+            return counted_async(done, total, tell)
+        if isinstance(done, Iterable):
+            return counted(done, total, tell)
+        return tell(done, total)
+
+    def send_data(self, value: Any) -> None:
+        """Sends the caller a part of the result ahead. Raises what `progress` raises, and
+        EncodingError."""
+        self.gearman_worker.send_job_data(self.job, value)
+
+    def warn(self, text: Any) -> None:
+        """Sends the caller a warning. Raises what `send_data` raises."""
+        self.gearman_worker.send_job_warning(self.job, text)
 
     def send_job_status(self, numerator: int, denominator: int) -> None:
         """The same as `progress`, with gearman3's name."""
         self.progress(numerator, denominator)
 
     def send_job_data(self, data: Any) -> None:
-        """Sends the caller a part of the result ahead. Raises what `progress` raises, and
-        EncodingError."""
-        self.gearman_worker.send_job_data(self._current_job(), data)
+        """The same as `send_data`, with gearman3's name."""
+        self.send_data(data)
 
     def send_job_warning(self, data: Any) -> None:
-        """Sends the caller a warning. Raises what `send_job_data` raises."""
-        self.gearman_worker.send_job_warning(self._current_job(), data)
-
-    def _current_job(self) -> GearmanJob:
-        if self.job is None:
-            raise RuntimeError(
-                f"{type(self).__name__} runs no job now: only a task can report on its job."
-            )
-        return self.job
+        """The same as `warn`, with gearman3's name."""
+        self.warn(data)
 
     def _export(self, function: str, callback: CallbackRunner) -> None:
         known = self.gearman_worker.worker_abilities.get(function)

@@ -33,7 +33,7 @@ FLOORS = [
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
     gearmanny.tls gearmanny.transport gearmanny.timelimits gearmanny.store
-    gearmanny.hooks gearmanny.tracing gearmanny.base""",
+    gearmanny.hooks gearmanny.tracing gearmanny.progress gearmanny.base""",
     # 2: the blocking drivers, and the job server's.
     """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
     gearmanny.submission gearmanny.channel
