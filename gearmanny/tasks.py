@@ -48,6 +48,8 @@ class TaskSpec:
     """Names of all arguments."""
     required: frozenset[str]
     """Names of the arguments without a default."""
+    is_async: bool
+    """Whether it is `async def`, with or without `yield`."""
     takes_any: bool
     """Whether the task has `**kwargs`."""
     options: TaskOptions
@@ -237,11 +239,6 @@ def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
         signature = inspect.signature(getattr(worker, attribute))
     except ValueError as error:
         raise InvalidTask(f"{worker.__name__}.{attribute}: {error}") from None
-    if inspect.iscoroutinefunction(getattr(worker, attribute)):
-        raise InvalidTask(
-            f"{worker.__name__}.{attribute} is 'async def', but tasks are plain functions: nobody "
-            "would await it."
-        )
     parameters = list(signature.parameters.values())
     if not isinstance(method, (staticmethod, classmethod)):
         parameters = parameters[1:]  # self
@@ -257,6 +254,7 @@ def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
         method=attribute,
         signature=signature.replace(parameters=parameters),
         description=inspect.getdoc(getattr(worker, attribute)) or "",
+        is_async=_is_async(getattr(worker, attribute)),
         accepted=frozenset(parameter.name for parameter in keywords),
         required=frozenset(
             parameter.name for parameter in keywords if parameter.default is inspect.Parameter.empty
@@ -264,6 +262,10 @@ def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
         takes_any=any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters),
         options=options_of(getattr(worker, attribute), getattr(worker, "timeout", None)),
     )
+
+
+def _is_async(method: object) -> bool:
+    return inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
 
 
 def _taking_payload(worker: type, task: TaskSpec) -> TaskSpec:

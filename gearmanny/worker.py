@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from functools import partial
 from typing import Any, ClassVar, overload
 
+from gearmanny.companions import Observer
 from gearmanny.encoding import JSONDataEncoder, RawDataEncoder
 from gearmanny.errors import InvalidTask
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, Job, hosts_of, tls_of
@@ -17,10 +18,10 @@ from gearmanny.progress import Item, counted, counted_async
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
 from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, TaskRunner, current_job
-from gearmanny.tasks import find_tasks, help_function, help_table, takes_payload
+from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table, takes_payload
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Host, parse_hosts
-from gearmanny.workloop import Observer, loop_of, loops
+from gearmanny.workloop import loop_of, loops
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "Job", "JsonWorker", "RawWorker", "task"]
 
@@ -37,6 +38,11 @@ def set_verbosity(verbosity: int) -> None:
 def check_prefetch(prefetch: object) -> None:
     """Raises InvalidOption unless it is a number of jobs, at least 1."""
     check_count("prefetch", "jobs", prefetch)
+
+
+def check_concurrency(concurrency: object) -> None:
+    """Raises InvalidOption unless it is a number of jobs, at least 1."""
+    check_count("concurrency", "jobs", concurrency)
 
 
 class JsonWorker(GearmanWorker):
@@ -82,6 +88,9 @@ class BaseWorker(Interface):
         prefetch: how many jobs are asked for or held at a time; one of them runs, the others wait
             for it, also when another worker is free. More than 1 spares short jobs a round trip
             to the job server, and makes them wait behind long ones.
+        concurrency: how many jobs of `async def` tasks run at a time, in one event loop for each
+            process; plain tasks still run one at a time, in a thread of their own. As many jobs
+            are asked for, whatever they are for.
         timeout: seconds that a task may take, None for ever; `@task(timeout=…)` says otherwise for
             one of them. Then `TaskTimeLimitExceeded` is raised inside it: in the main thread of
             the process also out of a blocking call, in another thread after that has returned.
@@ -95,6 +104,7 @@ class BaseWorker(Interface):
     send_exceptions: bool = False
     hooks: Sequence[Hook] = ()
     prefetch: int = 1
+    concurrency: int = 1
     timeout: ClassVar[float | None] = None
     timeout_grace: ClassVar[float | None] = 10.0
     observer: Observer | None = None
@@ -111,6 +121,7 @@ class BaseWorker(Interface):
         *,
         hooks: Sequence[Hook] = (),
         prefetch: int | None = None,
+        concurrency: int | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
     ) -> None:
@@ -124,7 +135,7 @@ class BaseWorker(Interface):
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
             hooks: contexts around every job, outside of those of the class.
-            prefetch: overrides what the class says.
+            prefetch, concurrency: override what the class says.
             max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
                 does one whose result is.
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
@@ -146,18 +157,28 @@ class BaseWorker(Interface):
         if prefetch is not None:
             self.prefetch = prefetch
         check_prefetch(self.prefetch)
+        if concurrency is not None:
+            self.concurrency = concurrency
+        check_concurrency(self.concurrency)
         check_max_packet(max_packet)
         self.max_packet = max_packet
         self.only_job: Job | None = None
         self._stopped = False
         for spec in tasks:
-            runner = AttemptRunner if spec.options.says_anything else TaskRunner
-            self._export(spec.function, runner(self, spec))
+            self._export(spec.function, self._runner_of(spec)(self, spec))
         table: Any = help_table(tasks)
         if takes_payload(self.gearman_worker):
             table = JSONDataEncoder.encode(table)
         self._export(help_function(type(self)), CallbackRunner(self, lambda *_: table))
         self.setUp()
+
+    @staticmethod
+    def _runner_of(spec: TaskSpec) -> type[TaskRunner]:
+        if spec.is_async:
+            from gearmanny.coroutines import CoroutineRunner  # noqa: PLC0415  imports asyncio
+
+            return CoroutineRunner
+        return AttemptRunner if spec.options.says_anything else TaskRunner
 
     def setUp(self) -> None:
         """Called once the tasks are registered, in the process that runs them. Override it to
@@ -187,6 +208,7 @@ class BaseWorker(Interface):
                 self.gearman_worker,
                 self.hosts,
                 prefetch=self.prefetch,
+                concurrency=self.concurrency,
                 max_packet=self.max_packet,
                 tls=self.tls,
                 observer=self.observer,

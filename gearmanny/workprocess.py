@@ -70,6 +70,7 @@ class WorkOptions:
     hooks: tuple[Hook, ...]
     send_tracebacks: bool | None
     prefetch: int | None
+    concurrency: int | None
     max_packet: int
     tls: TLS | None
     max_jobs: int | None
@@ -238,6 +239,7 @@ def _run(
         gearman_worker = slot.work_class()
         made = [_make(worker, gearman_worker, options) for worker in slot.workers]
         made[0].prefetch = options.prefetch or min(worker.prefetch for worker in made)
+        made[0].concurrency = options.concurrency or max(w.concurrency for w in made)
         made[0].max_packet = options.max_packet
         made[0].tls = options.tls or made[0].tls
         made[0].observer = _Reporter(teller, options)

@@ -26,7 +26,13 @@ from gearmanny.supervisor import Supervisor
 from gearmanny.tasks import functions_of
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
-from gearmanny.worker import BaseWorker, JsonWorker, check_prefetch, set_verbosity
+from gearmanny.worker import (
+    BaseWorker,
+    JsonWorker,
+    check_concurrency,
+    check_prefetch,
+    set_verbosity,
+)
 from gearmanny.workprocess import Slot, WorkOptions, resident_memory
 
 __all__ = ["WorkRunner"]
@@ -48,6 +54,8 @@ class WorkRunner:
         send_tracebacks: overrides what the worker classes say, unless None.
         prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
             classes say, of which the least counts for those that share a process.
+        concurrency: how many jobs of `async def` tasks a process runs at a time; overrides what the
+            workers say.
         max_packet: bytes of the longest packet, both ways; longer jobs fail.
         tls: how the job servers are secured, as `SimpleClient` takes it.
         default_work_class: stands in for `JsonWorker`, for workers that chose no other.
@@ -78,6 +86,7 @@ class WorkRunner:
         hooks: Sequence[Hook] = (),
         send_tracebacks: bool | None = None,
         prefetch: int | None = None,
+        concurrency: int | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
@@ -92,6 +101,8 @@ class WorkRunner:
         parse_hosts(HOSTS if hosts is None else hosts)
         if prefetch is not None:
             check_prefetch(prefetch)
+        if concurrency is not None:
+            check_concurrency(concurrency)
         check_max_packet(max_packet)
         self._limits = Limits(
             grace=grace,
@@ -112,6 +123,7 @@ class WorkRunner:
             hooks=check_hooks(hooks),
             send_tracebacks=send_tracebacks,
             prefetch=prefetch,
+            concurrency=concurrency,
             max_packet=max_packet,
             tls=TLS.of(tls),
             max_jobs=max_jobs,

@@ -38,8 +38,10 @@ FLOORS = [
     """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
     gearmanny.submission gearmanny.channel
     gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
-    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
-    gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.worker gearmanny.eager
+    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.companions
+    gearmanny.workloop
+    gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.coroutines
+    gearmanny.worker gearmanny.eager
     gearmanny.serverloop gearmanny.embedded
     gearmanny.helpers.cache_mongodb
     gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
@@ -95,7 +97,12 @@ TOUCHES = {
         "gearmanny.cli",
     },
     "subprocess": {"gearmanny.testing"},
-    "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.serverprocess"},
+    "asyncio": {
+        "gearmanny.coroutines",
+        "gearmanny.serverloop",
+        "gearmanny.embedded",
+        "gearmanny.serverprocess",
+    },
 }
 """Who alone may import what. Django belongs to everything above."""
 

@@ -259,11 +259,12 @@ def test_an_argument_by_position_only_cannot_be_called() -> None:
     )
 
 
-def test_a_coroutine_is_no_task() -> None:
-    async def task(self: object) -> None: ...
+def test_a_coroutine_is_a_task() -> None:
+    async def task(self: object, a: int) -> None: ...
 
-    with pytest.raises(InvalidTask, match=r"Made\.task_wait is 'async def'"):
-        find_tasks(worker_with(task_wait=task))
+    [found] = find_tasks(worker_with(task_wait=task))
+    assert found.is_async
+    assert found.accepted == {"a"}
 
 
 def test_self_by_position_only_does_no_harm() -> None:

@@ -7,6 +7,7 @@ key                     meaning                                                 
 `TIMEOUT`               seconds that `client` waits for an answer; None: ever    60
 `THREADS`               processes of `runworkers` for each `work_class`          1
 `PREFETCH`              jobs that a process holds; None: as the workers say      None
+`CONCURRENCY`           `async def` jobs of a process; None: as the workers say      None
 `MAX_PACKET`            bytes of the longest packet, of clients and workers      256 MiB
 `TLS`                   how job servers are secured, as `SimpleClient` takes it  None
 `HOOKS`                 hooks around every job of `runworkers`, or their paths   `[HYGIENE]`
@@ -53,7 +54,7 @@ from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import Limits, check_count
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Deadline, parse_hosts
-from gearmanny.worker import check_prefetch
+from gearmanny.worker import check_concurrency, check_prefetch
 
 NAME = "GEARMANNY"
 
@@ -90,6 +91,7 @@ class Settings:
     TIMEOUT: float | None = 60
     THREADS: int = 1
     PREFETCH: int | None = None
+    CONCURRENCY: int | None = None
     MAX_PACKET: int = MAX_PACKET
     TLS: TLSOption = None
     HOOKS: Sequence[Hook | str] = field(default_factory=lambda: [HYGIENE])
@@ -148,6 +150,11 @@ def _check_prefetch(prefetch: object) -> None:
         check_prefetch(prefetch)
 
 
+def _check_concurrency(concurrency: object) -> None:
+    if concurrency is not None:
+        check_concurrency(concurrency)
+
+
 def _check_switch(value: object) -> None:
     if not isinstance(value, bool):
         raise InvalidOption(f"it is True or False, not {value!r}.")
@@ -158,6 +165,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "TIMEOUT": Deadline,
     "THREADS": lambda threads: check_count("threads", "processes", threads),
     "PREFETCH": _check_prefetch,
+    "CONCURRENCY": _check_concurrency,
     "MAX_PACKET": check_max_packet,
     "TLS": TLS.of,
     "HOOKS": _check_hooks,

@@ -146,6 +146,13 @@ class Command(BaseCommand):
             help="jobs that a process holds at a time (default: GEARMANNY['PREFETCH'])",
         )
         parser.add_argument(
+            "--concurrency",
+            type=_positive,
+            metavar="N",
+            help="jobs of 'async def' tasks that a process runs at a time "
+            "(default: GEARMANNY['CONCURRENCY'])",
+        )
+        parser.add_argument(
             "--metrics-port",
             type=_port,
             metavar="PORT",
@@ -179,6 +186,7 @@ class Command(BaseCommand):
                 hooks=self._hooks(settings, metrics_port),
                 send_tracebacks=django_settings.DEBUG or None,
                 prefetch=options["prefetch"] or settings.PREFETCH,
+                concurrency=options["concurrency"] or settings.CONCURRENCY,
                 max_packet=settings.MAX_PACKET,
                 tls=settings.TLS,
                 default_work_class=DjangoJsonWorker,
