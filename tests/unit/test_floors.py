@@ -32,10 +32,13 @@ FLOORS = [
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
     gearmanny.tls gearmanny.transport gearmanny.timelimits
     gearmanny.base""",
-    # 2: the blocking drivers.
+    # 2: the drivers.
     """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
     gearmanny.submission gearmanny.channel gearmanny.inquiries
     gearmanny.resending gearmanny.results gearmanny.client
+    gearmanny.aio gearmanny.aio.opening gearmanny.aio.connection gearmanny.aio.connections
+    gearmanny.aio.inquiries gearmanny.aio.questions gearmanny.aio.resending gearmanny.aio.results
+    gearmanny.aio.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
     gearmanny.worker
     gearmanny.helpers.cache_mongodb""",
@@ -64,7 +67,14 @@ TOUCHES = {
         "gearmanny.workrunner",
     },
     "subprocess": set(),
-    "asyncio": set(),
+    "asyncio": {
+        "gearmanny.aio.connection",
+        "gearmanny.aio.connections",
+        "gearmanny.aio.opening",
+        "gearmanny.aio.questions",
+        "gearmanny.aio.resending",
+        "gearmanny.aio.results",
+    },
 }
 """Who alone may import what. Django belongs to everything above."""
 
