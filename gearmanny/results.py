@@ -150,10 +150,10 @@ class WorkResult(ChannelSubmission):
         """
         deadline = Deadline(timeout)
         handle = self._await_handle(deadline, timeout)
-        if handle is None or (self.outcome is not None and not self.background):
-            return False
         if self.cancelled:
             return True
+        if handle is None or (self.outcome is not None and not self.background):
+            return False
         if status_by_handle(self.channel, handle, deadline).state is not JobState.QUEUED:
             return False
         self.cancelled = True  # who waits is told before we are

@@ -128,10 +128,10 @@ class AioWorkResult(AioSubmission):
         """
         deadline = Deadline(timeout)
         handle = await self._await_handle(deadline, timeout)
-        if handle is None or (self.outcome is not None and not self.background):
-            return False
         if self.cancelled:
             return True
+        if handle is None or (self.outcome is not None and not self.background):
+            return False
         before = await status_by_handle(self.connection, handle, deadline)
         if before.state is not JobState.QUEUED:
             return False
