@@ -35,13 +35,14 @@ class InLoop:
         self._target = target
 
     def __getattr__(self, name: str) -> Any:
-        self._runner.run(_take_in())
         found = getattr(self._target, name)
         if not callable(found):
-            return found
+            self._runner.run(_take_in())
+            return getattr(self._target, name)
         return lambda *args, **kwargs: self._waited_for(lambda: found(*args, **kwargs))
 
     def _waited_for(self, call: Callable[[], Any]) -> Any:
+        self._runner.run(_take_in())
         result = call()
         if isinstance(result, AsyncIterator):
             return self._iterate(result)
