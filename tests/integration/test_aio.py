@@ -9,6 +9,7 @@ import gc
 import os
 import pickle
 import socket
+import ssl
 import threading
 import time
 import tracemalloc
@@ -458,6 +459,19 @@ class TestServers:
         with faults.proxy(job_server.port) as proxy:
             running(main)
 
+    def test_an_end_that_the_loop_had_no_time_to_see_is_seen(
+        self, own_job_server: Gearmand
+    ) -> None:
+        async def main() -> None:
+            async with AioClient([own_job_server.host], timeout=PATIENCE) as client:
+                for n in range(2):
+                    assert await client.looped_echo(value=n) == n
+                    own_job_server.stop()
+                    own_job_server.start()
+
+        with working(Looped([own_job_server.host])):
+            running(main)
+
     def test_a_lost_job_is_over_when_the_client_is_closed(self, own_job_server: Gearmand) -> None:
         async def main() -> None:
             client = AioClient([own_job_server.host], connect_timeout=PATIENCE)
@@ -522,6 +536,17 @@ class TestTLS:
                 with pytest.raises(JobServerUnavailable, match=reason):
                     self.meet(proxy.host, tls)
                 assert b"looped" not in proxy.received
+
+    def test_a_context_that_wants_a_name_is_told(
+        self, job_server: Gearmand, authority: Authority, tmp_path: Path
+    ) -> None:
+        context = ssl.create_default_context(cafile=authority.file)
+        server = authority.context("whoever.example")
+        with tls_proxy.proxy(job_server.port, server, address=str(tmp_path / "sock")) as proxy:
+            with pytest.raises(JobServerUnavailable, match="set its check_hostname to False"):
+                self.meet(proxy.host, context)
+            context.check_hostname = False
+            self.meet(proxy.host, context)
 
     def test_who_does_not_speak_it_is_told(
         self, job_server: Gearmand, authority: Authority
