@@ -105,13 +105,10 @@ class TLS:
         return context
 
     def context_for(self, server_name: str | None) -> ssl.SSLContext:
-        """Returns what decides whether a server is trusted.
-
-        Args:
-            server_name: whom the certificate must name; None where there is no name.
+        """Returns what decides whether to trust a server with this name, or without one.
 
         Raises:
-            OSError: it cannot, for a reason told in words.
+            OSError: it cannot decide, for a reason told in words.
         """
         context = self._context if server_name else self._nameless_context
         if context.check_hostname and not server_name:
