@@ -1,7 +1,7 @@
 """gearmanny as a contestant, through its public API.
 
     contestant.py PORT roundtrip N              N calls, one at a time
-    contestant.py PORT batch N                  N calls through `map`
+    contestant.py PORT batch N                  N calls through `map`; so does `together`
     contestant.py PORT background N             N background jobs through `map`
     contestant.py PORT threads N THREADS        N calls by so many threads that share a client
     contestant.py PORT outstanding N            N work objects made, then awaited
@@ -114,7 +114,8 @@ def main() -> None:
         outstanding(host, count)
         return
     modes: dict[str, Any] = {
-        "roundtrip": roundtrip, "batch": batch, "background": background, "threads": threads,
+        "roundtrip": roundtrip, "batch": batch, "together": batch, "background": background,
+        "threads": threads,
     }  # fmt: skip
     with SimpleClient([host]) as client:
         client.bench_add(a=1, b=2)  # connecting is not part of it

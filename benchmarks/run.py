@@ -83,6 +83,7 @@ CONTESTANTS = {
     "bare": Contestant([sys.executable, str(HERE / "bare.py")]),
     "gearmanny": Contestant(OURS),
     "gearmanny, prefetch 16": Contestant(OURS, ("16",)),
+    "gearmanny, asyncio": Contestant([sys.executable, str(HERE / "aio.py")]),
     "Celery": peer("celery"),
     "Dramatiq": peer("dramatiq"),
     "Huey": peer("huey"),
@@ -98,6 +99,12 @@ ROWS = [
     ("5,000 background submissions", "background", 5000, ["C", "gearmanny"]),
     ("20,000 background submissions", "background", 20000, ["C", "gearmanny"]),
     ("drain of 20,000 background jobs", "drain", 20000, GEARMAN),
+]
+OUR_CLIENTS = ["gearmanny", "gearmanny, asyncio"]
+AIO_ROWS = [
+    (ROUND_TRIPS, "roundtrip", 3000, OUR_CLIENTS),
+    (BATCHES.format(5000), "batch", 5000, OUR_CLIENTS),
+    ("5,000 calls at once, beside a batch", "together", 5000, OUR_CLIENTS),
 ]
 PEER_ROWS = [
     (ROUND_TRIPS, "roundtrip", 300, [*GEARMAN[:3], *FIELD]),
@@ -182,6 +189,9 @@ def main() -> None:
     )
     tell("")
     race(ROWS, ["C", "bare"], tell)
+    tell("The asyncio client:")
+    tell("")
+    race(AIO_ROWS, ["gearmanny"], tell)
     if Path(PEERS).exists():
         tell("Beside the peers, each with Redis:")
         tell("")

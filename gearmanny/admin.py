@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
@@ -110,16 +110,25 @@ def explain_silence(server: JobServer, function: str) -> str:
         function: the Gearman function.
     """
     try:
-        rows = server.status()
+        return why_silent(str(server), function, server.status())
     except GearmanException:
-        return f"The job server {server} does not answer either."
+        return silent_too(str(server))
+
+
+def silent_too(host: str) -> str:
+    """Returns a sentence on a job server that does not even say why a function did not answer."""
+    return f"The job server {host} does not answer either."
+
+
+def why_silent(host: str, function: str, rows: Iterable[FunctionStatus]) -> str:
+    """Returns a sentence on why a function did not answer, from the rows of its job server."""
     for row in rows:
         if row.function == function and row.workers:
             return (
-                f"On {server} {row.workers} worker(s) offer it; {row.running} of its jobs run "
+                f"On {host} {row.workers} worker(s) offer it; {row.running} of its jobs run "
                 f"and {row.total - row.running} wait. Wait longer, or start more workers."
             )
     return (
-        f"No worker offers it on {server}. Start one that does, or look whether the name "
+        f"No worker offers it on {host}. Start one that does, or look whether the name "
         "and the host are right."
     )

@@ -14,8 +14,8 @@ from gearmanny.options import CallOptions
 from gearmanny.protocol.client import Request
 from gearmanny.transport import Deadline
 
-_FIRST_DELAY = 0.05
-_LONGEST_DELAY = 1.0
+FIRST_DELAY = 0.05
+LONGEST_DELAY = 1.0
 """Seconds between attempts to find a job server for a job that has to be sent again."""
 
 
@@ -35,7 +35,7 @@ class Resending:
         none comes back, `JobServerUnavailable` becomes the outcome.
         """
         patience = Deadline(self._connections.servers.connect_timeout)
-        backoff = Backoff(first=_FIRST_DELAY, longest=_LONGEST_DELAY)
+        backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
         with self._lock:
             while isinstance(work.outcome, JobServerLost) and not work.channel.given_up:
                 try:
@@ -50,6 +50,7 @@ class Resending:
                 # Who watches was told of the loss, and will watch again.
                 work.groups = ()
                 lost, work.outcome = work.outcome, None
+                work.handle = None  # the next job server may give that one to another job
                 work.channel = channel
                 if not channel.queue(work, self._request):
                     work.outcome = lost

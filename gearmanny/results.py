@@ -82,7 +82,7 @@ class WorkResult(ChannelSubmission):
         if self.on_update is not None:
             for update in self._updates(deadline, timeout):
                 self.on_update(update)
-        self._wait(self._is_answered, deadline, timeout)
+        self._wait(self.is_answered, deadline, timeout)
         return self.value()
 
     def exception(self, timeout: float | None = 60) -> Exception | None:
@@ -95,7 +95,7 @@ class WorkResult(ChannelSubmission):
             TaskTimeout: no answer in time. The job may still run, and may still be waited for.
             InvalidOption: the timeout is no number of seconds.
         """
-        self._wait(self._is_answered, Deadline(timeout), timeout)
+        self._wait(self.is_answered, Deadline(timeout), timeout)
         try:
             self.value()
         except Exception as error:
@@ -150,10 +150,10 @@ class WorkResult(ChannelSubmission):
         """
         deadline = Deadline(timeout)
         handle = self._await_handle(deadline, timeout)
-        if handle is None or (self.outcome is not None and not self.background):
-            return False
         if self.cancelled:
             return True
+        if handle is None or (self.outcome is not None and not self.background):
+            return False
         if status_by_handle(self.channel, handle, deadline).state is not JobState.QUEUED:
             return False
         self.cancelled = True  # who waits is told before we are
@@ -164,7 +164,7 @@ class WorkResult(ChannelSubmission):
 
     def _await_handle(self, deadline: Deadline, timeout: float | None) -> bytes | None:
         """Returns the handle of the job; None when its submission failed."""
-        self._wait(self._has_handle, deadline, timeout)
+        self._wait(self.has_handle, deadline, timeout)
         return self.handle
 
     @property
@@ -193,27 +193,18 @@ class WorkResult(ChannelSubmission):
         self, deadline: Deadline, timeout: float | None
     ) -> Iterator[Progress | Data | Warning]:
         while True:
-            self._wait(self._has_news, deadline, timeout)
+            self._wait(self.has_news, deadline, timeout)
             if not self.unread:
                 return
             update = self.next_update()
             if update is not None:
                 yield update
 
-    def _has_handle(self) -> bool:
-        return self.handle is not None or self.outcome is not None
-
-    def _is_answered(self) -> bool:
-        return self.outcome is not None
-
     def _has_ended(self, deadline: Deadline) -> bool:
         """Returns whether this is over. An idempotent job that was lost is sent again."""
         if self.resending and isinstance(self.outcome, JobServerLost):
             self.resending.send_again(self, deadline)
         return self.outcome is not None
-
-    def _has_news(self) -> bool:
-        return bool(self.unread) or self.outcome is not None
 
     def _wait_until(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
         while self.channel.wait(self, ready, deadline):
@@ -282,7 +273,7 @@ def wait(
     pending = set(results)
     done = set()
     for work in list(pending):
-        if work._wait_until(work._is_answered, deadline):
+        if work._wait_until(work.is_answered, deadline):
             pending.discard(work)
             done.add(work)
     return done, pending

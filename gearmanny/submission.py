@@ -126,6 +126,18 @@ class Submission:
         """The last progress that the worker told, or None."""
         return _progress(self.progressed) if self.progressed else None
 
+    def is_answered(self) -> bool:
+        """Returns whether there is an outcome."""
+        return self.outcome is not None
+
+    def has_handle(self) -> bool:
+        """Returns whether the job server has named the job, or never will."""
+        return self.handle is not None or self.outcome is not None
+
+    def has_news(self) -> bool:
+        """Returns whether there is an update to be read, or never will be another one."""
+        return bool(self.unread) or self.outcome is not None
+
     def take(self, event: Event) -> None:
         """Keeps what an event tells."""
         if isinstance(event, Created):

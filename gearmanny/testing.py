@@ -20,8 +20,9 @@ from gearmanny.connections import Connections
 from gearmanny.eager import Eager, Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.loopback import free_port
 from gearmanny.tasks import functions_of
-from gearmanny.transport import Host, free_port
+from gearmanny.transport import Host
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 
 __all__ = [

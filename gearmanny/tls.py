@@ -104,6 +104,20 @@ class TLS:
         context.check_hostname = False
         return context
 
+    def context_for(self, server_name: str | None) -> ssl.SSLContext:
+        """Returns what decides whether to trust a server with this name, or without one.
+
+        Raises:
+            OSError: it cannot decide, for a reason told in words.
+        """
+        context = self._context if server_name else self._nameless_context
+        if context.check_hostname and not server_name:
+            raise OSError(
+                "its ssl.SSLContext checks host names, and a unix socket has none: "
+                "set its check_hostname to False"
+            )
+        return context
+
     def wrap(
         self, sock: socket.socket, server_name: str | None, timeout: float | None
     ) -> TLSSocket:
@@ -119,14 +133,8 @@ class TLS:
         """
         with contextlib.ExitStack() as stack:
             stack.callback(sock.close)
-            context = self._context if server_name else self._nameless_context
-            if context.check_hostname and not server_name:
-                raise OSError(
-                    "its ssl.SSLContext checks host names, and a unix socket has none: "
-                    "set its check_hostname to False"
-                )
             secured = stack.enter_context(
-                context.wrap_socket(
+                self.context_for(server_name).wrap_socket(
                     sock,
                     server_hostname=server_name,
                     do_handshake_on_connect=False,
@@ -137,7 +145,7 @@ class TLS:
             try:
                 secured.do_handshake()
             except OSError as error:
-                raise OSError(_why_no_handshake(error)) from error
+                raise OSError(why_no_handshake(error)) from error
             stack.pop_all()
         secured.setblocking(False)
         return TLSSocket(secured)
@@ -299,6 +307,11 @@ _MEANINGS = {
 """OpenSSL's reasons, where they need to be known to be understood."""
 
 
+def explained(error: Exception) -> Exception:
+    """Returns an error of TLS in words, and any other one as it is."""
+    return ConnectionError(_in_words(error)) if isinstance(error, ssl.SSLError) else error
+
+
 def _in_words(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message.rstrip('.')}"
@@ -308,7 +321,8 @@ def _in_words(error: OSError) -> str:
     return _MEANINGS.get(reason) or f"the TLS connection failed: {reason.replace('_', ' ').lower()}"
 
 
-def _why_no_handshake(error: OSError) -> str:
+def why_no_handshake(error: OSError) -> str:
+    """Returns why a connection could not be secured."""
     if isinstance(error, (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError)):
         return f"no answer to the TLS handshake in time; perhaps {_NO_TLS}"
     if isinstance(error, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)):

@@ -7,12 +7,11 @@ Sockets never block. Whoever wants to wait, waits with a time limit first
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
 from gearmanny.polling import Poller, has_ended
@@ -34,6 +33,10 @@ _KEEPALIVE_PROBES = 3
 """A peer that vanished is noticed after 15 + 3 * 5 seconds of silence. The
 kernel's own default is two hours, during which a worker looks alive and takes
 nothing."""
+
+
+UNREACHABLE = (OSError, UnicodeError)
+"""What is raised when no connection can be made; the latter by a name that cannot be one."""
 
 
 class Host(NamedTuple):
@@ -162,7 +165,7 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            raise self._lost(_reason(error)) from error
+            raise self._lost(reason_of(error)) from error
         if sent < len(data):
             self._send_rest(memoryview(data)[sent:], deadline)
 
@@ -177,7 +180,7 @@ class Connection:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise self._lost(_reason(error)) from error
+                raise self._lost(reason_of(error)) from error
 
     def receive(self) -> bytes:
         """Returns what has arrived, `b""` when that is nothing.
@@ -190,7 +193,7 @@ class Connection:
         except BlockingIOError:
             return b""
         except OSError as error:
-            raise self._lost(_reason(error)) from error
+            raise self._lost(reason_of(error)) from error
         if not size:
             raise self._lost("closed by the job server")
         return self._received[:size].tobytes()
@@ -229,10 +232,8 @@ class Connection:
         self._socket.close()
 
     def _lost(self, reason: str) -> JobServerLost:
-        # A server that expects TLS leaves without a word; any answer has left its mark here.
-        if self.tls is None and not any(self._received[:4]):
-            reason += " before it said anything; does it expect TLS?"
-        return JobServerLost(str(self.host), reason)
+        # Any answer has left its mark here.
+        return lost(self.host, self.tls, reason, heard=any(self._received[:4]))
 
 
 def connect(
@@ -253,8 +254,8 @@ def connect(
         sock = _open(host, timeout)
         if tls is not None:
             return Connection(tls.wrap(sock, host.server_name, deadline.remaining()), host, tls)
-    except (OSError, UnicodeError) as error:  # the latter by a name that cannot be one
-        raise JobServerUnavailable({str(host): _reason(error)}) from error
+    except UNREACHABLE as error:
+        raise JobServerUnavailable({str(host): reason_of(error)}) from error
     sock.setblocking(False)
     return Connection(sock, host)
 
@@ -270,6 +271,18 @@ def _open(host: Host, timeout: float | None) -> socket.socket:
             raise
         return sock
     sock = socket.create_connection(host, timeout)
+    notice_vanishing(sock)
+    return sock
+
+
+class TakesOptions(Protocol):
+    """A socket, or what asyncio shows of one."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+
+
+def notice_vanishing(sock: TakesOptions) -> None:
+    """Has a TCP connection end when its peer has vanished, and send without waiting for more."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
@@ -281,29 +294,23 @@ def _open(host: Host, timeout: float | None) -> socket.socket:
     ):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return sock
 
 
-def loopback_address(host: Host) -> str | None:
-    """Returns an address of a host that only this machine can reach, of IPv4 where it has both;
-    None when there are others, or none."""
-    try:
-        found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return None
-    addresses = [str(address) for family, *_, (address, *_) in sorted(found)]
-    local = all(ipaddress.ip_address(address).is_loopback for address in addresses)
-    return addresses[0] if local and addresses else None
+def lost(host: Host, tls: TLS | None, reason: str, *, heard: bool) -> JobServerLost:
+    """Returns the error of a connection that ended.
+
+    Args:
+        host: the job server.
+        tls: how it was secured.
+        reason: why it ended.
+        heard: whether the job server ever said anything.
+    """
+    if tls is None and not heard:  # a server that expects TLS leaves without a word
+        reason += " before it said anything; does it expect TLS?"
+    return JobServerLost(str(host), reason)
 
 
-def free_port() -> int:
-    """Returns a port of loopback that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Returns why a connection failed, as the middle of a sentence."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{text[:1].lower()}{text[1:]}"

@@ -28,6 +28,11 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._start(self._accept)
 
+    @property
+    def open(self) -> int:
+        """Directions that are open still, two for each connection; 0 when all have ended."""
+        return sum(thread.is_alive() for thread in self._threads[1:])
+
     def drop(self) -> None:
         """Resets all connections; new ones work."""
         for pair in self._take_pairs():

@@ -32,12 +32,15 @@ FLOORS = [
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
-    gearmanny.tls gearmanny.transport gearmanny.timelimits gearmanny.store
+    gearmanny.tls gearmanny.transport gearmanny.loopback gearmanny.timelimits gearmanny.store
     gearmanny.hooks gearmanny.tracing gearmanny.progress gearmanny.base""",
     # 2: the blocking drivers, and the job server's.
     """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
     gearmanny.submission gearmanny.channel
     gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
+    gearmanny.aio gearmanny.aio.opening gearmanny.aio.connection gearmanny.aio.connections
+    gearmanny.aio.inquiries gearmanny.aio.questions gearmanny.aio.resending gearmanny.aio.results
+    gearmanny.aio.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.companions
     gearmanny.workloop
     gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.coroutines
@@ -73,6 +76,7 @@ TOUCHES = {
     },
     "sqlite3": {"gearmanny.store"},
     "socket": {
+        "gearmanny.loopback",
         "gearmanny.transport",
         "gearmanny.tls",
         "gearmanny.polling",
@@ -98,6 +102,12 @@ TOUCHES = {
     },
     "subprocess": {"gearmanny.testing"},
     "asyncio": {
+        "gearmanny.aio.connection",
+        "gearmanny.aio.connections",
+        "gearmanny.aio.opening",
+        "gearmanny.aio.questions",
+        "gearmanny.aio.resending",
+        "gearmanny.aio.results",
         "gearmanny.coroutines",
         "gearmanny.serverloop",
         "gearmanny.embedded",

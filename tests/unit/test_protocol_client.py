@@ -7,6 +7,7 @@ from collections.abc import Hashable
 
 import pytest
 
+from gearmanny.errors import ProtocolError
 from gearmanny.protocol.client import (
     ClientConnection,
     Completed,
@@ -16,6 +17,7 @@ from gearmanny.protocol.client import (
     Failed,
     Progressed,
     Rejected,
+    Told,
     Warned,
 )
 from gearmanny.protocol.packets import PacketType
@@ -209,3 +211,115 @@ def test_bytes_may_come_one_by_one() -> None:
     pieces = (stream[at : at + 1] for at in range(len(stream)))
     events = list(itertools.chain.from_iterable(map(connection.receive, pieces)))
     assert events == [("job", Created(b"H:1")), ("job", Completed(b"1"))]
+
+
+@pytest.mark.parametrize(
+    ("priority", "background", "type"),
+    [
+        ("high", False, PacketType.SUBMIT_JOB_HIGH),
+        ("normal", False, PacketType.SUBMIT_JOB),
+        ("low", False, PacketType.SUBMIT_JOB_LOW),
+        ("high", True, PacketType.SUBMIT_JOB_HIGH_BG),
+        ("normal", True, PacketType.SUBMIT_JOB_BG),
+        ("low", True, PacketType.SUBMIT_JOB_LOW_BG),
+    ],
+)
+def test_a_priority_is_the_type_of_a_packet(
+    priority: str, background: bool, type: PacketType
+) -> None:
+    connection = with_jobs()
+    connection.submit("job", b"f", b"{}", b"key", background, priority)
+    assert connection.data_to_send() == request(type, b"f", b"key", b"{}")
+    assert list(connection.receive(created(b"H:1"))) == [("job", Created(b"H:1"))]
+    assert connection.abandon() == ([] if background else ["job"])
+
+
+def test_a_job_for_later_tells_when() -> None:
+    connection = with_jobs()
+    connection.submit("job", b"f", b"{}", b"key", background=True, at=1_900_000_000)
+    assert connection.data_to_send() == request(
+        PacketType.SUBMIT_JOB_EPOCH, b"f", b"key", b"1900000000", b"{}"
+    )
+    assert list(connection.receive(created(b"H:1"))) == [("job", Created(b"H:1"))]
+    assert connection.abandon() == []
+
+
+def status_of(handle: bytes, known: bool, running: bool, done: bytes, total: bytes) -> bytes:
+    return response(PacketType.STATUS_RES, handle, b"%d" % known, b"%d" % running, done, total)
+
+
+def test_a_question_for_a_job_is_answered() -> None:
+    connection = with_jobs(job=b"H:1")
+    connection.ask_status("question", b"H:1")
+    connection.ask_status_of_unique("other", b"key")
+    assert connection.data_to_send() == (
+        request(PacketType.GET_STATUS, b"H:1") + request(PacketType.GET_STATUS_UNIQUE, b"key")
+    )
+    by_unique = response(PacketType.STATUS_RES_UNIQUE, b"key", b"0", b"0", b"0", b"0", b"0")
+    assert list(connection.receive(status_of(b"H:1", True, True, b"1", b"2") + by_unique)) == [
+        ("question", Told(True, True, b"1", b"2")),
+        ("other", Told(False, False, b"0", b"0")),
+    ]
+    assert connection.abandon() == ["job"]
+
+
+def test_answers_belong_to_questions_and_submissions_in_their_order() -> None:
+    connection = with_jobs(job=b"H:1")
+    connection.ask_status("first", b"H:1")
+    connection.submit("new", b"f", b"{}")
+    connection.ask_status("second", b"H:1")
+    sent = (
+        status_of(b"H:1", True, False, b"0", b"0")
+        + complete(b"H:1")
+        + created(b"H:2")
+        + status_of(b"H:1", False, False, b"0", b"0")
+    )
+    assert list(connection.receive(sent)) == [
+        ("first", Told(True, False, b"0", b"0")),
+        ("job", Completed(b"1")),
+        ("new", Created(b"H:2")),
+        ("second", Told(False, False, b"0", b"0")),
+    ]
+
+
+def test_an_error_may_answer_a_question() -> None:
+    connection = with_jobs(job=b"H:1")
+    connection.ask_status_of_unique("question", b"key")
+    connection.submit("new", b"f", b"{}")
+    refused = response(PacketType.ERROR, b"NO", b"not here")
+    assert list(connection.receive(refused + created(b"H:2"))) == [
+        ("question", Rejected(b"NO", b"not here")),
+        ("new", Created(b"H:2")),
+    ]
+
+
+def test_questions_without_an_answer_are_told_when_the_connection_ends() -> None:
+    connection = with_jobs(job=b"H:1")
+    connection.ask_status("by handle", b"H:1")
+    connection.ask_status_of_unique("by unique", b"key")
+    connection.submit("kept", b"f", b"{}", b"u", background=True)
+    assert connection.abandon() == ["by handle", "by unique", "kept", "job"]
+    assert connection.abandon() == []
+
+
+def test_a_question_for_an_impossible_unique_id_is_not_asked() -> None:
+    connection = with_jobs()
+    for unique in (b"u" * 64, b"a\0b"):
+        with pytest.raises(ValueError, match="has up to"):
+            connection.ask_status_of_unique("question", unique)
+    assert connection.data_to_send() == b""
+    assert connection.abandon() == []
+
+
+def test_what_answers_something_else_is_a_protocol_error() -> None:
+    told = status_of(b"H:1", True, True, b"1", b"2")
+    connection = with_jobs()
+    connection.ask_status("question", b"H:1")
+    with pytest.raises(ProtocolError, match="something else than was asked"):
+        list(connection.receive(created(b"H:2")))
+    connection = with_jobs()
+    connection.submit("job", b"f", b"{}")
+    with pytest.raises(ProtocolError, match="something else than was asked"):
+        list(connection.receive(told))
+    with pytest.raises(ProtocolError, match="what was not asked"):
+        list(with_jobs().receive(told))

@@ -32,7 +32,7 @@ same_each_time = settings(
 FROM_SERVER = {
     T.NOOP: 0, T.JOB_CREATED: 1, T.NO_JOB: 0, T.WORK_STATUS: 3, T.WORK_COMPLETE: 2,
     T.WORK_FAIL: 1, T.ERROR: 2, T.WORK_EXCEPTION: 2, T.OPTION_RES: 1, T.WORK_DATA: 2,
-    T.WORK_WARNING: 2, T.JOB_ASSIGN_UNIQ: 4,
+    T.WORK_WARNING: 2, T.JOB_ASSIGN_UNIQ: 4, T.STATUS_RES: 5, T.STATUS_RES_UNIQUE: 6,
 }  # fmt: skip
 """How many arguments each packet of a job server has."""
 
@@ -118,7 +118,10 @@ def test_what_is_packed_can_be_parsed(type: PacketType, data: st.DataObject) -> 
 def test_a_client_takes_any_bytes_and_forgets_no_job(stream: bytes, jobs: int) -> None:
     connection = ClientConnection(LIMIT)
     for job in range(jobs):
-        connection.submit(job, b"f", b"{}")
+        if job % 2:
+            connection.ask_status(job, b"H:1")
+        else:
+            connection.submit(job, b"f", b"{}")
     ended = set()
     for item in outcome(connection.receive, [stream]):
         if isinstance(item, tuple):
@@ -130,7 +133,7 @@ def test_a_client_takes_any_bytes_and_forgets_no_job(stream: bytes, jobs: int) -
     assert sorted([*left, *ended], key=str) == list(range(jobs))
 
 
-FINAL = (client.Completed, client.Failed, client.Excepted, client.Rejected)
+FINAL = (client.Completed, client.Failed, client.Excepted, client.Rejected, client.Told)
 
 
 @same_each_time
@@ -188,7 +191,8 @@ class ClientAgainstServer(RuleBasedStateMachine):
         list(self.connection.receive(OPTION_RES))
         self.connection.data_to_send()
         self.submitted = 0
-        self.unanswered: deque[tuple[int, bool]] = deque()
+        self.unanswered: deque[tuple[int, bool | None]] = deque()
+        """Jobs and whether they are background ones; None for a question."""
         self.handle_of: dict[int, bytes] = {}
         self.waiting: set[int] = set()
         """Jobs that may still be told of."""
@@ -203,7 +207,29 @@ class ClientAgainstServer(RuleBasedStateMachine):
         self.unanswered.append((job, background))
         self.waiting.add(job)
 
-    @precondition(lambda self: self.unanswered)
+    @rule(handle=handles, by_unique=st.booleans())
+    def ask(self, handle: bytes, by_unique: bool) -> None:
+        question, self.submitted = self.submitted, self.submitted + 1
+        if by_unique:
+            self.connection.ask_status_of_unique(question, handle)
+        else:
+            self.connection.ask_status(question, handle)
+        ((type, body),) = requests(self.connection.data_to_send())
+        assert type is (T.GET_STATUS_UNIQUE if by_unique else T.GET_STATUS)
+        assert body == handle
+        self.unanswered.append((question, None))
+        self.waiting.add(question)
+
+    @precondition(lambda self: self.unanswered and self.unanswered[0][1] is None)
+    @rule(handle=handles, known=st.booleans())
+    def answer(self, handle: bytes, known: bool) -> None:
+        question, _ = self.unanswered.popleft()
+        assert self.tell(T.STATUS_RES, handle, b"%d" % known, b"0", b"1", b"2") == [
+            (question, client.Told(known, False, b"1", b"2"))
+        ]
+        self.waiting.discard(question)
+
+    @precondition(lambda self: self.unanswered and self.unanswered[0][1] is not None)
     @rule(handle=handles)
     def create(self, handle: bytes) -> None:
         job, background = self.unanswered.popleft()

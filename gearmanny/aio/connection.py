@@ -1,0 +1,222 @@
+"""One connection of an event loop to a job server: what many tasks call over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from gearmanny.aio.opening import Conversation
+from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable, ProtocolError
+from gearmanny.gearman_api import DataEncoder
+from gearmanny.polling import has_ended
+from gearmanny.protocol.client import ClientConnection, Request
+from gearmanny.submission import Submission
+from gearmanny.tls import TLS, explained
+from gearmanny.transport import Deadline, Host, lost, reason_of
+
+_ENOUGH_TO_SEND = 256 * 1024
+"""Bytes of payloads that wait for the rest of a turn of the event loop to be sent with it."""
+
+_GOODBYE = 1.0
+"""Seconds that the end of a connection may take, when all goes well."""
+
+WRONG_LOOP = (
+    "This client is used by another event loop, which still exists. Make an AioClient for each "
+    "loop, or close() it in the one before."
+)
+
+
+class AioSubmission(Submission):
+    """A job on a connection, or a question, that tasks of its event loop wait for."""
+
+    __slots__ = ("_waiters", "connection")
+
+    def __init__(
+        self, connection: AioConnection, function: str, encoder: type[DataEncoder]
+    ) -> None:
+        super().__init__(function, encoder)
+        self.connection = connection
+        self._waiters: tuple[tuple[Callable[[], bool], asyncio.Future[None]], ...] = ()
+
+    async def wait(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
+        """Returns whether it is so before the deadline.
+
+        Raises:
+            RuntimeError: this belongs to another event loop.
+        """
+        if ready():
+            return True
+        loop = asyncio.get_running_loop()
+        if loop is not self.connection.loop:
+            raise RuntimeError(WRONG_LOOP)
+        future = loop.create_future()
+        waiter = (ready, future)
+        self._waiters += (waiter,)
+        remaining = deadline.remaining()
+        timer = None if remaining is None else loop.call_later(remaining, _wake, future)
+        try:
+            await future
+        finally:
+            self._waiters = tuple(other for other in self._waiters if other is not waiter)
+            if timer is not None:
+                timer.cancel()
+        return ready()
+
+    def tell(self) -> None:
+        """Wakes whoever waited for what has come."""
+        for ready, future in self._waiters:
+            if ready():
+                _wake(future)
+
+    def lose(self, error: GearmanException) -> None:
+        """Takes note that the connection ended before there was an answer."""
+        self.outcome = error
+        self.tell()
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class AioConnection(Conversation):
+    """A connection to one job server, made by `connect()`."""
+
+    def __init__(self, host: Host, tls: TLS | None, max_packet: int) -> None:
+        self.host = host
+        self.tls = tls
+        self.loop = asyncio.get_running_loop()
+        self.error: GearmanException | None = None
+        """Why this connection can be used no longer."""
+        self.given_up = False
+        """Whether it was ended by its owner, and not by what happened to the connection."""
+        self._machine = ClientConnection(max_packet)
+        self._unsent = 0
+        self._flushing: asyncio.Handle | None = None
+        self._heard = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._turn = asyncio.Lock()
+        self._closed = asyncio.Event()
+
+    def usable(self) -> bool:
+        """Returns whether a job may be sent: a connection that the server closed meanwhile is
+        noticed here, before anything is sent on it."""
+        if self.error is not None or self.transport.is_closing():
+            return False
+        return self._flushing is not None or not has_ended(self.transport.get_extra_info("socket"))
+
+    @property
+    def busy(self) -> bool:
+        """Whether `drain()` is due before a job is queued."""
+        return not self._writable.is_set() or self._turn.locked()
+
+    async def drain(self, deadline: Deadline) -> None:
+        """Waits until the job server has taken what was sent, or the connection has ended.
+
+        Who comes first goes on first, and may queue one job before it waits again.
+
+        Raises:
+            JobServerUnavailable: the deadline has passed.
+        """
+        try:
+            async with asyncio.timeout(deadline.remaining()), self._turn:
+                await self._writable.wait()
+        except TimeoutError as error:
+            reason = "it does not take what is sent"
+            raise JobServerUnavailable({str(self.host): reason}) from error
+
+    def queue(self, submission: AioSubmission, request: Request) -> bool:
+        """Queues a job, to be sent with all that are queued in this turn of the event loop.
+
+        Returns:
+            Whether it was queued; False when this connection has ended.
+        """
+        if self.error is not None:
+            return False
+        self._machine.submit(submission, *request)
+        submission.connection = self
+        submission.handle = None  # where it is sent again, that one may be another job's
+        self._send_soon(len(request.payload))
+        return True
+
+    def ask_status(self, question: AioSubmission, handle: bytes) -> None:
+        """Asks for the state of a job. On a connection that has ended, that is the outcome."""
+        self._ask(question, self._machine.ask_status, handle)
+
+    def ask_status_of_unique(self, question: AioSubmission, unique: bytes) -> None:
+        """Asks for the state of a job, as `ask_status` does."""
+        self._ask(question, self._machine.ask_status_of_unique, unique)
+
+    def give_up(self) -> None:
+        """Ends the connection. Jobs without an answer get `JobServerLost`."""
+        self.given_up = True
+        self._end(JobServerLost(str(self.host), "closed by this client"))
+        self.transport.abort()
+
+    async def close(self) -> None:
+        """Ends the connection as `give_up` does, but says goodbye."""
+        self.given_up = True
+        self._end(JobServerLost(str(self.host), "closed by this client"))
+        self.transport.close()
+        try:
+            async with asyncio.timeout(_GOODBYE):
+                await self._closed.wait()
+        except TimeoutError:
+            self.transport.abort()
+            await self._closed.wait()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        try:
+            for submission, event in self._machine.receive(data):
+                assert isinstance(submission, AioSubmission)
+                submission.take(event)
+                submission.tell()
+        except ProtocolError as error:
+            self._end(error)
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def eof_received(self) -> None:
+        self._end(lost(self.host, self.tls, "closed by the job server", heard=self._heard))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        reason = reason_of(explained(error)) if error else "closed by the job server"
+        self._end(lost(self.host, self.tls, reason, heard=self._heard))
+        self._closed.set()
+
+    def _ask(self, question: AioSubmission, ask: Callable[[Any, bytes], None], of: bytes) -> None:
+        if self.error is not None:
+            question.outcome = self.error
+        else:
+            ask(question, of)
+            self._send_soon(0)
+
+    def _send_soon(self, size: int) -> None:
+        self._unsent += size
+        if self._flushing is None:
+            self._flushing = self.loop.call_soon(self._flush)
+        elif self._unsent > _ENOUGH_TO_SEND:
+            self._flushing.cancel()
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flushing = None
+        self._unsent = 0
+        if self.error is None:
+            self.transport.write(self._machine.data_to_send())
+
+    def _end(self, error: GearmanException) -> None:
+        if self.error is None:
+            self.error = error
+            for submission in self._machine.abandon():
+                assert isinstance(submission, AioSubmission)
+                submission.lose(error)
+            self._writable.set()

@@ -1,0 +1,98 @@
+"""Making a connection in an event loop: addresses, TLS, deadlines, and the errors in our words."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+from typing import cast
+
+from gearmanny.errors import JobServerUnavailable
+from gearmanny.tls import TLS, why_no_handshake
+from gearmanny.transport import UNREACHABLE, Deadline, Host, notice_vanishing, reason_of
+
+
+class Conversation(asyncio.Protocol):
+    """What `connect` connects."""
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+
+async def connect(
+    conversation: Conversation, host: Host, timeout: float | None, *, tls: TLS | None
+) -> None:
+    """Connects to a job server.
+
+    Args:
+        conversation: told of what arrives. Its `transport` can be used when this returns.
+        host: the job server.
+        timeout: seconds after which it counts as unreachable, the handshake of TLS included.
+        tls: how to secure it; None for a plain connection.
+
+    Raises:
+        JobServerUnavailable: it could not be reached in time, or is not to be trusted.
+    """
+    deadline = Deadline(timeout)
+    try:
+        async with asyncio.timeout(deadline.remaining()):
+            await _open(conversation, host)
+        if tls is not None:
+            await _secure(conversation, host, tls, deadline)
+    except UNREACHABLE as error:
+        reason = "timed out" if isinstance(error, TimeoutError) else reason_of(_plainly(error))
+        raise JobServerUnavailable({str(host): reason}) from error
+
+
+async def _open(conversation: Conversation, host: Host) -> None:
+    loop = asyncio.get_running_loop()
+    if not host.port:
+        await loop.create_unix_connection(lambda: conversation, host.name)
+        return
+    failure: OSError | None = None
+    # One by one, as asyncio would tell of all of them what went wrong in one long text.
+    for address, port in await _addresses(host):
+        try:
+            await loop.create_connection(lambda: conversation, address, port)
+        except OSError as error:
+            failure = error
+        else:
+            notice_vanishing(conversation.transport.get_extra_info("socket"))
+            return
+    assert failure is not None
+    raise failure
+
+
+async def _addresses(host: Host) -> list[tuple[str, int]]:
+    try:
+        ipaddress.ip_address(host.name)
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(host.name, host.port)
+        return list(dict.fromkeys((str(sockaddr[0]), host.port) for *_, sockaddr in found))
+    return [host]
+
+
+async def _secure(conversation: Conversation, host: Host, tls: TLS, deadline: Deadline) -> None:
+    plain = conversation.transport
+    try:
+        context = tls.context_for(host.server_name)
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                secured = await asyncio.get_running_loop().start_tls(
+                    plain, conversation, context, server_hostname=host.server_name
+                )
+        except OSError as error:
+            raise OSError(why_no_handshake(error)) from error
+    except BaseException:
+        plain.abort()
+        raise
+    assert secured is not None
+    conversation.transport = secured
+
+
+def _plainly(error: Exception) -> Exception:
+    """Returns an error of a system call without what asyncio says instead."""
+    number = getattr(error, "errno", None)
+    return OSError(number, os.strerror(number)) if number is not None and number > 0 else error

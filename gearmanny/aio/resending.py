@@ -1,0 +1,45 @@
+"""Sending an idempotent job of the asyncio client again when its connection was lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gearmanny.aio.connection import AioSubmission
+from gearmanny.aio.connections import AioConnections
+from gearmanny.backoff import Backoff
+from gearmanny.errors import JobServerUnavailable
+from gearmanny.protocol.client import Request
+from gearmanny.resending import FIRST_DELAY, LONGEST_DELAY
+from gearmanny.transport import Deadline
+
+
+class Resending:
+    """What it takes to send an idempotent job again. Nobody has to wait for it."""
+
+    def __init__(self, connections: AioConnections, request: Request, key: str | None) -> None:
+        self.wanted = True
+        """Whether anybody may still ask what came of the job."""
+        self._connections = connections
+        self._request = request
+        self._key = key
+        # Goes on over all losses: a job server that ends every connection must not keep us busy.
+        self._backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
+
+    async def send_again(self, work: AioSubmission) -> None:
+        """Sends a job whose connection was lost again, to a job server that is up.
+
+        Raises:
+            JobServerUnavailable: none came back within the time that connecting may take.
+        """
+        patience = Deadline(self._connections.servers.connect_timeout)
+        while self.wanted:
+            await asyncio.sleep(self._backoff.next_delay())
+            try:
+                connection = await self._connections.connection(self._key)
+                await connection.drain(patience)
+            except JobServerUnavailable:
+                if patience.remaining() == 0:
+                    raise
+                continue
+            if connection.queue(work, self._request):
+                return

@@ -1,0 +1,680 @@
+"""What every client promises, whoever waits for the answer: one suite for all kinds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gearmanny.client import Data, JobState, JobStatus, Progress, Warning
+from gearmanny.errors import (
+    EncodingError,
+    InvalidOption,
+    InvalidTask,
+    JobCancelled,
+    JobServerLost,
+    JobServerUnavailable,
+    TaskError,
+    TaskTimeout,
+)
+from gearmanny.worker import BaseWorker
+from tests.clients import KINDS, Client, MakeClient
+from tests.servers import PATIENCE, Gearmand, free_port, gearmand, until, working
+
+
+@pytest.fixture(params=KINDS)
+def make(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
+    maker = MakeClient(KINDS[request.param])
+    yield maker
+    maker.close()
+
+
+@pytest.fixture
+def client(make: MakeClient, job_server: Gearmand) -> Client:
+    return make(job_server.host, timeout=PATIENCE)
+
+
+class Gate:
+    """Holds tasks back until a test lets them go."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.opened = threading.Event()
+
+    def pass_through(self) -> int:
+        self.runs += 1
+        assert self.opened.wait(PATIENCE)
+        return self.runs
+
+
+gates: dict[str, Gate] = {}
+
+
+@pytest.fixture
+def gate(unique_name: str) -> Iterator[Gate]:
+    """What the tasks of this test wait for."""
+    gates[unique_name] = Gate()
+    yield gates[unique_name]
+    gates.pop(unique_name).opened.set()
+
+
+class Called(BaseWorker):
+    name = "called"
+
+    def task_echo(self, value: Any) -> Any:
+        return value
+
+    def task_fail(self) -> None:
+        raise ValueError("no luck")
+
+    def task_pass(self, gate: str) -> int:
+        return gates[gate].pass_through()
+
+    def task_tell(self) -> str:
+        self.progress(1, 4)
+        self.send_job_data({"part": 1})
+        self.send_job_warning("careful")
+        self.progress(4, 4)
+        return "told"
+
+    def task_rows(self, gate: str) -> Iterator[str]:
+        yield "first"
+        gates[gate].pass_through()
+        yield "second"
+
+    def task_break(self) -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    def task_list(self, value: Any) -> Any:
+        return value
+
+
+TOLD = [Progress(1, 4), Data({"part": 1}), Warning("careful"), Progress(4, 4)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers(job_server: Gearmand) -> Iterator[None]:
+    with working(*(Called([job_server.host]) for _ in range(2))):
+        yield
+
+
+def noting(name: str, seen: list[Any]) -> type[BaseWorker]:
+    """A worker that notes what it was called with."""
+
+    class Noting(BaseWorker):
+        def task_note(self, value: Any) -> int:
+            seen.append(value)
+            return len(seen)
+
+    Noting.name = name
+    return Noting
+
+
+class TestCalls:
+    def test_the_result_comes_back(self, client: Client) -> None:
+        value = {"text": "hé", "list": [1, None, 2.5]}
+        assert client.called_echo(value=value) == value
+        assert client.call("called_echo", value=value) == value
+
+    def test_a_failure_tells_what_the_task_raised(self, client: Client) -> None:
+        with pytest.raises(TaskError) as caught:
+            client.called_fail()
+        assert (caught.value.type, caught.value.message) == ("builtins.ValueError", "no luck")
+
+    def test_a_function_without_workers_is_told_when_the_time_is_over(
+        self, client: Client, job_server: Gearmand
+    ) -> None:
+        with pytest.raises(TaskTimeout) as caught:
+            client.using(timeout=0.1).nobody_home()
+        assert str(caught.value) == (
+            f"No answer from nobody_home() within 0.1 s. No worker offers it on "
+            f"{job_server.host}. Start one that does, or look whether the name and the host "
+            "are right."
+        )
+
+    def test_a_busy_worker_is_told_when_the_time_is_over(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        with pytest.raises(TaskTimeout, match=r"2 worker\(s\) offer it; 1 of its jobs run"):
+            client.using(timeout=0.3).called_pass(gate=unique_name)
+
+    def test_no_server_is_told_by_host(self, make: MakeClient) -> None:
+        hosts = [f"127.0.0.1:{free_port()}", f"localhost:{free_port()}"]
+        with pytest.raises(JobServerUnavailable) as caught:
+            make(*hosts).called_echo(value=1)
+        for host in hosts:
+            assert f"{host} (connection refused)" in str(caught.value)
+
+    def test_a_call_under_way_is_told_that_the_server_went(
+        self, make: MakeClient, own_job_server: Gearmand
+    ) -> None:
+        work = make(own_job_server.host).submit("nobody")
+        work.status()  # it has been sent
+        own_job_server.stop()
+        with pytest.raises(JobServerLost, match=r"closed by the job server.*may or may not"):
+            work.get_result(timeout=PATIENCE)
+
+    def test_the_first_call_after_a_restart_works(
+        self, make: MakeClient, own_job_server: Gearmand
+    ) -> None:
+        client = make(own_job_server.host, timeout=PATIENCE)
+        with working(Called([own_job_server.host])):
+            assert client.called_echo(value=1) == 1
+            own_job_server.stop()
+            own_job_server.start()
+            assert client.called_echo(value=2) == 2
+
+    def test_calls_rotate_over_the_servers_and_leave_out_who_is_away(
+        self, make: MakeClient, job_server: Gearmand, unique_name: str
+    ) -> None:
+        with gearmand() as second:
+            client = make(
+                job_server.host, f"127.0.0.1:{free_port()}", second.host, timeout=PATIENCE
+            )
+            one: list[int] = []
+            two: list[int] = []
+            with working(
+                noting(unique_name, one)([job_server.host]),
+                noting(unique_name, two)([second.host]),
+            ):
+                works = [client.submit(f"{unique_name}_note", value=n) for n in range(6)]
+                for work in works:
+                    work.get_result(timeout=PATIENCE)
+            assert one
+            assert two
+            assert sorted(one + two) == [*range(6)]
+
+    @pytest.mark.parametrize("name", ["", "a b", "a\0b", "x" * 513])
+    def test_a_name_that_cannot_travel_is_refused_before_connecting(
+        self, make: MakeClient, name: str
+    ) -> None:
+        with pytest.raises(InvalidTask):
+            make(f"127.0.0.1:{free_port()}").call(name)
+
+    def test_arguments_that_cannot_be_encoded_are_refused_before_connecting(
+        self, make: MakeClient
+    ) -> None:
+        with pytest.raises(EncodingError, match="cannot encode this dict"):
+            make(f"127.0.0.1:{free_port()}").called_echo(value=object())
+
+    def test_a_closed_client_ends_its_jobs_and_can_be_used_again(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        held = client.submit("called_pass", gate=unique_name)
+        held.status()
+        client.close()
+        with pytest.raises(JobServerLost, match="closed by this client"):
+            held.get_result(timeout=PATIENCE)
+        assert client.called_echo(value=1) == 1
+
+
+class TestPriorities:
+    def test_high_comes_before_normal_before_low(
+        self, client: Client, job_server: Gearmand, unique_name: str
+    ) -> None:
+        seen: list[str] = []
+        works = [
+            client.using(priority=priority).submit(f"{unique_name}_note", value=priority)
+            for priority in ("low", "normal", "high", "normal", "high", "low")
+        ]
+        for priority in ("low", "high"):
+            kept = client.using(priority=priority, background=True)
+            kept.call(f"{unique_name}_note", value=f"{priority} kept")
+        for work in works:
+            assert work.status().state is JobState.QUEUED
+        with working(noting(unique_name, seen)([job_server.host])):
+            for work in works:
+                work.get_result(timeout=PATIENCE)
+            until(lambda: len(seen) == 8)
+        assert seen == [
+            *("high", "high", "high kept", "normal", "normal"),
+            *("low", "low", "low kept"),
+        ]
+
+
+class TestUniqueKeys:
+    def test_equal_calls_under_way_are_one_job(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        once = client.using(unique=unique_name)
+        works = [once.submit("called_pass", gate=unique_name) for _ in range(3)]
+        other = client.using(unique=f"{unique_name}é").submit("called_pass", gate=unique_name)
+        assert {work.unique for work in works} == {f"f:{unique_name}"}
+        until(lambda: gate.runs == 2)
+        gate.opened.set()
+        results = [work.get_result(timeout=PATIENCE) for work in (*works, other)]
+        assert gate.runs == 2
+        assert len(set(results[:3])) == 1
+
+    def test_afterwards_a_call_is_a_new_job(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        gate.opened.set()
+        once = client.using(unique=unique_name)
+        assert [once.called_pass(gate=unique_name) for _ in range(2)] == [1, 2]
+
+    def test_all_clients_choose_the_same_of_several_servers(
+        self, make: MakeClient, job_server: Gearmand, unique_name: str
+    ) -> None:
+        seen: list[int] = []
+        with gearmand() as second:
+            hosts = [job_server.host, second.host]
+            one, two = make(*hosts, timeout=PATIENCE), make(*hosts[::-1], timeout=PATIENCE)
+            keys = [f"{unique_name} {number}" for number in range(6)]
+            works = [
+                client.using(unique=key).submit(f"{unique_name}_note", value=key)
+                for client in (one, two, one)
+                for key in keys
+            ]
+            for work in works:
+                work.status()  # it was accepted
+            with working(*(noting(unique_name, seen)([host]) for host in hosts)):
+                for work in works:
+                    work.get_result(timeout=PATIENCE)
+        assert sorted(seen) == keys  # type: ignore[comparison-overlap]
+
+    def test_background_and_other_calls_are_never_one_job(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        once = client.using(unique=unique_name)
+        waited = once.submit("called_pass", gate=unique_name)
+        kept = once.using(background=True).call("called_pass", gate=unique_name)
+        until(lambda: gate.runs == 2)
+        assert (waited.unique, kept.unique) == (f"f:{unique_name}", f"b:{unique_name}")
+        gate.opened.set()
+        assert waited.get_result(timeout=PATIENCE)
+
+
+class TestBackground:
+    def test_it_runs_without_anybody_waiting(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        work = client.using(background=True).call("called_pass", gate=unique_name)
+        assert work.is_done()
+        assert work.get_result() is None
+        assert work.exception() is None
+        until(lambda: gate.runs)
+        assert work.status().state is JobState.RUNNING
+        assert client.status(work.unique).state is JobState.RUNNING
+        gate.opened.set()
+        until(lambda: client.status(work.unique).state is JobState.UNKNOWN)
+        assert work.status() == JobStatus(JobState.UNKNOWN)
+
+    def test_two_have_unique_ids_of_their_own(self, client: Client) -> None:
+        works = [client.using(background=True).call("called_echo", value=n) for n in range(2)]
+        assert len({work.unique for work in works}) == 2
+        assert client.submit("called_echo", value=1).unique is None
+
+    def test_its_progress_can_be_asked_for(
+        self, client: Client, job_server: Gearmand, unique_name: str
+    ) -> None:
+        gate = Gate()
+
+        class Telling(BaseWorker):
+            def task_tell(self) -> None:
+                self.progress(3, 4)
+                gate.pass_through()
+
+        Telling.name = unique_name
+        with working(Telling([job_server.host])):
+            work = client.using(background=True).call(f"{unique_name}_tell")
+            running = JobStatus(JobState.RUNNING, Progress(3, 4))
+            until(lambda: work.status() == running)
+            assert client.status(work.unique) == running
+            gate.opened.set()
+
+    def test_it_is_found_after_a_restart(
+        self, make: MakeClient, tmp_path: Path, unique_name: str
+    ) -> None:
+        with gearmand("-q", "libsqlite3", f"--libsqlite3-db={tmp_path}/queue") as server:
+            client = make(server.host, timeout=PATIENCE)
+            work = client.using(background=True).call(f"{unique_name}_note", value="kept")
+            server.kill()
+            server.start()
+            assert work.status().state is JobState.QUEUED
+            assert client.status(work.unique).state is JobState.QUEUED
+            with pytest.raises(JobServerLost):  # its handle may be another job's
+                work.cancel()
+            seen: list[str] = []
+            with working(noting(unique_name, seen)([server.host])):
+                until(lambda: seen == ["kept"])
+
+
+class TestSchedules:
+    @pytest.mark.parametrize("option", ["at", "delay"])
+    def test_a_job_is_kept_until_its_time(
+        self, client: Client, job_server: Gearmand, unique_name: str, option: str
+    ) -> None:
+        seen: dict[str, float] = {}
+
+        class Noting(BaseWorker):
+            def task_note(self, what: str) -> None:
+                seen[what] = time.time()
+
+        Noting.name = unique_name
+        due = time.time() + 1
+        when = {"delay": 1} if option == "delay" else {"at": datetime.fromtimestamp(due, UTC)}
+        later = client.using(background=True, **when)
+        later.call(f"{unique_name}_note", what="later")
+        with working(Noting([job_server.host])):
+            client.call(f"{unique_name}_note", what="now")
+        until(lambda: time.time() > math.ceil(due))
+        with working(Noting([job_server.host])):
+            until(lambda: "later" in seen)
+        assert seen["later"] >= due
+
+    def test_a_job_of_tomorrow_waits_and_can_be_cancelled(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        work = client.using(background=True, delay=86400).call("called_pass", gate=unique_name)
+        assert client.called_echo(value=1) == 1
+        assert work.status().state is JobState.QUEUED
+        assert work.cancel()
+        assert not gate.runs
+
+    def test_a_time_that_has_passed_is_now(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        past = datetime.now(UTC) - timedelta(days=1)
+        client.using(background=True, at=past).call("called_pass", gate=unique_name)
+        until(lambda: gate.runs)
+
+
+class TestIdempotent:
+    def test_a_job_is_sent_again_when_its_connection_is_lost(
+        self, make: MakeClient, own_job_server: Gearmand, unique_name: str
+    ) -> None:
+        client = make(own_job_server.host, timeout=PATIENCE, connect_timeout=PATIENCE)
+        works = [
+            client.using(idempotent=True).submit(f"{unique_name}_note", value=n) for n in range(3)
+        ]
+        once = client.submit(f"{unique_name}_note", value="once")
+        once.status()
+        own_job_server.stop()
+        own_job_server.start()
+        seen: list[Any] = []
+        with working(noting(unique_name, seen)([own_job_server.host])):
+            assert sorted(work.get_result(timeout=PATIENCE) for work in works) == [1, 2, 3]
+            with pytest.raises(JobServerLost):
+                once.get_result(timeout=PATIENCE)
+        assert sorted(seen) == [0, 1, 2]
+
+    def test_it_is_given_up_when_no_server_comes_back(
+        self, make: MakeClient, own_job_server: Gearmand
+    ) -> None:
+        client = make(own_job_server.host, connect_timeout=0.2)
+        work = client.using(idempotent=True).submit("nobody")
+        work.status()
+        own_job_server.stop()
+        with pytest.raises(JobServerUnavailable, match="connection refused"):
+            work.get_result(timeout=PATIENCE)
+
+
+class TestUpdates:
+    def test_on_update_gets_them_in_order(self, client: Client) -> None:
+        seen: list[Any] = []
+        assert client.using(on_update=seen.append).called_tell() == "told"
+        assert seen == TOLD
+
+    def test_what_on_update_raises_is_raised(self, client: Client) -> None:
+        def refuse(update: object) -> None:
+            raise RuntimeError(f"no {update}")
+
+        with pytest.raises(RuntimeError, match=r"no Progress\(done=1, total=4\)"):
+            client.using(on_update=refuse).called_tell()
+        assert client.called_echo(value=1) == 1
+
+    def test_a_work_object_gives_them_out_once_and_in_order(self, client: Client) -> None:
+        work = client.submit("called_tell")
+        assert list(work.updates(timeout=PATIENCE)) == TOLD
+        assert work.progress == Progress(4, 4)
+        assert list(work.updates(timeout=PATIENCE)) == []
+        assert work.get_result() == "told"
+
+    def test_they_come_while_the_job_runs(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        updates = client.submit("called_rows", gate=unique_name).updates(timeout=PATIENCE)
+        assert next(updates) == Data("first")
+        gate.opened.set()
+        assert list(updates) == [Data("second")]
+
+    def test_a_failure_is_no_update(self, client: Client) -> None:
+        work = client.submit("called_fail")
+        assert list(work.updates(timeout=PATIENCE)) == []
+
+    def test_waiting_for_them_ends_with_the_time(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        updates = client.submit("called_pass", gate=unique_name).updates(timeout=0.05)
+        with pytest.raises(TaskTimeout):
+            next(updates)
+
+
+class TestWorkObjects:
+    def test_a_result_can_be_had_twice(self, client: Client) -> None:
+        work = client.submit("called_echo", value=[1])
+        assert work.get_result() == work.get_result() == [1]
+        assert work.is_done()
+        assert work.exception() is None
+        assert work.handle
+
+    def test_an_exception_can_be_had_without_being_raised(self, client: Client) -> None:
+        work = client.submit("called_fail")
+        error = work.exception(timeout=PATIENCE)
+        assert isinstance(error, TaskError)
+        assert error.message == "no luck"
+        with pytest.raises(TaskError, match="no luck"):
+            work.get_result()
+
+    def test_is_done_turns_true(self, client: Client, gate: Gate, unique_name: str) -> None:
+        work = client.submit("called_pass", gate=unique_name)
+        assert not work.is_done()
+        gate.opened.set()
+        until(work.is_done)
+        assert work.get_result(timeout=0) == 1
+
+    @pytest.mark.parametrize("method", ["get_result", "exception"])
+    def test_a_timeout_leaves_the_job_to_be_waited_for_again(
+        self, client: Client, gate: Gate, unique_name: str, method: str
+    ) -> None:
+        work = client.submit("called_pass", gate=unique_name)
+        for timeout in (0, 0.05):
+            with pytest.raises(TaskTimeout):
+                getattr(work, method)(timeout=timeout)
+        gate.opened.set()
+        assert work.get_result(timeout=PATIENCE) == 1
+
+    @pytest.mark.parametrize("method", ["get_result", "exception", "status", "cancel", "updates"])
+    def test_a_bad_timeout_is_refused(self, client: Client, method: str) -> None:
+        work = client.submit("called_echo", value=1)
+        for bad in (-1, "5", float("nan")):
+            with pytest.raises(InvalidOption, match="number of seconds"):
+                getattr(work, method)(timeout=bad)
+
+    def test_the_status_goes_from_queued_to_running_to_unknown(
+        self, client: Client, job_server: Gearmand, unique_name: str
+    ) -> None:
+        gate = Gate()
+
+        class Holding(BaseWorker):
+            def task_hold(self) -> None:
+                self.progress(1, 2)
+                gate.pass_through()
+
+        Holding.name = unique_name
+        work = client.submit(f"{unique_name}_hold")
+        assert work.status() == JobStatus(JobState.QUEUED)
+        with working(Holding([job_server.host])):
+            until(lambda: work.status() == JobStatus(JobState.RUNNING, Progress(1, 2)))
+            gate.opened.set()
+            work.get_result(timeout=PATIENCE)
+        assert work.status() == JobStatus(JobState.UNKNOWN)
+
+
+class TestStatus:
+    def test_a_job_that_nobody_knows_is_unknown(self, client: Client) -> None:
+        assert client.status("never was") == JobStatus(JobState.UNKNOWN)
+
+    def test_a_job_is_looked_for_on_all_servers(
+        self, make: MakeClient, job_server: Gearmand, unique_name: str
+    ) -> None:
+        with gearmand() as second:
+            hosts = [job_server.host, second.host]
+            kept = make(*hosts).using(background=True)
+            works = [kept.call(f"{unique_name}_note", value=n) for n in range(2)]
+            asking = make(*hosts[::-1])
+            for work in works:
+                assert asking.status(work.unique).state is JobState.QUEUED
+
+    def test_it_is_not_unknown_where_a_server_could_not_be_asked(
+        self, make: MakeClient, job_server: Gearmand
+    ) -> None:
+        away = f"127.0.0.1:{free_port()}"
+        with pytest.raises(JobServerUnavailable) as caught:
+            make(job_server.host, away).status("never was")
+        assert set(caught.value.failures) == {away}
+
+    def test_an_id_that_no_job_can_have_is_refused(self, client: Client) -> None:
+        with pytest.raises(InvalidOption, match="The unique id"):
+            client.status("x" * 64)
+
+
+class TestCancelling:
+    def test_a_job_that_waits_is_cancelled(
+        self, client: Client, job_server: Gearmand, unique_name: str
+    ) -> None:
+        seen: list[str] = []
+        work = client.submit(f"{unique_name}_note", value="cancelled")
+        assert work.cancel()
+        assert work.cancel()
+        with pytest.raises(JobCancelled, match=rf"{unique_name}_note\(\) was cancelled"):
+            work.get_result(timeout=PATIENCE)
+        assert isinstance(work.exception(), JobCancelled)
+        assert work.status() == JobStatus(JobState.UNKNOWN)
+        with working(noting(unique_name, seen)([job_server.host])):
+            client.call(f"{unique_name}_note", value="other")
+        assert seen == ["other"]
+
+    def test_a_background_job_is_cancelled(
+        self, client: Client, job_server: Gearmand, unique_name: str
+    ) -> None:
+        seen: list[str] = []
+        work = client.using(background=True).call(f"{unique_name}_note", value="cancelled")
+        assert work.cancel()
+        with working(noting(unique_name, seen)([job_server.host])):
+            client.call(f"{unique_name}_note", value="other")
+        assert seen == ["other"]
+
+    def test_a_job_that_runs_goes_on(self, client: Client, gate: Gate, unique_name: str) -> None:
+        work = client.submit("called_pass", gate=unique_name)
+        until(lambda: gate.runs)
+        assert not work.cancel()
+        gate.opened.set()
+        assert work.get_result(timeout=PATIENCE) == 1
+
+    def test_a_job_that_is_over_is_not_cancelled(self, client: Client) -> None:
+        work = client.submit("called_echo", value=1)
+        assert work.get_result() == 1
+        assert not work.cancel()
+
+
+class TestStreams:
+    def test_values_come_while_the_task_goes_on(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        rows = client.stream("called_rows", gate=unique_name)
+        assert next(rows) == "first"
+        gate.opened.set()  # the task waits for that before it yields the second
+        assert list(rows) == ["second"]
+
+    def test_an_error_comes_at_its_place(self, client: Client) -> None:
+        rows = client.stream("called_break")
+        assert next(rows) == 1
+        with pytest.raises(TaskError, match="broken"):
+            next(rows)
+
+    @pytest.mark.parametrize(("result", "rows"), [([1, [2]], [1, [2]]), ([], []), (None, [])])
+    def test_a_list_is_a_stream(self, client: Client, result: Any, rows: list[Any]) -> None:
+        assert list(client.stream("called_list", value=result)) == rows
+
+    def test_what_is_no_stream_is_told(self, client: Client) -> None:
+        with pytest.raises(InvalidTask, match=r"called_echo\(\) is no stream.*but dict"):
+            list(client.stream("called_echo", value={}))
+
+    def test_on_update_sees_what_comes(self, client: Client) -> None:
+        seen: list[Any] = []
+        assert list(client.using(on_update=seen.append).stream("called_tell")) == [{"part": 1}]
+        assert seen == TOLD
+
+    def test_a_silent_stream_ends_with_the_time(
+        self, client: Client, gate: Gate, unique_name: str
+    ) -> None:
+        rows = client.using(timeout=0.3).stream("called_rows", gate=unique_name)
+        assert next(rows) == "first"
+        with pytest.raises(TaskTimeout):
+            next(rows)
+
+    def test_who_leaves_early_leaves_nothing_behind(self, client: Client) -> None:
+        rows = client.stream("called_list", value=[1, 2])
+        assert next(rows) == 1
+        del rows
+        assert client.called_echo(value=1) == 1
+
+    @pytest.mark.parametrize("option", ["background", "idempotent"])
+    def test_what_cannot_be_streamed_is_refused_at_once(self, client: Client, option: str) -> None:
+        with pytest.raises(InvalidOption, match=f"using.{option}=False"):
+            client.using(**{option: True}).stream("called_list", value=[])
+
+
+class TestMap:
+    @pytest.mark.parametrize("window", [1, 2, 3, 1000])
+    def test_results_come_in_the_order_of_the_inputs(self, client: Client, window: int) -> None:
+        inputs = ({"value": n} for n in range(200))
+        assert list(client.map("called_echo", inputs, window=window)) == [*range(200)]
+
+    def test_inputs_may_be_endless_and_are_taken_as_results_are_consumed(
+        self, client: Client
+    ) -> None:
+        taken = itertools.count()
+        results = client.map("called_echo", ({"value": n} for n in taken), window=10)
+        assert list(itertools.islice(results, 30)) == [*range(30)]
+        assert next(taken) <= 41
+
+    def test_no_input_is_no_result(self, client: Client) -> None:
+        assert list(client.map("called_echo", [])) == []
+
+    def test_errors_come_at_their_places(self, client: Client) -> None:
+        inputs = [{"value": 1}, {"value": object()}, {"wrong": 1}, {"value": 4}]
+        one, encoding, task, four = client.map("called_echo", inputs, return_exceptions=True)
+        assert (one, four) == (1, 4)
+        assert isinstance(encoding, EncodingError)
+        assert isinstance(task, TaskError)
+        results = client.map("called_echo", inputs[:1] + inputs[2:])
+        assert next(results) == 1
+        with pytest.raises(TaskError, match="missing required argument: 'value'"):
+            next(results)
+
+    def test_background_jobs_are_all_kept(self, client: Client, unique_name: str) -> None:
+        inputs = [{"value": n} for n in range(100)]
+        kept = client.using(background=True).map(f"{unique_name}_note", inputs)
+        assert list(kept) == [None] * 100
+
+    @pytest.mark.parametrize("option", [{"unique": "one"}, {"on_update": print}])
+    def test_what_is_for_one_call_is_refused_at_once(
+        self, client: Client, option: dict[str, Any]
+    ) -> None:
+        with pytest.raises(InvalidOption, match="is for one call"):
+            client.using(**option).map("called_echo", [])
+
+    def test_a_bad_window_is_refused_at_once(self, client: Client) -> None:
+        with pytest.raises(InvalidOption, match="window is a number of calls"):
+            client.map("called_echo", [], window=0)
