@@ -13,13 +13,18 @@ version = next(
 
 DJANGO = ["Django>=5.2"]
 MONGO = ["pymongo>=4.6"]
+OPENTELEMETRY = ["opentelemetry-api>=1.30"]
+PROMETHEUS = ["prometheus_client>=0.21"]
 # A server that speaks MongoDB's wire protocol. GPL: never a dependency of the package itself.
 DEMO = [*DJANGO, *MONGO, "SecantusDB==0.7.0b3"]
 TEST = [
     *DEMO,
+    *OPENTELEMETRY,
+    *PROMETHEUS,
     "gunicorn>=22",
     "hypothesis>=6.100",
     "msgpack>=1",
+    "opentelemetry-sdk>=1.30",
     "playwright>=1.44",
     "pytest>=8",
     "pytest-django>=4.8",
@@ -46,9 +51,11 @@ setup(
     extras_require={
         "django": DJANGO,
         "mongo": MONGO,
+        "opentelemetry": OPENTELEMETRY,
+        "prometheus": PROMETHEUS,
         "demo": DEMO,
         "test": TEST,
-        "dev": [*TEST, "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],
+        "dev": [*TEST, "basedpyright>=1.31", "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

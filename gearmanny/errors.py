@@ -12,6 +12,7 @@
     ├── ProtocolError           bytes that are not the Gearman protocol
     ├── EncodingError           a value or a payload that the encoder refuses  (ValueError)
     ├── InvalidArguments        arguments that the task does not take          (TypeError)
+    ├── RejectJob               raised by a hook: the job is not done
     ├── InvalidTask             a worker class that cannot be exported (TypeError, ValueError)
     └── InvalidOption           an option with an impossible value             (ValueError)
 
@@ -41,6 +42,7 @@ __all__ = [
     "JobServerLost",
     "JobServerUnavailable",
     "ProtocolError",
+    "RejectJob",
     "TaskError",
     "TaskTimeLimitExceeded",
     "TaskTimeout",
@@ -227,6 +229,11 @@ class EncodingError(GearmanException, ValueError):
 
 class InvalidArguments(GearmanException, TypeError):
     """The arguments of a call are not those that the task takes."""
+
+
+class RejectJob(GearmanException):
+    """Raised by a hook before the task runs: the job is not done, and not tried again. Its caller
+    gets a `TaskError` of this type, with the message; the worker logs a line."""
 
 
 class InvalidTask(GearmanException, TypeError, ValueError):

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Self
 
 from gearmanny.admin import JobServer
+from gearmanny.agreement import check_interface, differences
 from gearmanny.connections import Connections
 from gearmanny.eager import Eager, Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
@@ -23,7 +24,17 @@ from gearmanny.tasks import functions_of
 from gearmanny.transport import Host, free_port
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 
-__all__ = ["Eager", "Gearmand", "Sent", "calls_run_in", "eager", "outbox", "running"]
+__all__ = [
+    "Eager",
+    "Gearmand",
+    "Sent",
+    "calls_run_in",
+    "check_interface",
+    "differences",
+    "eager",
+    "outbox",
+    "running",
+]
 
 PATIENCE = 20.0
 """Seconds that a server or a worker may take to start or to stop, on a busy machine."""

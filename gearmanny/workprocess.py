@@ -23,8 +23,9 @@ from types import FrameType
 from typing import Any, Protocol
 
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.hooks import Hook
 from gearmanny.tls import TLS
-from gearmanny.worker import BaseWorker, Hook
+from gearmanny.worker import BaseWorker
 
 logger = logging.getLogger("gearmanny.runner")
 
@@ -69,6 +70,7 @@ class WorkOptions:
     hooks: tuple[Hook, ...]
     send_tracebacks: bool | None
     prefetch: int | None
+    concurrency: int | None
     max_packet: int
     tls: TLS | None
     max_jobs: int | None
@@ -237,6 +239,7 @@ def _run(
         gearman_worker = slot.work_class()
         made = [_make(worker, gearman_worker, options) for worker in slot.workers]
         made[0].prefetch = options.prefetch or min(worker.prefetch for worker in made)
+        made[0].concurrency = options.concurrency or max(w.concurrency for w in made)
         made[0].max_packet = options.max_packet
         made[0].tls = options.tls or made[0].tls
         made[0].observer = _Reporter(teller, options)
@@ -272,7 +275,11 @@ def signals_held_back() -> Iterator[None]:
 
 
 def end_with(parent: int) -> None:
-    """Sees to it that this process ends when its parent does; its job goes back to the queue."""
+    """Sees to it that this process ends when its parent does, and its job goes back to the queue.
+
+    Args:
+        parent: process id of the parent.
+    """
     # The kernel does it at once, also to a task that keeps the interpreter for itself.
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0:
         if os.getppid() != parent:  # it ended before the kernel was asked

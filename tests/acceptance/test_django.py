@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -25,10 +26,11 @@ from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.django import async_client, cachewrap, client
 from gearmanny.contrib.django.discovery import DiscoveryError
-from gearmanny.contrib.django.settings import get_settings
+from gearmanny.contrib.django.hooks import healthy_connections
+from gearmanny.contrib.django.settings import HYGIENE, get_settings
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until
+from tests.servers import PATIENCE, ROOT, Gearmand, end, free_port, until
 from tests.tls_proxy import Authority, proxy
 
 
@@ -47,6 +49,8 @@ class TestSettings:
         assert (settings.GRACE, settings.MAX_JOBS, settings.MAX_MEMORY) == (600, None, None)
         assert (settings.MAX_CRASHES, settings.CRASH_WINDOW) == (7, 60)
         assert (settings.PREFETCH, settings.TLS) == (None, None)
+        assert settings.HOOKS == ["gearmanny.contrib.django.hooks.healthy_connections"]
+        assert (settings.METRICS_PORT, settings.METRICS_ADDRESS) == (None, "127.0.0.1")
         assert (settings.EAGER, settings.EMBEDDED) == (False, False)
         assert settings.CACHE.HOST == "mongodb://localhost:27017/"
         assert settings.CACHE.DBNAME == "GEARMANCACHE"
@@ -78,6 +82,9 @@ class TestSettings:
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
             ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
             ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet is a number of bytes"),
+            ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks is a list"),
+            ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is no hook"),
+            ({"METRICS_PORT": 0}, r"GEARMANNY\['METRICS_PORT'\]: A port is a number from 1"),
         ],
     )
     def test_what_cannot_be_is_told_by_the_check_and_on_use(self, value: Any, message: str) -> None:
@@ -141,6 +148,11 @@ class TestClients:
         assert client.call("echo_value", value=2) == 2
         assert async_client.echo_value(value=3).get_result(timeout=20) == 3
 
+    def test_clients_call_workers_through_their_classes(self) -> None:
+        assert Echo.using(client).task_value(value=1) == 1
+        assert Echo.using(client.using(timeout=5)).task_value(value=2) == 2
+        assert Echo.using(async_client).task_value(value=3).get_result(timeout=20) == 3
+
     def test_clients_follow_changed_settings(self) -> None:
         assert client.echo_value(value=1) == 1
         with override_settings(GEARMANNY={"HOSTS": ["127.0.0.1:1"]}):
@@ -179,6 +191,11 @@ def test_importing_the_clients_needs_no_settings_and_connects_to_nothing() -> No
         "from gearmanny.contrib.django import client, async_client, cachewrap\n"
         "print(client, async_client)\n"
         "cached = cachewrap('name', max_days_age=0.5)(lambda: 1)\n"
+        "from gearmanny.interface import Interface\n"
+        "class Echo(Interface):\n"
+        "    name = 'echo'\n"
+        "    def task_echo(self, value): ...\n"
+        "echo = Echo.using(client).task_echo\n"
         "from django.conf import settings; assert not settings.configured\n"
     )
     environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
@@ -223,6 +240,34 @@ def test_all_threads_get_the_same_client_at_first_use(job_server: Gearmand) -> N
         client.close()
         with ThreadPoolExecutor(16) as pool:
             assert len(set(pool.map(lambda _: id(client._client()), range(64)))) == 1
+
+
+class TestHooks:
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            ("no.such.hook", r"'no\.such\.hook' cannot be imported: ModuleNotFoundError"),
+            ("gearmanny.__version__", r"is no hook"),
+        ],
+    )
+    def test_a_path_that_leads_to_no_hook_is_told_by_the_check_and_by_runworkers(
+        self, path: str, message: str
+    ) -> None:
+        with override_settings(GEARMANNY={"HOOKS": [HYGIENE, path]}):
+            (error,) = run_checks(tags=["gearmanny"])
+            with pytest.raises(CommandError, match=message):
+                runworkers()
+        assert error.id == "gearmanny.E001"
+        assert re.search(message, error.msg)
+
+    @pytest.mark.parametrize("hygiene", [HYGIENE, healthy_connections])
+    def test_to_leave_the_hygiene_of_connections_out_is_warned_of(self, hygiene: Any) -> None:
+        mine = "tests.djangoapps.good.hooks.only_pids"
+        with override_settings(GEARMANNY={"HOOKS": [mine]}):
+            (warning,) = run_checks(tags=["gearmanny"])
+        assert (warning.id, HYGIENE in warning.msg) == ("gearmanny.W002", True)
+        with override_settings(GEARMANNY={"HOOKS": [hygiene, mine]}):
+            assert not run_checks(tags=["gearmanny"])
 
 
 class TestDiscovery:
@@ -395,6 +440,37 @@ class TestRunworkers:
         os.kill(own_client.good_pid(), signal.SIGKILL)
         assert process.wait(PATIENCE) == 1
         assert "CommandError: A process ended badly" in (tmp_path / "stderr").read_text()
+
+    def test_hooks_of_the_settings_are_around_every_job(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        start_runworkers(TEST_HOOKS=f"{HYGIENE},tests.djangoapps.good.hooks.only_pids")
+        assert own_client.good_pid()
+        with pytest.raises(TaskError, match="RejectJob: good_query is not wanted here"):
+            own_client.good_query()
+
+    def test_metrics_are_served_on_one_port(
+        self, start_runworkers: Start, own_client: SimpleClient, tmp_path: Path
+    ) -> None:
+        port = free_port()
+        process = start_runworkers("--threads", "2", "--metrics-port", str(port))
+        assert own_client.good_pid()
+        url = f"http://127.0.0.1:{port}/metrics"
+        assert f"Metrics: {url}\n" in (tmp_path / "stdout").read_text()
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            told = answer.read().decode()
+        assert 'gearmanny_jobs_total{function="good_pid",outcome="ok"} 1.0' in told
+        assert 'function="good_pid",host=' in told
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+    def test_a_port_for_metrics_that_is_taken_exits_with_1(
+        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        process = start_runworkers("--metrics-port", str(own_job_server.port))
+        assert process.wait(PATIENCE) == 1
+        told = (tmp_path / "stderr").read_text()
+        assert "CommandError: Metrics cannot be served on port" in told
 
     def test_prefetch_is_an_option(
         self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path

@@ -33,17 +33,23 @@ FLOORS = [
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
     gearmanny.tls gearmanny.transport gearmanny.timelimits gearmanny.store
-    gearmanny.base""",
+    gearmanny.hooks gearmanny.tracing gearmanny.progress gearmanny.base""",
     # 2: the blocking drivers, and the job server's.
-    """gearmanny.admin gearmanny.caller gearmanny.connections gearmanny.submission gearmanny.channel
+    """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
+    gearmanny.submission gearmanny.channel
     gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
-    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
+    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.companions
+    gearmanny.workloop
+    gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.coroutines
     gearmanny.worker gearmanny.eager
     gearmanny.serverloop gearmanny.embedded
-    gearmanny.helpers.cache_mongodb""",
+    gearmanny.helpers.cache_mongodb
+    gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
+    gearmanny.contrib.opentelemetry""",
     # 3: processes, and what tests need.
     """gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner
-    gearmanny.serverprocess gearmanny.testing""",
+    gearmanny.serverprocess gearmanny.testing
+    gearmanny.contrib.prometheus gearmanny.contrib.prometheus.serving""",
     # 4: the command line.
     "gearmanny.cli gearmanny.__main__",
 ]
@@ -58,6 +64,13 @@ TOUCHES = {
     "gearman": {"gearmanny.gearman_api"},
     "pymongo": {"gearmanny.helpers.cache_mongodb"},
     "bson": {"gearmanny.helpers.cache_mongodb"},
+    "opentelemetry": {"gearmanny.tracing", "gearmanny.contrib.opentelemetry"},
+    "prometheus_client": {
+        "gearmanny.contrib.prometheus",
+        "gearmanny.contrib.prometheus.instruments",
+        "gearmanny.contrib.prometheus.queues",
+        "gearmanny.contrib.prometheus.serving",
+    },
     "sqlite3": {"gearmanny.store"},
     "socket": {
         "gearmanny.transport",
@@ -69,11 +82,13 @@ TOUCHES = {
     "ssl": {"gearmanny.tls"},
     "select": {"gearmanny.polling"},
     "multiprocessing": {
+        "gearmanny.contrib.prometheus.serving",
         "gearmanny.serverprocess",
         "gearmanny.supervisor",
         "gearmanny.workprocess",
     },
     "signal": {
+        "gearmanny.contrib.prometheus.serving",
         "gearmanny.serverprocess",
         "gearmanny.supervisor",
         "gearmanny.timelimits",
@@ -82,7 +97,12 @@ TOUCHES = {
         "gearmanny.cli",
     },
     "subprocess": {"gearmanny.testing"},
-    "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.serverprocess"},
+    "asyncio": {
+        "gearmanny.coroutines",
+        "gearmanny.serverloop",
+        "gearmanny.embedded",
+        "gearmanny.serverprocess",
+    },
 }
 """Who alone may import what. Django belongs to everything above."""
 
