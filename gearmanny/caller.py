@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
+import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
@@ -11,10 +14,16 @@ from gearmanny.encoding import JSONDataEncoder, encode
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.limits import MAX_PACKET, check_max_packet
-from gearmanny.names import check_function_name
+from gearmanny.names import check_function_name, unique_of_key
 from gearmanny.options import CallOptions
+from gearmanny.protocol.client import Request
 from gearmanny.tls import TLS, TLSOption
+from gearmanny.tracing import CallSpan, start_span
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, Servers, parse_hosts
+
+_FILL_SECONDS = 0.01
+"""Seconds for which `map` collects inputs before it sends those that it has: a slow source must
+not keep the answers back."""
 
 
 class RemoteTask:
@@ -160,6 +169,34 @@ class Caller(abc.ABC):
                     f"or two of them. Use using({name}=False)."
                 )
 
+    def _requests(
+        self, function: str, payloads: Iterable[bytes | EncodingError], spans: list[CallSpan]
+    ) -> Iterator[Request | EncodingError]:
+        """Makes the requests for some calls of a function, as the options say.
+
+        Args:
+            function: its name.
+            payloads: of the calls.
+            spans: takes those of the calls that are traced: to be ended when they are sent.
+
+        Raises:
+            InvalidTask, InvalidOption: the function, or its time, cannot be. At once, and not
+                with the first request.
+        """
+        name, options = check_function_name(function), self._options
+        due = options.due()
+
+        def request(payload: bytes | EncodingError) -> Request | EncodingError:
+            if isinstance(payload, EncodingError):
+                return payload
+            unique = _unique_id(options)
+            if options.trace:
+                spans.append(start_span(function))
+                unique = spans[-1].unique or unique
+            return Request(name, payload, unique, options.background, options.priority, due)
+
+        return map(request, payloads)
+
     def _encode(self, arguments: object) -> bytes:
         return encode(self._encoder, arguments, self._servers.max_packet)
 
@@ -169,3 +206,38 @@ class Caller(abc.ABC):
                 yield self._encode(arguments)
             except EncodingError as error:
                 yield error
+
+
+def take(inputs: Iterator[object], size: int) -> list[object]:
+    """Returns the next inputs: so many, or those that came before the time to send was over."""
+    batch: list[object] = []
+    until = time.monotonic() + _FILL_SECONDS
+    for arguments in inputs:
+        batch.append(arguments)
+        if len(batch) == size or time.monotonic() >= until:
+            break
+    return batch
+
+
+def _unique_id(options: CallOptions) -> bytes:
+    if options.unique is not None:
+        return unique_of_key(options.unique, background=options.background)
+    return _new_unique() if options.background else b""
+
+
+class _Uniques:
+    """Makes unique ids that no other process ever makes: 32 bytes."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self._prefix = os.urandom(10).hex().encode()
+        self._numbers = itertools.count()
+
+    def __call__(self) -> bytes:
+        return b"%s%012x" % (self._prefix, next(self._numbers))
+
+
+_new_unique = _Uniques()
+os.register_at_fork(after_in_child=_new_unique.begin)

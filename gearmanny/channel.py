@@ -22,13 +22,9 @@ from collections.abc import Callable
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.limits import MAX_PACKET
-from gearmanny.protocol.client import ClientConnection, Event
+from gearmanny.protocol.client import ClientConnection, Event, Request
 from gearmanny.submission import Submission
 from gearmanny.transport import Connection, Deadline
-
-Request = tuple[bytes, bytes, bytes, bool, str, int | None]
-"""The arguments of `ClientConnection.submit`: function, payload, unique, background, priority, at.
-A plain tuple: one is made for every call."""
 
 
 class Group:

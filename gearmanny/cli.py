@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import signal
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from gearmanny import __version__
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException
+from gearmanny.serverprocess import serve_until
 from gearmanny.transport import DEFAULT_PORT
 
 OK = 0
@@ -78,10 +78,4 @@ def _run_server(options: argparse.Namespace) -> None:
         banner = _BANNER.format(version=__version__, host=server.host, kept=kept)
         print(banner, flush=True)  # noqa: T201
 
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, server.stop)
-        await server.serve(listening=tell)
-
-    asyncio.run(serve())
+    serve_until([signal.SIGINT, signal.SIGTERM], server, tell)

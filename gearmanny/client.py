@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from gearmanny.caller import Caller
+from gearmanny.caller import Caller, take
 from gearmanny.connections import Connections
 from gearmanny.encoding import RawDataEncoder
 from gearmanny.errors import EncodingError, JobServerLost
 from gearmanny.inquiries import find_status
-from gearmanny.names import check_function_name, unique_of_key
 from gearmanny.resending import Resending
-from gearmanny.results import Answer, WorkResult, as_completed, wait
+from gearmanny.results import WorkResult, as_completed, wait
 from gearmanny.submission import Data, JobState, JobStatus, Progress, Warning
+from gearmanny.tracing import ending_together
 from gearmanny.transport import Deadline, Servers
 
 __all__ = [
@@ -31,10 +30,6 @@ __all__ = [
     "Warning",
     "WorkResult",
 ]
-
-_FILL_SECONDS = 0.01
-"""Seconds for which `map` collects inputs before it sends those that it has: a slow source must
-not keep the answers back."""
 
 
 class Client(Caller):
@@ -78,11 +73,17 @@ class Client(Caller):
         connects again."""
         self._connections.close()
 
+    def _work(self, function: str, arguments: object) -> WorkResult:
+        (work,) = self._submit(function, [self._encode(arguments)])
+        if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
+            raise work.outcome
+        return work
+
     def _result(self, function: str, arguments: object) -> Any:
         background = self._options.background
-        seen = background or self._options.on_update is not None
+        seen = self._options.on_update is not None
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (work,) = self._submit(WorkResult if seen else Answer, function, [self._encode(arguments)])
+        (work,) = self._submit(function, [self._encode(arguments)], keeps_updates=seen)
         answer = work.get_result(self._options.timeout)
         return work if background else answer
 
@@ -100,10 +101,11 @@ class Client(Caller):
         more = True
         while more or under_way:
             if more and len(under_way) <= window - size:
-                batch = _take(inputs, size)
+                batch = take(inputs, size)
                 more = bool(batch)
                 if more:
-                    under_way.extend(self._submit(Answer, function, self._encode_all(batch)))
+                    payloads = self._encode_all(batch)
+                    under_way.extend(self._submit(function, payloads, keeps_updates=False))
                 if more and len(under_way) <= window - size and not under_way[0].is_done():
                     continue
             if under_way:
@@ -118,57 +120,76 @@ class Client(Caller):
 
     def _stream(self, function: str, arguments: object) -> Iterator[Any]:
         self._check_stream()
-        (work,) = self._submit(WorkResult, function, [self._encode(arguments)])
+        (work,) = self._submit(function, [self._encode(arguments)])
         return self._streamed(work)
 
     def _streamed(self, work: WorkResult) -> Iterator[Any]:
         sent_ahead = False
-        for update in work.updates(self._options.timeout):
-            if work.on_update is not None:
-                work.on_update(update)
-            if isinstance(update, Data):
-                sent_ahead = True
-                yield update.value
-        yield from work.rest_of_stream(sent_ahead)
+        try:
+            for update in work.updates(self._options.timeout):
+                if work.on_update is not None:
+                    work.on_update(update)
+                if isinstance(update, Data):
+                    sent_ahead = True
+                    yield update.value
+            yield from work.rest_of_stream(sent_ahead)
+        finally:
+            work.drop_updates()
 
     def _submit(
-        self, kind: type[WorkResult], function: str, payloads: Iterable[bytes | EncodingError]
+        self,
+        function: str,
+        payloads: Iterable[bytes | EncodingError],
+        *,
+        keeps_updates: bool = True,
     ) -> list[WorkResult]:
         """Sends jobs together. One that could not be encoded has failed already."""
-        name = check_function_name(function)
         options, connections = self._options, self._connections
-        background = options.background
         deadline = Deadline(options.timeout)
-        due = options.due()
-        channel = connections.channel(options)
-        works = []
-        for payload in payloads:
-            unique = self._unique_id()
-            work = kind(connections, channel, function, self._encoder, unique)
-            work.background = background
-            work.on_update = options.on_update
-            works.append(work)
-            if isinstance(payload, EncodingError):
-                work.outcome = payload
-                continue
-            request = name, payload, unique, background, options.priority, due
-            if options.idempotent:
-                work.resending = Resending(connections, request, options)
-            while not channel.queue(work, request):
-                work.channel = channel = connections.channel(options)
-        with contextlib.suppress(JobServerLost):  # told by every job that was on its way
-            channel.flush(deadline)
+        works: list[WorkResult] = []
+        with ending_together() as spans:
+            requests = self._requests(function, payloads, spans)
+            channel = connections.channel(options)
+            for request in requests:
+                work = WorkResult(connections, channel, function, self._encoder)
+                work.background = options.background
+                work.keeps_updates = keeps_updates
+                work.on_update = options.on_update
+                works.append(work)
+                if isinstance(request, EncodingError):
+                    work.outcome = request
+                    continue
+                work.unique_id = request.unique
+                if options.idempotent:
+                    work.resending = Resending(connections, request, options)
+                while not channel.queue(work, request):
+                    work.channel = channel = connections.channel(options)
+            with contextlib.suppress(JobServerLost):  # told by every job that was on its way
+                channel.flush(deadline)
         return works
-
-    def _unique_id(self) -> bytes:
-        key, background = self._options.unique, self._options.background
-        if key is not None:
-            return unique_of_key(key, background=background)
-        return self._connections.new_unique() if background else b""
 
 
 class KeywordClient(Client):
     """What the clients share whose calls travel as an object of keywords."""
+
+    def submit(self, function: str, /, **kwargs: Any) -> WorkResult:
+        """Sends a job for a Gearman function.
+
+        Args:
+            function: its name, `"myworker_add"`.
+            **kwargs: the arguments of the task.
+
+        Returns:
+            The work object: `is_done()`, `get_result(timeout=60)`, `updates()`. That of a
+            background job is done when the job server has accepted it.
+
+        Raises:
+            JobServerUnavailable: no job server could be reached. Nothing was sent.
+            JobServerLost: the connection ended while sending; the job may or may not run.
+            EncodingError: the arguments are refused by the encoder.
+            InvalidTask: no function can have that name.
+        """
+        return self._work(function, kwargs)
 
     def map(
         self,
@@ -243,26 +264,8 @@ class AsyncClient(KeywordClient):
     """Calls and returns a `WorkResult` at once, to be waited for later."""
 
     def call(self, function: str, /, **kwargs: Any) -> WorkResult:
-        """Sends a job for a Gearman function.
-
-        Args:
-            function: its name, `"myworker_add"`.
-            **kwargs: the arguments of the task.
-
-        Returns:
-            The work object: `is_done()`, `get_result(timeout=60)`, `updates()`. That of a
-            background job is done when the job server has accepted it.
-
-        Raises:
-            JobServerUnavailable: no job server could be reached. Nothing was sent.
-            JobServerLost: the connection ended while sending; the job may or may not run.
-            EncodingError: the arguments are refused by the encoder.
-            InvalidTask: no function can have that name.
-        """
-        (work,) = self._submit(WorkResult, function, [self._encode(kwargs)])
-        if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
-            raise work.outcome
-        return work
+        """Sends a job: the same as `submit`."""
+        return self.submit(function, **kwargs)
 
     as_completed = staticmethod(as_completed)
     wait = staticmethod(wait)
@@ -288,6 +291,10 @@ class RawClient(Client):
         """
         return self._result(function, payload)
 
+    def submit(self, function: str, payload: bytes = b"", /) -> WorkResult:
+        """Sends a job for a Gearman function, as `SimpleClient.submit` does."""
+        return self._work(function, payload)
+
     def map(
         self,
         function: str,
@@ -302,14 +309,3 @@ class RawClient(Client):
         """Calls a function, and yields the parts of its result as they come, as
         `SimpleClient.stream` does. A result that comes as a whole is one part."""
         return self._stream(function, payload)
-
-
-def _take(inputs: Iterator[object], size: int) -> list[object]:
-    """Returns the next inputs: so many, or those that came before the time to send was over."""
-    batch: list[object] = []
-    until = time.monotonic() + _FILL_SECONDS
-    for arguments in inputs:
-        batch.append(arguments)
-        if len(batch) == size or time.monotonic() >= until:
-            break
-    return batch

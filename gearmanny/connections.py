@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import os
 import threading
 import time
@@ -13,11 +11,9 @@ from typing import ClassVar
 
 from gearmanny.channel import Channel
 from gearmanny.errors import JobServerUnavailable
+from gearmanny.hostchoice import HostChoice
 from gearmanny.options import CallOptions
 from gearmanny.transport import Host, Servers, connect
-
-_AVOID_UNREACHABLE = 30.0
-"""Seconds for which a host that did not answer is not tried while another one does."""
 
 _NO_OPTIONS = CallOptions()
 
@@ -38,18 +34,15 @@ class Connections:
         self.servers = servers
         self.stand_in: StandIn | None = None
         """Stands in for the job servers of this client."""
-        self._turns = itertools.count()
         self._reset()
         _all_connections.add(self)
 
     def _reset(self) -> None:
         self._connecting = threading.Lock()
         self._channels: dict[Host, Channel] = {}
-        self._avoided: dict[Host, float] = {}
+        self._choice = HostChoice(self.servers.hosts)
         self._failures: dict[str, str] = {}
         self._failed_at = 0.0
-        self._unique_prefix = os.urandom(10).hex().encode()
-        self._uniques = itertools.count()
 
     def channel(self, options: CallOptions) -> Channel:
         """Returns a connection for a call: to the next host in turn that is up, or to the first
@@ -61,11 +54,7 @@ class Connections:
         stand_in = Connections.stand_in_for_all or self.stand_in
         if stand_in is not None:
             return stand_in(options)
-        if options.unique is not None:
-            return self._channel_to(order_by(options.unique, self.servers.hosts))
-        turn = next(self._turns) % len(self.servers.hosts)
-        hosts = self.servers.hosts
-        return self._channel_to(hosts[turn:] + hosts[:turn] if turn else hosts)
+        return self._channel_to(self._choice.order(options.unique))
 
     def channel_to(self, host: Host) -> Channel:
         """Returns a connection to a certain host. Raises JobServerUnavailable."""
@@ -78,14 +67,12 @@ class Connections:
             return channel
         arrived = time.monotonic()
         with self._connecting:
-            now = time.monotonic()
             if self._failed_at > arrived:  # while we waited for our turn to try
                 raise JobServerUnavailable(self._failures)
             failures: dict[str, str] = {}
             # All hosts together get the time: whoever calls waits for no longer than that.
             timeout = self.servers.connect_timeout / len(hosts)
-            # Stable: hosts that failed lately keep their order behind the others.
-            for host in sorted(hosts, key=lambda host: self._avoided.get(host, 0.0) > now):
+            for host in self._choice.hopeful_first(hosts):
                 channel = self._channels.get(host)
                 if channel is not None and channel.usable():
                     return channel
@@ -93,18 +80,14 @@ class Connections:
                     connection = connect(host, timeout, tls=self.servers.tls)
                 except JobServerUnavailable as error:
                     failures |= error.failures
-                    self._avoided[host] = time.monotonic() + _AVOID_UNREACHABLE
+                    self._choice.avoid(host)
                     continue
-                self._avoided.pop(host, None)
+                self._choice.trust(host)
                 channel = self._channels[host] = Channel(connection, self.servers.max_packet)
                 return channel
             if len(hosts) == len(self.servers.hosts):
                 self._failures, self._failed_at = failures, time.monotonic()
         raise JobServerUnavailable(failures)
-
-    def new_unique(self) -> bytes:
-        """Returns a unique id that no other process ever makes: 32 bytes."""
-        return b"%s%012x" % (self._unique_prefix, next(self._uniques))
 
     def close(self) -> None:
         """Ends all connections. `channel()` makes new ones."""
@@ -112,16 +95,6 @@ class Connections:
         self._channels = {}
         for channel in channels.values():
             channel.close()
-
-
-def order_by(key: str, hosts: list[Host]) -> list[Host]:
-    """Returns the hosts in the order in which a key prefers them: the same in every process,
-    however they are listed, and when one of them is away the rest keeps its order."""
-
-    def weight(host: Host) -> bytes:
-        return hashlib.blake2b(f"{host} {key}".encode(), digest_size=8).digest()
-
-    return sorted(hosts, key=weight) if len(hosts) > 1 else hosts
 
 
 _all_connections: weakref.WeakSet[Connections] = weakref.WeakSet()

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gearmanny import __version__
-from gearmanny.channel import Channel, ChannelSubmission, Request
+from gearmanny.channel import Channel, ChannelSubmission
 from gearmanny.encoding import decode
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.gearman_api import GearmanWorker
 from gearmanny.names import check_function_name
 from gearmanny.options import CallOptions
 from gearmanny.protocol.broker import Connection as Peer
+from gearmanny.protocol.client import Request
 from gearmanny.protocol.server import Server
 from gearmanny.results import WorkResult
 from gearmanny.transport import Connection, Deadline, Host
@@ -154,14 +155,13 @@ class _EagerChannel(Channel):
         self._options = options
 
     def queue(self, submission: ChannelSubmission, request: Request) -> bool:
-        _, payload, unique, background, _, _ = request
-        if background:
+        if request.background:
             assert isinstance(submission, WorkResult)
             outbox.append(
                 Sent(
                     function=submission.function,
-                    arguments=decode(submission._encoder, payload),
-                    unique=unique.decode(),
+                    arguments=decode(submission._encoder, request.payload),
+                    unique=request.unique.decode(),
                     options=self._options,
                 )
             )

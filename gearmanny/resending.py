@@ -7,10 +7,11 @@ import threading
 import time
 
 from gearmanny.backoff import Backoff
-from gearmanny.channel import ChannelSubmission, Request
+from gearmanny.channel import ChannelSubmission
 from gearmanny.connections import Connections
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.options import CallOptions
+from gearmanny.protocol.client import Request
 from gearmanny.transport import Deadline
 
 _FIRST_DELAY = 0.05

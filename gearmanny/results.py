@@ -15,7 +15,7 @@ from gearmanny.resending import Resending
 from gearmanny.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.transport import Deadline
 
-__all__ = ["Answer", "Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]
+__all__ = ["Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]
 
 _ASK_WHY_TIMEOUT = 1.0
 """Seconds that a timeout may take longer, to tell whether any worker offers the function."""
@@ -30,7 +30,7 @@ UpdateCallback = Callable[[Progress | Data | Warning], object]
 class WorkResult(ChannelSubmission):
     """A job that was sent. May be waited for from any thread, any number of times."""
 
-    __slots__ = ("_connections", "_unique", "on_update", "resending")
+    __slots__ = ("_connections", "on_update", "resending", "unique_id")
 
     def __init__(
         self,
@@ -38,21 +38,21 @@ class WorkResult(ChannelSubmission):
         channel: Channel,
         function: str,
         encoder: type[DataEncoder],
-        unique: bytes,
     ) -> None:
         super().__init__(channel, function, encoder)
         self._connections = connections
-        self._unique = unique
         self.on_update: UpdateCallback | None = None
         """Called with every update by who waits for the result."""
         self.resending: Resending | None = None
         """How to send an idempotent job again."""
+        self.unique_id = b""
+        """As it travels."""
 
     @property
     def unique(self) -> str | None:
         """The unique id of the job, by which `client.status()` finds it also after a restart of
         the job server; None for a foreground call without a key."""
-        return self._unique.decode() or None
+        return self.unique_id.decode() or None
 
     def is_done(self) -> bool:
         """Returns whether there is an answer, good or bad. Never waits for one."""
@@ -123,7 +123,7 @@ class WorkResult(ChannelSubmission):
             return JobStatus(JobState.UNKNOWN)
         if self.background:
             channel = self._connections.channel_to(self.channel.host)
-            return status_by_unique(channel, self._unique, deadline)
+            return status_by_unique(channel, self.unique_id, deadline)
         handle = self._await_handle(deadline, timeout)
         if handle is None or self.outcome is not None:
             return JobStatus(JobState.UNKNOWN)
@@ -232,14 +232,6 @@ class WorkResult(ChannelSubmission):
 
     def _job_server(self, timeout: float | None) -> JobServer:
         return JobServer(str(self.channel.host), timeout, tls=self.channel.tls)
-
-
-class Answer(WorkResult):
-    """A `WorkResult` that nobody sees: updates are dropped."""
-
-    __slots__ = ()
-
-    keeps_updates = False
 
 
 def as_completed(

@@ -88,15 +88,13 @@ class Submission:
         "cancelled",
         "function",
         "handle",
+        "keeps_updates",
         "only_part",
         "outcome",
         "progressed",
         "unread",
         "warned",
     )
-
-    keeps_updates = True
-    """Whether updates are kept for somebody to read."""
 
     def __init__(self, function: str, encoder: type[DataEncoder]) -> None:
         self.function = function
@@ -106,6 +104,8 @@ class Submission:
         self.cancelled = False
         """Whether the job server was told to forget the job, and did."""
         self.handle: bytes | None = None
+        self.keeps_updates = True
+        """Whether updates are kept for somebody to read."""
         self.outcome: Outcome | None = None
         self.warned: Warned | None = None
         """The last warning: it says why, when a failure follows it."""
@@ -146,6 +146,11 @@ class Submission:
             if self.unread is None:
                 self.unread = deque()
             self.unread.append(event)
+
+    def drop_updates(self) -> None:
+        """Keeps no updates any longer: nobody will read them."""
+        self.keeps_updates = False
+        self.unread = None
 
     def value(self) -> Any:
         """Returns what the task returned, once there is an outcome; raises what the job ended with.

@@ -16,6 +16,8 @@ import base64
 import functools
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gearmanny import __version__
@@ -84,6 +86,21 @@ def start_span(function: str) -> CallSpan:
         return CallSpan(span, b"")
     another = base64.urlsafe_b64encode(os.urandom(6))[:7]
     return CallSpan(span, traceparent.encode() + b"-" + another)
+
+
+@contextmanager
+def ending_together() -> Iterator[list[CallSpan]]:
+    """Yields a list for the spans of calls that are sent in the block, which ends with them."""
+    spans: list[CallSpan] = []
+    error: BaseException | None = None
+    try:
+        yield spans
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        for span in spans:
+            span.end(error)
 
 
 def traceparent_of(unique: str) -> str | None:

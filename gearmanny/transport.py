@@ -7,6 +7,7 @@ Sockets never block. Whoever wants to wait, waits with a time limit first
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import threading
 import time
@@ -281,6 +282,18 @@ def _open(host: Host, timeout: float | None) -> socket.socket:
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return sock
+
+
+def loopback_address(host: Host) -> str | None:
+    """Returns an address of a host that only this machine can reach, of IPv4 where it has both;
+    None when there are others, or none."""
+    try:
+        found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return None
+    addresses = [str(address) for family, *_, (address, *_) in sorted(found)]
+    local = all(ipaddress.ip_address(address).is_loopback for address in addresses)
+    return addresses[0] if local and addresses else None
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -110,16 +110,13 @@ class WorkProcess:
             args=(slot, options, os.getpid(), teller, (self.news, *inherited)),
             name=f"gearmanny {slot}",
         )
-        # A signal for the child waits until the child can handle it, and is not taken for one to
-        # the parent, whose handlers it inherits.
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
         try:
-            self._process.start()
+            with signals_held_back():
+                self._process.start()
         except OSError:
             self.news.close()
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
             teller.close()
 
     @property
@@ -262,6 +259,17 @@ def _make(
     if options.send_tracebacks is not None:
         made.send_tracebacks = options.send_tracebacks
     return made
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Lets a signal for a child that is forked wait until the child can handle it, so that it is
+    not taken for one to the parent, whose handlers the child inherits."""
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
 
 
 def end_with(parent: int) -> None:

@@ -110,6 +110,17 @@ PRIORITIES = ("high", "normal", "low")
 """Which jobs of a function are given out first."""
 
 
+class Request(NamedTuple):
+    """What a job server is asked to do: the arguments of `ClientConnection.submit`."""
+
+    function: bytes
+    payload: bytes
+    unique: bytes = b""
+    background: bool = False
+    priority: str = "normal"
+    at: int | None = None
+
+
 class _Background(NamedTuple):
     """Stands in the queue of replies for a job that is over for us once it is created."""
 

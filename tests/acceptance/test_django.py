@@ -51,7 +51,7 @@ class TestSettings:
         assert (settings.PREFETCH, settings.TLS) == (None, None)
         assert settings.HOOKS == ["gearmanny.contrib.django.hooks.healthy_connections"]
         assert (settings.METRICS_PORT, settings.METRICS_ADDRESS) == (None, "127.0.0.1")
-        assert settings.EAGER is False
+        assert (settings.EAGER, settings.EMBEDDED) == (False, False)
         assert settings.CACHE.HOST == "mongodb://localhost:27017/"
         assert settings.CACHE.DBNAME == "GEARMANCACHE"
         assert settings.CACHE.COLLECTION == "gearman_cache_table"
@@ -77,7 +77,7 @@ class TestSettings:
             ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\]: max_jobs is a number of jobs"),
             ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\]: crash_window is"),
             ({"TLS": {"cafile": "x"}}, r"GEARMANNY\['TLS'\]: tls has no key 'cafile'"),
-            ({"EAGER": "yes"}, r"GEARMANNY\['EAGER'\] is True or False, not 'yes'"),
+            ({"EAGER": "yes"}, r"GEARMANNY\['EAGER'\]: it is True or False, not 'yes'"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
             ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
@@ -114,11 +114,16 @@ class TestSettings:
         with override_settings(GEARMANNY=limited), pytest.raises(EncodingError, match="max_packet"):
             client.anything(text="x" * 10_000)
 
-    def test_eager_mode_is_warned_of_where_a_project_is_deployed(self) -> None:
-        with override_settings(GEARMANNY={"EAGER": True}):
+    @pytest.mark.parametrize(
+        ("key", "number"), [("EAGER", "gearmanny.W001"), ("EMBEDDED", "gearmanny.W002")]
+    )
+    def test_what_is_not_for_production_is_warned_of_where_a_project_is_deployed(
+        self, key: str, number: str
+    ) -> None:
+        with override_settings(GEARMANNY={key: True}):
             assert run_checks(tags=["gearmanny"]) == []
             (warning,) = run_checks(tags=["gearmanny"], include_deployment_checks=True)
-        assert warning.id == "gearmanny.W001"
+        assert warning.id == number
 
     def test_a_washer_that_leads_nowhere_is_told_by_the_check(self) -> None:
         with override_settings(GEARMANNY={"CACHE": {"RETURNVALUE_WASHER": "no.such.washer"}}):

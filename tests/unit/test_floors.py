@@ -35,7 +35,8 @@ FLOORS = [
     gearmanny.tls gearmanny.transport gearmanny.timelimits gearmanny.store
     gearmanny.hooks gearmanny.tracing gearmanny.base""",
     # 2: the blocking drivers, and the job server's.
-    """gearmanny.admin gearmanny.caller gearmanny.connections gearmanny.submission gearmanny.channel
+    """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
+    gearmanny.submission gearmanny.channel
     gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.workloop
     gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.worker gearmanny.eager
@@ -45,7 +46,7 @@ FLOORS = [
     gearmanny.contrib.opentelemetry""",
     # 3: processes, and what tests need.
     """gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner
-    gearmanny.testing
+    gearmanny.serverprocess gearmanny.testing
     gearmanny.contrib.prometheus gearmanny.contrib.prometheus.serving""",
     # 4: the command line.
     "gearmanny.cli gearmanny.__main__",
@@ -80,11 +81,13 @@ TOUCHES = {
     "select": {"gearmanny.polling"},
     "multiprocessing": {
         "gearmanny.contrib.prometheus.serving",
+        "gearmanny.serverprocess",
         "gearmanny.supervisor",
         "gearmanny.workprocess",
     },
     "signal": {
         "gearmanny.contrib.prometheus.serving",
+        "gearmanny.serverprocess",
         "gearmanny.supervisor",
         "gearmanny.timelimits",
         "gearmanny.workprocess",
@@ -92,7 +95,7 @@ TOUCHES = {
         "gearmanny.cli",
     },
     "subprocess": {"gearmanny.testing"},
-    "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.cli"},
+    "asyncio": {"gearmanny.serverloop", "gearmanny.embedded", "gearmanny.serverprocess"},
 }
 """Who alone may import what. Django belongs to everything above."""
 

@@ -39,18 +39,28 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register("gearmanny", deploy=True)
-def check_eager(**kwargs: Any) -> list[CheckMessage]:
-    """gearmanny.W001: GEARMANNY["EAGER"] is on where the project is deployed."""
+def check_deployment(**kwargs: Any) -> list[CheckMessage]:
+    """gearmanny.W001, gearmanny.W002: what is for tests and for development is on."""
     try:
-        eager = get_settings().EAGER
+        settings = get_settings()
     except ImproperlyConfigured:  # told by E001
         return []
-    if not eager:
-        return []
-    return [
-        Warning(
-            "GEARMANNY['EAGER'] is on: jobs run in the processes of the site.",
-            hint="Set it in the settings of the tests only.",
-            id="gearmanny.W001",
+    messages: list[CheckMessage] = []
+    if settings.EAGER:
+        messages.append(
+            Warning(
+                "GEARMANNY['EAGER'] is on: jobs run in the processes of the site.",
+                hint="Set it in the settings of the tests only.",
+                id="gearmanny.W001",
+            )
         )
-    ]
+    if settings.EMBEDDED:
+        messages.append(
+            Warning(
+                "GEARMANNY['EMBEDDED'] is on: the job server may end with runworkers, and all of "
+                "its jobs with it.",
+                hint="Leave it out, and run gearmand.",
+                id="gearmanny.W002",
+            )
+        )
+    return messages

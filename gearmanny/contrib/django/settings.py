@@ -18,6 +18,7 @@ key                     meaning                                                 
 `MAX_MEMORY`            MiB with which a process is recycled; None: never        None
 `MAX_CRASHES`           bad ends of a process that make `runworkers` give up     7
 `CRASH_WINDOW`          seconds within which they fall                           60
+`EMBEDDED`              `runworkers` starts a job server where none listens      False
 `EAGER`                 for tests: calls run where they are made, no job server  False
 `CACHE`                 a dict with the keys below                               {}
 ======================  =======================================================  ==================
@@ -100,6 +101,7 @@ class Settings:
     MAX_MEMORY: int | None = Limits.max_memory
     MAX_CRASHES: int | None = Limits.max_crashes
     CRASH_WINDOW: float = Limits.crash_window
+    EMBEDDED: bool = False
     EAGER: bool = False
     CACHE: CacheSettings = CacheSettings()
 
@@ -146,6 +148,11 @@ def _check_prefetch(prefetch: object) -> None:
         check_prefetch(prefetch)
 
 
+def _check_switch(value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidOption(f"it is True or False, not {value!r}.")
+
+
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "HOSTS": parse_hosts,
     "TIMEOUT": Deadline,
@@ -160,6 +167,8 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "MAX_MEMORY": lambda memory: Limits(max_memory=memory),
     "MAX_CRASHES": lambda crashes: Limits(max_crashes=crashes),
     "CRASH_WINDOW": lambda window: Limits(crash_window=window),
+    "EMBEDDED": _check_switch,
+    "EAGER": _check_switch,
 }
 
 
@@ -178,8 +187,6 @@ def get_settings() -> Settings:
             check(getattr(settings, key))
         except InvalidOption as error:
             raise ImproperlyConfigured(f"{NAME}[{key!r}]: {error}") from error
-    if not isinstance(settings.EAGER, bool):
-        raise ImproperlyConfigured(f"{NAME}['EAGER'] is True or False, not {settings.EAGER!r}.")
     return settings
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,6 +22,7 @@ from gearmanny.contrib.django.settings import Settings, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.hooks import Hook
 from gearmanny.runlimits import check_seconds
+from gearmanny.serverprocess import running_where_none_is
 from gearmanny.tasks import functions_of
 from gearmanny.workrunner import WorkRunner
 
@@ -125,6 +128,12 @@ class Command(BaseCommand):
             help="job servers, name:port or unix:/path (default: GEARMANNY['HOSTS'])",
         )
         parser.add_argument(
+            "--embedded",
+            action=BooleanOptionalAction,
+            help="start a job server for development where none listens "
+            "(default: GEARMANNY['EMBEDDED'])",
+        )
+        parser.add_argument(
             "--threads",
             type=_positive,
             metavar="N",
@@ -189,13 +198,15 @@ class Command(BaseCommand):
         self._log_to_stderr()
         # The children get copies of this process: none may share its database connections.
         connections.close_all()
-        try:
-            with self._metrics(settings, hosts, metrics_port) as metrics_url:
-                if verbosity:
-                    self._print_banner(workers, hosts, threads, verbosity, metrics_url)
-                self._run(runner, threads, settings.KEEPALIVE and not options["no_keepalive"])
-        except InvalidOption as error:
-            raise CommandError(str(error)) from error
+        embedded = settings.EMBEDDED if options["embedded"] is None else options["embedded"]
+        with self._job_server(hosts, settings, verbosity) if embedded else nullcontext():
+            try:
+                with self._metrics(settings, hosts, metrics_port) as metrics_url:
+                    if verbosity:
+                        self._print_banner(workers, hosts, threads, verbosity, metrics_url)
+                    self._run(runner, threads, settings.KEEPALIVE and not options["no_keepalive"])
+            except InvalidOption as error:
+                raise CommandError(str(error)) from error
 
     def _hooks(self, settings: Settings, metrics_port: int | None) -> tuple[Hook, ...]:
         hooks = settings.hooks()
@@ -213,6 +224,23 @@ class Command(BaseCommand):
         from gearmanny.contrib.prometheus import serve_metrics  # noqa: PLC0415  needs an extra
 
         return serve_metrics(hosts, port=port, address=settings.METRICS_ADDRESS, tls=settings.TLS)
+
+    @contextlib.contextmanager
+    def _job_server(self, hosts: list[str], settings: Settings, verbosity: int) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            try:
+                version = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
+            except InvalidOption as error:
+                raise CommandError(str(error)) from error
+            if verbosity:
+                self.stdout.write(
+                    f"Started an embedded job server at {hosts[0]}. It keeps jobs in memory, until "
+                    "runworkers stops: production runs on gearmand."
+                    if version is None
+                    else f"Job server {version} runs at {hosts[0]} already: none was started."
+                )
+                self.stdout.flush()
+            yield
 
     def _run(self, runner: WorkRunner, threads: int, keep_alive: bool) -> None:
         try:
