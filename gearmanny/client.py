@@ -73,19 +73,18 @@ class Client(Caller):
         connects again."""
         self._connections.close()
 
-    def _work(self, function: str, arguments: object) -> WorkResult:
-        (work,) = self._submit(function, [self._encode(arguments)])
-        if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
-            raise work.outcome
-        return work
-
     def _result(self, function: str, arguments: object) -> Any:
-        background = self._options.background
         seen = self._options.on_update is not None
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
         (work,) = self._submit(function, [self._encode(arguments)], keeps_updates=seen)
         answer = work.get_result(self._options.timeout)
-        return work if background else answer
+        return work if self._options.background else answer
+
+    def _sent(self, function: str, arguments: object) -> WorkResult:
+        (work,) = self._submit(function, [self._encode(arguments)])
+        if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
+            raise work.outcome
+        return work
 
     def _map(
         self, function: str, calls: Iterable[object], window: int, return_exceptions: bool
@@ -189,7 +188,7 @@ class KeywordClient(Client):
             EncodingError: the arguments are refused by the encoder.
             InvalidTask: no function can have that name.
         """
-        return self._work(function, kwargs)
+        return self._sent(function, kwargs)
 
     def map(
         self,
@@ -265,7 +264,7 @@ class AsyncClient(KeywordClient):
 
     def call(self, function: str, /, **kwargs: Any) -> WorkResult:
         """Sends a job: the same as `submit`."""
-        return self.submit(function, **kwargs)
+        return self._sent(function, kwargs)
 
     as_completed = staticmethod(as_completed)
     wait = staticmethod(wait)
@@ -293,7 +292,7 @@ class RawClient(Client):
 
     def submit(self, function: str, payload: bytes = b"", /) -> WorkResult:
         """Sends a job for a Gearman function, as `SimpleClient.submit` does."""
-        return self._work(function, payload)
+        return self._sent(function, payload)
 
     def map(
         self,
