@@ -18,7 +18,7 @@ import pytest
 
 from gearmanny import testing
 from gearmanny.admin import JobServer
-from gearmanny.transport import free_port
+from gearmanny.loopback import free_port
 from gearmanny.worker import BaseWorker
 
 PATIENCE = 20.0
