@@ -5,8 +5,9 @@ BIN := .venv/bin
 
 .PHONY: demo test lint types matrix fuzz bench bench-peers chaos gearmand browser clean
 
-demo: .venv/demo gearmand
-	$(BIN)/python example_project/demo.py $(if $(ONCE),--once)
+# ONCE=1 makes one call and ends; GEARMAND=1 takes gearmand, not the job server of our own.
+demo: .venv/demo $(if $(GEARMAND),gearmand)
+	$(BIN)/python example_project/demo.py $(if $(ONCE),--once) $(if $(GEARMAND),--gearmand)
 
 test: .venv/dev gearmand browser lint types
 	$(BIN)/python -m pytest

@@ -13,16 +13,22 @@ version = next(
 
 DJANGO = ["Django>=5.2"]
 MONGO = ["pymongo>=4.6"]
+OPENTELEMETRY = ["opentelemetry-api>=1.30"]
+PROMETHEUS = ["prometheus_client>=0.21"]
 # A server that speaks MongoDB's wire protocol. GPL: never a dependency of the package itself.
 DEMO = [*DJANGO, *MONGO, "SecantusDB==0.7.0b3"]
 TEST = [
     *DEMO,
+    *OPENTELEMETRY,
+    *PROMETHEUS,
     "gunicorn>=22",
     "hypothesis>=6.100",
     "msgpack>=1",
+    "opentelemetry-sdk>=1.30",
     "playwright>=1.44",
     "pytest>=8",
     "pytest-django>=4.8",
+    "pytest-xdist>=3.6",
     "trustme>=1.2",
     "uvicorn>=0.30",
 ]
@@ -38,12 +44,18 @@ setup(
     package_data={"gearmanny": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=["gearman3>=0.2.1"],
+    entry_points={
+        "console_scripts": ["gearmanny = gearmanny.cli:main"],
+        "pytest11": ["gearmanny = gearmanny.pytest_plugin"],
+    },
     extras_require={
         "django": DJANGO,
         "mongo": MONGO,
+        "opentelemetry": OPENTELEMETRY,
+        "prometheus": PROMETHEUS,
         "demo": DEMO,
         "test": TEST,
-        "dev": [*TEST, "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],
+        "dev": [*TEST, "basedpyright>=1.31", "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.servers import end, gearmand, until
+from gearmanny.admin import JobServer
+from gearmanny.serverprocess import running_where_none_is
+from tests.servers import end, free_port, gearmand, until
 
 CONTESTANT = [sys.executable, str(Path(__file__).parent / "contestant.py")]
 REPETITIONS = 5
@@ -33,6 +35,7 @@ def costs(tell: Tell) -> None:
         threads(port, tell)
     with workers(1) as port:
         outstanding(port, tell)
+    own_job_server(tell)
     payloads(tell)
     imports(tell)
     idle(tell)
@@ -40,19 +43,36 @@ def costs(tell: Tell) -> None:
 
 
 @contextlib.contextmanager
-def workers(number: int) -> Iterator[str]:
-    """Runs a gearmand with so many workers; yields its port."""
-    with gearmand() as server:
-        port = str(server.port)
+def workers(number: int, *, embedded: bool = False) -> Iterator[str]:
+    """Runs a gearmand, or our own job server, with so many workers; yields its port."""
+    with job_server(embedded=embedded) as port:
         processes = [
             subprocess.Popen([*CONTESTANT, port, "work", "0"], text=True) for _ in range(number)
         ]
         try:
-            until(lambda: server.workers_of("bench_add") == number)
+            until(lambda: offered(port) == number)
             yield port
         finally:
             for process in processes:
                 end(process)
+
+
+@contextlib.contextmanager
+def job_server(*, embedded: bool) -> Iterator[str]:
+    """Runs a job server in a process of its own; yields its port."""
+    if not embedded:
+        with gearmand() as server:
+            yield str(server.port)
+        return
+    port = free_port()
+    with running_where_none_is([f"127.0.0.1:{port}"]):
+        yield str(port)
+
+
+def offered(port: str) -> int:
+    """Returns how many workers offer the function that is called."""
+    status = JobServer(f"127.0.0.1:{port}").status()
+    return sum(row.workers for row in status if row.function == "bench_add")
 
 
 def run(*command: str) -> list[float]:
@@ -87,6 +107,27 @@ def outstanding(port: str, tell: Tell) -> None:
         f"| 100,000 work objects outstanding | {statistics.median(ratios):.2f} × the time a job "
         f"of 1,000 ({min(ratios):.2f} to {max(ratios):.2f}), {max(memory):,.0f} bytes a job |"
     )
+
+
+def own_job_server(tell: Tell) -> None:
+    """Ratios of calls a second with our own job server to those with gearmand."""
+    for name, mode, count in (
+        ("round trips, one at a time", "roundtrip", 3000),
+        ("batch of 5,000", "batch", 5000),
+    ):
+        ratios, rates = [], []
+        with workers(1) as gearmands, workers(1, embedded=True) as ours:
+            for _ in range(REPETITIONS):
+                theirs, own = (
+                    run(*CONTESTANT, port, mode, str(count))[0] for port in (gearmands, ours)
+                )
+                ratios.append(theirs / own)
+                rates.append(count / own)
+        tell(
+            f"| {name}, over our own job server | {statistics.median(rates):,.0f} a second, "
+            f"{statistics.median(ratios):.2f} × those over gearmand "
+            f"({min(ratios):.2f} to {max(ratios):.2f}) |"
+        )
 
 
 def payloads(tell: Tell) -> None:

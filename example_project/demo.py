@@ -1,7 +1,7 @@
 """`make demo`: the whole thing on this machine, on ports of its own, until Ctrl-C.
 
-Starts a job server, a MongoDB, workers and the site; makes one call; says which page to open. With
-`--once` it fetches that page and stops. What it starts ends with it, however it ends.
+Starts a MongoDB, workers with a job server, and the site; makes one call; says which page to open.
+With `--once` it fetches that page and stops. What it starts ends with it, however it ends.
 """
 
 from __future__ import annotations
@@ -34,27 +34,23 @@ PACKAGE = "json"
 PROCESSES = 2
 
 
-def start_gearmand(processes: Processes) -> str:
-    """Starts a job server and returns its host."""
+def start_gearmand(processes: Processes, host: str) -> None:
+    """Starts gearmand at a host; without it, the workers start a job server of gearmanny's own."""
     program = shutil.which("gearmand", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
         raise DemoError(
             "gearmand is missing. Install it: sudo apt-get install gearman-job-server "
             "(brew install gearman on a Mac)"
         )
-    port = free_port()
-    host = f"{LOOPBACK}:{port}"
+    _, _, port = host.rpartition(":")
     # As root it would become a user that there may not be.
     user = ["-u", "root"] if os.geteuid() == 0 else []
-    listen = ["-L", LOOPBACK, "-p", str(port)]
+    listen = ["-L", LOOPBACK, "-p", port]
     processes.start(
         "gearmand", program, *listen, "-l", "stderr", "-P", processes.folder / "gearmand.pid", *user
     )
     server = JobServer(host, timeout=2)
     processes.wait_until("gearmand", lambda: _answers(server))
-    processes.environment["GEARMAN_HOSTS"] = host
-    tell("gearmand", f"{host}  (version {server.version()})")
-    return host
 
 
 def _answers(server: JobServer) -> bool:
@@ -85,16 +81,19 @@ def start_mongodb(processes: Processes) -> None:
 
 
 def start_workers(processes: Processes, host: str) -> None:
-    """Starts `manage.py runworkers`."""
+    """Starts `manage.py runworkers --embedded`: with a job server, unless one runs at the host."""
     processes.start(
-        "workers", sys.executable, "manage.py", "runworkers", "--threads", str(PROCESSES)
+        *("workers", sys.executable, "manage.py", "runworkers", "--embedded"),
+        *("--threads", str(PROCESSES)),
     )
+    server = JobServer(host)
 
     def registered() -> bool:
-        rows = JobServer(host).status()
+        rows = server.status() if _answers(server) else []
         return any(row.function == "corpus_survey" and row.workers == PROCESSES for row in rows)
 
     processes.wait_until("workers", registered)
+    tell("job server", f"{host}  (version {server.version()})")
     tell("workers", f"{PROCESSES} processes of manage.py runworkers")
 
 
@@ -135,13 +134,15 @@ def call_once(host: str) -> None:
 
 def tell(name: str, where: str) -> None:
     """Prints a line on what was started."""
-    print(f"  {name:<9} {where}", flush=True)
+    print(f"  {name:<10} {where}", flush=True)
 
 
-def run(processes: Processes, once: bool) -> None:
+def run(processes: Processes, *, gearmand: bool, once: bool) -> None:
     """Starts all, calls once, and serves unless `once`."""
     print("Starting", flush=True)
-    host = start_gearmand(processes)
+    host = processes.environment["GEARMAN_HOSTS"] = f"{LOOPBACK}:{free_port()}"
+    if gearmand:
+        start_gearmand(processes, host)
     start_mongodb(processes)
     start_workers(processes, host)
     url = start_site(processes)
@@ -155,14 +156,17 @@ def main() -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(description="Runs the example project on this machine.")
     parser.add_argument("--once", action="store_true", help="make one call, fetch the page, stop")
-    once = parser.parse_args().once
+    parser.add_argument(
+        "--gearmand", action="store_true", help="use gearmand, not a job server of our own"
+    )
+    options = parser.parse_args()
     problem = ""
     with Processes() as processes:
         try:
-            run(processes, once)
+            run(processes, gearmand=options.gearmand, once=options.once)
         except Stopped:
             # The usual end, unless there was something left to be shown.
-            problem = "Stopped before it was done." if once else ""
+            problem = "Stopped before it was done." if options.once else ""
         except (DemoError, GearmanException, OSError, http.client.HTTPException) as error:
             problem = str(error)
         if not problem:

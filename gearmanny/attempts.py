@@ -51,6 +51,8 @@ class Attempts:
         self._waker = waker
         self._answer_at_last = answer_at_last
         self._watchdog = Watchdog()
+        self.waits = True
+        """Whether there is time between two attempts."""
 
     def close(self) -> None:
         """Ends the thread that looks after time limits."""
@@ -72,11 +74,11 @@ class Attempts:
                 return attempt()
             except BaseException as error:
                 # Who has got data of one attempt must not get it from the next one again.
-                if link.data_sent_for == job.handle or not options.retries_after(number, error):
+                if job.handle in link.data_sent_for or not options.retries_after(number, error):
                     raise
                 delay = options.delay_after(number)
-                _log_retry(job, error, number, delay)
-            self._wait(delay, link)
+                log_retry(job, error, number, delay)
+            self._wait(delay if self.waits else 0, link)
             number += 1
             job.data = copy.deepcopy(arguments)  # the attempt may have changed what it was given
             with contextlib.suppress(AttributeError):
@@ -120,7 +122,8 @@ class Attempts:
             raise GivenBack
 
 
-def _log_retry(job: GearmanJob, error: BaseException, attempt: int, delay: float) -> None:
+def log_retry(job: GearmanJob, error: BaseException, attempt: int, delay: float) -> None:
+    """Logs an attempt that failed, and when the next one begins, in seconds."""
     extra: dict[str, Any] = {
         "action": "job_retried",
         "function": job.task,

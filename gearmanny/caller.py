@@ -7,8 +7,8 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Self
 
 from gearmanny.encoding import JSONDataEncoder, encode
 from gearmanny.errors import EncodingError, InvalidOption
@@ -18,6 +18,7 @@ from gearmanny.names import check_function_name, unique_of_key
 from gearmanny.options import CallOptions
 from gearmanny.protocol.client import Request
 from gearmanny.tls import TLS, TLSOption
+from gearmanny.tracing import CallSpan, start_span
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, Servers, parse_hosts
 
 _FILL_SECONDS = 0.01
@@ -35,12 +36,12 @@ class RemoteTask:
         self._function = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if args:
+        if args and not self._client._takes_payload:
             raise TypeError(
                 f"{self._function}() takes keyword arguments only, because that is what travels: "
                 f"write {self._function}(name=value)"
             )
-        return self._client.call(self._function, **kwargs)
+        return self._client.call(self._function, *args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<Gearman function {self._function} of {self._client!r}>"
@@ -49,13 +50,17 @@ class RemoteTask:
 class Caller(abc.ABC):
     """What the clients share. Connections are made on the first call and kept."""
 
+    _default_encoder: ClassVar[type[DataEncoder]] = JSONDataEncoder
+    _takes_payload: ClassVar[bool] = False
+    """Whether a call is made with one payload instead of keywords."""
+
     def __init__(
         self,
         hosts: Sequence[str] | None = None,
         *,
         timeout: float | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
-        data_encoder: type[DataEncoder] = JSONDataEncoder,
+        data_encoder: type[DataEncoder] | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
     ) -> None:
@@ -67,7 +72,7 @@ class Caller(abc.ABC):
                 as long as the job takes.
             connect_timeout: seconds that making a connection may take, all hosts together.
             data_encoder: makes payloads of arguments and values of answers; the worker's
-                must match.
+                must match. Default: JSON; for `RawClient`, bytes as they are.
             max_packet: bytes of the longest packet, both ways; longer arguments or answers are
                 an `EncodingError` of that call.
             tls: how the job servers are secured: True for the authorities that the system trusts,
@@ -86,7 +91,7 @@ class Caller(abc.ABC):
             TLS.of(tls),
         )
         self._options = CallOptions().changed(timeout=timeout)
-        self._encoder = data_encoder
+        self._encoder = data_encoder or self._default_encoder
         self._reach(self._servers)
 
     def __repr__(self) -> str:
@@ -115,8 +120,8 @@ class Caller(abc.ABC):
         """Prepares the connections to the job servers."""
 
     @abc.abstractmethod
-    def call(self, function: str, /, **kwargs: Any) -> Any:
-        """Calls a Gearman function by name, as `client.<function>(**kwargs)` does."""
+    def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Calls a Gearman function by name, as `client.<function>(…)` does."""
 
     def using(self, **options: Any) -> Self:
         """Returns a client of the same kind, over the same connections, with other options.
@@ -165,9 +170,14 @@ class Caller(abc.ABC):
                 )
 
     def _requests(
-        self, function: str, payloads: Iterable[bytes | EncodingError]
+        self, function: str, payloads: Iterable[bytes | EncodingError], spans: list[CallSpan]
     ) -> Iterator[Request | EncodingError]:
         """Makes the requests for some calls of a function, as the options say.
+
+        Args:
+            function: its name.
+            payloads: of the calls.
+            spans: takes those of the calls that are traced: to be ended when they are sent.
 
         Raises:
             InvalidTask, InvalidOption: the function, or its time, cannot be. At once, and not
@@ -180,24 +190,27 @@ class Caller(abc.ABC):
             if isinstance(payload, EncodingError):
                 return payload
             unique = _unique_id(options)
+            if options.trace:
+                spans.append(start_span(function))
+                unique = spans[-1].unique or unique
             return Request(name, payload, unique, options.background, options.priority, due)
 
         return map(request, payloads)
 
-    def _encode(self, kwargs: Mapping[str, Any]) -> bytes:
-        return encode(self._encoder, kwargs, self._servers.max_packet)
+    def _encode(self, arguments: object) -> bytes:
+        return encode(self._encoder, arguments, self._servers.max_packet)
 
-    def _encode_all(self, calls: Iterable[Mapping[str, Any]]) -> Iterator[bytes | EncodingError]:
-        for kwargs in calls:
+    def _encode_all(self, calls: Iterable[object]) -> Iterator[bytes | EncodingError]:
+        for arguments in calls:
             try:
-                yield self._encode(kwargs)
+                yield self._encode(arguments)
             except EncodingError as error:
                 yield error
 
 
-def take(inputs: Iterator[Mapping[str, Any]], size: int) -> list[Mapping[str, Any]]:
+def take(inputs: Iterator[object], size: int) -> list[object]:
     """Returns the next inputs: so many, or those that came before the time to send was over."""
-    batch: list[Mapping[str, Any]] = []
+    batch: list[object] = []
     until = time.monotonic() + _FILL_SECONDS
     for arguments in inputs:
         batch.append(arguments)

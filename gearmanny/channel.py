@@ -18,7 +18,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
 from gearmanny.gearman_api import DataEncoder
@@ -74,17 +73,17 @@ class Channel:
         Returns:
             Whether it was queued; False when this channel has ended.
         """
-        return self._queue(partial(self._machine.submit, submission, *request))
+        return self._queue(self._machine.submit, submission, *request)
 
     def ask_status(self, question: ChannelSubmission, handle: bytes) -> None:
         """Queues a question for the state of a job. On a channel that has ended, that is its
         outcome."""
-        if not self._queue(partial(self._machine.ask_status, question, handle)):
+        if not self._queue(self._machine.ask_status, question, handle):
             question.outcome = self.error
 
     def ask_status_of_unique(self, question: ChannelSubmission, unique: bytes) -> None:
         """Queues a question for the state of a job, as `ask_status` does."""
-        if not self._queue(partial(self._machine.ask_status_of_unique, question, unique)):
+        if not self._queue(self._machine.ask_status_of_unique, question, unique):
             question.outcome = self.error
 
     def flush(self, deadline: Deadline) -> None:
@@ -182,12 +181,12 @@ class Channel:
         self._settle_all(error)
         self._connection.close()
 
-    def _queue(self, queue: Callable[[], None]) -> bool:
+    def _queue(self, queue: Callable[..., None], *arguments: object) -> bool:
         try:
             with self._lock:
                 if self.error is not None:
                     return False
-                queue()
+                queue(*arguments)
                 return True
         except ValueError:
             raise  # a name that cannot be: nothing was queued

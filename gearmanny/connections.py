@@ -6,12 +6,19 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from typing import ClassVar
 
 from gearmanny.channel import Channel
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.hostchoice import HostChoice
 from gearmanny.options import CallOptions
 from gearmanny.transport import Host, Servers, connect
+
+_NO_OPTIONS = CallOptions()
+
+StandIn = Callable[[CallOptions], Channel]
+"""Gives out connections in place of the job servers, for tests."""
 
 
 class Connections:
@@ -20,8 +27,13 @@ class Connections:
     A child made by `os.fork()` makes its own.
     """
 
+    stand_in_for_all: ClassVar[StandIn | None] = None
+    """Stands in for the job servers of all clients of this process."""
+
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
+        self.stand_in: StandIn | None = None
+        """Stands in for the job servers of this client."""
         self._reset()
         _all_connections.add(self)
 
@@ -39,11 +51,15 @@ class Connections:
         Raises:
             JobServerUnavailable: none is.
         """
+        stand_in = Connections.stand_in_for_all or self.stand_in
+        if stand_in is not None:
+            return stand_in(options)
         return self._channel_to(self._choice.order(options.unique))
 
     def channel_to(self, host: Host) -> Channel:
         """Returns a connection to a certain host. Raises JobServerUnavailable."""
-        return self._channel_to([host])
+        stand_in = Connections.stand_in_for_all or self.stand_in
+        return self._channel_to([host]) if stand_in is None else stand_in(_NO_OPTIONS)
 
     def _channel_to(self, hosts: list[Host]) -> Channel:
         channel = self._channels.get(hosts[0])

@@ -15,7 +15,7 @@ from gearmanny.failures import message_of
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.limits import MAX_PACKET, Oversized, check_payload
 
-__all__ = ["JSONDataEncoder", "decode", "encode"]
+__all__ = ["JSONDataEncoder", "RawDataEncoder", "decode", "encode"]
 
 
 def _refuse_constant(name: str) -> None:
@@ -67,6 +67,23 @@ class JSONDataEncoder(DataEncoder):
 
 
 JSONDataEncoder._prepare()
+
+
+class RawDataEncoder(DataEncoder):
+    """Bytes as they are, both ways. Whatever else they mean, caller and task agree upon."""
+
+    takes_payload: ClassVar[bool] = True
+    """Tells workers that a call brings one payload, and not an object of keywords."""
+
+    @classmethod
+    def encode(cls, encodable_object: Any) -> bytes:
+        if not isinstance(encodable_object, bytes):  # no buffers: what was sent must not change
+            raise TypeError("only bytes travel as they are. Make bytes of it, or let JSON do so")
+        return encodable_object
+
+    @classmethod
+    def decode(cls, decodable_string: bytes) -> bytes:
+        return decodable_string
 
 
 def encode(encoder: type[DataEncoder], value: object, max_packet: int = MAX_PACKET) -> bytes:

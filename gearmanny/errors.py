@@ -12,6 +12,7 @@
     ├── ProtocolError           bytes that are not the Gearman protocol
     ├── EncodingError           a value or a payload that the encoder refuses  (ValueError)
     ├── InvalidArguments        arguments that the task does not take          (TypeError)
+    ├── RejectJob               raised by a hook: the job is not done
     ├── InvalidTask             a worker class that cannot be exported (TypeError, ValueError)
     └── InvalidOption           an option with an impossible value             (ValueError)
 
@@ -27,6 +28,7 @@ constructors take positional arguments only, so that they survive pickling.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "JobServerLost",
     "JobServerUnavailable",
     "ProtocolError",
+    "RejectJob",
     "TaskError",
     "TaskTimeLimitExceeded",
     "TaskTimeout",
@@ -141,7 +144,8 @@ class TaskTimeout(GearmanException, TimeoutError):
         return type(self), (self.function, self.timeout, self.reason), vars(self)
 
     def __str__(self) -> str:
-        text = f"No answer from {self.function}() within {self.timeout:g} s."
+        within = f" within {self.timeout:g} s" if self.timeout < math.inf else ""
+        text = f"No answer from {self.function}(){within}."
         return f"{text} {self.reason}" if self.reason else text
 
 
@@ -225,6 +229,11 @@ class EncodingError(GearmanException, ValueError):
 
 class InvalidArguments(GearmanException, TypeError):
     """The arguments of a call are not those that the task takes."""
+
+
+class RejectJob(GearmanException):
+    """Raised by a hook before the task runs: the job is not done, and not tried again. Its caller
+    gets a `TaskError` of this type, with the message; the worker logs a line."""
 
 
 class InvalidTask(GearmanException, TypeError, ValueError):

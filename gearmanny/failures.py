@@ -77,7 +77,7 @@ def foreign_failure(function: str, payload: bytes) -> TaskError:
     """Returns the `TaskError` for the text that a worker of another library sent."""
     if isinstance(payload, Oversized):
         return TaskError(function, None, f"the reason was not taken: {payload.reason()}")
-    return TaskError(function, None, payload.decode(errors="replace"))
+    return TaskError(function, None, payload.decode(errors="replace").strip())
 
 
 def type_name(error: BaseException) -> str:

@@ -7,10 +7,35 @@ This also has to work where a maintained fork provides the module `gearman`.
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from gearman import DataEncoder, GearmanClient, GearmanWorker
 from gearman.job import GearmanJob
 
-__all__ = ["DataEncoder", "GearmanClient", "GearmanJob", "GearmanWorker", "hosts_of", "tls_of"]
+__all__ = [
+    "DataEncoder",
+    "GearmanClient",
+    "GearmanJob",
+    "GearmanWorker",
+    "Job",
+    "hosts_of",
+    "tls_of",
+]
+
+
+class Job(Protocol):
+    """What a task may know of the job that it does: a `GearmanJob`, of whatever `job_class`."""
+
+    handle: str
+    """By which its job server knows it, until that is started anew."""
+    unique: str
+    """The unique id that it was sent with; empty without one."""
+    function: str
+    """The Gearman function, `"myworker_add"`."""
+    attempt: int
+    """1, and more when the task is tried again."""
+    data: Any
+    """The arguments, decoded."""
 
 
 def hosts_of(manager: GearmanWorker | GearmanClient) -> list[str]:

@@ -7,7 +7,7 @@ import time
 
 from gearmanny.attempts import GivenBack
 from gearmanny.encoding import decode
-from gearmanny.errors import EncodingError, GearmanException, InvalidArguments
+from gearmanny.errors import EncodingError, GearmanException, InvalidArguments, RejectJob
 from gearmanny.failures import encode_failure, message_of, type_name
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.link import Link
@@ -20,8 +20,10 @@ class JobRunner:
     """Runs the jobs of a `GearmanWorker`, one at a time."""
 
     def __init__(self, gearman_worker: GearmanWorker) -> None:
-        self._worker = gearman_worker
-        self._failed = False  # the job that runs
+        self.worker = gearman_worker
+        self.handed_over = False
+        """Whether the job that was begun last goes on elsewhere, and is answered there."""
+        self._failed: GearmanJob | None = None
 
     def run(self, link: Link, assigned: Assigned, task: str | bytes) -> bool:
         """Runs a job that was assigned, and answers it.
@@ -34,40 +36,55 @@ class JobRunner:
         Returns:
             Whether it was the last one: the `after_job` of the worker has said so.
         """
-        self._failed = False
+        self.handed_over = False
         started = time.perf_counter()
         handle, _, unique, payload = assigned
-        job = self._worker.create_job(
+        job = self.worker.create_job(
             link,
             handle.decode(errors="surrogateescape"),
             task,
             unique.decode(errors="surrogateescape"),
             None,
         )
-        try:  # noqa: SIM105  what suppresses costs more, and this is done for every job
+        try:
             job.attempt = 1
-        except AttributeError:  # a job_class that has no place for it
+            job.function = task
+        except AttributeError:  # a job_class that has no place for them
             pass
         try:
-            job.data = decode(self._worker.data_encoder, payload)
+            job.data = decode(self.worker.data_encoder, payload)
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug(
                     "%s is called with %r", job.task, job.data, extra=_about("started", job)
                 )
-            self._worker.on_job_execute(job)
+            callback = self.worker.worker_abilities.get(task)
+            if hasattr(callback, "begin"):
+                self.handed_over = True
+                callback.begin(self, link, job)
+                return False
+            self.worker.on_job_execute(job)
             if handle in link.machine.held:
                 raise GearmanException("its worker ended the job without an answer")
         except (KeyboardInterrupt, SystemExit):
             raise
         except GivenBack:
-            logger.info("%s is given back", job.task, extra=_about("given_back", job))
+            self.log_given_back(job)
             return False
         except BaseException as error:  # the payload, the result, a hook of a subclass, a
             self.answer_failure(link, job, error)  # CancelledError that left a loop
-        if logger.isEnabledFor(logging.INFO) and not self._failed:
+        if self._failed is not job:
+            self.log_answer(job, started)
+        return not self.worker.after_job()
+
+    def log_answer(self, job: GearmanJob, started: float) -> None:
+        """Logs that a job was answered, which was begun at `started` by `time.perf_counter`."""
+        if logger.isEnabledFor(logging.INFO):
             seconds = time.perf_counter() - started
             logger.info("%s answered in %.3f s", job.task, seconds, extra=_about("answered", job))
-        return not self._worker.after_job()
+
+    def log_given_back(self, job: GearmanJob) -> None:
+        """Logs that a job is left to another worker."""
+        logger.info("%s is given back", job.task, extra=_about("given_back", job))
 
     def answer_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         """Answers a job with what it failed with, and logs it."""
@@ -83,23 +100,23 @@ class JobRunner:
 
     def _fail(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         # BaseWorker's callbacks have these; a callback that was registered directly need not.
-        callback = self._worker.worker_abilities.get(job.task)
+        callback = self.worker.worker_abilities.get(job.task)
         link.fail(
             job,
             encode_failure(error, getattr(callback, "send_tracebacks", False)),
             as_exception=getattr(callback, "send_exceptions", False),
         )
-        self._failed = True
+        self._failed = job
 
     def _log_failure(self, job: GearmanJob, error: BaseException) -> None:
-        callers_fault = isinstance(error, (InvalidArguments, EncodingError))
+        expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob))
         logger.log(
-            logging.WARNING if callers_fault else logging.ERROR,
+            logging.WARNING if expected else logging.ERROR,
             "%s failed: %s: %s",
             job.task,
             type_name(error),
             message_of(error),
-            exc_info=None if callers_fault else error,
+            exc_info=None if expected else error,
             extra=_about("failed", job),
         )
 

@@ -66,8 +66,8 @@ class Link:
         self._name_functions = name_functions
         self._lock: AbstractContextManager[Any] = threading.Lock()
         # Tasks may report from threads of their own.
-        self.data_sent_for: str | None = None
-        """The handle of the job for which data was sent last."""
+        self.data_sent_for: set[str] = set()
+        """Handles of the jobs that we hold for which data was sent."""
 
     @property
     def ask_from(self) -> float:
@@ -166,7 +166,7 @@ class Link:
     def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
         payload = encode(self._encoder, data, self._max_packet)
         with self._lock:
-            self.data_sent_for = current_job.handle
+            self.data_sent_for.add(current_job.handle)
             self.machine.send_data(_handle(current_job), payload)
         self.flush()
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from gearmanny.errors import InvalidOption
 from gearmanny.names import check_key
 from gearmanny.protocol.client import PRIORITIES
+from gearmanny.tracing import check_tracing
 from gearmanny.transport import Deadline
 
 _LATEST = 2**32 - 1
@@ -84,6 +85,8 @@ class CallOptions(NamedTuple):
             )
         if self.unique is not None:
             check_key(self.unique)
+        if self.trace:
+            check_tracing()
         if self.at is not None:
             _check_at(self.at)
         if self.delay is not None and not _is_delay(self.delay):

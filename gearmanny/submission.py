@@ -8,9 +8,17 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from gearmanny.encoding import decode
-from gearmanny.errors import GearmanException, InvalidTask, JobCancelled, JobServerError, TaskError
+from gearmanny.errors import (
+    EncodingError,
+    GearmanException,
+    InvalidTask,
+    JobCancelled,
+    JobServerError,
+    TaskError,
+)
 from gearmanny.failures import decode_failure, foreign_failure
 from gearmanny.gearman_api import DataEncoder
+from gearmanny.limits import Oversized
 from gearmanny.protocol.client import (
     Completed,
     Created,
@@ -81,6 +89,7 @@ class Submission:
         "function",
         "handle",
         "keeps_updates",
+        "only_part",
         "outcome",
         "progressed",
         "unread",
@@ -100,6 +109,8 @@ class Submission:
         self.outcome: Outcome | None = None
         self.warned: Warned | None = None
         """The last warning: it says why, when a failure follows it."""
+        self.only_part: DataSent | None = None
+        """What was sent ahead; without data, when there was more than one part."""
         self.progressed: Progressed | None = None
         """The last progress."""
         self.unread: deque[UpdateEvent] | None = None
@@ -141,6 +152,8 @@ class Submission:
             self.warned = event
         elif isinstance(event, Progressed):
             self.progressed = event
+        else:
+            self.only_part = DataSent(b"") if self.only_part else event
         if self.keeps_updates:
             if self.unread is None:
                 self.unread = deque()
@@ -177,8 +190,11 @@ class Submission:
         raise self._failure()
 
     def _failure(self) -> TaskError:
-        # A failure is preceded by a warning that says why, an exception says it itself.
-        reason = self.outcome if isinstance(self.outcome, Excepted) else self.warned
+        # A failure is preceded by a warning that says why, an exception says it itself. The
+        # `gearman` command sends what the program printed before it failed, as one part.
+        reason = (
+            self.outcome if isinstance(self.outcome, Excepted) else self.warned or self.only_part
+        )
         if reason is None:
             return TaskError(self.function)
         return decode_failure(self.function, reason.data) or foreign_failure(
@@ -193,7 +209,7 @@ class Submission:
                 generator task returns them once more, for those who do not read streams.
 
         Raises:
-            InvalidTask: there were none, and the result is no list.
+            InvalidTask: there were none, and the result is no list, or bytes.
             What `value` raises.
         """
         if sent_ahead and isinstance(self.outcome, Completed):
@@ -201,8 +217,10 @@ class Submission:
         result = self.value()
         if isinstance(result, list):
             return result
-        if result is None:
+        if result is None or result == b"":
             return []
+        if isinstance(result, bytes):
+            return [result]
         raise InvalidTask(
             f"{self.function}() is no stream: it sent nothing ahead, and its result is no list "
             f"but {type(result).__name__}. Call it without stream()."
@@ -212,7 +230,7 @@ class Submission:
         """Returns the oldest update that nobody read yet; None when it is none for users.
 
         Raises:
-            EncodingError: it cannot be decoded.
+            EncodingError: it cannot be decoded. A warning is text then.
         """
         assert self.unread
         update = self.unread.popleft()
@@ -222,7 +240,15 @@ class Submission:
             return Data(decode(self._encoder, update.data))
         if decode_failure(self.function, update.data):
             return None  # how the job ended, told by get_result()
-        return Warning(decode(self._encoder, update.data))
+        return Warning(self._warning(update.data))
+
+    def _warning(self, payload: bytes) -> Any:
+        try:
+            return decode(self._encoder, payload)
+        except EncodingError:
+            if isinstance(payload, Oversized):
+                raise
+            return payload.decode(errors="replace")  # workers in other languages warn in words
 
 
 def _status(told: Told) -> JobStatus:

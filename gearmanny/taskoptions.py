@@ -1,4 +1,4 @@
-"""What `@task(…)` says of one task: its time limit, and whether it is tried again."""
+"""What `@task` says of a method: that it is a task, its time limit, whether it is tried again."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, overload
 
 from gearmanny.backoff import Backoff
-from gearmanny.errors import InvalidArguments, InvalidOption, InvalidTask, TaskTimeLimitExceeded
+from gearmanny.errors import (
+    InvalidArguments,
+    InvalidOption,
+    InvalidTask,
+    RejectJob,
+    TaskTimeLimitExceeded,
+)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -19,6 +26,10 @@ _ATTRIBUTE = "_gearmanny_task_options"
 
 _LONGEST_DELAY = 60.0
 """Seconds between two attempts, unless the first delay is longer: the worker is kept busy."""
+
+
+_FINAL = (InvalidArguments, RejectJob)
+"""What another attempt would fail with as well."""
 
 
 class Inherited(enum.Enum):
@@ -55,7 +66,7 @@ class TaskOptions:
         return (
             attempt <= self.retries
             and isinstance(error, self.retry_on)
-            and not isinstance(error, InvalidArguments)  # it would fail in the same way
+            and not isinstance(error, _FINAL)
         )
 
     def delay_after(self, attempt: int) -> float:
@@ -85,35 +96,50 @@ class TaskOptions:
         return told
 
 
+@overload
+def task(method: Method, /) -> Method: ...
+
+
+@overload
 def task(
-    bare: None = None,
+    *,
+    timeout: float | Inherited | None = Inherited.AS_THE_CLASS,
+    retries: int = 0,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+    backoff: float | Callable[[int], float] = 1.0,
+) -> Callable[[Method], Method]: ...
+
+
+def task(
+    method: Callable[..., Any] | None = None,
     /,
     *,
     timeout: float | Inherited | None = Inherited.AS_THE_CLASS,
     retries: int = 0,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
     backoff: float | Callable[[int], float] = 1.0,
-) -> Callable[[Method], Method]:
-    """Gives options to a `task_*` method, which stays the method that it is. A subclass that
-    overrides it gives its own.
+) -> Callable[..., Any]:
+    """Makes a method a task, which needs no `task_` in its name then, and gives it options. It
+    stays the method that it is. A subclass that overrides it has a task, with options of its own.
 
     Args:
+        method: of a class of tasks. Left out where there are options: `@task(timeout=…)`.
         timeout: seconds after which `TaskTimeLimitExceeded` is raised inside the task, in every
             attempt anew; None for never. Default: the `timeout` of the worker class.
         retries: how often the task is tried again after it failed. Meanwhile the worker holds
             the job, and serves no other; a task that has sent data is not tried again.
-        retry_on: the exceptions after which it is tried again. `InvalidArguments` never is one
-            of them; `TaskTimeLimitExceeded` only when it is named here.
+        retry_on: the exceptions after which it is tried again. `InvalidArguments` and
+            `RejectJob` never are among them; `TaskTimeLimitExceeded` only when it is named here.
         backoff: seconds before the second attempt; the delays double from there to a minute, and
             are shortened at random by up to a half. Or a function that is given the number of the
             attempt that failed, 1 for the first, and returns the seconds to wait.
 
     Raises:
         InvalidOption: a value that cannot be, or options that say nothing.
-        InvalidTask: what is decorated is no `task_*` method, or has options already.
+        InvalidTask: what is decorated is no method, a private one, or decorated already.
     """
-    if bare is not None:
-        raise InvalidTask("@task is given options: write @task(timeout=…), with parentheses.")
+    if method is not None:
+        return _marked(method, TaskOptions())
     check_timeout("timeout", timeout)
     if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
         raise InvalidOption(f"retries is a number of further attempts, 0 or more, not {retries!r}.")
@@ -127,26 +153,21 @@ def task(
     options = TaskOptions(timeout=timeout, retries=retries, retry_on=kinds, backoff=backoff)
     if not retries and options != TaskOptions(timeout=timeout):
         raise InvalidOption("retry_on and backoff say how to try again. Add retries=3, or so.")
+    return partial(_marked, options=options)
 
-    def decorate(method: Method) -> Method:
-        function = getattr(method, "__func__", method)  # of a staticmethod or classmethod
-        name = getattr(function, "__name__", repr(function))
-        if not callable(function) or not name.startswith(TASK_PREFIX):
-            raise InvalidTask(
-                f"{name} is given the options of a task, but is none: only methods whose names "
-                f"begin with {TASK_PREFIX} are."
-            )
-        if hasattr(function, _ATTRIBUTE):
-            raise InvalidTask(f"{name} has options already. Give it all of them in one @task(…).")
-        setattr(function, _ATTRIBUTE, options)
-        return method
 
-    return decorate
+def is_task(worker: type, attribute: str) -> bool:
+    """Returns whether a class has a task under this name: a method that is named or decorated
+    like one, or that overrides one which is."""
+    like_one = attribute.startswith(TASK_PREFIX) or any(
+        _mark(vars(base).get(attribute)) for base in worker.__mro__
+    )
+    return like_one and callable(getattr(worker, attribute))
 
 
 def options_of(method: object, class_timeout: float | None) -> TaskOptions:
     """Returns the options of a method, in a class with this time limit."""
-    options: TaskOptions = getattr(method, _ATTRIBUTE, TaskOptions())
+    options = _mark(method) or TaskOptions()
     if isinstance(options.timeout, Inherited):
         return replace(options, timeout=class_timeout)
     return options
@@ -164,6 +185,29 @@ def check_grace(name: str, grace: object) -> None:
     """Raises InvalidOption unless a task that ignores its limit can be given this time."""
     if grace is not None and not _is_number(grace, least=0):
         raise InvalidOption(f"{name} is a number of seconds, 0 or more, or None, not {grace!r}.")
+
+
+def _marked(method: Method, options: TaskOptions) -> Method:
+    function = _function(method)
+    name = getattr(function, "__name__", "")
+    if not callable(function) or not name:
+        raise InvalidTask(f"@task makes a method a task, and {method!r} is none.")
+    if name.startswith("_"):
+        raise InvalidTask(f"{name} is private by its name, and a task is called by others.")
+    if _mark(function):
+        raise InvalidTask(f"{name} is decorated already. Give it all its options in one @task(…).")
+    setattr(function, _ATTRIBUTE, options)
+    return method
+
+
+def _mark(method: object) -> TaskOptions | None:
+    options = getattr(_function(method), _ATTRIBUTE, None)
+    return options if isinstance(options, TaskOptions) else None  # a mock has every attribute
+
+
+def _function(method: object) -> object:
+    """The function in a staticmethod or classmethod; any other object as it is."""
+    return method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
 
 
 def _check_retry_on(kinds: tuple[object, ...]) -> None:

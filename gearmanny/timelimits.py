@@ -30,6 +30,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -219,10 +220,15 @@ class TimeLimit:
     def _end_process(self) -> None:
         assert self._grace is not None
         error = self._error(self._grace).with_traceback(_where(self._thread))
-        telling = threading.Thread(target=self._on_ignored, args=(error,), daemon=True)
-        telling.start()
-        telling.join(_LAST_WORDS)
-        os._exit(1)
+        end_process(partial(self._on_ignored, error))
+
+
+def end_process(last_words: Callable[[], object]) -> None:
+    """Ends this process at once, but for a moment in which a thread may say why."""
+    telling = threading.Thread(target=last_words, daemon=True)
+    telling.start()
+    telling.join(_LAST_WORDS)
+    os._exit(1)
 
 
 class _ShieldingLock:

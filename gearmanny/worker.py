@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
-from types import GeneratorType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
-from gearmanny.encoding import JSONDataEncoder
+from gearmanny.companions import Observer
+from gearmanny.encoding import JSONDataEncoder, RawDataEncoder
 from gearmanny.errors import InvalidTask
-from gearmanny.gearman_api import GearmanJob, GearmanWorker, hosts_of, tls_of
+from gearmanny.gearman_api import GearmanJob, GearmanWorker, Job, hosts_of, tls_of
+from gearmanny.hooks import Hook, check_hooks
+from gearmanny.interface import Interface
 from gearmanny.limits import MAX_PACKET, check_max_packet
+from gearmanny.progress import Item, counted, counted_async
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
-from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table
+from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, TaskRunner, current_job
+from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table, takes_payload
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Host, parse_hosts
-from gearmanny.workloop import Observer, WorkLoop
+from gearmanny.workloop import loop_of, loops
 
-__all__ = ["BaseWorker", "GearmanWorker", "Hook", "JsonWorker", "task"]
-
-Callback = Callable[[Any, Any], Any]
-"""Called with the `GearmanWorker` and the `GearmanJob`; returns the result."""
-
-Hook = Callable[[GearmanJob], AbstractContextManager[object]]
-"""Wraps every job, and every attempt at one that is tried again: called with the job, it returns
-the context in which the task runs."""
-
-_loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDictionary()
-"""The loops that run, by the worker that all who share it have in common."""
-
-
-@contextlib.contextmanager
-def _loop_of(worker: GearmanWorker, hosts: list[Host], **options: Any) -> Iterator[WorkLoop]:
-    loop = _loops[worker] = WorkLoop(worker, hosts, **options)
-    try:
-        yield loop
-    finally:
-        del _loops[worker]
+__all__ = ["BaseWorker", "GearmanWorker", "Hook", "Job", "JsonWorker", "RawWorker", "task"]
 
 
 def set_verbosity(verbosity: int) -> None:
@@ -58,6 +40,11 @@ def check_prefetch(prefetch: object) -> None:
     check_count("prefetch", "jobs", prefetch)
 
 
+def check_concurrency(concurrency: object) -> None:
+    """Raises InvalidOption unless it is a number of jobs, at least 1."""
+    check_count("concurrency", "jobs", concurrency)
+
+
 class JsonWorker(GearmanWorker):
     """The default `work_class`: a gearman3 worker that speaks JSON and runs on our engine."""
 
@@ -70,7 +57,7 @@ class JsonWorker(GearmanWorker):
             poll_timeout: taken for gearman3's sake; our engine needs none.
         """
         hosts = parse_hosts(hosts_of(self) or HOSTS)
-        with _loop_of(self, hosts, tls=TLS.of(tls_of(self))) as loop:
+        with loop_of(self, hosts, tls=TLS.of(tls_of(self))) as loop:
             loop.run()
 
     def wait_until_updates_sent(
@@ -79,8 +66,15 @@ class JsonWorker(GearmanWorker):
         """Does nothing: our engine has sent an update before the call returns."""
 
 
-class BaseWorker:
-    """A worker. Subclass it, name it, and give it `task_*` methods.
+class RawWorker(JsonWorker):
+    """A `work_class` without JSON: a task is given the bytes of a payload, as its one argument, and
+    returns bytes, or yields those of its result. Only `<name>_help` and failures are JSON."""
+
+    data_encoder = RawDataEncoder
+
+
+class BaseWorker(Interface):
+    """A worker. Subclass it, name it, and give it `task_*` methods, or others under `@task`.
 
     Class attributes:
         name: every task is exported as `<name>_<task>`. Required.
@@ -88,11 +82,15 @@ class BaseWorker:
         send_tracebacks: whether callers get the traceback of a task that failed.
         send_exceptions: whether a failure travels as WORK_EXCEPTION instead of WORK_WARNING and
             WORK_FAIL. That hangs libgearman 1.1.20 clients that did not ask for exceptions.
-        hooks: contexts around every job, the first one outermost; around every attempt at one that
-            is tried again. What they do takes none of the time of a task.
+        hooks: functions of a job that return the context in which its task runs, the first one
+            outermost; around every attempt at one that is tried again. What they do takes none of
+            the time of a task. See `gearmanny.hooks`.
         prefetch: how many jobs are asked for or held at a time; one of them runs, the others wait
             for it, also when another worker is free. More than 1 spares short jobs a round trip
             to the job server, and makes them wait behind long ones.
+        concurrency: how many jobs of `async def` tasks run at a time, in one event loop for each
+            process; plain tasks still run one at a time, in a thread of their own. As many jobs
+            are asked for, whatever they are for.
         timeout: seconds that a task may take, None for ever; `@task(timeout=…)` says otherwise for
             one of them. Then `TaskTimeLimitExceeded` is raised inside it: in the main thread of
             the process also out of a blocking call, in another thread after that has returned.
@@ -101,15 +99,19 @@ class BaseWorker:
         observer: is told when the worker serves, and of every job that is done.
     """
 
-    name: ClassVar[str]
     work_class: ClassVar[type[GearmanWorker]] = JsonWorker
     send_tracebacks: bool = False
     send_exceptions: bool = False
     hooks: Sequence[Hook] = ()
     prefetch: int = 1
+    concurrency: int = 1
     timeout: ClassVar[float | None] = None
     timeout_grace: ClassVar[float | None] = 10.0
     observer: Observer | None = None
+    gearman_worker: GearmanWorker
+    hosts: list[Host]
+    max_packet: int
+    tls: TLS | None
 
     def __init__(
         self,
@@ -117,7 +119,9 @@ class BaseWorker:
         verbosity: int = 0,
         gearman_worker: GearmanWorker | None = None,
         *,
+        hooks: Sequence[Hook] = (),
         prefetch: int | None = None,
+        concurrency: int | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
     ) -> None:
@@ -130,7 +134,8 @@ class BaseWorker:
             gearman_worker: shared with other workers, whose tasks then run in the same loop;
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
-            prefetch: overrides what the class says.
+            hooks: contexts around every job, outside of those of the class.
+            prefetch, concurrency: override what the class says.
             max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
                 does one whose result is.
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
@@ -139,29 +144,41 @@ class BaseWorker:
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a prefetch, a limit or `tls` that cannot be.
+            InvalidOption: a host, a hook, a prefetch, a limit or `tls` that cannot be.
         """
-        tasks = find_tasks(type(self))
+        self.gearman_worker = gearman_worker or self.work_class()
+        tasks = find_tasks(type(self), self.gearman_worker)
         set_verbosity(verbosity)
-        self.gearman_worker: GearmanWorker = gearman_worker or self.work_class()
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
         self.tls = TLS.of(tls_of(self.gearman_worker) if tls is None else tls)
+        self.hooks = (*check_hooks(hooks), *check_hooks(self.hooks))
         if prefetch is not None:
             self.prefetch = prefetch
         check_prefetch(self.prefetch)
+        if concurrency is not None:
+            self.concurrency = concurrency
+        check_concurrency(self.concurrency)
         check_max_packet(max_packet)
         self.max_packet = max_packet
-        self.job: GearmanJob | None = None
-        """The job that runs, None between jobs."""
+        self.only_job: Job | None = None
         self._stopped = False
         for spec in tasks:
-            runner = _AttemptRunner if spec.options.says_anything else _TaskRunner
-            self._export(spec.function, runner(self, spec))
-        table = help_table(tasks)
-        self._export(help_function(type(self)), _CallbackRunner(self, lambda *_: table))
+            self._export(spec.function, self._runner_of(spec)(self, spec))
+        table: Any = help_table(tasks)
+        if takes_payload(self.gearman_worker):
+            table = JSONDataEncoder.encode(table)
+        self._export(help_function(type(self)), CallbackRunner(self, lambda *_: table))
         self.setUp()
+
+    @staticmethod
+    def _runner_of(spec: TaskSpec) -> type[TaskRunner]:
+        if spec.is_async:
+            from gearmanny.coroutines import CoroutineRunner  # noqa: PLC0415  imports asyncio
+
+            return CoroutineRunner
+        return AttemptRunner if spec.options.says_anything else TaskRunner
 
     def setUp(self) -> None:
         """Called once the tasks are registered, in the process that runs them. Override it to
@@ -178,7 +195,7 @@ class BaseWorker:
         Raises:
             InvalidTask: the function is exported already, or cannot have that name.
         """
-        self._export(name, _CallbackRunner(self, callback))
+        self._export(name, CallbackRunner(self, callback))
 
     def start(self) -> None:
         """Takes jobs until `stop()` is called. A job server that is away is waited for.
@@ -187,10 +204,11 @@ class BaseWorker:
         runs goes back to its queue.
         """
         try:
-            with _loop_of(
+            with loop_of(
                 self.gearman_worker,
                 self.hosts,
                 prefetch=self.prefetch,
+                concurrency=self.concurrency,
                 max_packet=self.max_packet,
                 tls=self.tls,
                 observer=self.observer,
@@ -206,42 +224,89 @@ class BaseWorker:
         which shares the `gearman_worker`. For signal handlers and threads; called before
         `start()`, it lets that return at once."""
         self._stopped = True
-        loop = _loops.get(self.gearman_worker)
+        loop = loops.get(self.gearman_worker)
         if loop is not None:
             loop.stop()
             self._stopped = False
 
-    def progress(self, done: int, total: int) -> None:
+    @property
+    def job(self) -> Job:
+        """The job that runs: in every coroutine its own, also in `asyncio.to_thread()`. Threads
+        that a task starts by itself know it where no task of the class is `async def`.
+
+        Whether anybody still waits for the answer, gearmand tells no worker.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        job = current_job.get() or self.only_job
+        if job is None:
+            raise RuntimeError(
+                f"{type(self).__name__} runs no job now: only a task can ask for its job, and "
+                "report on it."
+            )
+        return job
+
+    @overload
+    def progress(self, done: int, total: int) -> None: ...
+
+    @overload
+    def progress(self, done: Iterable[Item], total: int | None = None) -> Iterator[Item]: ...
+
+    @overload
+    def progress(
+        self, done: AsyncIterable[Item], total: int | None = None
+    ) -> AsyncIterator[Item]: ...
+
+    def progress(self, done: Any, total: int | None = None) -> Any:
         """Tells the caller how far the current job is.
+
+        `progress(3, 10)` tells it once. `for row in progress(rows):` counts the rows that a loop,
+        or an `async for`, has done with, and tells it at most ten times a second: always at the
+        start, and when there are no more. A loop that is left early tells no more.
+
+        Args:
+            done: how much is done; or what the loop goes through.
+            total: of how much. For a loop that is `len()` by default, and 0 for what has none,
+                which callers take for unknown.
+
+        Returns:
+            None for a number; for a loop, an iterator over the same items, as lazy as before.
 
         Raises:
             InvalidOption: the numbers are not whole, or not from 0 to 2**32 - 1.
             JobServerLost: the connection is gone; another worker gets this job.
             RuntimeError: there is no current job.
         """
-        self.gearman_worker.send_job_status(self._current_job(), done, total)
+        tell = partial(self.gearman_worker.send_job_status, self.job)
+        if isinstance(done, AsyncIterable):
+            return counted_async(done, total, tell)
+        if isinstance(done, Iterable):
+            return counted(done, total, tell)
+        return tell(done, total)
+
+    def send_data(self, value: Any) -> None:
+        """Sends the caller a part of the result ahead. Raises what `progress` raises, and
+        EncodingError."""
+        self.gearman_worker.send_job_data(self.job, value)
+
+    def warn(self, text: Any) -> None:
+        """Sends the caller a warning. Raises what `send_data` raises."""
+        self.gearman_worker.send_job_warning(self.job, text)
 
     def send_job_status(self, numerator: int, denominator: int) -> None:
         """The same as `progress`, with gearman3's name."""
         self.progress(numerator, denominator)
 
     def send_job_data(self, data: Any) -> None:
-        """Sends the caller a part of the result ahead. Raises what `progress` raises, and
-        EncodingError."""
-        self.gearman_worker.send_job_data(self._current_job(), data)
+        """The same as `send_data`, with gearman3's name."""
+        self.send_data(data)
 
     def send_job_warning(self, data: Any) -> None:
-        """Sends the caller a warning. Raises what `send_job_data` raises."""
-        self.gearman_worker.send_job_warning(self._current_job(), data)
+        """The same as `warn`, with gearman3's name."""
+        self.warn(data)
 
-    def _current_job(self) -> GearmanJob:
-        if self.job is None:
-            raise RuntimeError(
-                f"{type(self).__name__} runs no job now: only a task can report on its job."
-            )
-        return self.job
-
-    def _export(self, function: str, callback: _CallbackRunner) -> None:
+    def _export(self, function: str, callback: CallbackRunner) -> None:
         known = self.gearman_worker.worker_abilities.get(function)
         if known is not None:
             owner = getattr(known, "owner", known)
@@ -250,79 +315,3 @@ class BaseWorker:
                 "Give one of the workers another name."
             )
         self.gearman_worker.register_task(function, callback)
-
-
-class _CallbackRunner:
-    """What is registered for a function: runs its callback inside the worker's hooks."""
-
-    def __init__(self, worker: BaseWorker, callback: Callback) -> None:
-        self.owner = type(worker).__name__
-        self._worker = worker
-        self._callback = callback
-
-    @property
-    def send_tracebacks(self) -> bool:
-        return self._worker.send_tracebacks
-
-    @property
-    def send_exceptions(self) -> bool:
-        return self._worker.send_exceptions
-
-    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        worker = self._worker
-        worker.job = job
-        try:
-            if not worker.hooks:
-                return self._callback(gearman_worker, job)
-            with contextlib.ExitStack() as stack:
-                for hook in worker.hooks:
-                    stack.enter_context(hook(job))
-                return self._callback(gearman_worker, job)
-        finally:
-            worker.job = None
-
-
-class _TaskRunner(_CallbackRunner):
-    """Runs a `task_*` method: checks the arguments first, streams a generator."""
-
-    def __init__(self, worker: BaseWorker, task: TaskSpec) -> None:
-        super().__init__(worker, self._run)
-        self._task = task
-        self._method = getattr(worker, task.method)
-
-    def _run(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        result = self._method(**self._task.check_arguments(job.data))
-        if not isinstance(result, GeneratorType):
-            return result
-        # Whole at the end, too: half of the world's clients drop WORK_DATA.
-        items = []
-        with contextlib.closing(result):
-            for item in result:
-                gearman_worker.send_job_data(job, item)
-                items.append(item)
-        return items
-
-
-class _AttemptRunner(_TaskRunner):
-    """Runs a task that has a time limit, or is tried again when it fails."""
-
-    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        return _loops[gearman_worker].attempts.retrying(
-            partial(super().__call__, gearman_worker, job),
-            self._task.options,
-            gearman_worker.connection_to_handler_map[job.connection],
-            job,
-        )
-
-    def _run(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        run = partial(super()._run, gearman_worker, job)
-        timeout = self._task.options.limit
-        if timeout is None:
-            return run()
-        return _loops[gearman_worker].attempts.limited(
-            run,
-            timeout,
-            self._worker.timeout_grace,
-            gearman_worker.connection_to_handler_map[job.connection],
-            job,
-        )

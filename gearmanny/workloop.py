@@ -9,14 +9,17 @@ starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterable
-from typing import Protocol
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from gearmanny import __version__
 from gearmanny.attempts import Attempts
+from gearmanny.companions import JobLoop, Observer
 from gearmanny.connector import Connector
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
 from gearmanny.gearman_api import GearmanWorker
@@ -42,17 +45,6 @@ answers at once; with a question lost on the way, a worker would look alive and 
 _LINK_CHORES = (_ASK_AGAIN, _GIVE_UP)
 
 
-class Observer(Protocol):
-    """Is told what happens in a loop. It is called between two jobs, and should be quick."""
-
-    def ready(self) -> None:
-        """A job server has answered, so it knows the functions; or all of them are away. Told
-        once, before the first job."""
-
-    def job_done(self) -> None:
-        """A job was answered, or failed."""
-
-
 class WorkLoop:
     """Takes jobs for a `GearmanWorker` until it is stopped."""
 
@@ -61,6 +53,7 @@ class WorkLoop:
         gearman_worker: GearmanWorker,
         hosts: list[Host],
         prefetch: int = 1,
+        concurrency: int = 1,
         max_packet: int = MAX_PACKET,
         tls: TLS | None = None,
         observer: Observer | None = None,
@@ -71,22 +64,25 @@ class WorkLoop:
                 `job_class`, `on_job_*` and `after_job` are used, its connections are not.
             hosts: the job servers.
             prefetch: how many jobs are asked for or held at a time; one of them runs.
+            concurrency: how many jobs of `async def` tasks run at a time. As many jobs are asked
+                for as the larger of both numbers says.
             max_packet: bytes of the longest packet, both ways.
             tls: how the connections are secured; None for plain ones.
             observer: is told when the loop serves, and of every job.
         """
         self._worker = gearman_worker
-        self._prefetch = prefetch
+        self._capacity = max(prefetch, concurrency)
+        self.event_loop: JobLoop | None = None
         self._max_packet = max_packet
         self._links: dict[int, Link] = {}
         self._registered: dict[bytes, str | bytes] = {}
         self._poller = Poller()
-        self._waker = Waker()
-        self._connector = Connector(hosts, self._waker, tls)
+        self.waker = Waker()
+        self._connector = Connector(hosts, self.waker, tls)
         self._observer = observer
         self._unready = observer is not None
         self._jobs = JobRunner(gearman_worker)
-        self.attempts = Attempts(lambda: self._stopping, self._waker, self._jobs.answer_at_last)
+        self.attempts = Attempts(lambda: self._stopping, self.waker, self._jobs.answer_at_last)
         """For jobs that may be tried again, or have a time limit."""
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
@@ -95,11 +91,11 @@ class WorkLoop:
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
         self._stopping = True
-        self._waker.wake()
+        self.waker.wake()
 
     def run(self) -> None:
         """Works until `stop` is called. A server that is away is tried again for ever."""
-        self._poller.add(self._waker)
+        self._poller.add(self.waker)
         try:
             while not self._stopping:
                 for connection in self._connector.connect():
@@ -109,22 +105,74 @@ class WorkLoop:
                 self._wake_sleepers()
                 self._ask()
                 self._attend_until(self._next_chore())
+            if self.event_loop is not None:
+                self.event_loop.stop()
+                self.event_loop.finish()
+                self._note_ended()
             for link in list(self._links.values()):
                 self._flush(link)
                 link.finish()
         finally:
+            if self.event_loop is not None:
+                self.event_loop.close()
             self.attempts.close()
             self._connector.close()
             for link in list(self._links.values()):
                 self._drop(link)
-            self._waker.close()
+            self.waker.close()
+
+    def _note_ended(self) -> None:
+        """Does what is done after a job, for those that ended in the event loop."""
+        for _ in range(self.event_loop.take_ended() if self.event_loop else 0):
+            if self._observer is not None:
+                self._observer.job_done()
+            if not self._worker.after_job():
+                self._stopping = True
+        if self.event_loop is not None and self.event_loop.error is not None:
+            raise self.event_loop.error
 
     def _tell_ready(self) -> None:
         if self._observer is not None:
             self._observer.ready()
         self._unready = False
 
+    def work_off(self, connection: Connection) -> None:
+        """Does the jobs that wait at a job server, and returns when there are no more: for one
+        that answers at once, because it is in this very thread, where nobody waits for anything.
+        """
+        self.attempts.waits = False
+        link = self._link(connection)
+        try:
+            self._introduce(link)
+            assigned = True
+            while assigned and not self._stopping:
+                link.ask(1, time.monotonic())
+                link.flush()
+                assigned = False
+                for event in link.receive() or ():
+                    if isinstance(event, Assigned):
+                        assigned = True
+                        self._jobs.run(link, event, self._registered[event.function])
+                        if self.event_loop is not None:
+                            self.event_loop.finish()
+                            self._note_ended()
+            link.flush()
+        finally:
+            if self.event_loop is not None:
+                self.event_loop.close()
+            self.attempts.close()
+            self._unlink(link)
+            self.waker.close()
+
     def _join(self, connection: Connection) -> None:
+        link = self._link(connection)
+        self._links[self._poller.add(link)] = link
+        try:
+            self._introduce(link)
+        except JobServerLost as error:
+            self._lose(link, error)
+
+    def _link(self, connection: Connection) -> Link:
         link = Link(
             connection,
             self._worker.data_encoder,
@@ -132,14 +180,13 @@ class WorkLoop:
             self._name_functions,
             self._max_packet,
         )
-        self._links[self._poller.add(link)] = link
         self._worker.handler_to_connection_map[link] = link
         self._worker.connection_to_handler_map[link] = link
-        try:
-            link.set_client_id(self._worker.worker_client_id or f"gearmanny/{__version__}")
-            link.set_abilities(self._worker.worker_abilities)
-        except JobServerLost as error:
-            self._lose(link, error)
+        return link
+
+    def _introduce(self, link: Link) -> None:
+        link.set_client_id(self._worker.worker_client_id or f"gearmanny/{__version__}")
+        link.set_abilities(self._worker.worker_abilities)
 
     def _wake_sleepers(self) -> None:
         now = time.monotonic()
@@ -172,14 +219,16 @@ class WorkLoop:
                 return
             for descriptor in self._poller.wait(remaining):
                 if descriptor not in self._links:
-                    self._waker.clear()
+                    self.waker.clear()
+                    self._note_ended()
+                    self._ask()
                 elif not self._stopping:
                     self._attend(self._links[descriptor])
 
     def _ask(self) -> None:
         """Asks the server that was asked longest ago for as many jobs as we may hold more."""
         now = time.monotonic()
-        free = self._prefetch
+        free = self._capacity
         next_link: Link | None = None
         self._rested_at = math.inf
         for link in self._links.values():
@@ -213,7 +262,7 @@ class WorkLoop:
             if isinstance(event, Assigned):
                 if self._jobs.run(link, event, self._registered[event.function]):
                     self._stopping = True
-                if self._observer is not None:
+                if self._observer is not None and not self._jobs.handed_over:
                     self._observer.job_done()
                 # A finished answer leaves at once, and where it can in one send with the next
                 # question; a worker that stops gives back what it did not begin.
@@ -258,6 +307,23 @@ class WorkLoop:
     def _drop(self, link: Link) -> None:
         del self._links[link.descriptor]
         self._poller.remove(link.descriptor)
+        self._unlink(link)
+
+    def _unlink(self, link: Link) -> None:
         self._worker.handler_to_connection_map.pop(link, None)
         self._worker.connection_to_handler_map.pop(link, None)
         link.close()
+
+
+loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDictionary()
+"""The loops that run, by the worker that all who share it have in common."""
+
+
+@contextlib.contextmanager
+def loop_of(worker: GearmanWorker, hosts: list[Host], **options: Any) -> Iterator[WorkLoop]:
+    """Gives a worker its loop, to be run inside the block. Takes what `WorkLoop` takes."""
+    loop = loops[worker] = WorkLoop(worker, hosts, **options)
+    try:
+        yield loop
+    finally:
+        del loops[worker]

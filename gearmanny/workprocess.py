@@ -16,15 +16,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, Protocol
 
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.hooks import Hook
 from gearmanny.tls import TLS
-from gearmanny.worker import BaseWorker, Hook
+from gearmanny.worker import BaseWorker
 
 logger = logging.getLogger("gearmanny.runner")
 
@@ -69,6 +70,7 @@ class WorkOptions:
     hooks: tuple[Hook, ...]
     send_tracebacks: bool | None
     prefetch: int | None
+    concurrency: int | None
     max_packet: int
     tls: TLS | None
     max_jobs: int | None
@@ -109,16 +111,13 @@ class WorkProcess:
             args=(slot, options, os.getpid(), teller, (self.news, *inherited)),
             name=f"gearmanny {slot}",
         )
-        # A signal for the child waits until the child can handle it, and is not taken for one to
-        # the parent, whose handlers it inherits.
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
         try:
-            self._process.start()
+            with signals_held_back():
+                self._process.start()
         except OSError:
             self.news.close()
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
             teller.close()
 
     @property
@@ -235,11 +234,12 @@ def _run(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_SIGNALS)
     for closable in inherited:
         closable.close()
-    _end_with(parent)
+    end_with(parent)
     try:
         gearman_worker = slot.work_class()
         made = [_make(worker, gearman_worker, options) for worker in slot.workers]
         made[0].prefetch = options.prefetch or min(worker.prefetch for worker in made)
+        made[0].concurrency = options.concurrency or max(w.concurrency for w in made)
         made[0].max_packet = options.max_packet
         made[0].tls = options.tls or made[0].tls
         made[0].observer = _Reporter(teller, options)
@@ -263,8 +263,23 @@ def _make(
     return made
 
 
-def _end_with(parent: int) -> None:
-    """Sees to it that this process ends when its parent does; its job goes back to the queue."""
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Lets a signal for a child that is forked wait until the child can handle it, so that it is
+    not taken for one to the parent, whose handlers the child inherits."""
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
+def end_with(parent: int) -> None:
+    """Sees to it that this process ends when its parent does, and its job goes back to the queue.
+
+    Args:
+        parent: process id of the parent.
+    """
     # The kernel does it at once, also to a task that keeps the interpreter for itself.
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0:
         if os.getppid() != parent:  # it ended before the kernel was asked

@@ -19,13 +19,20 @@ from gearmanny.admin import JobServer
 from gearmanny.backoff import Backoff
 from gearmanny.errors import GearmanException, InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.hooks import Hook, check_hooks
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import Limits, check_count
 from gearmanny.supervisor import Supervisor
 from gearmanny.tasks import functions_of
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
-from gearmanny.worker import BaseWorker, Hook, JsonWorker, check_prefetch, set_verbosity
+from gearmanny.worker import (
+    BaseWorker,
+    JsonWorker,
+    check_concurrency,
+    check_prefetch,
+    set_verbosity,
+)
 from gearmanny.workprocess import Slot, WorkOptions, resident_memory
 
 __all__ = ["WorkRunner"]
@@ -47,6 +54,8 @@ class WorkRunner:
         send_tracebacks: overrides what the worker classes say, unless None.
         prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
             classes say, of which the least counts for those that share a process.
+        concurrency: how many jobs of `async def` tasks a process runs at a time; overrides what the
+            workers say.
         max_packet: bytes of the longest packet, both ways; longer jobs fail.
         tls: how the job servers are secured, as `SimpleClient` takes it.
         default_work_class: stands in for `JsonWorker`, for workers that chose no other.
@@ -65,7 +74,7 @@ class WorkRunner:
     Raises:
         InvalidTask: there are no workers, one cannot be exported, or two export the
             same function.
-        InvalidOption: a host, a number or `tls` that cannot be.
+        InvalidOption: a host, a hook, a number or `tls` that cannot be.
     """
 
     def __init__(
@@ -77,6 +86,7 @@ class WorkRunner:
         hooks: Sequence[Hook] = (),
         send_tracebacks: bool | None = None,
         prefetch: int | None = None,
+        concurrency: int | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
@@ -87,10 +97,12 @@ class WorkRunner:
         crash_window: float = Limits.crash_window,
         connect_timeout: float | None = Limits.connect_timeout,
     ) -> None:
-        _check_functions(workers)
+        _check_workers(workers)
         parse_hosts(HOSTS if hosts is None else hosts)
         if prefetch is not None:
             check_prefetch(prefetch)
+        if concurrency is not None:
+            check_concurrency(concurrency)
         check_max_packet(max_packet)
         self._limits = Limits(
             grace=grace,
@@ -108,9 +120,10 @@ class WorkRunner:
         self._options = WorkOptions(
             hosts=hosts,
             verbosity=verbosity,
-            hooks=tuple(hooks),
+            hooks=check_hooks(hooks),
             send_tracebacks=send_tracebacks,
             prefetch=prefetch,
+            concurrency=concurrency,
             max_packet=max_packet,
             tls=TLS.of(tls),
             max_jobs=max_jobs,
@@ -224,11 +237,12 @@ class WorkRunner:
             supervisor.pause(min(remaining, backoff.next_delay()))
 
 
-def _check_functions(workers: Sequence[type[BaseWorker]]) -> None:
+def _check_workers(workers: Sequence[type[BaseWorker]]) -> None:
     if not workers:
         raise InvalidTask("There are no workers to run. Give at least one worker class.")
     owners: dict[str, type[BaseWorker]] = {}
     for worker in workers:
+        check_hooks(worker.hooks)
         for function in functions_of(worker):
             if function in owners:
                 raise InvalidTask(

@@ -15,5 +15,7 @@ USE_TZ = True
 TIME_ZONE = "America/Chicago"
 GEARMANNY = {
     "HOSTS": os.environ.get("TEST_HOSTS", "127.0.0.1:1").split(","),
+    **({"HOOKS": os.environ["TEST_HOOKS"].split(",")} if "TEST_HOOKS" in os.environ else {}),
     "TLS": {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None,
+    "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
 }

@@ -5,9 +5,11 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+OFF = ("", "0", "false", "no", "off")
+
 # Good enough for a demo on loopback: there are no sessions, and nothing is signed.
 SECRET_KEY = os.environ.get("SECRET_KEY", "for-the-demo-only")
-DEBUG = os.environ.get("DEBUG", "1").lower() not in ("", "0", "false", "no", "off")
+DEBUG = os.environ.get("DEBUG", "1").lower() not in OFF
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [
@@ -18,6 +20,8 @@ INSTALLED_APPS = [
 
 GEARMANNY = {
     "HOSTS": os.environ.get("GEARMAN_HOSTS", "localhost:4730").split(","),
+    # Nothing to install: runworkers starts a job server unless one runs. Production has gearmand.
+    "EMBEDDED": os.environ.get("GEARMAN_EMBEDDED", "1").lower() not in OFF,
     "TIMEOUT": 60,
     "CACHE": {
         "HOST": os.environ.get("MONGODB_URI", "mongodb://localhost:27017/"),

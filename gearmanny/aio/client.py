@@ -14,6 +14,7 @@ from gearmanny.aio.results import AioWorkResult, pass_on
 from gearmanny.caller import Caller, take
 from gearmanny.errors import EncodingError
 from gearmanny.submission import Data, JobStatus
+from gearmanny.tracing import ending_together
 from gearmanny.transport import Deadline, Servers
 
 
@@ -113,7 +114,7 @@ class AioClient(Caller):
     async def _map(
         self,
         function: str,
-        inputs: Iterator[Mapping[str, Any]],
+        inputs: Iterator[object],
         window: int,
         return_exceptions: bool,
     ) -> AsyncIterator[Any]:
@@ -168,23 +169,24 @@ class AioClient(Caller):
         """Sends jobs together. One that could not be encoded has failed already."""
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
-        requests = self._requests(function, payloads)
-        connection = await connections.connection(options.unique)
         works = []
-        for request in requests:
-            work = AioWorkResult(connections, connection, function, self._encoder, options)
-            work.keeps_updates = keeps_updates
-            works.append(work)
-            if isinstance(request, EncodingError):
-                work.outcome = request
-                continue
-            work.unique_id = request.unique
-            if options.idempotent:
-                work.resending = Resending(connections, request, options.unique)
-            while True:
-                if connection.busy:
-                    await connection.drain(deadline)
-                if connection.queue(work, request):
-                    break
-                connection = await connections.connection(options.unique)
+        with ending_together() as spans:
+            requests = self._requests(function, payloads, spans)
+            connection = await connections.connection(options.unique)
+            for request in requests:
+                work = AioWorkResult(connections, connection, function, self._encoder, options)
+                work.keeps_updates = keeps_updates
+                works.append(work)
+                if isinstance(request, EncodingError):
+                    work.outcome = request
+                    continue
+                work.unique_id = request.unique
+                if options.idempotent:
+                    work.resending = Resending(connections, request, options.unique)
+                while True:
+                    if connection.busy:
+                        await connection.drain(deadline)
+                    if connection.queue(work, request):
+                        break
+                    connection = await connections.connection(options.unique)
         return works

@@ -31,24 +31,33 @@ _HEADER = struct.Struct(">4sII")
 
 
 class PacketType(enum.IntEnum):
-    """The packet types of gearmand 1.1.20 that clients and workers meet (its PROTOCOL file)."""
+    """The packet types of gearmand 1.1.20 (its PROTOCOL file)."""
 
+    TEXT = 0
+    """Not on the wire: a line of the text commands, which may stand between requests."""
     CAN_DO = 1
     CANT_DO = 2
+    RESET_ABILITIES = 3
     PRE_SLEEP = 4
     NOOP = 6
     SUBMIT_JOB = 7
     JOB_CREATED = 8
+    GRAB_JOB = 9
     NO_JOB = 10
+    JOB_ASSIGN = 11
     WORK_STATUS = 12
     WORK_COMPLETE = 13
     WORK_FAIL = 14
     GET_STATUS = 15
+    ECHO_REQ = 16
+    ECHO_RES = 17
     SUBMIT_JOB_BG = 18
     ERROR = 19
     STATUS_RES = 20
     SUBMIT_JOB_HIGH = 21
     SET_CLIENT_ID = 22
+    CAN_DO_TIMEOUT = 23
+    ALL_YOURS = 24
     WORK_EXCEPTION = 25
     OPTION_REQ = 26
     OPTION_RES = 27
@@ -59,28 +68,70 @@ class PacketType(enum.IntEnum):
     SUBMIT_JOB_HIGH_BG = 32
     SUBMIT_JOB_LOW = 33
     SUBMIT_JOB_LOW_BG = 34
+    SUBMIT_JOB_SCHED = 35
     SUBMIT_JOB_EPOCH = 36
+    SUBMIT_REDUCE_JOB = 37
+    SUBMIT_REDUCE_JOB_BACKGROUND = 38
+    GRAB_JOB_ALL = 39
     GET_STATUS_UNIQUE = 41
     STATUS_RES_UNIQUE = 42
 
 
-_SEPARATORS = {
-    PacketType.NOOP: 0,
-    PacketType.JOB_CREATED: 0,
-    PacketType.NO_JOB: 0,
+_WORK_SEPARATORS = {
     PacketType.WORK_STATUS: 2,
     PacketType.WORK_COMPLETE: 1,
     PacketType.WORK_FAIL: 0,
-    PacketType.ERROR: 1,
-    PacketType.STATUS_RES: 4,
     PacketType.WORK_EXCEPTION: 1,
-    PacketType.OPTION_RES: 0,
     PacketType.WORK_DATA: 1,
     PacketType.WORK_WARNING: 1,
+}
+"""What a job server passes on from worker to client."""
+
+_RESPONSES = {
+    **_WORK_SEPARATORS,
+    PacketType.NOOP: 0,
+    PacketType.JOB_CREATED: 0,
+    PacketType.NO_JOB: 0,
+    PacketType.ERROR: 1,
+    PacketType.STATUS_RES: 4,
+    PacketType.OPTION_RES: 0,
     PacketType.JOB_ASSIGN_UNIQ: 3,
     PacketType.STATUS_RES_UNIQUE: 5,
 }
 """NULs between the arguments of each packet that a job server sends us."""
+
+_REQUESTS = {
+    **_WORK_SEPARATORS,
+    PacketType.CAN_DO: 0,
+    PacketType.CANT_DO: 0,
+    PacketType.RESET_ABILITIES: 0,
+    PacketType.PRE_SLEEP: 0,
+    PacketType.SUBMIT_JOB: 2,
+    PacketType.GRAB_JOB: 0,
+    PacketType.GET_STATUS: 0,
+    PacketType.ECHO_REQ: 0,
+    PacketType.SUBMIT_JOB_BG: 2,
+    PacketType.SUBMIT_JOB_HIGH: 2,
+    PacketType.SET_CLIENT_ID: 0,
+    PacketType.CAN_DO_TIMEOUT: 1,
+    PacketType.ALL_YOURS: 0,
+    PacketType.OPTION_REQ: 0,
+    PacketType.GRAB_JOB_UNIQ: 0,
+    PacketType.SUBMIT_JOB_HIGH_BG: 2,
+    PacketType.SUBMIT_JOB_LOW: 2,
+    PacketType.SUBMIT_JOB_LOW_BG: 2,
+    PacketType.SUBMIT_JOB_SCHED: 0,
+    PacketType.SUBMIT_JOB_EPOCH: 3,
+    PacketType.SUBMIT_REDUCE_JOB: 0,
+    PacketType.SUBMIT_REDUCE_JOB_BACKGROUND: 0,
+    PacketType.GRAB_JOB_ALL: 0,
+    PacketType.GET_STATUS_UNIQUE: 0,
+}
+"""NULs between the arguments of each packet that a job server is sent. None where it answers
+that it does not do that."""
+
+_LONGEST_LINE = 8 * 1024
+"""Bytes of a text command."""
 
 _WITH_PAYLOAD = {
     PacketType.WORK_COMPLETE,
@@ -88,29 +139,45 @@ _WITH_PAYLOAD = {
     PacketType.WORK_DATA,
     PacketType.WORK_WARNING,
     PacketType.JOB_ASSIGN_UNIQ,
+    PacketType.SUBMIT_JOB,
+    PacketType.SUBMIT_JOB_BG,
+    PacketType.SUBMIT_JOB_HIGH,
+    PacketType.SUBMIT_JOB_HIGH_BG,
+    PacketType.SUBMIT_JOB_LOW,
+    PacketType.SUBMIT_JOB_LOW_BG,
+    PacketType.SUBMIT_JOB_EPOCH,
 }
-"""Packets that strangers fill, and that may therefore be over our limit without any fault of the
-job server's."""
+"""Packets that may be over our limit without the connection being at fault: what it passes on for
+strangers, and what one of many callers or jobs behind it made too large. That one fails alone."""
 
 Packet = tuple[int, list[bytes]]
 """Its type, a `PacketType` as a plain int, and its arguments: as many as the type has. A packet
 without arguments holds one empty one."""
 
 
-def pack(type: PacketType, *arguments: bytes) -> tuple[bytes, bytes]:
-    """Returns the bytes of one request: what precedes the last argument, and that argument as it
+def pack(type: PacketType, *arguments: bytes, magic: bytes = REQUEST) -> tuple[bytes, bytes]:
+    """Returns the bytes of one packet: what precedes the last argument, and that argument as it
     is, because it may be large. Only the last argument may hold NULs."""
     *names, last = arguments or (b"",)
     prefix = b"\0".join((*names, b""))
-    return _HEADER.pack(REQUEST, type, len(prefix) + len(last)) + prefix, last
+    return _HEADER.pack(magic, type, len(prefix) + len(last)) + prefix, last
 
 
 class PacketParser:
-    """Cuts a stream of bytes from the job server into packets."""
+    """Cuts a stream of bytes into packets: responses of a job server, or requests to one.
 
-    def __init__(self, max_packet: int = MAX_PACKET) -> None:
-        """Args: max_packet: bytes of the longest body to keep."""
+    Between requests, lines of text may stand: what does not begin with NUL is one.
+    """
+
+    def __init__(self, max_packet: int = MAX_PACKET, *, magic: bytes = RESPONSE) -> None:
+        """
+        Args:
+            max_packet: bytes of the longest body to keep.
+            magic: `RESPONSE` or `REQUEST`, what every packet begins with.
+        """
         self._max_packet = max_packet
+        self._magic = magic
+        self._separators = _RESPONSES if magic == RESPONSE else _REQUESTS
         self._buffer = bytearray()
         self._needed = _HEADER.size
         self._unwanted = 0
@@ -123,31 +190,26 @@ class PacketParser:
         over the limit, `Oversized` stands in its place.
 
         Raises:
-            ProtocolError: on a wrong magic, a type that no job server sends, too
-                few arguments, or too long a body of a packet without a payload. The
-                stream cannot be read further: close the connection.
+            ProtocolError: on a wrong magic, a type that is not sent in this direction, too
+                few arguments, too long a line, or too long a body of a packet without a
+                payload. The stream cannot be read further: close the connection.
         """
-        if self._unwanted:
-            skipped = min(self._unwanted, len(data))
-            self._unwanted -= skipped
-            data = data[skipped:]
-        if self._buffer:
-            self._buffer += data
-            # A large body arrives in many pieces: look at it again only when it is whole.
-            if len(self._buffer) < self._needed:
-                return
-            data = bytes(self._buffer)
-            self._buffer.clear()
+        data = self._with_what_was_left(data)
         start, end = 0, len(data)
-        while True:
+        expected, separators_of = self._magic, self._separators
+        while start < end:
             body = start + _HEADER.size
-            if body > end:
-                self._needed = _HEADER.size
-                break
+            if body > end or data[start]:
+                line = self._line(data, start)
+                if not line:
+                    break
+                yield PacketType.TEXT, [line]
+                start += len(line)
+                continue
             magic, type_, length = _HEADER.unpack_from(data, start)
-            separators = _SEPARATORS.get(type_)
-            if magic != RESPONSE or separators is None:
-                raise ProtocolError(_refusal(magic, type_))
+            separators = separators_of.get(type_)
+            if magic != expected or separators is None:
+                raise ProtocolError(self._refusal(magic, type_))
             stop = body + length
             if length > self._max_packet:
                 names = self._names(type_, separators, length, data, body)
@@ -176,6 +238,37 @@ class PacketParser:
         if start < end:
             self._buffer += data[start:]
 
+    def _with_what_was_left(self, data: bytes) -> bytes:
+        """Returns the bytes to look at now: none while what is begun cannot be whole."""
+        if self._unwanted:
+            skipped = min(self._unwanted, len(data))
+            self._unwanted -= skipped
+            data = data[skipped:]
+        if self._buffer:
+            self._buffer += data
+            # A large body arrives in many pieces: look at it again only when it is whole.
+            if len(self._buffer) < self._needed:
+                return b""
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        return data
+
+    def _line(self, data: bytes, start: int) -> bytes:
+        """Returns the line of text that begins here. Empty when it, or a header, is not whole."""
+        self._needed = _HEADER.size
+        if self._magic == RESPONSE or not data[start]:
+            if len(data) - start >= _HEADER.size:
+                magic, type_, _ = _HEADER.unpack_from(data, start)
+                raise ProtocolError(self._refusal(magic, type_))
+            return b""
+        line_end = data.find(b"\n", start, start + _LONGEST_LINE) + 1
+        if line_end:
+            return data[start:line_end]
+        if len(data) - start >= _LONGEST_LINE:
+            raise ProtocolError(f"a line is over the limit of {_LONGEST_LINE} bytes")
+        self._needed = 0
+        return b""
+
     def _names(
         self, type: int, separators: int, length: int, data: bytes, body: int
     ) -> list[bytes] | None:
@@ -193,11 +286,11 @@ class PacketParser:
             raise ProtocolError(_too_few(type, separators, len(names)))
         return None
 
-
-def _refusal(magic: bytes, type: int) -> str:
-    if magic != RESPONSE:
-        return f"not a Gearman job server: a packet begins with {magic!r}, not {RESPONSE!r}"
-    return f"no job server sends packets of type {type}"
+    def _refusal(self, magic: bytes, type: int) -> str:
+        sender = "job server" if self._magic == RESPONSE else "client or worker"
+        if magic != self._magic:
+            return f"not a Gearman {sender}: a packet begins with {magic!r}, not {self._magic!r}"
+        return f"no {sender} sends packets of type {type}"
 
 
 def _too_few(type: int, separators: int, ended: int) -> str:

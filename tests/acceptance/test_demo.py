@@ -19,11 +19,6 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 COMMAND = [sys.executable, "example_project/demo.py"]
 
 
-@pytest.fixture(autouse=True)
-def _gearmand_is_there() -> None:
-    find_program("gearmand", "gearman-job-server")
-
-
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """The demo keeps its temporary files where we see them, and marks its processes."""
@@ -66,18 +61,23 @@ def serving(
                 if line.startswith("Open "):
                     break
             assert "Open http://127.0.0.1:" in printed, printed
-            # gearmand, MongoDB, the site, the workers' parent with two children, and the demo
+            # MongoDB, the site, the workers' parent with a job server and two children, the demo
             assert len(processes_with(tmp_path)) >= 7
             yield demo, printed
         finally:
             demo.kill()
 
 
+@pytest.mark.parametrize(
+    ("options", "version"), [([], r"gearmanny-\S+"), (["--gearmand"], r"[\d.]+(\+ds)?")], ids=str
+)
 def test_once_shows_a_result_and_leaves_nothing(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str], tmp_path: Path, options: list[str], version: str
 ) -> None:
+    if options:
+        find_program("gearmand", "gearman-job-server")
     demo = subprocess.run(
-        [*COMMAND, "--once"],
+        [*COMMAND, "--once", *options],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -86,6 +86,7 @@ def test_once_shows_a_result_and_leaves_nothing(
         check=False,
     )
     assert (demo.returncode, demo.stderr) == (0, "")
+    assert re.search(rf"job server 127\.0\.0\.1:\d+  \(version {version}\)\n", demo.stdout)
     assert re.search(r"\d+ files, \d+ lines, \d+ classes, \d+ functions\n", demo.stdout)
     assert re.search(r"longest function: \S+\(\), \d+ lines, in json/\w+\.py:\d+\n", demo.stdout)
     assert processes_with(tmp_path) == set()
@@ -122,11 +123,11 @@ def test_when_a_part_dies_the_rest_ends_with_a_reason(
     (pid,) = (
         pid
         for pid in processes_with(tmp_path)
-        if b"gearmand" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        if b"secantus" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     )
     os.kill(pid, signal.SIGKILL)
     assert demo.stdout is not None
-    assert "gearmand ended (exit code -9)." in demo.stdout.read()
+    assert "MongoDB ended (exit code -9)." in demo.stdout.read()
     assert demo.wait(PATIENCE) == 1
     assert processes_with(tmp_path) == set()
 
@@ -137,7 +138,7 @@ def test_without_gearmand_it_says_what_to_install(
     code = (
         "import runpy, shutil, sys;"
         "sys.path.insert(0, 'example_project');"
-        "sys.argv = ['demo.py', '--once'];"
+        "sys.argv = ['demo.py', '--once', '--gearmand'];"
         "shutil.which = lambda *_, **__: None;"
         "runpy.run_path('example_project/demo.py', run_name='__main__')"
     )

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -24,10 +25,12 @@ from django.test import override_settings
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.django import async_client, cachewrap, client
-from gearmanny.contrib.django.settings import get_settings
-from gearmanny.errors import EncodingError, TaskError
+from gearmanny.contrib.django.discovery import DiscoveryError
+from gearmanny.contrib.django.hooks import healthy_connections
+from gearmanny.contrib.django.settings import HYGIENE, get_settings
+from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
+from tests.servers import PATIENCE, ROOT, Gearmand, end, free_port, until
 from tests.tls_proxy import Authority, proxy
 
 
@@ -46,6 +49,9 @@ class TestSettings:
         assert (settings.GRACE, settings.MAX_JOBS, settings.MAX_MEMORY) == (600, None, None)
         assert (settings.MAX_CRASHES, settings.CRASH_WINDOW) == (7, 60)
         assert (settings.PREFETCH, settings.TLS) == (None, None)
+        assert settings.HOOKS == ["gearmanny.contrib.django.hooks.healthy_connections"]
+        assert (settings.METRICS_PORT, settings.METRICS_ADDRESS) == (None, "127.0.0.1")
+        assert (settings.EAGER, settings.EMBEDDED) == (False, False)
         assert settings.CACHE.HOST == "mongodb://localhost:27017/"
         assert settings.CACHE.DBNAME == "GEARMANCACHE"
         assert settings.CACHE.COLLECTION == "gearman_cache_table"
@@ -71,10 +77,14 @@ class TestSettings:
             ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\]: max_jobs is a number of jobs"),
             ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\]: crash_window is"),
             ({"TLS": {"cafile": "x"}}, r"GEARMANNY\['TLS'\]: tls has no key 'cafile'"),
+            ({"EAGER": "yes"}, r"GEARMANNY\['EAGER'\]: it is True or False, not 'yes'"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
             ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
             ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet is a number of bytes"),
+            ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks is a list"),
+            ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is no hook"),
+            ({"METRICS_PORT": 0}, r"GEARMANNY\['METRICS_PORT'\]: A port is a number from 1"),
         ],
     )
     def test_what_cannot_be_is_told_by_the_check_and_on_use(self, value: Any, message: str) -> None:
@@ -104,46 +114,71 @@ class TestSettings:
         with override_settings(GEARMANNY=limited), pytest.raises(EncodingError, match="max_packet"):
             client.anything(text="x" * 10_000)
 
+    @pytest.mark.parametrize(
+        ("key", "number"), [("EAGER", "gearmanny.W001"), ("EMBEDDED", "gearmanny.W002")]
+    )
+    def test_what_is_not_for_production_is_warned_of_where_a_project_is_deployed(
+        self, key: str, number: str
+    ) -> None:
+        with override_settings(GEARMANNY={key: True}):
+            assert run_checks(tags=["gearmanny"]) == []
+            (warning,) = run_checks(tags=["gearmanny"], include_deployment_checks=True)
+        assert warning.id == number
+
     def test_a_washer_that_leads_nowhere_is_told_by_the_check(self) -> None:
         with override_settings(GEARMANNY={"CACHE": {"RETURNVALUE_WASHER": "no.such.washer"}}):
             (error,) = run_checks(tags=["gearmanny"])
         assert "no" in error.msg
 
 
+class Echo(BaseWorker):
+    name = "echo"
+
+    def task_value(self, value: Any) -> Any:
+        return value
+
+
 class TestClients:
     @pytest.fixture(autouse=True)
-    def worker(self, job_server: Gearmand, unique_name: str) -> Iterator[None]:
-        class Worker(BaseWorker):
-            name = unique_name
-
-            def task_echo(self, value: Any) -> Any:
-                return value
-
-        self.echo = f"{unique_name}_echo"
-        with (
-            working(Worker([job_server.host])),
-            override_settings(GEARMANNY={"HOSTS": [job_server.host], "TIMEOUT": 20}),
-        ):
-            yield
-            client.close()
-            async_client.close()
+    def worker(self, gearman_worker: Callable[..., BaseWorker]) -> None:
+        gearman_worker(Echo)
 
     def test_clients_call_as_the_settings_say(self) -> None:
-        assert client.call(self.echo, value=1) == 1
-        assert getattr(client, self.echo)(value=2) == 2
-        assert getattr(async_client, self.echo)(value=3).get_result(timeout=20) == 3
+        assert client.echo_value(value=1) == 1
+        assert client.call("echo_value", value=2) == 2
+        assert async_client.echo_value(value=3).get_result(timeout=20) == 3
+
+    def test_clients_call_workers_through_their_classes(self) -> None:
+        assert Echo.using(client).task_value(value=1) == 1
+        assert Echo.using(client.using(timeout=5)).task_value(value=2) == 2
+        assert Echo.using(async_client).task_value(value=3).get_result(timeout=20) == 3
 
     def test_clients_follow_changed_settings(self) -> None:
-        assert client.call(self.echo, value=1) == 1
+        assert client.echo_value(value=1) == 1
         with override_settings(GEARMANNY={"HOSTS": ["127.0.0.1:1"]}):
             assert "127.0.0.1:1>" in repr(client._client())
             with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1 "):
-                client.call(self.echo, value=1)
-        assert client.call(self.echo, value=2) == 2
+                client.echo_value(value=1)
+        assert client.echo_value(value=2) == 2
+
+    def test_eager_mode_comes_and_goes_with_the_settings(self) -> None:
+        with override_settings(GEARMANNY={"EAGER": True}):
+            assert client.good_pid() == os.getpid()
+            assert async_client.good_values().is_done()
+            with pytest.raises(TaskTimeout, match="offered: good_fail, "):
+                client.echo_value(value=1)
+        assert client.echo_value(value=2) == 2
+
+    def test_workers_that_cannot_be_found_in_eager_mode_are_told_of_at_each_call(self) -> None:
+        apps = ["gearmanny.contrib.django", "tests.djangoapps.broken"]
+        with override_settings(GEARMANNY={"EAGER": True}, INSTALLED_APPS=apps):
+            for _ in range(2):
+                with pytest.raises(DiscoveryError, match="No module named 'no_such_module'"):
+                    client.good_pid()
 
     def test_arguments_are_encoded_as_django_does(self) -> None:
         moment = datetime(2026, 11, 23, 12, tzinfo=UTC)
-        assert client.call(self.echo, value=moment) == "2026-11-23T12:00:00Z"
+        assert client.echo_value(value=moment) == "2026-11-23T12:00:00Z"
 
     def test_inspecting_a_client_does_not_call(self) -> None:
         with pytest.raises(AttributeError):
@@ -156,6 +191,11 @@ def test_importing_the_clients_needs_no_settings_and_connects_to_nothing() -> No
         "from gearmanny.contrib.django import client, async_client, cachewrap\n"
         "print(client, async_client)\n"
         "cached = cachewrap('name', max_days_age=0.5)(lambda: 1)\n"
+        "from gearmanny.interface import Interface\n"
+        "class Echo(Interface):\n"
+        "    name = 'echo'\n"
+        "    def task_echo(self, value): ...\n"
+        "echo = Echo.using(client).task_echo\n"
         "from django.conf import settings; assert not settings.configured\n"
     )
     environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
@@ -200,6 +240,34 @@ def test_all_threads_get_the_same_client_at_first_use(job_server: Gearmand) -> N
         client.close()
         with ThreadPoolExecutor(16) as pool:
             assert len(set(pool.map(lambda _: id(client._client()), range(64)))) == 1
+
+
+class TestHooks:
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            ("no.such.hook", r"'no\.such\.hook' cannot be imported: ModuleNotFoundError"),
+            ("gearmanny.__version__", r"is no hook"),
+        ],
+    )
+    def test_a_path_that_leads_to_no_hook_is_told_by_the_check_and_by_runworkers(
+        self, path: str, message: str
+    ) -> None:
+        with override_settings(GEARMANNY={"HOOKS": [HYGIENE, path]}):
+            (error,) = run_checks(tags=["gearmanny"])
+            with pytest.raises(CommandError, match=message):
+                runworkers()
+        assert error.id == "gearmanny.E001"
+        assert re.search(message, error.msg)
+
+    @pytest.mark.parametrize("hygiene", [HYGIENE, healthy_connections])
+    def test_to_leave_the_hygiene_of_connections_out_is_warned_of(self, hygiene: Any) -> None:
+        mine = "tests.djangoapps.good.hooks.only_pids"
+        with override_settings(GEARMANNY={"HOOKS": [mine]}):
+            (warning,) = run_checks(tags=["gearmanny"])
+        assert (warning.id, HYGIENE in warning.msg) == ("gearmanny.W002", True)
+        with override_settings(GEARMANNY={"HOOKS": [hygiene, mine]}):
+            assert not run_checks(tags=["gearmanny"])
 
 
 class TestDiscovery:
@@ -372,6 +440,37 @@ class TestRunworkers:
         os.kill(own_client.good_pid(), signal.SIGKILL)
         assert process.wait(PATIENCE) == 1
         assert "CommandError: A process ended badly" in (tmp_path / "stderr").read_text()
+
+    def test_hooks_of_the_settings_are_around_every_job(
+        self, start_runworkers: Start, own_client: SimpleClient
+    ) -> None:
+        start_runworkers(TEST_HOOKS=f"{HYGIENE},tests.djangoapps.good.hooks.only_pids")
+        assert own_client.good_pid()
+        with pytest.raises(TaskError, match="RejectJob: good_query is not wanted here"):
+            own_client.good_query()
+
+    def test_metrics_are_served_on_one_port(
+        self, start_runworkers: Start, own_client: SimpleClient, tmp_path: Path
+    ) -> None:
+        port = free_port()
+        process = start_runworkers("--threads", "2", "--metrics-port", str(port))
+        assert own_client.good_pid()
+        url = f"http://127.0.0.1:{port}/metrics"
+        assert f"Metrics: {url}\n" in (tmp_path / "stdout").read_text()
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            told = answer.read().decode()
+        assert 'gearmanny_jobs_total{function="good_pid",outcome="ok"} 1.0' in told
+        assert 'function="good_pid",host=' in told
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+    def test_a_port_for_metrics_that_is_taken_exits_with_1(
+        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+    ) -> None:
+        process = start_runworkers("--metrics-port", str(own_job_server.port))
+        assert process.wait(PATIENCE) == 1
+        told = (tmp_path / "stderr").read_text()
+        assert "CommandError: Metrics cannot be served on port" in told
 
     def test_prefetch_is_an_option(
         self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path

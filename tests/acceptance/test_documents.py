@@ -13,12 +13,18 @@ import pytest
 from tests.servers import PATIENCE, ROOT, Gearmand, end, until
 from tests.tls_proxy import Authority, proxy
 
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+
+def blocks(document: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
+
+
+BLOCKS = blocks("README.md")
+CALLS = blocks("docs/calls.md")
 
 
 def block(mark: str, **replaced: str) -> str:
     """Returns the block that holds a mark, with addresses of our own servers."""
-    (found,) = [block for block in BLOCKS if mark in block]
+    (found,) = [block for block in [*BLOCKS, *CALLS] if mark in block]
     for old, new in replaced.items():
         assert {"gearmand": "localhost:4730", "mongodb": "localhost:27017"}[old] in found
         found = found.replace(
@@ -55,6 +61,7 @@ def readme_workers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[None]:
 
 def test_every_python_block_of_the_readme_is_run_here() -> None:
     assert len(BLOCKS) == 5
+    assert len(CALLS) == 4
 
 
 def test_the_first_example_has_twelve_lines_and_works(own_job_server: Gearmand) -> None:
@@ -80,7 +87,7 @@ def test_the_first_example_has_twelve_lines_and_works(own_job_server: Gearmand) 
 
 @pytest.mark.usefixtures("readme_workers")
 def test_the_clients_of_the_readme_print_what_it_says(own_job_server: Gearmand) -> None:
-    assert run(block("AsyncClient(hosts", gearmand=own_job_server.host)) == [
+    assert run(block("client.text_help()", gearmand=own_job_server.host)) == [
         "hihi",
         "Echoes the text",
         "text_echo() is missing required argument: 'text'. It takes text, double.",
@@ -103,6 +110,25 @@ def test_the_tls_of_the_readme_works(own_job_server: Gearmand, tmp_path: Path) -
     demanding = authority.context("127.0.0.1", wants_certificate=True)
     with proxy(own_job_server.port, demanding) as running:
         assert run(block("tls = {", gearmand=running.host), folder=tmp_path) == ["hi"]
+
+
+def test_typed_calls_work_as_their_document_says(own_job_server: Gearmand, tmp_path: Path) -> None:
+    host = own_job_server.host
+    script = tmp_path / "typed_workers.py"
+    script.write_text(block("class MathWorker", gearmand=host))
+    (tmp_path / "math_interface.py").write_text(block("class Math(Interface)"))
+    worker = subprocess.Popen([sys.executable, str(script)], text=True)
+    try:
+        assert run(block("submit = MathWorker", gearmand=host), folder=tmp_path) == [
+            "3",
+            "[0, 1, 4, 9]",
+            "math_add() got unexpected argument: 'c'. It takes a, b.",
+            "1",
+            "3",
+        ]
+        assert run(block("check_interface(Math,", gearmand=host), folder=tmp_path) == ["3"]
+    finally:
+        end(worker)
 
 
 def test_the_cache_of_the_readme_works(mongodb_uri: str) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -341,12 +341,9 @@ class Failing(BaseWorker):
         raise RuntimeError("out of order")
 
 
-def test_a_failing_task_is_502(
-    own_job_server: Gearmand, settings: Any, client_of_site: Client
-) -> None:
-    settings.GEARMANNY = _settings(own_job_server.host, 20)
-    with working(Failing([own_job_server.host])):
-        response = client_of_site.get("/api/search/", {"package": "json", "q": "decode"})
+def test_a_failing_task_is_502(gearman_eager: Callable[..., None], client_of_site: Client) -> None:
+    gearman_eager(Failing)
+    response = client_of_site.get("/api/search/", {"package": "json", "q": "decode"})
     assert response.status_code == 502
     assert response.json() == {"error": "out of order"}
 

@@ -30,14 +30,17 @@ def python(code: str, *blocked: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_the_core_works_without_django_and_without_mongodb() -> None:
-    done = python(CORE, "django", "pymongo", "bson")
+EXTRAS = ("django", "pymongo", "bson", "prometheus_client", "opentelemetry")
+
+
+def test_the_core_works_without_any_extra() -> None:
+    done = python(CORE, *EXTRAS)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_core_pulls_in_nothing_that_it_does_not_use() -> None:
-    extras = "{'django', 'pymongo', 'bson', 'asyncio'}"
-    done = python(f"{CORE}print(sorted({extras} & sys.modules.keys()))")
+    unused = {*EXTRAS, "asyncio"}
+    done = python(f"{CORE}print(sorted({unused} & sys.modules.keys()))")
     assert done.stdout.strip() == "[]", done.stderr
 
 
@@ -57,8 +60,38 @@ def test_the_cache_without_pymongo_names_the_extra_to_install(blocked: tuple[str
     assert "gearmanny[mongo]" in last
 
 
+@pytest.mark.parametrize(
+    ("module", "needed", "extra"),
+    [
+        ("gearmanny.contrib.prometheus", "prometheus_client", "prometheus"),
+        ("gearmanny.contrib.opentelemetry", "opentelemetry", "opentelemetry"),
+    ],
+)
+def test_hooks_that_need_an_extra_name_it(module: str, needed: str, extra: str) -> None:
+    done = python(f"import {module}", needed)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    assert f"gearmanny[{extra}]" in last
+
+
+def test_tracing_without_opentelemetry_names_the_extra_to_install() -> None:
+    done = python("from gearmanny.tracing import start_span; start_span('f')", "opentelemetry")
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("gearmanny.errors.InvalidOption: ")
+    assert "gearmanny[opentelemetry]" in last
+
+
+def test_a_call_has_no_trace_where_opentelemetry_is_not_set_up() -> None:
+    done = python("from gearmanny.tracing import start_span; print(start_span('f').unique)")
+    assert done.stdout.strip() == "b''", done.stderr
+
+
 PUBLIC = [
-    ("gearmanny.worker", "BaseWorker, JsonWorker"),
+    ("gearmanny.worker", "BaseWorker, Hook, JsonWorker"),
+    ("gearmanny.hooks", "Hook, RejectJob"),
+    ("gearmanny.errors", "RejectJob"),
+    ("gearmanny.contrib.prometheus", "QueueCollector, metrics, serve_metrics"),
+    ("gearmanny.contrib.opentelemetry", "spans"),
     ("gearmanny.workrunner", "WorkRunner"),
     ("gearmanny.client", "SimpleClient, AsyncClient"),
     ("gearmanny.helpers.cache_mongodb", "cacheBuilder"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gearmanny.encoding import JSONDataEncoder, decode, encode
+from gearmanny.encoding import JSONDataEncoder, RawDataEncoder, decode, encode
 from gearmanny.errors import EncodingError
 from gearmanny.gearman_api import DataEncoder
 
@@ -186,3 +186,16 @@ def test_an_interrupt_is_no_encoding_error(interrupt: BaseException) -> None:
 def test_the_error_says_which_type_was_not_encoded() -> None:
     with pytest.raises(EncodingError, match=r"JSONDataEncoder cannot encode this dict: .*set"):
         encode(JSONDataEncoder, {"a": {1}})
+
+
+def test_raw_payloads_are_the_bytes_that_they_are() -> None:
+    payload = bytes(range(256))
+
+    assert encode(RawDataEncoder, payload) is payload
+    assert decode(RawDataEncoder, payload) is payload
+
+
+@pytest.mark.parametrize("value", ["text", None, {}, [b"x"], bytearray(b"x"), memoryview(b"x")])
+def test_only_bytes_are_raw_payloads(value: object) -> None:
+    with pytest.raises(EncodingError, match="only bytes travel as they are"):
+        encode(RawDataEncoder, value)

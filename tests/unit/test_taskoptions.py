@@ -86,7 +86,19 @@ def test_other_decorators_and_kinds_of_methods_keep_the_options() -> None:
         @task(timeout=1)
         def task_class(cls) -> None: ...
 
-    assert [options.limit for options in options_of(Mixed).values()] == [1] * 4
+        @logged
+        @task(timeout=1)
+        def other_under(self) -> None: ...
+
+        @task(timeout=1)
+        @staticmethod
+        def other_static() -> None: ...
+
+        @classmethod
+        @task(timeout=1)
+        def other_class(cls) -> None: ...
+
+    assert [options.limit for options in options_of(Mixed).values()] == [1] * 7
 
 
 def test_the_help_table_tells_of_limits_and_retries() -> None:
@@ -116,17 +128,25 @@ def test_nonsense_is_refused_where_it_is_written(options: dict[str, Any]) -> Non
         task(**options)
 
 
-def test_only_tasks_have_options_and_only_once() -> None:
-    def helper(self: object) -> None: ...
-    def task_twice(self: object) -> None: ...
+def test_a_method_is_decorated_once() -> None:
+    def twice(self: object) -> None: ...
 
-    with pytest.raises(InvalidTask, match="helper is given the options of a task"):
-        task(timeout=1)(helper)
-    with pytest.raises(InvalidTask, match=r"write @task\(timeout=…\), with parentheses"):
-        task(task_twice)  # type: ignore[arg-type]
-    task(timeout=1)(task_twice)
-    with pytest.raises(InvalidTask, match="task_twice has options already"):
-        task(retries=1)(task_twice)
+    task(timeout=1)(twice)
+    with pytest.raises(InvalidTask, match="twice is decorated already"):
+        task(retries=1)(twice)
+    with pytest.raises(InvalidTask, match="twice is decorated already"):
+        task(twice)
+
+
+def test_only_methods_that_others_may_call_are_made_tasks() -> None:
+    def _private(self: object) -> None: ...
+
+    with pytest.raises(InvalidTask, match="_private is private by its name"):
+        task(_private)
+    with pytest.raises(InvalidTask, match="makes a method a task, and 5 is none"):
+        task(5)  # type: ignore[call-overload]
+    with pytest.raises(InvalidTask, match="makes a method a task, and <property"):
+        task(timeout=1)(property(lambda self: 5))  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("attribute", ["timeout", "timeout_grace"])

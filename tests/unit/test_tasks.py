@@ -9,7 +9,9 @@ import pytest
 
 from gearmanny.errors import InvalidTask
 from gearmanny.names import check_function_name
+from gearmanny.taskoptions import task
 from gearmanny.tasks import find_tasks, functions_of, help_function
+from gearmanny.worker import BaseWorker
 
 
 class MyWorker:
@@ -57,6 +59,79 @@ def functions(worker: type) -> list[str]:
 
 def test_every_method_that_is_named_like_a_task_is_one() -> None:
     assert functions(MyWorker) == ["myworker_add", "myworker_echo"]
+
+
+class Decorated(BaseWorker):
+    name = "decorated"
+
+    @task
+    def add(self, a: int, b: int) -> int:
+        """Adds A and B together"""
+        return a + b
+
+    @task(timeout=5)
+    def task_wait(self) -> None: ...
+
+    def helper(self) -> None: ...
+
+
+def test_a_decorated_method_of_any_name_is_a_task() -> None:
+    assert functions_of(Decorated) == {
+        "decorated_add": "add",
+        "decorated_wait": "task_wait",
+        "decorated_help": "help",
+    }
+    add, wait = find_tasks(Decorated)
+    assert (add.description, add.required) == ("Adds A and B together", {"a", "b"})
+    assert wait.options.limit == 5
+
+
+def test_an_override_of_a_task_is_one_without_being_decorated() -> None:
+    class Sub(Decorated):
+        def add(self, a: int, b: int, c: int = 0) -> int:
+            return a + b + c
+
+    class Fewer(Decorated):
+        add = None  # type: ignore[assignment]
+
+    assert find_tasks(Sub)[0].accepted == {"a", "b", "c"}
+    assert functions(Fewer) == ["decorated_wait"]
+
+
+def test_two_tasks_are_not_one_function() -> None:
+    class Twice(Decorated):
+        def task_add(self, a: int) -> int:
+            return a
+
+    with pytest.raises(InvalidTask) as caught:
+        find_tasks(Twice)
+    assert str(caught.value) == (
+        "Twice has add and task_add, and both would be decorated_add(). "
+        "Give one of them another name."
+    )
+
+
+@pytest.mark.parametrize("method", ["start", "using", "job", "hosts", "prefetch", "register_task"])
+def test_a_task_must_not_take_the_place_of_what_a_worker_needs(method: str) -> None:
+    def function(self: object) -> None: ...
+
+    made = type("Made", (BaseWorker,), {"name": "made", method: task(function)})
+    with pytest.raises(InvalidTask) as caught:
+        find_tasks(made)
+    assert f"Made.{method} would replace what every " in str(caught.value)
+    assert f"Call the method task_{method}: its function stays the same." in str(caught.value)
+    fine = type("Made", (BaseWorker,), {"name": "made", f"task_{method}": function})
+    assert functions(fine) == [f"made_{method}"]
+
+
+def test_what_has_every_attribute_is_no_task_for_that() -> None:
+    class Anything:
+        def __getattr__(self, name: str) -> Any:
+            return self
+
+        def __call__(self) -> None: ...
+
+    assert functions(worker_with(helper=Anything())) == []
 
 
 def test_tasks_are_inherited_under_the_name_of_the_subclass() -> None:
@@ -184,11 +259,12 @@ def test_an_argument_by_position_only_cannot_be_called() -> None:
     )
 
 
-def test_a_coroutine_is_no_task() -> None:
-    async def task(self: object) -> None: ...
+def test_a_coroutine_is_a_task() -> None:
+    async def task(self: object, a: int) -> None: ...
 
-    with pytest.raises(InvalidTask, match=r"Made\.task_wait is 'async def'"):
-        find_tasks(worker_with(task_wait=task))
+    [found] = find_tasks(worker_with(task_wait=task))
+    assert found.is_async
+    assert found.accepted == {"a"}
 
 
 def test_self_by_position_only_does_no_harm() -> None:

@@ -141,6 +141,66 @@ def test_only_an_object_holds_arguments(arguments: object, kind: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "bound"),
+    [
+        ("myworker_add", (1, 2), {}, {"a": 1, "b": 2}),
+        ("myworker_add", (1,), {"b": 2}, {"a": 1, "b": 2}),
+        ("myworker_echo", ("hi",), {}, {"text": "hi"}),
+        ("myworker_any", (1,), {"more": 2}, {"a": 1, "more": 2}),
+        ("myworker_only", (), {"key": "k"}, {"key": "k"}),
+        ("myworker_ping", (), {}, {}),
+    ],
+)
+def test_arguments_by_position_get_their_names_and_defaults_stay_with_the_worker(
+    function: str, args: tuple[Any, ...], kwargs: dict[str, Any], bound: dict[str, Any]
+) -> None:
+    assert TASKS[function].bind_arguments(args, kwargs) == bound
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "message"),
+    [
+        (
+            "myworker_add",
+            (1, 2, 3),
+            {},
+            "myworker_add() got 3 arguments by position, and takes up to 2. It takes a, b.",
+        ),
+        (
+            "myworker_add",
+            (1,),
+            {"a": 1},
+            "myworker_add() got twice the argument: 'a'. It takes a, b.",
+        ),
+        (
+            "myworker_only",
+            ("k",),
+            {},
+            "myworker_only() got 1 argument by position, and takes none. It takes key, flag.",
+        ),
+        (
+            "myworker_add",
+            (1,),
+            {},
+            "myworker_add() is missing required argument: 'b'. It takes a, b.",
+        ),
+    ],
+)
+def test_arguments_that_cannot_be_bound_are_told(
+    function: str, args: tuple[Any, ...], kwargs: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidArguments) as caught:
+        TASKS[function].bind_arguments(args, kwargs)
+    assert str(caught.value) == message
+
+
+def test_the_help_table_tells_which_task_takes_any_argument() -> None:
+    table = help_table(list(TASKS.values()))
+    assert table["myworker_any"]["takes_any"] is True
+    assert "takes_any" not in table["myworker_rest"]
+
+
 def test_the_help_table_describes_every_task_and_its_arguments() -> None:
     table = help_table(list(TASKS.values()))
     assert list(table) == sorted(TASKS)

@@ -21,7 +21,7 @@ class _Configured(Generic[C]):
     def __init__(self, kind: type[C]) -> None:
         self._kind = kind
         self._made: tuple[object, C] | None = None
-        self._making = threading.Lock()
+        self._making = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
         # Before the settings are touched: whoever inspects a module asks for such names.
@@ -57,7 +57,20 @@ class _Configured(Generic[C]):
                     tls=settings.TLS,
                 )
                 self._made = settings, made
+                if settings.EAGER:
+                    self._run_jobs_here(made)
             return self._made[1]
+
+    def _run_jobs_here(self, made: C) -> None:
+        from gearmanny.contrib.django.testing import new_eager, project_workers  # noqa: PLC0415
+
+        eager = new_eager()
+        made._connections.stand_in = eager.channel
+        try:
+            eager.add(*project_workers())  # whose setUp() may call with this client
+        except BaseException:
+            self._made = None
+            raise
 
 
 client = cast("SimpleClient", _Configured(SimpleClient))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -15,16 +18,26 @@ from django.db import connections
 from gearmanny import __version__
 from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
-from gearmanny.contrib.django.hooks import healthy_connections
-from gearmanny.contrib.django.settings import get_settings
+from gearmanny.contrib.django.settings import Settings, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
+from gearmanny.hooks import Hook
 from gearmanny.runlimits import check_seconds
+from gearmanny.serverprocess import running_where_none_is
 from gearmanny.tasks import functions_of
 from gearmanny.workrunner import WorkRunner
 
 _NO_JOB_SERVER = 3
 _CRASH_LOOP = 4
 """Exit codes, beside those of Django: 1 for a CommandError, 2 for the command line."""
+
+_MISCONFIGURED = (
+    DiscoveryError,
+    ImproperlyConfigured,
+    ImportError,
+    InvalidOption,
+    InvalidTask,
+)
+"""What is told in one line. ImportError: an extra that the metrics need."""
 
 _EPILOG = f"""
 SIGTERM and Ctrl-C let the current jobs finish, a second one ends at once; SIGHUP replaces the
@@ -42,6 +55,13 @@ def _positive(text: str) -> int:
         number = 0
     if number < 1:
         raise ArgumentTypeError(f"{text!r} is no whole number, at least 1")
+    return number
+
+
+def _port(text: str) -> int:
+    number = _positive(text)
+    if number >= 2**16:
+        raise ArgumentTypeError(f"{text!r} is no port: there are 65535")
     return number
 
 
@@ -108,6 +128,12 @@ class Command(BaseCommand):
             help="job servers, name:port or unix:/path (default: GEARMANNY['HOSTS'])",
         )
         parser.add_argument(
+            "--embedded",
+            action=BooleanOptionalAction,
+            help="start a job server for development where none listens "
+            "(default: GEARMANNY['EMBEDDED'])",
+        )
+        parser.add_argument(
             "--threads",
             type=_positive,
             metavar="N",
@@ -118,6 +144,20 @@ class Command(BaseCommand):
             type=_positive,
             metavar="N",
             help="jobs that a process holds at a time (default: GEARMANNY['PREFETCH'])",
+        )
+        parser.add_argument(
+            "--concurrency",
+            type=_positive,
+            metavar="N",
+            help="jobs of 'async def' tasks that a process runs at a time "
+            "(default: GEARMANNY['CONCURRENCY'])",
+        )
+        parser.add_argument(
+            "--metrics-port",
+            type=_port,
+            metavar="PORT",
+            help="serve metrics for Prometheus on this port of GEARMANNY['METRICS_ADDRESS'] "
+            "(default: GEARMANNY['METRICS_PORT'])",
         )
         for option, kind, metavar, text in _LIMITS:
             parser.add_argument(option, type=kind, metavar=metavar, help=text)
@@ -138,13 +178,15 @@ class Command(BaseCommand):
             if options["hosts"]:
                 hosts = [host.strip() for host in options["hosts"].split(",")]
             verbosity = min(options["verbosity"], 2)
+            metrics_port = options["metrics_port"] or settings.METRICS_PORT
             runner = WorkRunner(
                 [found.worker for found in workers],
                 hosts,
                 verbosity,
-                hooks=[healthy_connections],
+                hooks=self._hooks(settings, metrics_port),
                 send_tracebacks=django_settings.DEBUG or None,
                 prefetch=options["prefetch"] or settings.PREFETCH,
+                concurrency=options["concurrency"] or settings.CONCURRENCY,
                 max_packet=settings.MAX_PACKET,
                 tls=settings.TLS,
                 default_work_class=DjangoJsonWorker,
@@ -155,18 +197,58 @@ class Command(BaseCommand):
                 crash_window=settings.CRASH_WINDOW,
                 connect_timeout=options["connect_timeout"],
             )
-        except (DiscoveryError, ImproperlyConfigured, InvalidOption, InvalidTask) as error:
+        except _MISCONFIGURED as error:
             raise CommandError(str(error)) from error
         if options["list"]:
             self._print_workers(workers)
             return
         threads = options["threads"] or settings.THREADS
         self._log_to_stderr()
-        if verbosity:
-            self._print_banner(workers, hosts, threads, verbosity)
         # The children get copies of this process: none may share its database connections.
         connections.close_all()
-        self._run(runner, threads, settings.KEEPALIVE and not options["no_keepalive"])
+        embedded = settings.EMBEDDED if options["embedded"] is None else options["embedded"]
+        with self._job_server(hosts, settings, verbosity) if embedded else nullcontext():
+            try:
+                with self._metrics(settings, hosts, metrics_port) as metrics_url:
+                    if verbosity:
+                        self._print_banner(workers, hosts, threads, verbosity, metrics_url)
+                    self._run(runner, threads, settings.KEEPALIVE and not options["no_keepalive"])
+            except InvalidOption as error:
+                raise CommandError(str(error)) from error
+
+    def _hooks(self, settings: Settings, metrics_port: int | None) -> tuple[Hook, ...]:
+        hooks = settings.hooks()
+        if metrics_port is None:
+            return hooks
+        from gearmanny.contrib.prometheus import metrics  # noqa: PLC0415  needs an extra
+
+        return hooks if metrics in hooks else (metrics, *hooks)
+
+    def _metrics(
+        self, settings: Settings, hosts: list[str], port: int | None
+    ) -> AbstractContextManager[str | None]:
+        if port is None:
+            return nullcontext()
+        from gearmanny.contrib.prometheus import serve_metrics  # noqa: PLC0415  needs an extra
+
+        return serve_metrics(hosts, port=port, address=settings.METRICS_ADDRESS, tls=settings.TLS)
+
+    @contextlib.contextmanager
+    def _job_server(self, hosts: list[str], settings: Settings, verbosity: int) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            try:
+                version = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
+            except InvalidOption as error:
+                raise CommandError(str(error)) from error
+            if verbosity:
+                self.stdout.write(
+                    f"Started an embedded job server at {hosts[0]}. It keeps jobs in memory, until "
+                    "runworkers stops: production runs on gearmand."
+                    if version is None
+                    else f"Job server {version} runs at {hosts[0]} already: none was started."
+                )
+                self.stdout.flush()
+            yield
 
     def _run(self, runner: WorkRunner, threads: int, keep_alive: bool) -> None:
         try:
@@ -206,6 +288,7 @@ class Command(BaseCommand):
         hosts: list[str],
         threads: int,
         verbosity: int,
+        metrics_url: str | None,
     ) -> None:
         work_classes = {found.worker.work_class for found in workers}
         processes = threads * len(work_classes)
@@ -216,6 +299,8 @@ class Command(BaseCommand):
             f"logging at {'INFO' if verbosity == 1 else 'DEBUG'}\n"
         )
         self._print_workers(workers)
+        if metrics_url is not None:
+            self.stdout.write(f"Metrics: {metrics_url}")
         self.stdout.write("Ready; quit with CONTROL-C.")
         self.stdout.flush()
 

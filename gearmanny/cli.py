@@ -1,0 +1,81 @@
+"""The command `gearmanny`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from gearmanny import __version__
+from gearmanny.embedded import JobServer
+from gearmanny.errors import GearmanException
+from gearmanny.serverprocess import serve_until
+from gearmanny.transport import DEFAULT_PORT
+
+OK = 0
+FAILED = 1
+"""Exit codes. Wrong arguments are 2, as argparse has it."""
+
+_BANNER = """\
+gearmanny {version}: a Gearman job server at {host}, {kept}.
+It is for development, tests and single-machine use: production runs on gearmand, and hosts are
+the only thing to change.
+Quit with Ctrl-C."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: those of the command line, which is the default.
+
+    Returns:
+        Its exit code.
+    """
+    parser = argparse.ArgumentParser(
+        prog="gearmanny", description="Gearman, from the command line."
+    )
+    parser.add_argument("--version", action="version", version=f"gearmanny {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_server(commands.add_parser("server", help="run a job server for development and tests"))
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        options.run(options)
+    except GearmanException as error:
+        print(f"gearmanny: {error}", file=sys.stderr)  # noqa: T201
+        return FAILED
+    return OK
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Runs a job server for development, tests and single-machine use."
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help="0 for any that is free (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--address",
+        default="127.0.0.1",
+        help="address of this machine to listen on; whoever can reach it can use it "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--store", metavar="FILE", help="keep background jobs in this file over restarts"
+    )
+    parser.set_defaults(run=_run_server)
+
+
+def _run_server(options: argparse.Namespace) -> None:
+    server = JobServer(options.port, address=options.address, store=options.store)
+
+    def tell() -> None:
+        kept = f"background jobs kept in {options.store}" if options.store else "jobs in memory"
+        banner = _BANNER.format(version=__version__, host=server.host, kept=kept)
+        print(banner, flush=True)  # noqa: T201
+
+    serve_until([signal.SIGINT, signal.SIGTERM], server, tell)

@@ -1,0 +1,56 @@
+"""Spans of OpenTelemetry around jobs: `pip install 'gearmanny[opentelemetry]'`.
+
+`spans` is a hook. The trace of a caller goes on in it where the call was made with
+`using(trace=True)`; `gearmanny.tracing` tells how it travels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gearmanny.gearman_api import GearmanJob
+from gearmanny.tracing import attributes_of, record_error, traceparent_of, tracer
+
+try:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ImportError as error:
+    raise ImportError(
+        "The spans need opentelemetry-api: pip install 'gearmanny[opentelemetry]'"
+    ) from error
+
+__all__ = ["spans"]
+
+_propagator = TraceContextTextMapPropagator()
+
+
+@contextmanager
+def spans(job: GearmanJob) -> Iterator[None]:
+    """Makes a span the current one for what is inside, which may add to it.
+
+    An attempt at a job that is tried again has a span of its own.
+    """
+    with tracer().start_as_current_span(
+        f"process {job.task}",
+        context=_context_of_caller(job),
+        kind=SpanKind.CONSUMER,
+        attributes={
+            **attributes_of("process", job.task),
+            "messaging.message.id": job.handle,
+            "gearmanny.attempt": getattr(job, "attempt", 1),
+        },
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        try:
+            yield
+        except BaseException as error:
+            record_error(span, error)
+            raise
+
+
+def _context_of_caller(job: GearmanJob) -> Context | None:
+    traceparent = traceparent_of(job.unique)
+    return _propagator.extract({"traceparent": traceparent}) if traceparent else None

@@ -1,0 +1,229 @@
+"""The jobs of a job server: where they wait, which is next, and which are equal.
+
+A job waits in the queue of its function, runs, or waits for its time::
+
+              add()                take()
+        ─┬───────────► waiting ─────────────► running ───► finish()
+         │               ▲  ▲                    │
+         │ due           │  └────────────────────┘ put(), when its worker left
+         ▼               │
+     scheduled ──────────┘ put(), when its time has come
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gearmanny.protocol.broker import Connection
+
+HIGH, NORMAL, LOW = range(3)
+"""Priorities, in the order in which they are served."""
+
+NO_LIMIT = (0, 0, 0)
+
+_STALE_TIMERS = 64
+"""Timers that may be out of use before they are looked through."""
+
+Key = tuple[bytes, bytes, bytes]
+
+
+class Job:
+    """A job, from its submission to its last answer."""
+
+    __slots__ = (
+        "background", "data", "done", "due", "function", "handle", "key", "number", "priority",
+        "retries", "row", "submitters", "timer", "total", "unique", "worker",
+    )  # fmt: skip
+
+    def __init__(
+        self, handle: bytes, function: Function, unique: bytes, data: bytes, priority: int
+    ) -> None:
+        self.handle = handle
+        self.function = function
+        self.unique = unique
+        self.data = data
+        self.priority = priority
+        self.key: Key | None = None
+        """By which equal jobs find it; None when it never coalesces, or no longer."""
+        self.number = 0
+        """Its place in the queue: the lower, the sooner."""
+        self.background = False
+        self.row: int | None = None
+        """Where the journal keeps it."""
+        self.submitters: list[Connection] = []
+        """Who waits for its answer: a connection stands here as often as it submitted the job."""
+        self.worker: Connection | None = None
+        self.retries = 0
+        """Workers that left while they held it."""
+        self.done = self.total = b"0"
+        self.timer: float | None = None
+        """When its time comes, or has run out. Seconds since the epoch."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody cares for its answer, or for its being done."""
+        return self.background or bool(self.submitters)
+
+
+class Function:
+    """A name that jobs are submitted for and that workers offer."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        # Not deques: a job in the middle is taken out when it is cancelled.
+        self.waiting: tuple[OrderedDict[int, Job], ...] = tuple(OrderedDict() for _ in range(3))
+        self.total = 0
+        """Jobs that wait, run, or are scheduled."""
+        self.running = 0
+        self.workers: dict[Connection, None] = {}
+        """Who offers it, longest first."""
+        self.limits: tuple[int, ...] = NO_LIMIT
+        """Jobs above which those of each priority are refused; 0 for none."""
+
+    def is_full(self, priority: int) -> bool:
+        """Returns whether another job of this priority is one too many."""
+        return 0 < self.limits[priority] <= self.total
+
+
+class JobQueue:
+    """All functions and their jobs."""
+
+    def __init__(self, prefix: bytes) -> None:
+        """Args: prefix: what every handle begins with."""
+        self.functions: dict[bytes, Function] = {}
+        self.jobs: dict[bytes, Job] = {}
+        """By handle."""
+        self._equals: dict[Key, Job] = {}
+        self._prefix = prefix
+        self._submitted = 0
+        self._places = 0
+        self._timers: list[tuple[float, int, Job]] = []
+        self._armed = 0
+
+    def function(self, name: bytes) -> Function:
+        """Returns a function; a new one comes into being."""
+        found = self.functions.get(name)
+        if found is None:
+            found = self.functions[name] = Function(name)
+        return found
+
+    def find(self, function: bytes, unique: bytes, data: bytes) -> Job | None:
+        """Returns the job that one like this joins. One without a unique key joins none."""
+        key = _key(function, unique, data)
+        return self._equals.get(key) if key else None
+
+    def find_unique(self, unique: bytes) -> Job | None:
+        """Returns a job with this unique key, of whichever function."""
+        found = (self.find(function, unique, b"") for function in self.functions)
+        return next(filter(None, found), None)
+
+    def add(
+        self, function: Function, unique: bytes, data: bytes, priority: int, due: float = 0.0
+    ) -> Job:
+        """Returns a new job. It waits for its time, or in the queue when `due` is 0."""
+        self._submitted += 1
+        handle = b"%s:%d" % (self._prefix, self._submitted)
+        job = self.jobs[handle] = Job(handle, function, unique, data, priority)
+        key = _key(function.name, unique, data)
+        if key and self._equals.setdefault(key, job) is job:
+            job.key = key
+        function.total += 1
+        if due:
+            self.set_timer(job, due)
+        else:
+            self.put(job)
+        return job
+
+    def put(self, job: Job) -> None:
+        """Puts a job at the end of its queue: a new one, one that is due, or one given back."""
+        if job.worker is not None:
+            job.worker = None
+            job.function.running -= 1
+            job.done = job.total = b"0"
+        self.clear_timer(job)
+        self._places += 1
+        job.number = self._places
+        job.function.waiting[job.priority][job.number] = job
+
+    def take(self, functions: Iterable[Function], worker: Connection) -> Job | None:
+        """Gives a worker the next job of the functions that it offers: that of the highest
+        priority, and among those the one that has waited longest. No function starves another."""
+        best: Job | None = None
+        for function in functions:
+            if function.total > function.running:
+                for queue in function.waiting:
+                    if queue:
+                        job = next(iter(queue.values()))
+                        if best is None or (job.priority, job.number) < (
+                            best.priority,
+                            best.number,
+                        ):
+                            best = job
+                        break
+        if best is not None:
+            del best.function.waiting[best.priority][best.number]
+            best.function.running += 1
+            best.worker = worker
+        return best
+
+    def has_work(self, functions: Iterable[Function]) -> bool:
+        """Returns whether one of these functions has a job that waits."""
+        return any(any(function.waiting) for function in functions)
+
+    def finish(self, job: Job) -> None:
+        """Forgets a job, wherever it is."""
+        del self.jobs[job.handle]
+        self.separate(job)
+        self.clear_timer(job)
+        job.function.total -= 1
+        if job.worker is not None:
+            job.worker = None
+            job.function.running -= 1
+        else:
+            job.function.waiting[job.priority].pop(job.number, None)
+
+    def separate(self, job: Job) -> None:
+        """Lets no more jobs join this one."""
+        if job.key is not None:
+            del self._equals[job.key]
+            job.key = None
+
+    def set_timer(self, job: Job, when: float) -> None:
+        """Sets when the time of a job comes, or has run out. Seconds since the epoch."""
+        job.timer = when
+        self._armed += 1
+        self._places += 1
+        heapq.heappush(self._timers, (when, self._places, job))
+        if len(self._timers) > 2 * self._armed + _STALE_TIMERS:
+            self._timers = [entry for entry in self._timers if entry[2].timer == entry[0]]
+            heapq.heapify(self._timers)
+
+    def clear_timer(self, job: Job) -> None:
+        """Takes the timer of a job back, if it has one."""
+        if job.timer is not None:
+            job.timer = None
+            self._armed -= 1
+
+    def next_timer(self) -> float | None:
+        """Returns when the next timer goes off. Seconds since the epoch; None for never."""
+        while self._timers and self._timers[0][2].timer != self._timers[0][0]:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def due(self, now: float) -> Iterator[Job]:
+        """Yields the jobs whose timers go off, each once."""
+        while (when := self.next_timer()) is not None and when <= now:
+            job = heapq.heappop(self._timers)[2]
+            self.clear_timer(job)
+            yield job
+
+
+def _key(function: bytes, unique: bytes, data: bytes) -> Key | None:
+    """The unique key "-" stands for the data."""
+    if unique == b"-":
+        return (function, unique, data) if data else None
+    return (function, unique, b"") if unique else None

@@ -1,0 +1,149 @@
+"""The text commands, on the side of the job server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from gearmanny.protocol.admin import FunctionStatus, WorkerStatus
+from gearmanny.protocol.broker import Broker
+from gearmanny.protocol.queue import NO_LIMIT
+
+
+class TextCommands:
+    """Answers lines of text. Names that are not UTF-8 come out as the bytes that they are."""
+
+    def __init__(self, broker: Broker, version: str, pid: int) -> None:
+        """
+        Args:
+            broker: of whom the commands tell.
+            version: what `version` tells.
+            pid: what `getpid` tells.
+        """
+        self._broker = broker
+        self._queue = broker.queue
+        self._version = version
+        self._pid = pid
+        self._commands: dict[str, Callable[[list[str]], str]] = {
+            "status": self._status,
+            "prioritystatus": self._priority_status,
+            "workers": self._workers,
+            "show jobs": self._show_jobs,
+            "show unique jobs": self._show_unique_jobs,
+            "cancel job": self._cancel_job,
+            "maxqueue": self._max_queue,
+            "create function": self._create_function,
+            "drop function": self._drop_function,
+            "version": lambda _: f"OK {self._version}\n",
+            "getpid": lambda _: f"OK {self._pid}\n",
+            "verbose": lambda _: "OK ERROR\n",
+        }
+
+    def answer(self, line: bytes) -> bytes:
+        """Returns the answer to one line."""
+        words = [_text(word) for word in line.split()]
+        for length in (3, 2, 1):
+            command = self._commands.get(" ".join(words[:length]).lower())
+            if command:
+                return command(words[length:]).encode(errors="surrogateescape")
+        name = words[0] if words else ""
+        text = f"ERR UNKNOWN_COMMAND Unknown+server+command+{name}\r\n"
+        return text.encode(errors="surrogateescape")
+
+    def _status(self, arguments: list[str]) -> str:
+        return _rows(
+            "\t".join(
+                map(
+                    str,
+                    FunctionStatus(
+                        _text(function.name),
+                        function.total,
+                        function.running,
+                        len(function.workers),
+                    ),
+                )
+            )
+            for function in self._queue.functions.values()
+        )
+
+    def _priority_status(self, arguments: list[str]) -> str:
+        return _rows(
+            "\t".join(
+                (
+                    _text(function.name),
+                    *(str(len(waiting)) for waiting in function.waiting),
+                    str(len(function.workers)),
+                )
+            )
+            for function in self._queue.functions.values()
+        )
+
+    def _workers(self, arguments: list[str]) -> str:
+        rows = (
+            WorkerStatus(
+                connection.number,
+                connection.address,
+                _text(connection.client_id),
+                tuple(_text(function.name) for function in connection.offered),
+            )
+            for connection in self._broker.connections
+        )
+        return _rows(
+            " ".join((str(row.fd), row.address, row.client_id, ":", *row.functions)) for row in rows
+        )
+
+    def _show_jobs(self, arguments: list[str]) -> str:
+        return _rows(
+            f"{_text(job.handle)}\t{job.retries}\t{int(not job.wanted)}\t{int(job.background)}"
+            for job in self._queue.jobs.values()
+        )
+
+    def _show_unique_jobs(self, arguments: list[str]) -> str:
+        return _rows(_text(job.unique) for job in self._queue.jobs.values())
+
+    def _cancel_job(self, arguments: list[str]) -> str:
+        if len(arguments) != 1:
+            return _wrong_arguments("cancel+job")
+        found = self._broker.cancel(_bytes(arguments[0]))
+        return "OK\r\n" if found else "ERR UNKNOWN_JOB\r\n"
+
+    def _max_queue(self, arguments: list[str]) -> str:
+        name, *limits = arguments or [""]
+        if not name or len(limits) not in (0, 1, 3) or not all(map(str.isdecimal, limits)):
+            return _wrong_arguments("maxqueue")
+        function = self._queue.functions.get(_bytes(name))
+        if function:
+            numbers = tuple(map(int, limits))
+            function.limits = numbers * 3 if len(numbers) == 1 else numbers or NO_LIMIT
+        return "OK\r\n"
+
+    def _create_function(self, arguments: list[str]) -> str:
+        if len(arguments) != 1:
+            return _wrong_arguments("create+function")
+        self._queue.function(_bytes(arguments[0]))
+        return "OK\r\n"
+
+    def _drop_function(self, arguments: list[str]) -> str:
+        if len(arguments) != 1:
+            return _wrong_arguments("drop+function")
+        name = _bytes(arguments[0])
+        if name not in self._queue.functions:
+            return "ERR function not found\r\n"
+        if not self._broker.drop(name):
+            return "ERR there are still connected workers or executing clients\r\n"
+        return "OK\r\n"
+
+
+def _rows(rows: Iterable[str]) -> str:
+    return "".join(f"{row}\n" for row in (*rows, "."))
+
+
+def _wrong_arguments(command: str) -> str:
+    return f"ERR INVALID_ARGUMENTS The+arguments+of+{command}+are+not+right\r\n"
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="surrogateescape")
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")

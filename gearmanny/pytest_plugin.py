@@ -1,0 +1,141 @@
+"""Fixtures for pytest: job servers, workers and clients, live and in eager mode.
+
+Every test has a job server of its own, so that no function of one test can be called by another
+one, in this process or in another of pytest-xdist's. Nothing is imported, and nothing started,
+before a test asks for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from gearmanny.client import AsyncClient, SimpleClient
+    from gearmanny.eager import Sent
+    from gearmanny.embedded import JobServer
+    from gearmanny.testing import Gearmand
+    from gearmanny.worker import BaseWorker
+
+TIMEOUT = 30.0
+"""Seconds after which a call of the clients below gives up, so that no test hangs."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--gearmand`."""
+    parser.getgroup("gearmanny").addoption(
+        "--gearmand",
+        action="store_true",
+        help="let gearman_server be a real gearmand instead of one in this process",
+    )
+
+
+@pytest.fixture
+def gearman_server(pytestconfig: pytest.Config) -> Iterator[JobServer | Gearmand]:
+    """A job server for this test alone: its address is `gearman_server.host`.
+
+    In a Django project, `gearmanny.contrib.django`'s clients call it while the test runs.
+    """
+    from gearmanny.embedded import JobServer  # noqa: PLC0415
+    from gearmanny.testing import Gearmand  # noqa: PLC0415
+
+    with Gearmand() if pytestconfig.getoption("gearmand") else JobServer() as server:
+        if not _in_django_project():
+            yield server
+            return
+        from gearmanny.contrib.django.testing import clients_connected_to  # noqa: PLC0415
+
+        with clients_connected_to(server.host):
+            yield server
+
+
+@pytest.fixture
+def gearman_worker(gearman_server: JobServer | Gearmand) -> Iterator[Callable[..., Any]]:
+    """Runs workers at `gearman_server` until the test ends: `gearman_worker(MyWorker)`.
+
+    Returns the worker object, which runs in a thread and is ready; with `process=True`, the
+    process that runs it. Other arguments are those of the worker class.
+    """
+    from gearmanny.testing import running, running_process  # noqa: PLC0415
+
+    make = _new_worker
+    if _in_django_project():
+        from gearmanny.contrib.django.testing import new_worker as make  # noqa: PLC0415
+
+    with contextlib.ExitStack() as workers:
+
+        def run(kind: type[BaseWorker], *, process: bool = False, **options: Any) -> Any:
+            if process:
+                if _in_django_project():
+                    raise pytest.UsageError(
+                        "A worker process would use the database of the project, and not that of "
+                        "the tests. Leave process=True out: the worker then runs in a thread."
+                    )
+                return workers.enter_context(running_process(kind, gearman_server.host))
+            return workers.enter_context(running(make(kind, gearman_server.host, **options)))
+
+        yield run
+
+
+def _new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
+    return kind(hosts=[host], **options)
+
+
+@pytest.fixture
+def gearman_client(gearman_server: JobServer | Gearmand) -> Iterator[SimpleClient]:
+    """A `SimpleClient` of `gearman_server`."""
+    from gearmanny.client import SimpleClient  # noqa: PLC0415
+
+    with SimpleClient([gearman_server.host], timeout=TIMEOUT) as client:
+        yield client
+
+
+@pytest.fixture
+def gearman_async_client(gearman_server: JobServer | Gearmand) -> Iterator[AsyncClient]:
+    """An `AsyncClient` of `gearman_server`."""
+    from gearmanny.client import AsyncClient  # noqa: PLC0415
+
+    with AsyncClient([gearman_server.host], timeout=TIMEOUT) as client:
+        yield client
+
+
+@pytest.fixture
+def gearman_eager() -> Iterator[Callable[..., None]]:
+    """Runs the calls of all clients where they are made, until the test ends.
+
+    `gearman_eager(MyWorker)` adds the workers that do the jobs.
+    """
+    from gearmanny.testing import Eager, calls_run_in  # noqa: PLC0415
+
+    if _in_django_project():
+        from gearmanny.contrib.django.testing import new_eager  # noqa: PLC0415
+
+        eager = new_eager()
+    else:
+        eager = Eager()
+    with calls_run_in(eager):
+        yield eager.add
+
+
+@pytest.fixture
+def gearman_outbox() -> list[Sent]:
+    """The background calls that this test makes in eager mode; empty when it begins."""
+    from gearmanny.testing import outbox  # noqa: PLC0415
+
+    outbox.clear()
+    return outbox
+
+
+def _in_django_project() -> bool:
+    """Returns whether the app is installed in a project that is set up. Imports nothing: whoever
+    uses Django has."""
+    registry = sys.modules.get("django.apps")
+    return (
+        registry is not None
+        and registry.apps.ready
+        and registry.apps.is_installed("gearmanny.contrib.django")
+    )

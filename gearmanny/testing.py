@@ -1,0 +1,238 @@
+"""For tests of code that calls, and of workers: eager mode, and live workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Self
+
+from gearmanny.admin import JobServer
+from gearmanny.agreement import check_interface, differences
+from gearmanny.connections import Connections
+from gearmanny.eager import Eager, Sent, outbox
+from gearmanny.errors import GearmanException, InvalidOption
+from gearmanny.gearman_api import GearmanWorker
+from gearmanny.tasks import functions_of
+from gearmanny.transport import Host, free_port
+from gearmanny.worker import BaseWorker, Hook, JsonWorker
+
+__all__ = [
+    "Eager",
+    "Gearmand",
+    "Sent",
+    "calls_run_in",
+    "check_interface",
+    "differences",
+    "eager",
+    "outbox",
+    "running",
+]
+
+PATIENCE = 20.0
+"""Seconds that a server or a worker may take to start or to stop, on a busy machine."""
+
+_PAUSE = 0.005
+"""Seconds between two looks at one that starts."""
+
+
+@contextlib.contextmanager
+def eager(
+    workers: Sequence[type[BaseWorker]] = (),
+    *,
+    hooks: Sequence[Hook] = (),
+    send_tracebacks: bool | None = None,
+    default_work_class: type[GearmanWorker] = JsonWorker,
+) -> Iterator[Eager]:
+    """Runs the calls of all clients of this process where they are made, until the block ends.
+
+    Arguments and results travel through the encoders, and failures arrive as they do from a
+    job server. A job has run when its call returns; timeouts do not count. A call to a function
+    that no worker offers is a `TaskTimeout` at once. Background calls run at once, too, and are
+    kept in `outbox`, which is emptied at the beginning.
+
+    Args:
+        workers: the worker classes that do the jobs. An inner block forgets those of an outer one.
+        hooks: contexts around every job of every worker, outside of its own hooks.
+        send_tracebacks: overrides what the worker classes say, unless None.
+        default_work_class: stands in for `JsonWorker`, for workers that chose no other.
+
+    Yields:
+        The `Eager`, to which more workers may be added.
+
+    Raises:
+        InvalidTask: a worker cannot be exported, or two export the same function.
+    """
+    stand_in = Eager(
+        workers,
+        hooks=hooks,
+        send_tracebacks=send_tracebacks,
+        default_work_class=default_work_class,
+    )
+    with calls_run_in(stand_in):
+        yield stand_in
+
+
+@contextlib.contextmanager
+def calls_run_in(eager: Eager) -> Iterator[None]:
+    """Runs the calls of all clients of this process in an `Eager`, until the block ends."""
+    outbox.clear()
+    outer = Connections.stand_in_for_all
+    Connections.stand_in_for_all = eager.channel
+    try:
+        yield
+    finally:
+        Connections.stand_in_for_all = outer
+
+
+class Gearmand:
+    """A gearmand of the test's own, on a free port of loopback: a real job server."""
+
+    def __init__(self) -> None:
+        """Raises FileNotFoundError when there is no gearmand."""
+        program = shutil.which("gearmand", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            raise FileNotFoundError(
+                "gearmand is not installed (Debian: apt-get install gearman-job-server)."
+            )
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.host = ""
+        """`"127.0.0.1:PORT"`, once it was started."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts it, and returns when it answers."""
+        port = free_port()
+        self.host = f"127.0.0.1:{port}"
+        self._folder = tempfile.TemporaryDirectory()
+        command = [self._program, "-L", "127.0.0.1", "-p", str(port), "-l", "stderr"]
+        if os.geteuid() == 0:
+            command += ["-u", "root"]
+        self._process = subprocess.Popen(
+            [*command, "-P", f"{self._folder.name}/pid"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _until(self._answers, lambda: self._process is not None and self._process.poll() is None)
+
+    def stop(self) -> None:
+        """Ends it. All its connections end."""
+        if self._process is not None and self._folder is not None:
+            _end(self._process)
+            self._folder.cleanup()
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            return bool(JobServer(self.host).version())
+        except GearmanException:
+            return False
+
+
+@contextlib.contextmanager
+def running(worker: BaseWorker) -> Iterator[BaseWorker]:
+    """Runs a worker in a thread, from when its job servers know it until the block ends.
+
+    Raises:
+        RuntimeError: the worker did not start, or a task of it did not end.
+    """
+    # A daemon: a task that does not end is told of, and keeps the tests from ending no longer.
+    thread = threading.Thread(
+        target=worker.start, name=f"gearmanny {type(worker).__name__}", daemon=True
+    )
+    thread.start()
+    try:
+        _until(lambda: all(map(partial(_offers, worker), worker.hosts)), thread.is_alive)
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(PATIENCE)
+        if thread.is_alive():
+            raise RuntimeError(
+                f"{type(worker).__name__} did not stop within {PATIENCE:g} s: one of its tasks "
+                "does not end."
+            )
+
+
+@contextlib.contextmanager
+def running_process(worker: type[BaseWorker], host: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a worker in processes of its own, as `WorkRunner` does, until the block ends.
+
+    Args:
+        worker: a class at the top of a module, so that another process can import it.
+        host: the job server, `"name:port"`.
+
+    Raises:
+        InvalidOption: no other process can import the class.
+        RuntimeError: the worker did not start.
+    """
+    if "." in worker.__qualname__ or worker.__module__ == "__main__":
+        raise InvalidOption(
+            f"{worker.__qualname__} cannot be imported by another process. "
+            "Move it to the top of a module."
+        )
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, *(worker.__module__, worker.__qualname__, host), *sys.path]
+    )
+    functions = set(functions_of(worker))
+    try:
+        _until(
+            lambda: functions <= {row.function for row in JobServer(host).status() if row.workers},
+            lambda: process.poll() is None,
+        )
+        yield process
+    finally:
+        _end(process)
+
+
+_CHILD = """
+import sys
+module, name, host, *sys.path = sys.argv[1:]
+from importlib import import_module
+from gearmanny.workrunner import WorkRunner
+WorkRunner([getattr(import_module(module), name)], [host]).start()
+"""
+
+
+def _offers(worker: BaseWorker, host: Host) -> bool:
+    try:
+        rows = JobServer(str(host)).status()
+    except GearmanException:
+        return False
+    offered = {row.function for row in rows if row.workers}
+    return offered >= set(functions_of(type(worker)))
+
+
+def _until(condition: Callable[[], bool], alive: Callable[[], bool]) -> None:
+    """Waits until a condition holds; raises RuntimeError when what it waits for has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if not alive():
+            raise RuntimeError("It ended before it was ready. Its output says why.")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"It was not ready within {PATIENCE:g} s.")
+        time.sleep(_PAUSE)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

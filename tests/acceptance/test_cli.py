@@ -1,0 +1,116 @@
+"""The command `gearmanny`, as a process."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gearmanny.admin import JobServer as Admin
+from gearmanny.embedded import JobServer
+from gearmanny.protocol.packets import PacketType as P
+from tests.contract.wire import Wire
+from tests.servers import PATIENCE, ROOT, end
+
+SERVER = [sys.executable, "-W", "error", "-m", "gearmanny", "server"]
+
+
+def start(*options: str) -> tuple[subprocess.Popen[str], int]:
+    """Starts a job server; returns its process and its port."""
+    process = subprocess.Popen([*SERVER, *options], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r" at 127\.0\.0\.1:(\d+),", line)
+    assert found, line
+    return process, int(found[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_what_it_is_for_and_a_signal_ends_it(number: signal.Signals) -> None:
+    process, port = start("--port", "0")
+    try:
+        with Wire(port) as connected:
+            assert connected.has_nothing()
+            process.send_signal(number)
+            assert process.wait(PATIENCE) == 0
+        assert process.stdout is not None
+        said = " ".join(process.stdout.read().split())
+    finally:
+        end(process)
+    for words in (
+        "for development, tests and single-machine use",
+        "production runs on gearmand",
+        "hosts are the only thing to change",
+        "Ctrl-C",
+    ):
+        assert words in said
+
+
+def test_no_job_that_was_accepted_is_lost_with_a_server_that_is_killed(tmp_path: Path) -> None:
+    options = ["--port", "0", "--store", str(tmp_path / "jobs.db")]
+    jobs, accepted = 5000, 1000
+    process, port = start(*options)
+    try:
+        with Wire(port) as caller:
+            caller.send(*[(P.SUBMIT_JOB_BG, (b"f", b"%d" % n, b"x" * 100)) for n in range(jobs)])
+            assert all(caller.receive()[0] == P.JOB_CREATED for _ in range(accepted))
+            process.kill()
+            process.wait(PATIENCE)
+    finally:
+        end(process)
+    process, port = start(*options)
+    try:
+        (row,) = Admin(f"127.0.0.1:{port}").status()
+    finally:
+        end(process)
+    assert (row.function, row.running) == ("f", 0)
+    assert accepted <= row.total <= jobs
+
+
+def test_a_server_that_cannot_keep_a_job_ends_and_does_not_accept_it(tmp_path: Path) -> None:
+    limited = ["sh", "-c", 'ulimit -f 500; exec "$@"', "sh", *SERVER, "--port", "0"]
+    process = subprocess.Popen(
+        [*limited, "--store", str(tmp_path / "jobs.db")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        port = int(process.stdout.readline().split(":")[2].split(",")[0])
+        with Wire(port) as caller:
+            caller.submit(P.SUBMIT_JOB_BG, b"f", b"small", b"")
+            caller.send((P.SUBMIT_JOB_BG, (b"f", b"large", b"x" * 1_000_000)))
+            assert caller.received_until_closed() == b""
+        assert process.wait(PATIENCE) == 1
+        assert "cannot be written: " in process.stderr.read()
+    finally:
+        end(process)
+    with JobServer(store=tmp_path / "jobs.db") as server, Wire(server.port) as caller:
+        assert caller.rows("show unique jobs") == ["small"]
+
+
+def test_a_taken_port_is_said_in_one_line() -> None:
+    with JobServer() as server:
+        done = subprocess.run(
+            [*SERVER, "--port", str(server.port)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"gearmanny: The port \d+ of 127\.0\.0\.1 is taken: .*\n", done.stderr)
+
+
+def test_the_example_of_the_document_runs() -> None:
+    text = (ROOT / "docs/embedded.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

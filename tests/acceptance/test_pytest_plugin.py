@@ -1,0 +1,265 @@
+"""The fixtures for pytest, in runs of their own, as a user's project has them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+from tests.servers import find_program
+
+pytest_plugins = ["pytester"]
+
+INSTALLED = entry_points(group="pytest11", name="gearmanny")
+OPTIONS = [
+    *([] if INSTALLED else ["-p", "gearmanny.pytest_plugin"]),
+    *("-W", "error::ResourceWarning", "-W", "error::pytest.PytestUnraisableExceptionWarning"),
+]
+
+NOTHING_IS_LEFT = """
+import os, threading
+import pytest
+
+def left():
+    "The threads, sockets and children of this process."
+    opened = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            opened.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        except FileNotFoundError:
+            pass
+    with open(f"/proc/self/task/{os.getpid()}/children") as children:
+        return (
+            set(threading.enumerate()),
+            {name for name in opened if name.startswith("socket:")},
+            children.read(),
+        )
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    before = left()
+    yield
+    assert left() == before
+"""
+
+WORKERS = """
+import os
+from gearmanny.worker import BaseWorker
+
+class Text(BaseWorker):
+    name = "text"
+
+    def setUp(self):
+        self.calls = 0
+
+    def task_echo(self, value):
+        self.calls += 1
+        return value
+
+    def task_pid(self):
+        return os.getpid()
+"""
+
+LIVE = """
+import os
+import pytest
+from gearmanny.admin import JobServer
+from workers import Text
+
+def test_a_worker_serves_the_clients(gearman_worker, gearman_client, gearman_async_client):
+    worker = gearman_worker(Text)
+    assert gearman_client.text_echo(value=1) == 1
+    assert gearman_async_client.text_echo(value=2).get_result(timeout=20) == 2
+    assert worker.calls == 2
+    assert gearman_client.text_pid() == os.getpid()
+
+def test_a_worker_in_a_process(gearman_worker, gearman_client):
+    gearman_worker(Text, process=True)
+    assert gearman_client.text_pid() != os.getpid()
+
+@pytest.mark.parametrize("number", range(3))
+def test_each_test_is_alone(gearman_server, gearman_worker, gearman_client, number):
+    assert JobServer(gearman_server.host).status() == []
+    assert gearman_worker(Text).calls == 0
+    gearman_client.using(background=True).text_nobody(value=number)
+    assert gearman_client.text_echo(value=number) == number
+
+def test_a_class_that_no_process_can_import(gearman_worker):
+    class Local(Text): pass
+    with pytest.raises(ValueError, match="Move it to the top of a module"):
+        gearman_worker(Local, process=True)
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project with a worker, whose tests may leave nothing behind."""
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    pytester.makeconftest(NOTHING_IS_LEFT)
+    pytester.makepyfile(workers=WORKERS)
+    return pytester
+
+
+def test_live_fixtures_serve_each_test_alone_and_leave_nothing(project: pytest.Pytester) -> None:
+    project.makepyfile(LIVE)
+    project.runpytest_subprocess(*OPTIONS, "-p", "no:django").assert_outcomes(passed=6)
+
+
+def test_live_fixtures_run_side_by_side(project: pytest.Pytester) -> None:
+    project.makepyfile(LIVE)
+    result = project.runpytest_subprocess(*OPTIONS, "-p", "no:django", "-n", "2", "-k", "alone")
+    result.assert_outcomes(passed=3)
+
+
+def test_live_fixtures_over_gearmand(project: pytest.Pytester) -> None:
+    find_program("gearmand", "gearman-job-server")
+    project.makepyfile(LIVE)
+    project.makepyfile(
+        test_version="""
+        from gearmanny.admin import JobServer
+
+        def test_version(gearman_server):
+            assert JobServer(gearman_server.host).version()[0] in "12"
+        """
+    )
+    result = project.runpytest_subprocess(*OPTIONS, "-p", "no:django", "--gearmand")
+    result.assert_outcomes(passed=7)
+
+
+def test_eager_fixtures(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        import pytest
+        from gearmanny.client import AsyncClient, SimpleClient
+        from gearmanny.errors import TaskTimeout
+        from workers import Text
+
+        client = SimpleClient(["127.0.0.1:1"])
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_calls_run_here(gearman_eager, gearman_outbox, number):
+            gearman_eager(Text)
+            assert client.text_echo(value=number) == number
+            assert AsyncClient().text_echo(value=1).is_done()
+            client.using(background=True).text_echo(value=number)
+            assert [sent.arguments for sent in gearman_outbox] == [{"value": number}]
+
+        def test_no_worker_is_left_from_other_tests(gearman_eager):
+            with pytest.raises(TaskTimeout, match="offered: none"):
+                client.text_echo(value=1)
+
+        def test_without_the_fixture_calls_need_a_server():
+            with pytest.raises(ConnectionError):
+                client.text_echo(value=1)
+        """)
+    project.runpytest_subprocess(*OPTIONS, "-p", "no:django").assert_outcomes(passed=4)
+
+
+DJANGO_SETTINGS = """
+SECRET_KEY = "for tests only"
+INSTALLED_APPS = [
+    "django.contrib.auth", "django.contrib.contenttypes", "gearmanny.contrib.django", "shop"
+]
+DATABASES = {"default": {
+    "ENGINE": "django.db.backends.sqlite3", "NAME": "db"}}
+GEARMANNY = {"HOSTS": ["127.0.0.1:1"], "TIMEOUT": 20}
+USE_TZ = True
+"""
+
+DJANGO_WORKERS = """
+from datetime import UTC, datetime
+from gearmanny.worker import BaseWorker
+
+class Shop(BaseWorker):
+    name = "shop"
+
+    def task_groups(self):
+        from django.contrib.auth.models import Group
+        return sorted(Group.objects.values_list("name", flat=True))
+
+    def task_add(self, name):
+        from django.contrib.auth.models import Group
+        Group.objects.create(name=name)
+
+    def task_when(self):
+        return datetime(2026, 11, 23, tzinfo=UTC)
+"""
+
+DJANGO_TESTS = """
+import pytest
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.test import TestCase, override_settings
+from gearmanny.contrib.django import client
+from gearmanny.testing import outbox
+from shop.workers import Shop
+
+@pytest.mark.django_db
+def test_eager_jobs_share_the_transaction(gearman_eager):
+    gearman_eager(Shop)
+    Group.objects.create(name="of the test")
+    client.shop_add(name="of the task")
+    assert client.shop_groups() == ["of the task", "of the test"]
+    assert client.shop_when() == "2026-11-23T00:00:00Z"
+
+@pytest.mark.django_db
+def test_nothing_is_left_in_the_database():
+    assert not Group.objects.exists()
+
+@pytest.mark.django_db
+def test_a_live_worker_needs_a_test_without_a_transaction(gearman_worker):
+    with pytest.raises(ValueError, match=r"django_db\\(transaction=True\\)"):
+        gearman_worker(Shop)
+
+@pytest.mark.django_db(transaction=True)
+def test_a_live_worker_sees_what_is_committed(gearman_worker):
+    gearman_worker(Shop)
+    Group.objects.create(name="of the test")
+    client.shop_add(name="of the task")
+    assert client.shop_groups() == ["of the task", "of the test"]
+    assert client.shop_when() == "2026-11-23T00:00:00Z"
+
+def test_a_process_would_use_the_real_database(gearman_worker):
+    with pytest.raises(pytest.UsageError, match="database of the project"):
+        gearman_worker(Shop, process=True)
+
+@override_settings(GEARMANNY={"EAGER": True})
+class TestSettings(TestCase):
+    def setUp(self):
+        outbox.clear()
+
+    def test_the_workers_of_the_project_do_the_jobs(self):
+        client.shop_add(name="of the task")
+        assert Group.objects.get().name == "of the task"
+
+    def test_a_call_on_commit_waits_for_the_commit(self):
+        def call():
+            client.using(background=True).shop_add(name="later")
+
+        with self.captureOnCommitCallbacks(execute=True) as callbacks:
+            with transaction.atomic():
+                transaction.on_commit(call)
+            assert not outbox and not Group.objects.exists()
+        assert len(callbacks) == len(outbox) == Group.objects.count() == 1
+
+    def test_a_call_on_commit_is_not_made_without_one(self):
+        transaction.on_commit(lambda: client.using(background=True).shop_add(name="later"))
+        assert not outbox
+"""
+
+
+def test_a_django_project(project: pytest.Pytester) -> None:
+    project.makepyfile(project_settings=DJANGO_SETTINGS, test_shop=DJANGO_TESTS)
+    (project.mkpydir("shop") / "workers.py").write_text(DJANGO_WORKERS)
+    result = project.runpytest_subprocess(*OPTIONS, "--ds=project_settings")
+    result.assert_outcomes(passed=8)
+
+
+def test_the_plugin_imports_nothing_before_it_is_used() -> None:
+    code = (
+        "import pytest, sys; before = set(sys.modules); import gearmanny.pytest_plugin\n"
+        "print(*sorted(sys.modules.keys() - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["gearmanny", "gearmanny.pytest_plugin"]

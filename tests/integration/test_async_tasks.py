@@ -1,0 +1,248 @@
+"""`async def` tasks: many at a time in one process, with all that is promised of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from gearmanny.admin import JobServer
+from gearmanny.client import Data, Progress, SimpleClient
+from gearmanny.eager import Eager
+from gearmanny.errors import InvalidOption, TaskError
+from gearmanny.gearman_api import GearmanJob
+from gearmanny.testing import eager
+from gearmanny.worker import BaseWorker, task
+from tests.servers import PATIENCE, Gearmand, until, working
+
+user = contextvars.ContextVar("user", default="nobody")
+
+
+@contextlib.contextmanager
+def as_the_argument_says(job: GearmanJob) -> Iterator[None]:
+    token = user.set(str(job.data.get("text", "nobody")))
+    try:
+        yield
+    finally:
+        user.reset(token)
+
+
+class Napper(BaseWorker):
+    name = "napper"
+    concurrency = 100
+    hooks = (as_the_argument_says,)
+
+    def setUp(self) -> None:
+        self.together = 0
+        self.most_together = 0
+        self.plain = 0
+        self.attempts = 0
+        self.left: list[str] = []
+        self.began = threading.Event()
+        self.gate = threading.Event()
+
+    async def task_nap(self, text: str, seconds: float = 1.0) -> list[str]:
+        handle = self.job.handle
+        await asyncio.sleep(seconds)
+        assert self.job.handle == handle
+        return [text, handle, user.get()]
+
+    async def task_rows(self, rows: int) -> AsyncIterator[int]:
+        for row in range(rows):
+            self.progress(row, rows)
+            yield row
+
+    async def task_wait(self) -> str:
+        self.began.set()
+        try:
+            while not self.gate.is_set():
+                await asyncio.sleep(0.01)
+        finally:
+            self.left.append("waited")
+        return "waited"
+
+    def task_plain(self) -> int:
+        self.plain += 1
+        self.most_together = max(self.most_together, self.plain)
+        time.sleep(0.01)
+        self.plain -= 1
+        return self.most_together
+
+    @task(timeout=0.2)
+    async def task_slow(self) -> None:
+        try:
+            await asyncio.sleep(PATIENCE * 2)
+        except asyncio.CancelledError:
+            self.left.append("cancelled")
+            raise
+
+    @task(retries=2, backoff=0)
+    async def task_third_time(self, values: list[int]) -> list[int]:
+        self.attempts += 1
+        values.append(self.attempts)
+        if self.attempts < 3:
+            raise OSError("not yet")
+        return [*values, self.job.attempt]
+
+    async def task_fail(self, kind: str) -> object:
+        if kind == "value":
+            raise ValueError("not so")
+        if kind == "cancelled":
+            raise asyncio.CancelledError
+        return object()
+
+    async def task_exit(self) -> None:
+        raise SystemExit(3)
+
+
+@pytest.fixture
+def worker(own_job_server: Gearmand) -> Iterator[Napper]:
+    worker = Napper([own_job_server.host])
+    with working(worker):
+        yield worker
+        worker.gate.set()
+
+
+@pytest.fixture
+def client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
+    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
+        yield client
+
+
+@pytest.mark.usefixtures("worker")
+class TestManyAtATime:
+    def test_200_naps_of_a_second_take_no_200_seconds(self, client: SimpleClient) -> None:
+        texts = [f"nap {number}" for number in range(200)]
+        answers = list(client.map("napper_nap", ({"text": text} for text in texts)))
+        assert [text for text, _, _ in answers] == texts
+        assert len({handle for _, handle, _ in answers}) == 200, "each knows its own job"
+        assert [told for _, _, told in answers] == texts, "each has its own context"
+
+    def test_no_more_at_a_time_than_was_said(self, own_job_server: Gearmand) -> None:
+        class Counter(BaseWorker):
+            name = "counter"
+            running = most = 0
+
+            async def task_count(self) -> int:
+                self.running += 1
+                self.most = max(self.most, self.running)
+                await asyncio.sleep(0.02)
+                self.running -= 1
+                return self.most
+
+        with (
+            working(Counter([own_job_server.host], concurrency=3)),
+            SimpleClient([own_job_server.host], timeout=PATIENCE) as client,
+        ):
+            assert max(client.map("counter_count", [{}] * 20)) == 3
+
+    def test_a_plain_task_does_not_wait_for_them(
+        self, worker: Napper, client: SimpleClient
+    ) -> None:
+        waiting = client.submit("napper_wait")
+        assert worker.began.wait(PATIENCE)
+        assert max(client.map("napper_plain", [{}] * 20)) == 1, "one plain task at a time"
+        assert not waiting.is_done()
+        worker.gate.set()
+        assert waiting.get_result(PATIENCE) == "waited"
+
+    def test_what_it_yields_is_streamed(self, client: SimpleClient) -> None:
+        updates: list[object] = []
+        assert client.using(on_update=updates.append).napper_rows(rows=2) == [0, 1]
+        assert updates == [Progress(0, 2), Data(0), Progress(1, 2), Data(1)]
+        assert list(client.stream("napper_rows", rows=3)) == [0, 1, 2]
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("kind", "type"),
+        [
+            ("value", "builtins.ValueError"),
+            ("cancelled", "asyncio.exceptions.CancelledError"),
+            ("result", "gearmanny.errors.EncodingError"),
+        ],
+    )
+    @pytest.mark.usefixtures("worker")
+    def test_reach_the_caller(self, client: SimpleClient, kind: str, type: str) -> None:
+        with pytest.raises(TaskError) as failure:
+            client.napper_fail(kind=kind)
+        assert failure.value.type == type
+        assert client.napper_nap(text="on", seconds=0)[0] == "on"
+
+    @pytest.mark.usefixtures("worker")
+    def test_wrong_arguments_are_told(self, client: SimpleClient) -> None:
+        with pytest.raises(TaskError, match="unexpected argument: 'nap'"):
+            client.napper_nap(text="on", nap=1)
+
+    def test_a_time_limit_cancels_the_coroutine(self, worker: Napper, client: SimpleClient) -> None:
+        with pytest.raises(TaskError, match=r"took longer than the 0\.2 s"):
+            client.napper_slow()
+        assert worker.left == ["cancelled"]
+
+    @pytest.mark.usefixtures("worker")
+    def test_another_attempt_has_the_arguments_of_the_first(self, client: SimpleClient) -> None:
+        assert client.napper_third_time(values=[]) == [3, 3]
+
+
+class TestStopping:
+    def test_those_that_run_are_finished(
+        self, own_job_server: Gearmand, client: SimpleClient
+    ) -> None:
+        worker = Napper([own_job_server.host])
+        result = client.submit("napper_wait")
+        with working(worker):
+            assert worker.began.wait(PATIENCE)
+            worker.stop()
+            worker.gate.set()
+        assert result.get_result(PATIENCE) == "waited"
+
+    def test_an_exit_cancels_them_and_gives_their_jobs_back(
+        self, own_job_server: Gearmand, client: SimpleClient
+    ) -> None:
+        worker = Napper([own_job_server.host])
+        result = client.submit("napper_wait")
+        exits: list[object] = []
+
+        def start() -> None:
+            with pytest.raises(SystemExit) as caught:
+                worker.start()
+            exits.append(caught.value.code)
+
+        thread = threading.Thread(target=start)
+        thread.start()
+        assert worker.began.wait(PATIENCE)
+        client.using(background=True).napper_exit()
+        thread.join(PATIENCE)
+        assert exits == [3]
+        assert worker.left == ["waited"], "it was cancelled, not forgotten"
+        assert not result.is_done()
+        until(
+            lambda: all(row.running == 0 for row in JobServer(own_job_server.host).status()),
+            "the jobs going back",
+        )
+
+
+def test_eager_calls_wait_for_coroutines() -> None:
+    with eager([Napper]) as calls:
+        assert isinstance(calls, Eager)
+        assert SimpleClient().napper_nap(text="on", seconds=0)[0] == "on"
+        assert list(SimpleClient().stream("napper_rows", rows=2)) == [0, 1]
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, 1.5, "many"])
+def test_a_concurrency_that_cannot_be_is_refused(concurrency: int) -> None:
+    with pytest.raises(InvalidOption, match="concurrency is a number of jobs"):
+        Napper(["127.0.0.1:1"], concurrency=concurrency)
+
+
+def test_the_event_loop_ends_with_the_worker(tmp_path: Path, own_job_server: Gearmand) -> None:
+    worker = Napper([own_job_server.host])
+    with working(worker), SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
+        client.napper_nap(text="on", seconds=0)
+    assert "gearmanny event loop" not in {thread.name for thread in threading.enumerate()}

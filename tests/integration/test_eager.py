@@ -1,0 +1,392 @@
+"""Eager mode: what a caller sees is what it sees over a job server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
+from gearmanny.encoding import JSONDataEncoder
+from gearmanny.errors import EncodingError, InvalidTask, TaskError, TaskTimeout
+from gearmanny.gearman_api import GearmanJob
+from gearmanny.submission import JobState
+from gearmanny.testing import Eager, eager, outbox
+from gearmanny.worker import BaseWorker, JsonWorker, task
+from tests.servers import PATIENCE, Gearmand, working
+
+Start = Callable[[type[BaseWorker]], AbstractContextManager[SimpleClient]]
+
+
+class Odd(Exception):
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+
+
+def make_worker(prefix: str) -> type[BaseWorker]:
+    class Worker(BaseWorker):
+        name = prefix
+
+        def task_add(self, a, b=1):
+            "Adds"
+            return a + b
+
+        def task_echo(self, value):
+            return value
+
+        def task_stream(self, items):
+            self.progress(0, len(items))
+            self.send_job_warning("slowly")
+            for number, item in enumerate(items, 1):
+                yield item
+                self.progress(number, len(items))
+
+        def task_fail(self):
+            raise Odd(7, "as told")
+
+        def task_unencodable(self):
+            return {1, 2}
+
+    return Worker
+
+
+@pytest.fixture(params=["job server", "eager"])
+def start(request: pytest.FixtureRequest) -> Start:
+    """Lets a worker serve the clients in a block: over a gearmand, or eagerly."""
+
+    @contextmanager
+    def over_a_job_server(worker: type[BaseWorker]) -> Iterator[SimpleClient]:
+        server: Gearmand = request.getfixturevalue("job_server")
+        with working(worker([server.host])), SimpleClient([server.host], timeout=PATIENCE) as it:
+            yield it
+
+    @contextmanager
+    def eagerly(worker: type[BaseWorker]) -> Iterator[SimpleClient]:
+        with eager([worker]), SimpleClient(["127.0.0.1:1"], timeout=PATIENCE) as it:
+            yield it
+
+    return eagerly if request.param == "eager" else over_a_job_server
+
+
+def hosts_of(client: SimpleClient) -> list[str]:
+    return [str(host) for host in client._servers.hosts]
+
+
+class TestTheSameAsOverAJobServer:
+    @pytest.fixture(autouse=True)
+    def served(self, start: Start, unique_name: str) -> Iterator[None]:
+        self.name = unique_name
+        with start(make_worker(unique_name)) as self.client:
+            yield
+
+    def call(self, task: str, **arguments: Any) -> Any:
+        return self.client.call(f"{self.name}_{task}", **arguments)
+
+    def test_a_call_returns_what_the_task_does(self) -> None:
+        assert self.call("add", a=1) == 2
+        assert getattr(self.client, f"{self.name}_add")(a="x", b="y") == "xy"
+        assert self.call("help")[f"{self.name}_add"]["description"] == "Adds"
+
+    def test_values_go_through_json_both_ways(self) -> None:
+        assert self.call("echo", value={"a": (1, 2), 3: None}) == {"a": [1, 2], "3": None}
+
+    def test_arguments_that_are_no_json_are_refused(self) -> None:
+        with pytest.raises(EncodingError, match="cannot encode this dict"):
+            self.call("echo", value=object())
+
+    @pytest.mark.parametrize(
+        ("task", "arguments", "type_", "text", "args"),
+        [
+            ("fail", {}, "tests.integration.test_eager.Odd", "(7, 'as told')", [7, "as told"]),
+            ("add", {"c": 1}, "gearmanny.errors.InvalidArguments", "missing required argument", 1),
+            ("unencodable", {}, "gearmanny.errors.EncodingError", "cannot encode this set", 1),
+        ],
+    )
+    def test_a_failure_arrives_as_a_task_error(
+        self, task: str, arguments: dict[str, Any], type_: str, text: str, args: Any
+    ) -> None:
+        with pytest.raises(TaskError) as failure:
+            self.call(task, **arguments)
+        error = failure.value
+        assert (error.function, error.type) == (f"{self.name}_{task}", type_)
+        assert text in error.message
+        assert error.remote_args == args or len(error.remote_args or ()) == args
+        assert error.traceback is None
+
+    def test_updates_arrive_in_their_order(self) -> None:
+        with AsyncClient(hosts_of(self.client)) as client:
+            work = client.call(f"{self.name}_stream", items=["a", "b"])
+            assert list(work.updates(timeout=PATIENCE)) == [
+                Progress(0, 2),
+                Warning("slowly"),
+                Data("a"),
+                Progress(1, 2),
+                Data("b"),
+                Progress(2, 2),
+            ]
+            assert work.is_done()
+            assert work.get_result() == ["a", "b"]
+            assert work.progress == Progress(2, 2)
+
+    def test_many_calls_at_once(self) -> None:
+        numbers = self.client.map(f"{self.name}_add", ({"a": n} for n in range(20)), window=6)
+        assert list(numbers) == list(range(1, 21))
+        mixed = self.client.map(
+            f"{self.name}_add", [{"a": 1}, {}, {"a": 2}], return_exceptions=True
+        )
+        assert [type(each) for each in mixed] == [int, TaskError, int]
+        with AsyncClient(hosts_of(self.client)) as client:
+            works = [client.call(f"{self.name}_add", a=n) for n in range(5)]
+            done = client.as_completed(works, timeout=PATIENCE)
+            assert sorted(work.get_result() for work in done) == [1, 2, 3, 4, 5]
+            assert client.wait(works, timeout=PATIENCE) == (set(works), set())
+
+    def test_a_result_is_streamed(self) -> None:
+        assert list(self.client.stream(f"{self.name}_stream", items=["a", "b"])) == ["a", "b"]
+
+    def test_updates_are_told(self) -> None:
+        told: list[object] = []
+        telling = self.client.using(on_update=told.append)
+        assert telling.call(f"{self.name}_stream", items=["a"]) == ["a"]
+        assert told == [Progress(0, 1), Warning("slowly"), Data("a"), Progress(1, 1)]
+
+    def test_a_job_that_is_done_is_known_no_longer(self) -> None:
+        with AsyncClient(hosts_of(self.client)) as client:
+            work = client.using(unique="key", priority="high").call(f"{self.name}_add", a=1)
+            assert work.get_result(PATIENCE) == 2
+            assert work.status().state is JobState.UNKNOWN
+            assert client.status("key").state is JobState.UNKNOWN
+            assert not work.cancel()
+
+    def test_using_options(self) -> None:
+        idempotent = self.client.using(idempotent=True, timeout=PATIENCE)
+        assert idempotent.call(f"{self.name}_add", a=1) == 2
+        work = self.client.using(background=True).call(f"{self.name}_fail")
+        assert work.is_done()
+        assert work.get_result() is None
+
+    def test_a_function_that_nobody_offers_times_out(self) -> None:
+        with pytest.raises(TaskTimeout, match=r"No worker .*offers"):
+            self.client.using(timeout=0.1).call(f"{self.name}_sub", a=1)
+
+
+class Flaky(BaseWorker):
+    name = "flaky"
+
+    def setUp(self):
+        self.attempts = 0
+
+    @task(retries=2, backoff=1e6)
+    def task_fetch(self, needed):
+        self.attempts += 1
+        if self.attempts < needed:
+            raise OSError(f"attempt {self.attempts}")
+        return self.attempts
+
+    @task(timeout=0.05)
+    def task_hang(self):
+        threading.Event().wait(PATIENCE)
+
+
+class Text(BaseWorker):
+    name = "text"
+
+    def setUp(self):
+        self.calls = 0
+
+    def task_count(self):
+        self.calls += 1
+        return self.calls
+
+    def task_nested(self, depth):
+        return depth and 1 + SimpleClient().text_nested(depth=depth - 1)
+
+    def task_meet(self):
+        meeting.wait(PATIENCE)
+        return "met"
+
+
+meeting = threading.Barrier(2)
+
+
+class TestEager:
+    def test_needs_no_job_server_and_ends_with_its_block(self) -> None:
+        client = SimpleClient(["127.0.0.1:1"])
+        with eager([Text]):
+            assert client.text_count() == 1
+        with pytest.raises(ConnectionError):
+            client.text_count()
+
+    def test_a_worker_keeps_its_state_within_a_block_only(self) -> None:
+        for _ in range(2):
+            with eager([Text]):
+                assert [SimpleClient().text_count() for _ in range(3)] == [1, 2, 3]
+
+    def test_an_inner_block_has_its_own_workers(self) -> None:
+        class Other(BaseWorker):
+            name = "text"
+
+            def task_count(self):
+                return "other"
+
+        with eager([Text]):
+            with eager([Other]):
+                assert SimpleClient().text_count() == "other"
+            assert SimpleClient().text_count() == 1
+
+    def test_a_task_may_call_another_one(self) -> None:
+        with eager([Text]), SimpleClient() as client:
+            assert client.text_nested(depth=5) == 5
+
+    def test_threads_run_their_jobs_at_the_same_time(self) -> None:
+        met = []
+        with eager([Text]), SimpleClient() as client:
+            threads = [
+                threading.Thread(target=lambda: met.append(client.text_meet())) for _ in range(2)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE)
+        assert met == ["met", "met"]
+
+    def test_the_error_for_an_unknown_function_says_which_there_are(self) -> None:
+        with (
+            eager([Text]),
+            pytest.raises(
+                TaskTimeout, match=r"text_cuont\(\)\. No .* offers text_cuont; offered: text_count"
+            ),
+        ):
+            SimpleClient().text_cuont()  # without a timeout, which would wait for ever
+
+    def test_one_that_never_comes_does_not_keep_the_others_back(self) -> None:
+        with eager([Text]), AsyncClient() as client:
+            unknown, known = client.nobody_home(), client.text_count()
+            assert client.wait([known]) == ({known}, set())
+            completed = client.as_completed([unknown, known])
+            assert next(completed) is known
+            with pytest.raises(TimeoutError):
+                next(completed)
+
+    def test_a_task_is_tried_again_without_waiting(self) -> None:
+        with eager([Flaky]), SimpleClient() as client:
+            assert client.flaky_fetch(needed=3) == 3
+        with eager([Flaky]), SimpleClient() as client, pytest.raises(TaskError, match="attempt 3"):
+            client.flaky_fetch(needed=4)
+
+    def test_a_task_ends_at_its_time_limit(self) -> None:
+        with (
+            eager([Flaky]),
+            SimpleClient() as client,
+            pytest.raises(TaskError, match="took longer"),
+        ):
+            client.flaky_hang()
+
+    def test_workers_that_export_the_same_function_are_refused(self) -> None:
+        class Other(BaseWorker):
+            name = "text"
+
+        with pytest.raises(InvalidTask, match=r"text_help\(\) is exported by Text and by .*Other"):
+            Eager([Text, Other])
+
+    def test_hooks_and_the_encoder_of_the_work_class_are_used(self) -> None:
+        seen = []
+
+        @contextmanager
+        def hook(job: GearmanJob) -> Iterator[None]:
+            seen.append(job.data)
+            yield
+
+        class ShoutingEncoder(JSONDataEncoder):
+            @classmethod
+            def encode(cls, encodable_object: Any) -> bytes:
+                return super().encode(encodable_object).upper()
+
+        class ShoutingWorker(JsonWorker):
+            data_encoder = ShoutingEncoder
+
+        class Shouting(BaseWorker):
+            name = "shouting"
+            work_class = ShoutingWorker
+            hooks = (hook,)
+
+            def task_echo(self, text):
+                return text
+
+        with eager([Shouting], hooks=[hook]):
+            assert SimpleClient().shouting_echo(text="hi") == "HI"
+        assert seen == [{"text": "hi"}] * 2
+
+    def test_tracebacks_travel_where_that_is_allowed(self) -> None:
+        class Failing(BaseWorker):
+            name = "failing"
+            send_exceptions = True
+
+            def task_fail(self):
+                raise ValueError("no")
+
+        with eager([Failing], send_tracebacks=True), pytest.raises(TaskError) as failure:
+            SimpleClient().failing_fail()
+        assert "in task_fail" in (failure.value.traceback or "")
+
+    def test_an_exit_of_a_task_reaches_the_test(self) -> None:
+        class Leaving(BaseWorker):
+            name = "leaving"
+
+            def task_exit(self):
+                raise SystemExit(3)
+
+        with eager([Leaving]), pytest.raises(SystemExit):
+            SimpleClient().leaving_exit()
+
+    def test_functions_that_were_registered_can_be_called(self) -> None:
+        class Registering(BaseWorker):
+            name = "registering"
+
+            def setUp(self):
+                self.register_task("plain", lambda worker, job: [job.task, job.data])
+
+        with eager([Registering]):
+            assert SimpleClient().plain(a=1) == ["plain", {"a": 1}]
+
+
+class TestOutbox:
+    def test_background_calls_run_at_once_and_are_kept(self) -> None:
+        with eager([Text]), SimpleClient() as client:
+            client.using(background=True, timeout=5).text_nested(depth=(0))
+            assert client.text_count() == 1
+            client.using(background=True).text_count()
+            assert client.text_count() == 3
+        first, second = outbox
+        assert (first.function, first.arguments) == ("text_nested", {"depth": 0})
+        assert (first.options.background, first.options.timeout) == (True, 5)
+        assert second.unique
+        assert second.unique != first.unique
+
+    @pytest.mark.parametrize(
+        "when", [{"delay": 3600}, {"at": datetime(2099, 1, 1, tzinfo=UTC)}], ids=str
+    )
+    def test_calls_for_later_run_at_once_too(self, when: dict[str, Any]) -> None:
+        with eager([Text]), SimpleClient() as client:
+            client.using(background=True, **when).text_count()
+            assert client.text_count() == 2
+        (sent,) = outbox
+        assert (sent.options.delay, sent.options.at) == (when.get("delay"), when.get("at"))
+
+    def test_one_for_a_worker_of_others_is_only_kept(self) -> None:
+        with eager(), SimpleClient() as client:
+            assert client.using(background=True).elsewhere_mail(to=("you",)).is_done()
+        assert [(sent.function, sent.arguments) for sent in outbox] == [
+            ("elsewhere_mail", {"to": ["you"]})
+        ]
+
+    def test_is_emptied_by_the_next_block(self) -> None:
+        with eager(), SimpleClient() as client:
+            client.using(background=True).elsewhere_mail()
+        assert outbox
+        with eager():
+            assert outbox == []

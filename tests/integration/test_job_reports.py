@@ -1,0 +1,207 @@
+"""What a task knows of its job, and what it tells its caller before the answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from gearmanny.client import AsyncClient, SimpleClient
+from gearmanny.errors import TaskError
+from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.worker import BaseWorker, Job, task
+from tests.servers import PATIENCE, Gearmand, working
+
+
+def about(job: Job) -> list[Any]:
+    return [job.handle, job.unique, job.function, job.attempt, job.data]
+
+
+class Reporting(BaseWorker):
+    name = "reporting"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.closed = False
+
+    def rows(self, count: int) -> Iterator[int]:
+        try:
+            yield from range(count)
+        finally:
+            self.closed = True
+
+    def task_job(self, text: str) -> list[Any]:
+        return about(self.job)
+
+    @task(retries=2, backoff=0)
+    def task_attempt(self) -> int:
+        if self.job.attempt < 3:
+            raise OSError
+        return self.job.attempt
+
+    def task_job_in_thread(self) -> list[Any]:
+        known: list[Any] = []
+        thread = threading.Thread(target=lambda: known.extend(about(self.job)))
+        thread.start()
+        thread.join()
+        return [*known[1:], known[0] == self.job.handle]
+
+    def task_ahead(self) -> str:
+        self.send_data({"part": 1})
+        self.warn("careful")
+        return "done"
+
+    def task_count(self, items: list[Any], total: int | None = None) -> list[Any]:
+        return [*self.progress(items, total)]
+
+    def task_count_rows(self, count: int) -> list[int]:
+        return [*self.progress(self.rows(count))]
+
+    def task_leave(self) -> bool:
+        for row in self.progress(self.rows(10), 10):
+            if row == 3:
+                break
+        return self.closed
+
+    def task_fall(self) -> None:
+        for _ in self.progress(self.rows(10)):
+            raise LookupError("fell")
+
+    def task_long(self, seconds: float) -> int:
+        end = time.monotonic() + seconds
+        rounds = 0
+        for _ in self.progress(iter(lambda: time.monotonic() < end, False)):
+            rounds += 1
+        return rounds
+
+
+def updates(client: AsyncClient, function: str, **arguments: Any) -> tuple[list[Any], Any]:
+    """Returns what a job told, as (kind, value), and its result."""
+    work = client.call(f"reporting_{function}", **arguments)
+    told = [(type(update).__name__.lower(), update) for update in work.updates(timeout=PATIENCE)]
+    return told, work.get_result(timeout=PATIENCE)
+
+
+def steps(told: Iterable[tuple[str, Any]]) -> list[tuple[int, int]]:
+    return [(update.done, update.total) for kind, update in told if kind == "progress"]
+
+
+@pytest.fixture
+def reporting(job_server: Gearmand) -> Iterator[Reporting]:
+    worker = Reporting([job_server.host])
+    with working(worker):
+        yield worker
+
+
+def test_a_task_knows_its_job(reporting: Reporting, client: SimpleClient) -> None:
+    handle, unique, function, attempt, data = client.reporting_job(text="hi")
+    assert handle.startswith("H:")
+    assert isinstance(unique, str)
+    assert (function, attempt, data) == ("reporting_job", 1, {"text": "hi"})
+    assert client.reporting_attempt() == 3
+
+
+def test_a_thread_of_a_task_knows_its_job(reporting: Reporting, client: SimpleClient) -> None:
+    assert client.reporting_job_in_thread()[1:] == ["reporting_job_in_thread", 1, {}, True]
+
+
+def test_any_class_of_jobs_tells_the_same(
+    job_server: Gearmand, client: SimpleClient, unique_name: str
+) -> None:
+    class OwnJob(GearmanJob):  # type: ignore[misc]
+        pass
+
+    class Own(GearmanWorker):  # type: ignore[misc]
+        job_class = OwnJob
+        data_encoder = BaseWorker.work_class.data_encoder
+
+    class Worker(BaseWorker):
+        name = unique_name
+        work_class = Own
+
+        def task_job(self) -> list[Any]:
+            return [*about(self.job)[2:], type(self.job).__name__]
+
+    with working(Worker([job_server.host])):
+        answer = client.call(f"{unique_name}_job")
+    assert answer == [f"{unique_name}_job", 1, {}, "OwnJob"]
+
+
+def test_data_and_warnings_arrive_ahead(reporting: Reporting, async_client: AsyncClient) -> None:
+    told, result = updates(async_client, "ahead")
+    assert [update.value for _, update in told] == [{"part": 1}, "careful"]
+    assert result == "done"
+
+
+@pytest.mark.parametrize(
+    ("items", "total", "expected"),
+    [
+        ("abc", None, [(0, 3), (3, 3)]),
+        ("abc", 9, [(0, 9), (3, 9)]),
+        ("", None, [(0, 0)]),
+    ],
+)
+def test_a_loop_tells_where_it_begins_and_ends(
+    reporting: Reporting,
+    async_client: AsyncClient,
+    items: str,
+    total: int | None,
+    expected: list[tuple[int, int]],
+) -> None:
+    told, result = updates(async_client, "count", items=[*items], total=total)
+    assert result == [*items]
+    assert (steps(told)[0], steps(told)[-1]) == (expected[0], expected[-1])
+
+
+def test_the_end_of_a_generator_is_not_known(
+    reporting: Reporting, async_client: AsyncClient
+) -> None:
+    told, result = updates(async_client, "count_rows", count=4)
+    assert result == [0, 1, 2, 3]
+    assert (steps(told)[0], steps(told)[-1]) == ((0, 0), (4, 0))
+
+
+@pytest.mark.parametrize("function", ["leave", "fall"])
+def test_a_loop_that_is_left_early_closes_its_generator_and_tells_no_more(
+    reporting: Reporting, async_client: AsyncClient, function: str
+) -> None:
+    work = async_client.call(f"reporting_{function}")
+    told = [*work.updates(timeout=PATIENCE)]
+    if function == "leave":
+        assert work.get_result(timeout=PATIENCE) is True
+    else:
+        with pytest.raises(TaskError, match="fell"):
+            work.get_result(timeout=PATIENCE)
+    assert reporting.closed
+    assert all(update.done < 4 for update in told if type(update).__name__ == "Progress")
+
+
+def test_a_loop_tells_at_most_ten_times_a_second(
+    reporting: Reporting, async_client: AsyncClient
+) -> None:
+    told, rounds = updates(async_client, "long", seconds=0.95)
+    numbers = [done for done, _ in steps(told)]
+    assert 2 <= len(numbers) <= 10
+    assert numbers == sorted(set(numbers))
+    assert (numbers[0], numbers[-1]) == (0, rounds)
+    assert rounds > 100
+
+
+def test_progress_of_a_number_needs_a_total(
+    job_server: Gearmand, client: SimpleClient, unique_name: str
+) -> None:
+    class Worker(BaseWorker):
+        name = unique_name
+
+        def task_lonely(self) -> None:
+            self.progress(5)  # type: ignore[call-overload]
+
+    with (
+        working(Worker([job_server.host])),
+        pytest.raises(TaskError, match="whole numbers") as caught,
+    ):
+        client.call(f"{unique_name}_lonely")
+    assert caught.value.type == "gearmanny.errors.InvalidOption"
