@@ -312,14 +312,7 @@ def free_port() -> int:
 
 
 def lost(host: Host, tls: TLS | None, reason: str, *, heard: bool) -> JobServerLost:
-    """Returns the error of a connection that ended.
-
-    Args:
-        host: the job server.
-        tls: how it was secured.
-        reason: why it ended.
-        heard: whether the job server ever said anything.
-    """
+    """Returns the error of a connection that ended, whether or not the job server was heard."""
     if tls is None and not heard:  # a server that expects TLS leaves without a word
         reason += " before it said anything; does it expect TLS?"
     return JobServerLost(str(host), reason)
