@@ -139,7 +139,7 @@ class Caller(abc.ABC):
             idempotent: whether a job may run twice. It is then sent again, to any job server that
                 is up, when its connection is lost before it is answered.
             on_update: called with every `Progress`, `Data` and `Warning` that the worker sends,
-                in the thread that waits for the result.
+                by who waits for the result.
             trace: whether calls are spans of OpenTelemetry, which the worker continues.
 
         Raises:

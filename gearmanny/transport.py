@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
 from gearmanny.polling import Poller, has_ended
@@ -275,13 +275,7 @@ def _open(host: Host, timeout: float | None) -> socket.socket:
     return sock
 
 
-class TakesOptions(Protocol):
-    """A socket, or what asyncio shows of one."""
-
-    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
-
-
-def notice_vanishing(sock: TakesOptions) -> None:
+def notice_vanishing(sock: socket.socket) -> None:
     """Has a TCP connection end when its peer has vanished, and send without waiting for more."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -297,14 +291,7 @@ def notice_vanishing(sock: TakesOptions) -> None:
 
 
 def lost(host: Host, tls: TLS | None, reason: str, *, heard: bool) -> JobServerLost:
-    """Returns the error of a connection that ended.
-
-    Args:
-        host: the job server.
-        tls: how it was secured.
-        reason: why it ended.
-        heard: whether the job server ever said anything.
-    """
+    """Returns the error of a connection that ended, whether or not the job server was heard."""
     if tls is None and not heard:  # a server that expects TLS leaves without a word
         reason += " before it said anything; does it expect TLS?"
     return JobServerLost(str(host), reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
@@ -47,7 +48,7 @@ class InLoop:
         if isinstance(result, AsyncIterator):
             return self._iterate(result)
         if inspect.iscoroutine(result):
-            result = self._runner.run(result)
+            result = self._runner.run(result, context=contextvars.copy_context())
         of_the_loop = isinstance(result, (AioClient, AioWorkResult))
         return InLoop(self._runner, result) if of_the_loop else result
 

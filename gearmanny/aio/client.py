@@ -114,7 +114,7 @@ class AioClient(Caller):
     async def _map(
         self,
         function: str,
-        inputs: Iterator[Mapping[str, Any]],
+        inputs: Iterator[object],
         window: int,
         return_exceptions: bool,
     ) -> AsyncIterator[Any]:

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Coroutine
 
 from gearmanny.aio.connection import WRONG_LOOP, AioConnection
 from gearmanny.aio.opening import connect
-from gearmanny.errors import JobServerUnavailable
+from gearmanny.connections import Connections
+from gearmanny.errors import InvalidOption, JobServerUnavailable
 from gearmanny.hostchoice import HostChoice
 from gearmanny.transport import Host, Servers
 
@@ -41,7 +42,13 @@ class AioConnections:
         Raises:
             JobServerUnavailable: none is.
             RuntimeError: another event loop uses this.
+            InvalidOption: calls are to be eager.
         """
+        if Connections.stand_in_for_all is not None:
+            raise InvalidOption(
+                "In eager mode a task runs where it is called, which would block the event loop. "
+                "Test an AioClient with a worker that runs, such as gearmanny.testing.running()."
+            )
         if self._loop is not asyncio.get_running_loop():
             await self._bind()
         return await self._connection_to(self._choice.order(key))

@@ -94,6 +94,7 @@ PUBLIC = [
     ("gearmanny.contrib.opentelemetry", "spans"),
     ("gearmanny.workrunner", "WorkRunner"),
     ("gearmanny.client", "SimpleClient, AsyncClient"),
+    ("gearmanny.aio", "AioClient, AioWorkResult"),
     ("gearmanny.helpers.cache_mongodb", "cacheBuilder"),
     ("gearmanny.base", "JSONDataEncoder, GearmanException, HOSTS"),
     ("gearmanny.contrib.django", "client, async_client, cachewrap"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from gearmanny.contrib.opentelemetry import spans
 from gearmanny.errors import TaskError
 from gearmanny.names import check_unique
 from gearmanny.worker import BaseWorker, task
+from tests.clients import KINDS, MakeClient
 from tests.servers import PATIENCE, Gearmand, find_program, until, working
 
 
@@ -146,6 +148,27 @@ def test_the_trace_of_a_caller_goes_on_in_the_job_and_arguments_stay_as_they_are
     assert job.parent.is_remote
     assert job.context is not None
     assert job.context.trace_id == request.get_span_context().trace_id
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_traced_calls_of_any_client_are_spans_that_their_jobs_continue(
+    job_server: Gearmand, traced: str, exported: InMemorySpanExporter, kind: str
+) -> None:
+    with (
+        contextlib.closing(MakeClient(KINDS[kind])) as make,
+        trace.get_tracer("test").start_as_current_span("request") as request,
+    ):
+        client = make(job_server.host, timeout=PATIENCE).using(trace=True)
+        assert client.call(f"{traced}_add", a=1, b=2) == 3
+        work = client.submit(f"{traced}_add", a=1, b=3)
+        assert work.get_result() == 4
+        assert tracing.traceparent_of(work.unique or "")
+    jobs = of_jobs(exported, 2)
+    sent = [s for s in exported.get_finished_spans() if s.kind is SpanKind.PRODUCER]
+    assert [s.parent for s in sent] == [request.get_span_context()] * 2
+    assert {s.parent.span_id for s in jobs if s.parent} == {
+        s.context.span_id for s in sent if s.context
+    }
 
 
 @pytest.mark.parametrize(

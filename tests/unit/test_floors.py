@@ -34,7 +34,7 @@ FLOORS = [
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
     gearmanny.tls gearmanny.transport gearmanny.loopback gearmanny.timelimits gearmanny.store
     gearmanny.hooks gearmanny.tracing gearmanny.progress gearmanny.base""",
-    # 2: the blocking drivers, and the job server's.
+    # 2: the drivers, and the job server's.
     """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
     gearmanny.submission gearmanny.channel
     gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
