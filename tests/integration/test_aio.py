@@ -188,7 +188,7 @@ class TestCancelling:
             values = await asyncio.gather(*(client.looped_echo(value=n) for n in range(50)))
             assert values == [*range(50)]
             gc.collect()
-            left = [each for each in gc.get_objects() if isinstance(each, AioWorkResult)]
+            left = [each for each in gc.get_objects() if type(each) is AioWorkResult]
             assert left == []
 
         running(main)

@@ -208,3 +208,15 @@ def test_a_call_that_failed_says_with_what(exported: InMemorySpanExporter) -> No
     assert (failed.attributes or {})["error.type"] == "builtins.ValueError"
     assert (late.attributes or {})["error.type"] == "builtins.TimeoutError"
     assert {failed.status.status_code, late.status.status_code} == {StatusCode.ERROR}
+
+
+def test_a_traced_call_goes_on_in_its_worker(
+    client: SimpleClient, traced: str, exported: InMemorySpanExporter
+) -> None:
+    calling = client.using(trace=True)
+    assert [calling.call(f"{traced}_add", a=a, b=2) for a in (1, 1)] == [3, 3]
+    done = of_jobs(exported, 2)
+    sent = [span for span in exported.get_finished_spans() if span.kind is SpanKind.PRODUCER]
+    parents = {span.parent.span_id for span in done if span.parent is not None}
+    assert parents == {span.context.span_id for span in sent if span.context is not None}
+    assert len(parents) == 2
