@@ -10,7 +10,7 @@ demo: .venv/demo $(if $(GEARMAND),gearmand)
 	$(BIN)/python example_project/demo.py $(if $(ONCE),--once) $(if $(GEARMAND),--gearmand)
 
 test: .venv/dev gearmand browser lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --gearmand
 
 lint: .venv/dev
 	$(BIN)/ruff check .

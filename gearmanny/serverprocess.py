@@ -17,8 +17,9 @@ from multiprocessing.connection import Connection
 from gearmanny.admin import JobServer as Admin
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException, InvalidOption, JobServerUnavailable
+from gearmanny.loopback import loopback_address
 from gearmanny.tls import TLSOption
-from gearmanny.transport import DEFAULT_PORT, loopback_address, parse_hosts
+from gearmanny.transport import DEFAULT_PORT, parse_hosts
 from gearmanny.workprocess import end_with, signals_held_back
 
 _LISTENING = ""

@@ -20,8 +20,9 @@ from gearmanny.connections import Connections
 from gearmanny.eager import Eager, Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.loopback import free_port
 from gearmanny.tasks import functions_of
-from gearmanny.transport import Host, free_port
+from gearmanny.transport import Host
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 
 __all__ = [
@@ -93,20 +94,33 @@ def calls_run_in(eager: Eager) -> Iterator[None]:
 
 
 class Gearmand:
-    """A gearmand of the test's own, on a free port of loopback: a real job server."""
+    """A gearmand of the test's own, on a port that it keeps over restarts: a real job server.
 
-    def __init__(self) -> None:
-        """Raises FileNotFoundError when there is no gearmand."""
+    Attributes:
+        host: `"127.0.0.1:PORT"`.
+        port: a free one.
+    """
+
+    def __init__(self, *options: str, address: str = "127.0.0.1") -> None:
+        """
+        Args:
+            options: more of its command line.
+            address: of this machine, to listen on.
+
+        Raises:
+            FileNotFoundError: there is no gearmand.
+        """
         program = shutil.which("gearmand", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
             raise FileNotFoundError(
                 "gearmand is not installed (Debian: apt-get install gearman-job-server)."
             )
-        self._program = program
+        self.port = free_port()
+        self.host = str(Host(address, self.port))
+        self._command = [program, *options, "-L", address, "-p", str(self.port), "-l", "stderr"]
+        if os.geteuid() == 0:
+            self._command += ["-u", "root"]
         self._process: subprocess.Popen[bytes] | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self.host = ""
-        """`"127.0.0.1:PORT"`, once it was started."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -117,25 +131,26 @@ class Gearmand:
 
     def start(self) -> None:
         """Starts it, and returns when it answers."""
-        port = free_port()
-        self.host = f"127.0.0.1:{port}"
-        self._folder = tempfile.TemporaryDirectory()
-        command = [self._program, "-L", "127.0.0.1", "-p", str(port), "-l", "stderr"]
-        if os.geteuid() == 0:
-            command += ["-u", "root"]
-        self._process = subprocess.Popen(
-            [*command, "-P", f"{self._folder.name}/pid"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        _until(self._answers, lambda: self._process is not None and self._process.poll() is None)
+        # It wants to write its pid somewhere, but only once.
+        with tempfile.TemporaryDirectory() as folder:
+            process = self._process = subprocess.Popen(
+                [*self._command, "-P", f"{folder}/pid"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            _until(self._answers, lambda: process.poll() is None)
 
     def stop(self) -> None:
         """Ends it. All its connections end."""
-        if self._process is not None and self._folder is not None:
+        if self._process is not None:
             _end(self._process)
-            self._folder.cleanup()
             self._process = None
+
+    def kill(self) -> None:
+        """Ends it the hard way, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self.stop()
 
     def _answers(self) -> bool:
         try:
@@ -211,7 +226,7 @@ WorkRunner([getattr(import_module(module), name)], [host]).start()
 
 def _offers(worker: BaseWorker, host: Host) -> bool:
     try:
-        rows = JobServer(str(host)).status()
+        rows = JobServer(str(host), tls=worker.tls).status()
     except GearmanException:
         return False
     offered = {row.function for row in rows if row.workers}

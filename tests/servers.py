@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +16,9 @@ import pymongo
 import pymongo.errors
 import pytest
 
+from gearmanny import testing
 from gearmanny.admin import JobServer
-from gearmanny.errors import GearmanException
+from gearmanny.loopback import free_port
 from gearmanny.worker import BaseWorker
 
 PATIENCE = 20.0
@@ -35,14 +34,6 @@ def until(condition: Callable[[], object], what: str = "the condition") -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true within {PATIENCE:g} s"
         pause.wait(0.01)
-
-
-def free_port() -> int:
-    """Returns a port of loopback that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def find_program(name: str, package: str) -> str:
@@ -69,63 +60,21 @@ def end(process: subprocess.Popen[str]) -> None:
             pipe.close()
 
 
-class Gearmand:
-    """A gearmand of our own, on a port that it keeps over restarts."""
+class Gearmand(testing.Gearmand):
+    """The one for users; without gearmand, a test is skipped at home."""
 
     def __init__(self, *options: str, address: str = "127.0.0.1") -> None:
-        self.port = free_port()
-        self.host = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
-        self._address = address
-        self._command = [find_program("gearmand", "gearman-job-server"), *options]
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        """Starts it, and returns when it answers."""
-        command = [*self._command, "-L", self._address, "-p", str(self.port), "-l", "stderr"]
-        if os.geteuid() == 0:
-            command += ["-u", "root"]
-        with tempfile.TemporaryDirectory() as folder:
-            self._process = subprocess.Popen(
-                [*command, "-P", f"{folder}/pid"],
-                stderr=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                text=True,
-            )
-            until(self._answers, "gearmand answering")
-
-    def stop(self) -> None:
-        """Ends it. All its connections end."""
-        if self._process is not None:
-            end(self._process)
-            self._process = None
-
-    def kill(self) -> None:
-        """Ends it the hard way."""
-        assert self._process is not None
-        self._process.kill()
-        self.stop()
+        find_program("gearmand", "gearman-job-server")
+        super().__init__(*options, address=address)
 
     def workers_of(self, function: str) -> int:
         """Returns how many workers offer a function."""
         status = JobServer(self.host).status()
         return sum(row.workers for row in status if row.function == function)
 
-    def _answers(self) -> bool:
-        try:
-            return bool(JobServer(self.host).version())
-        except GearmanException:
-            return False
 
-
-@contextlib.contextmanager
-def gearmand(*options: str, address: str = "127.0.0.1") -> Iterator[Gearmand]:
-    """Runs a gearmand."""
-    server = Gearmand(*options, address=address)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+gearmand = Gearmand
+"""As the others are called: `with gearmand() as server`."""
 
 
 @contextlib.contextmanager
@@ -166,7 +115,11 @@ def mongodb(*, own: bool = False) -> Iterator[str]:
 
 @contextlib.contextmanager
 def working(*workers: BaseWorker) -> Iterator[None]:
-    """Runs workers, each in a thread of its own, until the block ends."""
+    """Runs workers, each in a thread of its own, until the block ends.
+
+    Other than `gearmanny.testing.running`, it does not wait for a job server that knows them: here
+    are tests of workers without one.
+    """
     threads = [threading.Thread(target=worker.start) for worker in workers]
     for thread in threads:
         thread.start()

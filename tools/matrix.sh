@@ -11,5 +11,5 @@ for pair in 3.11:5.2 3.12:6.0 3.13:6.1; do
     echo "== $python with Django $django"
     [ -x "$environment/bin/python" ] || tools/make-venv.sh "$python" "$environment"
     "$environment/bin/python" -m pip install --quiet --editable '.[test]' "Django==$django.*"
-    "$environment/bin/python" -m pytest
+    "$environment/bin/python" -m pytest --gearmand
 done

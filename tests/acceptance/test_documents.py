@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until
+from tests.servers import PATIENCE, ROOT, Gearmand, end, find_program, until
 from tests.tls_proxy import Authority, proxy
 
 
@@ -20,6 +20,8 @@ def blocks(document: str) -> list[str]:
 
 BLOCKS = blocks("README.md")
 CALLS = blocks("docs/calls.md")
+EXAMPLES = [block for block in CALLS if "office_" in block]
+"""Of docs/calls.md, those that say in comments what they print."""
 
 
 def block(mark: str, **replaced: str) -> str:
@@ -60,8 +62,8 @@ def readme_workers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[None]:
 
 
 def test_every_python_block_of_the_readme_is_run_here() -> None:
-    assert len(BLOCKS) == 6
-    assert len(CALLS) == 4
+    assert len(BLOCKS) == 5
+    assert len(CALLS) == len(EXAMPLES) + 1 + 4 + 2
 
 
 def test_the_first_example_has_twelve_lines_and_works(own_job_server: Gearmand) -> None:
@@ -100,14 +102,6 @@ def test_the_clients_of_the_readme_print_what_it_says(own_job_server: Gearmand) 
         f"No answer from nobody_home() within 0.1 s. No worker offers it on "
         f"{own_job_server.host}. Start one that does, or look whether the name and the host are "
         "right.",
-    ]
-
-
-@pytest.mark.usefixtures("readme_workers")
-def test_the_asyncio_client_of_the_readme_prints_what_it_says(own_job_server: Gearmand) -> None:
-    assert run(block("AioClient(hosts", gearmand=own_job_server.host)) == [
-        *("hi", "one", "two", "0", "1", "2", "later"),
-        "['a', 'b', 'c']",
     ]
 
 
@@ -165,3 +159,46 @@ def test_the_standalone_example_works(own_job_server: Gearmand) -> None:
         "91, 97: [[7, 13], [97]]",
         "up to 20: [2, 3, 5, 7, 11, 13, 17, 19], after 27 updates",
     ], done.stderr
+
+
+@pytest.fixture
+def office(own_job_server: Gearmand, tmp_path: Path) -> Iterator[None]:
+    script = tmp_path / "call_workers.py"
+    script.write_text(block("class Office", gearmand=own_job_server.host))
+    process = subprocess.Popen([sys.executable, str(script)], text=True)
+    try:
+        until(lambda: own_job_server.workers_of("office_copy") == 1, "a worker")
+        yield
+    finally:
+        end(process)
+
+
+@pytest.mark.usefixtures("office")
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_examples_of_calls_print_what_they_say(own_job_server: Gearmand, example: str) -> None:
+    said = re.findall(r"(?:^ +| {2})# (.*)$", example, re.M)
+    assert said
+    assert run(example.replace("localhost:4730", own_job_server.host)) == said
+
+
+def test_the_workers_of_bytes_print_what_they_say(own_job_server: Gearmand, tmp_path: Path) -> None:
+    script = tmp_path / "blobs.py"
+    script.write_text(block("class Blobs", gearmand=own_job_server.host))
+    find_program("gearman", "gearman-tools")
+    port = own_job_server.host.rpartition(":")[2]
+    processes = [
+        subprocess.Popen([sys.executable, str(script)], text=True),
+        subprocess.Popen(
+            ["gearman", "-h", "127.0.0.1", "-p", port, "-w", "-f", "their_count", "--", "wc", "-c"],
+            text=True,
+        ),
+    ]
+    try:
+        for function in ("blobs_sha256", "their_count"):
+            until(lambda name=function: own_job_server.workers_of(name) == 1, function)
+        example = block("blobs_sha256(b")
+        said = re.findall(r" {2}# (.*)$", example, re.M)
+        assert run(example.replace("localhost:4730", own_job_server.host)) == said
+    finally:
+        for process in processes:
+            end(process)

@@ -19,7 +19,7 @@ from gearmanny.admin import JobServer as Admin
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException, JobServerUnavailable
-from gearmanny.transport import free_port
+from gearmanny.loopback import free_port
 from tests.servers import PATIENCE, ROOT, Gearmand, end, until
 from tests.tls_proxy import Authority
 

@@ -108,6 +108,13 @@ def test_many_payloads_are_answered_in_order_each_alone(raw: RawClient) -> None:
     assert isinstance(second, EncodingError)
 
 
+def test_a_submitted_payload_is_waited_for_later(raw: RawClient) -> None:
+    work = raw.submit("raw_stream", b"ab")
+
+    assert [update.value for update in work.updates(timeout=20)] == [b"a", b"b"]
+    assert work.get_result() == b"ab"
+
+
 def test_options_of_a_client_hold_for_payloads(raw: RawClient) -> None:
     work = raw.using(background=True).call("raw_upper", b"abc")
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from gearmanny import testing
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, Data, Progress, SimpleClient
 from gearmanny.errors import (
@@ -68,7 +69,7 @@ def secured(job_server: Gearmand, authority: Authority) -> Iterator[Proxy]:
 
 @pytest.fixture
 def worker(secured: Proxy, authority: Authority) -> Iterator[None]:
-    with working(Far([secured.host], tls={"ca": authority.file})):
+    with testing.running(Far([secured.host], tls={"ca": authority.file})):
         yield
 
 

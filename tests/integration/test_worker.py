@@ -361,15 +361,6 @@ class TestConstruction:
         with pytest.raises(InvalidOption):
             Calculator(hosts)
 
-    def test_a_coroutine_is_no_task(self) -> None:
-        class Worker(BaseWorker):
-            name = "w"
-
-            async def task_x(self) -> None: ...
-
-        with pytest.raises(InvalidTask, match=r"Worker\.task_x is 'async def'"):
-            Worker()
-
     def test_an_empty_list_of_hosts_is_refused(self) -> None:
         with pytest.raises(InvalidOption, match="hosts is empty"):
             Calculator([])

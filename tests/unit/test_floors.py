@@ -32,7 +32,7 @@ FLOORS = [
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
-    gearmanny.tls gearmanny.transport gearmanny.timelimits gearmanny.store
+    gearmanny.tls gearmanny.transport gearmanny.loopback gearmanny.timelimits gearmanny.store
     gearmanny.hooks gearmanny.tracing gearmanny.progress gearmanny.base""",
     # 2: the drivers, and the job server's.
     """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
@@ -76,6 +76,7 @@ TOUCHES = {
     },
     "sqlite3": {"gearmanny.store"},
     "socket": {
+        "gearmanny.loopback",
         "gearmanny.transport",
         "gearmanny.tls",
         "gearmanny.polling",
