@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from gearmanny.aio import AioClient
     from gearmanny.client import AsyncClient, SimpleClient
     from gearmanny.eager import Sent
     from gearmanny.embedded import JobServer
@@ -101,6 +102,15 @@ def gearman_async_client(gearman_server: JobServer | Gearmand) -> Iterator[Async
 
     with AsyncClient([gearman_server.host], timeout=TIMEOUT) as client:
         yield client
+
+
+@pytest.fixture
+def gearman_aio_client(gearman_server: JobServer | Gearmand) -> AioClient:
+    """An `AioClient` of `gearman_server`, for the event loop that uses it first: to be closed
+    there, `async with gearman_aio_client as client`."""
+    from gearmanny.aio import AioClient  # noqa: PLC0415
+
+    return AioClient([gearman_server.host], timeout=TIMEOUT)
 
 
 @pytest.fixture

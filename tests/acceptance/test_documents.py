@@ -62,7 +62,7 @@ def readme_workers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[None]:
 
 
 def test_every_python_block_of_the_readme_is_run_here() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
     assert len(CALLS) == len(EXAMPLES) + 1 + 4 + 2
 
 
@@ -102,6 +102,14 @@ def test_the_clients_of_the_readme_print_what_it_says(own_job_server: Gearmand) 
         f"No answer from nobody_home() within 0.1 s. No worker offers it on "
         f"{own_job_server.host}. Start one that does, or look whether the name and the host are "
         "right.",
+    ]
+
+
+@pytest.mark.usefixtures("readme_workers")
+def test_the_asyncio_client_of_the_readme_prints_what_it_says(own_job_server: Gearmand) -> None:
+    assert run(block("asyncio.gather(*(client", gearmand=own_job_server.host)) == [
+        *("hi", "one", "two", "0", "1", "2", "later"),
+        "['a', 'b', 'c']",
     ]
 
 

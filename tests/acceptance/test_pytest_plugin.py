@@ -63,10 +63,20 @@ class Text(BaseWorker):
 """
 
 LIVE = """
+import asyncio
 import os
 import pytest
 from gearmanny.admin import JobServer
 from workers import Text
+
+def test_a_worker_serves_event_loops(gearman_worker, gearman_aio_client):
+    gearman_worker(Text)
+
+    async def echo():
+        async with gearman_aio_client as client:
+            return await client.text_echo(value=3)
+
+    assert asyncio.run(echo()) == 3
 
 def test_a_worker_serves_the_clients(gearman_worker, gearman_client, gearman_async_client):
     worker = gearman_worker(Text)
@@ -104,7 +114,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 def test_live_fixtures_serve_each_test_alone_and_leave_nothing(project: pytest.Pytester) -> None:
     project.makepyfile(LIVE)
-    project.runpytest_subprocess(*OPTIONS, "-p", "no:django").assert_outcomes(passed=6)
+    project.runpytest_subprocess(*OPTIONS, "-p", "no:django").assert_outcomes(passed=7)
 
 
 def test_live_fixtures_run_side_by_side(project: pytest.Pytester) -> None:
@@ -125,7 +135,7 @@ def test_live_fixtures_over_gearmand(project: pytest.Pytester) -> None:
         """
     )
     result = project.runpytest_subprocess(*OPTIONS, "-p", "no:django", "--gearmand")
-    result.assert_outcomes(passed=7)
+    result.assert_outcomes(passed=8)
 
 
 def test_eager_fixtures(project: pytest.Pytester) -> None:
