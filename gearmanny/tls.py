@@ -292,7 +292,7 @@ _CUT_OFF = "closed by the job server without a goodbye, or cut off on the way"
 
 _NO_TLS = "it does not speak TLS"
 _OLD_TLS = "it speaks no version of TLS that is new enough: at least 1.2 is asked for"
-_NO_CERTIFICATE = "it asks for a certificate of ours: give tls a cert and its key"
+NO_CERTIFICATE = "it asks for a certificate of ours: give tls a cert and its key"
 
 _MEANINGS = {
     "WRONG_VERSION_NUMBER": _NO_TLS,
@@ -300,9 +300,9 @@ _MEANINGS = {
     "PACKET_LENGTH_TOO_LONG": _NO_TLS,
     "UNSUPPORTED_PROTOCOL": _OLD_TLS,
     "TLSV1_ALERT_PROTOCOL_VERSION": _OLD_TLS,
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": _NO_CERTIFICATE,
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": NO_CERTIFICATE,
     # TLS 1.2 has no word of its own for it.
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": f"it refused the TLS handshake; perhaps {_NO_CERTIFICATE}",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": f"it refused the TLS handshake; perhaps {NO_CERTIFICATE}",
 }
 """OpenSSL's reasons, where they need to be known to be understood."""
 

@@ -12,8 +12,8 @@ from gearmanny.gearman_api import DataEncoder
 from gearmanny.polling import has_ended
 from gearmanny.protocol.client import ClientConnection, Request
 from gearmanny.submission import Submission
-from gearmanny.tls import TLS, explained
-from gearmanny.transport import Deadline, Host, lost, reason_of
+from gearmanny.tls import TLS
+from gearmanny.transport import Deadline, Host
 
 _ENOUGH_TO_SEND = 256 * 1024
 """Bytes of payloads that wait for the rest of a turn of the event loop to be sent with it."""
@@ -84,8 +84,7 @@ class AioConnection(Conversation):
     """A connection to one job server, made by `connect()`."""
 
     def __init__(self, host: Host, tls: TLS | None, max_packet: int) -> None:
-        self.host = host
-        self.tls = tls
+        super().__init__(host, tls)
         self.loop = asyncio.get_running_loop()
         self.error: GearmanException | None = None
         """Why this connection can be used no longer."""
@@ -94,7 +93,6 @@ class AioConnection(Conversation):
         self._machine = ClientConnection(max_packet)
         self._unsent = 0
         self._flushing: asyncio.Handle | None = None
-        self._heard = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._turn = asyncio.Lock()
@@ -168,7 +166,7 @@ class AioConnection(Conversation):
             await self._closed.wait()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        super().data_received(data)
         try:
             for submission, event in self._machine.receive(data):
                 assert isinstance(submission, AioSubmission)
@@ -185,11 +183,10 @@ class AioConnection(Conversation):
         self._writable.set()
 
     def eof_received(self) -> None:
-        self._end(lost(self.host, self.tls, "closed by the job server", heard=self._heard))
+        self._end(self.lost(None))
 
     def connection_lost(self, error: Exception | None) -> None:
-        reason = reason_of(explained(error)) if error else "closed by the job server"
-        self._end(lost(self.host, self.tls, reason, heard=self._heard))
+        self._end(self.lost(error))
         self._closed.set()
 
     def _ask(self, question: AioSubmission, ask: Callable[[Any, bytes], None], of: bytes) -> None:

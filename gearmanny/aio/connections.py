@@ -96,7 +96,7 @@ class AioConnections:
                     return connection
                 connection = AioConnection(host, self.servers.tls, self.servers.max_packet)
                 try:
-                    await connect(connection, host, timeout, tls=self.servers.tls)
+                    await connect(connection, timeout)
                 except JobServerUnavailable as error:
                     failures |= error.failures
                     self._choice.avoid(host)

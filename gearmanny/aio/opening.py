@@ -7,9 +7,9 @@ import ipaddress
 import os
 from typing import cast
 
-from gearmanny.errors import JobServerUnavailable
-from gearmanny.tls import TLS, why_no_handshake
-from gearmanny.transport import UNREACHABLE, Deadline, Host, notice_vanishing, reason_of
+from gearmanny.errors import JobServerLost, JobServerUnavailable
+from gearmanny.tls import NO_CERTIFICATE, TLS, explained, why_no_handshake
+from gearmanny.transport import UNREACHABLE, Deadline, Host, lost, notice_vanishing, reason_of
 
 
 class Conversation(asyncio.Protocol):
@@ -17,25 +17,40 @@ class Conversation(asyncio.Protocol):
 
     transport: asyncio.Transport
 
+    def __init__(self, host: Host, tls: TLS | None) -> None:
+        self.host = host
+        self.tls = tls
+        self.heard = False
+        """Whether the job server ever said anything."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
 
-async def connect(
-    conversation: Conversation, host: Host, timeout: float | None, *, tls: TLS | None
-) -> None:
+    def lost(self, error: Exception | None) -> JobServerLost:
+        """Returns the error of a connection that ended, from that of asyncio."""
+        reason = "closed by the job server"
+        if error is not None:
+            reason = reason_of(_plainly(explained(error)))
+            if self.tls and not self.heard and explained(error) is error:
+                # asyncio may meet a reset before it has read what the server said.
+                reason += f"; perhaps {NO_CERTIFICATE}"
+        return lost(self.host, self.tls, reason, heard=self.heard)
+
+
+async def connect(conversation: Conversation, timeout: float | None) -> None:
     """Connects to a job server.
 
     Args:
         conversation: told of what arrives. Its `transport` can be used when this returns.
-        host: the job server.
         timeout: seconds after which it counts as unreachable, the handshake of TLS included.
-        tls: how to secure it; None for a plain connection.
 
     Raises:
         JobServerUnavailable: it could not be reached in time, or is not to be trusted.
     """
-    deadline = Deadline(timeout)
+    host, tls, deadline = conversation.host, conversation.tls, Deadline(timeout)
     try:
         async with asyncio.timeout(deadline.remaining()):
             await _open(conversation, host)

@@ -10,8 +10,8 @@ from gearmanny.admin import silent_too, why_silent
 from gearmanny.aio.opening import Conversation, connect
 from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
 from gearmanny.protocol.admin import AdminConnection, parse_status
-from gearmanny.tls import TLS, explained
-from gearmanny.transport import Deadline, Host, lost, reason_of
+from gearmanny.tls import TLS
+from gearmanny.transport import Deadline, Host
 
 Answer = TypeVar("Answer")
 
@@ -52,7 +52,7 @@ async def _ask(
 ) -> Answer:
     deadline = Deadline(timeout)
     question = _Question(host, tls, receive)
-    await connect(question, host, timeout, tls=tls)
+    await connect(question, timeout)
     try:
         async with asyncio.timeout(deadline.remaining()):
             return await question.ask(command)
@@ -65,11 +65,9 @@ async def _ask(
 
 class _Question(Conversation, Generic[Answer]):
     def __init__(self, host: Host, tls: TLS | None, receive: Receive[Answer]) -> None:
-        self._host = host
-        self._tls = tls
+        super().__init__(host, tls)
         self._receive = receive
         self._machine = AdminConnection()
-        self._heard = False
         self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     async def ask(self, command: str) -> Answer:
@@ -77,7 +75,7 @@ class _Question(Conversation, Generic[Answer]):
         return await self._answer
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        super().data_received(data)
         try:
             answer = self._receive(self._machine, data)
         except GearmanException as error:
@@ -87,8 +85,7 @@ class _Question(Conversation, Generic[Answer]):
                 self._answer.set_result(answer)
 
     def connection_lost(self, error: Exception | None) -> None:
-        reason = reason_of(explained(error)) if error else "closed by the job server"
-        self._fail(lost(self._host, self._tls, reason, heard=self._heard))
+        self._fail(self.lost(error))
 
     def _fail(self, error: GearmanException) -> None:
         if not self._answer.done():
