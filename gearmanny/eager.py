@@ -12,15 +12,17 @@ that a task makes, cannot get in each other's way.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gearmanny import __version__
 from gearmanny.channel import Channel, ChannelSubmission
+from gearmanny.companions import JobLoop
 from gearmanny.encoding import decode
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.gearman_api import GearmanWorker
@@ -29,14 +31,14 @@ from gearmanny.options import CallOptions
 from gearmanny.protocol.broker import Connection as Peer
 from gearmanny.protocol.client import Request
 from gearmanny.protocol.server import Server
-from gearmanny.results import WorkResult
+from gearmanny.submission import Submission
 from gearmanny.transport import Connection, Deadline, Host
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.workloop import loop_of
 
 __all__ = ["Eager", "Sent", "outbox"]
 
-_HOST = Host("eager", 4730)
+HOST = Host("eager", 4730)
 """What connections in memory say that they lead to."""
 
 _servers = itertools.count(1)
@@ -58,6 +60,16 @@ class Sent:
 
 outbox: list[Sent] = []
 """The background calls that were made in eager mode, as Django's `mail.outbox` has the mails."""
+
+
+def keep(submission: Submission, request: Request, options: CallOptions) -> None:
+    """Keeps a call in the outbox when it is one for the background."""
+    if request.background:
+        arguments = decode(submission._encoder, request.payload)
+        unique = request.unique.decode()
+        outbox.append(
+            Sent(function=submission.function, arguments=arguments, unique=unique, options=options)
+        )
 
 
 class Eager:
@@ -109,7 +121,15 @@ class Eager:
 
     def channel(self, options: CallOptions) -> Channel:
         """Returns a connection to a job server whose jobs these workers do."""
-        return _EagerChannel(_ClientEnd(self), options)
+        return _EagerChannel(ClientEnd(self), options)
+
+    async def work_aside(self, work: Callable[[], None]) -> None:
+        """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
+        await asyncio.to_thread(work)
+
+    def event_loop(self) -> JobLoop | None:
+        """Returns where the `async def` tasks of a call run; None for a thread of their own."""
+        return None
 
     def work_off(self, server: Server) -> None:
         """Does the jobs that wait at a job server."""
@@ -124,16 +144,24 @@ class Eager:
             try:
                 hosts, max_packet = worker.hosts, worker.max_packet
                 with loop_of(worker.gearman_worker, hosts, max_packet=max_packet) as loop:
+                    loop.event_loop = self.event_loop()
                     loop.work_off(_WorkerEnd(server))
             finally:
                 free.append(worker)
 
-    def why_silent(self, functions: set[str]) -> str:
-        """Returns a sentence on why functions are not answered."""
-        known = ", ".join(self.functions) or "none"
-        return (
-            f"No worker of eager mode offers {', '.join(sorted(functions))}; offered: {known}. "
-            "Give eager() the worker class that does, or look whether the name is right."
+    def timed_out(self, functions: set[str], timeout: float | None) -> TaskTimeout:
+        """Returns the error for functions that nobody offers.
+
+        Args:
+            functions: their names.
+            timeout: seconds that their caller would have waited; None for ever.
+        """
+        names, known = ", ".join(sorted(functions)), ", ".join(self.functions) or "none"
+        return TaskTimeout(
+            names,
+            math.inf if timeout is None else round(timeout, 3),
+            f"No worker of eager mode offers {names}; offered: {known}. "
+            "Give eager() the worker class that does, or look whether the name is right.",
         )
 
     def _make(self, worker: type[BaseWorker]) -> BaseWorker:
@@ -150,21 +178,12 @@ class Eager:
 class _EagerChannel(Channel):
     """The channel of one call: a real one, over a connection in memory."""
 
-    def __init__(self, connection: _ClientEnd, options: CallOptions) -> None:
+    def __init__(self, connection: ClientEnd, options: CallOptions) -> None:
         super().__init__(connection)
         self._options = options
 
     def queue(self, submission: ChannelSubmission, request: Request) -> bool:
-        if request.background:
-            assert isinstance(submission, WorkResult)
-            outbox.append(
-                Sent(
-                    function=submission.function,
-                    arguments=decode(submission._encoder, request.payload),
-                    unique=request.unique.decode(),
-                    options=self._options,
-                )
-            )
+        keep(submission, request, self._options)
         return super().queue(submission, request)
 
     def flush(self, deadline: Deadline) -> None:
@@ -176,10 +195,10 @@ class _End(Connection):
     """One end of a connection in memory: what is sent has been taken in when `send` returns."""
 
     def __init__(self, server: Server) -> None:
-        self.host = _HOST
+        self.host = HOST
         self.tls = None
         self._server = server
-        self._peer: Peer = server.connect(0, str(_HOST))
+        self._peer: Peer = server.connect(0, str(HOST))
 
     def fileno(self) -> int:
         return -1
@@ -213,7 +232,7 @@ class _WorkerEnd(_End):
         self._server.disconnect(self._peer)
 
 
-class _ClientEnd(_End):
+class ClientEnd(_End):
     """The end of a client: what it sends is done at once."""
 
     def __init__(self, eager: Eager) -> None:
@@ -237,15 +256,15 @@ class _ClientEnd(_End):
         Raises:
             TaskTimeout: nothing did. A real wait would end so, or never.
         """
-        jobs = self._server.broker.queue.jobs.values()
-        silent = {job.function.name.decode() for job in jobs if job.submitters}
+        silent = self.silent()
         if super().wait(timeout) or timeout == 0 or not silent:
             return self._peer in self._server.ready
-        raise TaskTimeout(
-            ", ".join(sorted(silent)),
-            math.inf if timeout is None else round(timeout, 3),
-            self._eager.why_silent(silent),
-        )
+        raise self._eager.timed_out(silent, timeout)
+
+    def silent(self) -> set[str]:
+        """Returns the functions that somebody waits for in vain."""
+        jobs = self._server.broker.queue.jobs.values()
+        return {job.function.name.decode() for job in jobs if job.submitters}
 
 
 def _travelling(function: str | bytes) -> bytes:

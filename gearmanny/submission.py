@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
+from copy import copy
 from typing import Any, NamedTuple
 
 from gearmanny.encoding import decode
@@ -184,7 +185,7 @@ class Submission:
             )
         if isinstance(outcome, GearmanException):
             # A new one each time: raising the same object again would pile up tracebacks in it.
-            raise type(outcome)(*outcome.args)
+            raise copy(outcome)
         if self.cancelled:
             raise JobCancelled(self.function)
         raise self._failure()

@@ -16,6 +16,8 @@ from typing import Self
 
 from gearmanny.admin import JobServer
 from gearmanny.agreement import check_interface, differences
+from gearmanny.aio.connections import AioConnections
+from gearmanny.aio.eager import EagerAioConnection
 from gearmanny.connections import Connections
 from gearmanny.eager import Eager, Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
@@ -85,12 +87,13 @@ def eager(
 def calls_run_in(eager: Eager) -> Iterator[None]:
     """Runs the calls of all clients of this process in an `Eager`, until the block ends."""
     outbox.clear()
-    outer = Connections.stand_in_for_all
+    outer = Connections.stand_in_for_all, AioConnections.stand_in_for_all
     Connections.stand_in_for_all = eager.channel
+    AioConnections.stand_in_for_all = partial(EagerAioConnection, eager)
     try:
         yield
     finally:
-        Connections.stand_in_for_all = outer
+        Connections.stand_in_for_all, AioConnections.stand_in_for_all = outer
 
 
 class Gearmand:

@@ -172,7 +172,7 @@ class AioClient(Caller):
         works = []
         with ending_together() as spans:
             requests = self._requests(function, payloads, spans)
-            connection = await connections.connection(options.unique)
+            connection = await connections.connection(options)
             for request in requests:
                 work = AioWorkResult(connections, connection, function, self._encoder, options)
                 work.keeps_updates = keeps_updates
@@ -182,11 +182,11 @@ class AioClient(Caller):
                     continue
                 work.unique_id = request.unique
                 if options.idempotent:
-                    work.resending = Resending(connections, request, options.unique)
+                    work.resending = Resending(connections, request, options)
                 while True:
                     if connection.busy:
                         await connection.drain(deadline)
                     if connection.queue(work, request):
                         break
-                    connection = await connections.connection(options.unique)
+                    connection = await connections.connection(options)
         return works

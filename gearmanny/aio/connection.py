@@ -213,7 +213,10 @@ class AioConnection(Conversation):
     def _end(self, error: GearmanException) -> None:
         if self.error is None:
             self.error = error
-            for submission in self._machine.abandon():
-                assert isinstance(submission, AioSubmission)
-                submission.lose(error)
+            self._lose_all(error)
             self._writable.set()
+
+    def _lose_all(self, error: GearmanException) -> None:
+        for submission in self._machine.abandon():
+            assert isinstance(submission, AioSubmission)
+            submission.lose(error)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import ClassVar
 
 from gearmanny.aio.connection import WRONG_LOOP, AioConnection
 from gearmanny.aio.opening import connect
-from gearmanny.connections import Connections
-from gearmanny.errors import InvalidOption, JobServerUnavailable
+from gearmanny.errors import JobServerUnavailable
 from gearmanny.hostchoice import HostChoice
+from gearmanny.options import CallOptions
 from gearmanny.transport import Host, Servers
+
+_NO_OPTIONS = CallOptions()
+
+AioStandIn = Callable[[CallOptions], AioConnection]
+"""Gives out connections in place of the job servers, for tests."""
 
 
 class AioConnections:
@@ -20,6 +26,9 @@ class AioConnections:
     The loop that uses it first has it, until that loop is closed or `close()` was called. A child
     made by `os.fork()` makes its own connections.
     """
+
+    stand_in_for_all: ClassVar[AioStandIn | None] = None
+    """Stands in for the job servers of all clients of this process."""
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
@@ -35,26 +44,26 @@ class AioConnections:
         self._failed_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def connection(self, key: str | None) -> AioConnection:
+    async def connection(self, options: CallOptions) -> AioConnection:
         """Returns a connection for a call: to the next host in turn that is up, or to the first
         one that is up in the order that its key gives them.
 
         Raises:
             JobServerUnavailable: none is.
             RuntimeError: another event loop uses this.
-            InvalidOption: calls are to be eager.
         """
-        if Connections.stand_in_for_all is not None:
-            raise InvalidOption(
-                "In eager mode a task runs where it is called, which would block the event loop. "
-                "Test an AioClient with a worker that runs, such as gearmanny.testing.running()."
-            )
+        stand_in = AioConnections.stand_in_for_all
+        if stand_in is not None:
+            return stand_in(options)
         if self._loop is not asyncio.get_running_loop():
             await self._bind()
-        return await self._connection_to(self._choice.order(key))
+        return await self._connection_to(self._choice.order(options.unique))
 
     async def connection_to(self, host: Host) -> AioConnection:
         """Returns a connection to a certain host. Raises what `connection` raises."""
+        stand_in = AioConnections.stand_in_for_all
+        if stand_in is not None:
+            return stand_in(_NO_OPTIONS)
         if self._loop is not asyncio.get_running_loop():
             await self._bind()
         return await self._connection_to([host])

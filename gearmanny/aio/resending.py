@@ -8,6 +8,7 @@ from gearmanny.aio.connection import AioSubmission
 from gearmanny.aio.connections import AioConnections
 from gearmanny.backoff import Backoff
 from gearmanny.errors import JobServerUnavailable
+from gearmanny.options import CallOptions
 from gearmanny.protocol.client import Request
 from gearmanny.resending import FIRST_DELAY, LONGEST_DELAY
 from gearmanny.transport import Deadline
@@ -16,12 +17,12 @@ from gearmanny.transport import Deadline
 class Resending:
     """What it takes to send an idempotent job again. Nobody has to wait for it."""
 
-    def __init__(self, connections: AioConnections, request: Request, key: str | None) -> None:
+    def __init__(self, connections: AioConnections, request: Request, options: CallOptions) -> None:
         self.wanted = True
         """Whether anybody may still ask what came of the job."""
         self._connections = connections
         self._request = request
-        self._key = key
+        self._options = options
         # Goes on over all losses: a job server that ends every connection must not keep us busy.
         self._backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
 
@@ -35,7 +36,7 @@ class Resending:
         while self.wanted:
             await asyncio.sleep(self._backoff.next_delay())
             try:
-                connection = await self._connections.connection(self._key)
+                connection = await self._connections.connection(self._options)
                 await connection.drain(patience)
             except JobServerUnavailable:
                 if patience.remaining() == 0:

@@ -135,7 +135,7 @@ def test_live_fixtures_over_gearmand(project: pytest.Pytester) -> None:
         """
     )
     result = project.runpytest_subprocess(*OPTIONS, "-p", "no:django", "--gearmand")
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=13)
 
 
 def test_eager_fixtures(project: pytest.Pytester) -> None:
@@ -192,18 +192,40 @@ class Shop(BaseWorker):
         from django.contrib.auth.models import Group
         Group.objects.create(name=name)
 
+    async def task_add_async(self, name):
+        from django.contrib.auth.models import Group
+        await Group.objects.acreate(name=name)
+
     def task_when(self):
         return datetime(2026, 11, 23, tzinfo=UTC)
 """
 
 DJANGO_TESTS = """
+from contextlib import contextmanager
 import pytest
 from django.contrib.auth.models import Group
 from django.db import transaction
 from django.test import TestCase, override_settings
+from gearmanny.aio import AioClient
 from gearmanny.contrib.django import client
+from gearmanny.contrib.django.testing import eager
+from gearmanny.errors import TaskError
 from gearmanny.testing import outbox
+from gearmanny.worker import BaseWorker
 from shop.workers import Shop
+
+class Leaving(BaseWorker):
+    name = "leaving"
+
+    async def task_now(self):
+        raise SystemExit(3)
+
+noted = []
+
+@contextmanager
+def note(job):
+    noted.append(job.task)
+    yield
 
 @pytest.mark.django_db
 def test_eager_jobs_share_the_transaction(gearman_eager):
@@ -234,6 +256,37 @@ def test_a_process_would_use_the_real_database(gearman_worker):
     with pytest.raises(pytest.UsageError, match="database of the project"):
         gearman_worker(Shop, process=True)
 
+class TestCoroutines(TestCase):
+    async def test_jobs_of_an_event_loop_share_the_transaction(self):
+        await Group.objects.acreate(name="of the test")
+        with eager([Shop]):
+            async with AioClient() as aio_client:
+                await aio_client.shop_add(name="of the task")
+                await aio_client.shop_add_async(name="of the coroutine")
+                groups = await aio_client.shop_groups()
+        assert groups == ["of the coroutine", "of the task", "of the test"]
+
+    def test_coroutines_share_the_transaction_of_their_caller(self):
+        with eager([Shop]):
+            client.shop_add_async(name="of the coroutine")
+            assert client.shop_groups() == ["of the coroutine"]
+
+    async def test_a_blocking_client_in_a_coroutine(self):
+        with eager([Shop]), self.assertRaisesRegex(TaskError, "SynchronousOnlyOperation"):
+            client.shop_groups()
+
+    def test_what_stops_a_worker_reaches_the_test(self):
+        with eager([Leaving]), self.assertRaises(SystemExit):
+            client.leaving_now()
+
+class TestHooks(TestCase):
+    def test_those_of_the_project_run_save_the_one_that_cleans_up(self):
+        hooks = ["gearmanny.contrib.django.hooks.healthy_connections", "test_shop.note"]
+        with override_settings(GEARMANNY={"HOOKS": hooks}), eager([Shop]):
+            with self.assertNumQueries(1):
+                client.shop_add(name="of the task")
+        assert noted == ["shop_add"]
+
 @override_settings(GEARMANNY={"EAGER": True})
 class TestSettings(TestCase):
     def setUp(self):
@@ -263,7 +316,7 @@ def test_a_django_project(project: pytest.Pytester) -> None:
     project.makepyfile(project_settings=DJANGO_SETTINGS, test_shop=DJANGO_TESTS)
     (project.mkpydir("shop") / "workers.py").write_text(DJANGO_WORKERS)
     result = project.runpytest_subprocess(*OPTIONS, "--ds=project_settings")
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=13)
 
 
 def test_the_plugin_imports_nothing_before_it_is_used() -> None:

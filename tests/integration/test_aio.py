@@ -22,14 +22,12 @@ import pytest
 
 from gearmanny.aio import AioClient, AioWorkResult
 from gearmanny.errors import (
-    InvalidOption,
     JobServerLost,
     JobServerUnavailable,
     ProtocolError,
     TaskError,
     TaskTimeout,
 )
-from gearmanny.testing import eager
 from gearmanny.worker import BaseWorker
 from tests import faults, tls_proxy
 from tests.servers import PATIENCE, Gearmand, free_port, working
@@ -159,15 +157,6 @@ class TestManyAtOnce:
 
         running(main)
         assert seen == [0, 1] * 2
-
-    def test_eager_mode_is_refused_instead_of_calling_a_real_worker(
-        self, client: AioClient
-    ) -> None:
-        async def main() -> None:
-            await client.looped_echo(value=1)
-
-        with eager([Looped]), pytest.raises(InvalidOption, match="would block the event loop"):
-            running(main)
 
 
 class TestCancelling:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,13 +12,15 @@ from typing import Any
 
 import pytest
 
+from gearmanny.aio import AioClient
 from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
 from gearmanny.encoding import JSONDataEncoder
-from gearmanny.errors import EncodingError, InvalidTask, TaskError, TaskTimeout
+from gearmanny.errors import EncodingError, InvalidTask, JobServerLost, TaskError, TaskTimeout
 from gearmanny.gearman_api import GearmanJob
 from gearmanny.submission import JobState
 from gearmanny.testing import Eager, eager, outbox
 from gearmanny.worker import BaseWorker, JsonWorker, task
+from tests.clients import MakeClient
 from tests.servers import PATIENCE, Gearmand, working
 
 Start = Callable[[type[BaseWorker]], AbstractContextManager[SimpleClient]]
@@ -54,9 +58,10 @@ def make_worker(prefix: str) -> type[BaseWorker]:
     return Worker
 
 
-@pytest.fixture(params=["job server", "eager"])
+@pytest.fixture(params=["job server", "eager", "eager, in an event loop"])
 def start(request: pytest.FixtureRequest) -> Start:
     """Lets a worker serve the clients in a block: over a gearmand, or eagerly."""
+    kind = AioClient if request.param == "eager, in an event loop" else SimpleClient
 
     @contextmanager
     def over_a_job_server(worker: type[BaseWorker]) -> Iterator[SimpleClient]:
@@ -66,10 +71,10 @@ def start(request: pytest.FixtureRequest) -> Start:
 
     @contextmanager
     def eagerly(worker: type[BaseWorker]) -> Iterator[SimpleClient]:
-        with eager([worker]), SimpleClient(["127.0.0.1:1"], timeout=PATIENCE) as it:
-            yield it
+        with eager([worker]), contextlib.closing(MakeClient(kind)) as make_client:
+            yield make_client("127.0.0.1:1", timeout=PATIENCE)
 
-    return eagerly if request.param == "eager" else over_a_job_server
+    return over_a_job_server if request.param == "job server" else eagerly
 
 
 def hosts_of(client: SimpleClient) -> list[str]:
@@ -352,6 +357,96 @@ class TestEager:
 
         with eager([Registering]):
             assert SimpleClient().plain(a=1) == ["plain", {"a": 1}]
+
+
+class TestInAnEventLoop:
+    def test_the_loop_goes_on_while_a_task_runs(self) -> None:
+        went_on = threading.Event()
+
+        class Waiting(BaseWorker):
+            name = "waiting"
+
+            def task_wait(self):
+                return went_on.wait(PATIENCE)
+
+        async def main() -> None:
+            asyncio.get_running_loop().call_later(0.01, went_on.set)
+            assert await AioClient().waiting_wait() is True
+
+        with eager([Waiting]):
+            asyncio.run(main())
+
+    def test_calls_may_meet(self) -> None:
+        async def main() -> list[str]:
+            client = AioClient()
+            return await asyncio.gather(client.text_meet(), client.text_meet())
+
+        with eager([Text]):
+            assert asyncio.run(main()) == ["met", "met"]
+
+    def test_coroutine_tasks_may_call_too(self) -> None:
+        class Nested(BaseWorker):
+            name = "nested"
+
+            async def task_down(self, depth):
+                return depth and 1 + await AioClient().nested_down(depth=depth - 1)
+
+        async def main() -> int:
+            depth: int = await AioClient().nested_down(depth=3)
+            return depth
+
+        with eager([Nested]):
+            assert SimpleClient().nested_down(depth=2) == 2
+            assert asyncio.run(main()) == 3
+
+    def test_the_error_for_an_unknown_function_says_which_there_are(self) -> None:
+        async def main() -> None:
+            client = AioClient().using(idempotent=True)  # without a timeout: would wait for ever
+            with pytest.raises(
+                TaskTimeout, match=r"text_cuont\(\)\. No .* offers text_cuont; offered: text_count"
+            ):
+                await client.text_cuont()
+            work = await client.submit("text_cuont")
+            assert isinstance(await work.exception(), TaskTimeout)
+            assert not await work.cancel()
+
+        with eager([Text]):
+            asyncio.run(main())
+
+    def test_a_worker_that_cannot_begin_is_told_of(self) -> None:
+        class Shy(BaseWorker):
+            name = "shy"
+            made = 0
+
+            def setUp(self):
+                type(self).made += 1
+                if self.made > 1:
+                    raise OSError("no second one")
+
+            def task_nested(self):
+                return SimpleClient().shy_help()
+
+        async def main() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda loop, told: None)
+            with pytest.raises(TaskError, match="no second one"):
+                await AioClient().shy_nested()
+            stand_in._free[Shy].clear()  # as if it were busy with another call
+            with pytest.raises(JobServerLost, match="no second one"):
+                await AioClient().shy_help()
+
+        with eager([Shy]) as stand_in:
+            asyncio.run(main())
+
+    def test_background_calls_have_run_when_they_were_accepted(self) -> None:
+        async def main() -> None:
+            work = await AioClient().using(background=True).text_count()
+            assert work.is_done()
+            assert await AioClient().text_count() == 2
+
+        with eager([Text]):
+            asyncio.run(main())
+            (sent,) = outbox
+            assert sent.function == "text_count"
 
 
 class TestOutbox:

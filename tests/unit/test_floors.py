@@ -44,7 +44,7 @@ FLOORS = [
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.companions
     gearmanny.workloop
     gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.coroutines
-    gearmanny.worker gearmanny.eager
+    gearmanny.worker gearmanny.eager gearmanny.aio.eager
     gearmanny.serverloop gearmanny.embedded
     gearmanny.helpers.cache_mongodb
     gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
@@ -104,11 +104,13 @@ TOUCHES = {
     "asyncio": {
         "gearmanny.aio.connection",
         "gearmanny.aio.connections",
+        "gearmanny.aio.eager",
         "gearmanny.aio.opening",
         "gearmanny.aio.questions",
         "gearmanny.aio.resending",
         "gearmanny.aio.results",
         "gearmanny.coroutines",
+        "gearmanny.eager",
         "gearmanny.serverloop",
         "gearmanny.embedded",
         "gearmanny.serverprocess",

@@ -2,29 +2,102 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as django_settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
+from gearmanny.companions import JobLoop
 from gearmanny.contrib.django.clients import async_client, client
 from gearmanny.contrib.django.discovery import find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
-from gearmanny.contrib.django.settings import NAME
+from gearmanny.contrib.django.hooks import healthy_connections
+from gearmanny.contrib.django.settings import NAME, get_settings
 from gearmanny.eager import Eager
 from gearmanny.errors import InvalidOption
 from gearmanny.gearman_api import GearmanJob
+from gearmanny.testing import calls_run_in
 from gearmanny.worker import BaseWorker, JsonWorker
+
+
+class DjangoEager(Eager):
+    """Eager mode whose jobs run in the thread that has the database connections of the test, also
+    those of `async def` tasks and those that async views call."""
+
+    async def work_aside(self, work: Callable[[], None]) -> None:
+        await sync_to_async(work)()
+
+    def event_loop(self) -> JobLoop | None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return _LoopAround()
+        return None  # a blocking client in a coroutine: where this thread can run no other one
+
+
+class _LoopAround:
+    """Runs each coroutine until it ends, and what it does with the database in this thread."""
+
+    error: BaseException | None = None
+    cancelling = False
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self._ended = 0
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            await coroutine
+
+        async_to_sync(run)()
+        self._ended += 1
+
+    def take_ended(self) -> int:
+        ended, self._ended = self._ended, 0
+        return ended
+
+    def stop(self) -> None:
+        """Coroutines never wait for another attempt here."""
+
+    def finish(self) -> None:
+        """They have ended."""
+
+    def close(self) -> None:
+        """There is nothing to be given back."""
 
 
 def new_eager() -> Eager:
     """Returns an eager mode without workers that runs them as `runworkers` does. Only the hook
     that closes database connections is missing: jobs run in the transaction of their test."""
-    return Eager(send_tracebacks=django_settings.DEBUG or None, default_work_class=DjangoJsonWorker)
+    return DjangoEager(
+        hooks=[hook for hook in get_settings().hooks() if hook is not healthy_connections],
+        send_tracebacks=django_settings.DEBUG or None,
+        default_work_class=DjangoJsonWorker,
+    )
+
+
+@contextlib.contextmanager
+def eager(workers: Sequence[type[BaseWorker]] = ()) -> Iterator[Eager]:
+    """Runs the calls of all clients of this process where they are made, until the block ends, as
+    `GEARMANNY["EAGER"]` does, but with workers of its own: `gearmanny.testing.eager`, with the
+    hooks and the encoder of the project, in the transaction of the test.
+
+    Args:
+        workers: the worker classes that do the jobs.
+
+    Raises:
+        InvalidTask: a worker cannot be exported, or two export the same function.
+    """
+    stand_in = new_eager()
+    stand_in.add(*workers)
+    with calls_run_in(stand_in):
+        yield stand_in
 
 
 def project_workers() -> list[type[BaseWorker]]:
