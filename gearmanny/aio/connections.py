@@ -32,6 +32,8 @@ class AioConnections:
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
+        self.stand_in: AioStandIn | None = None
+        """Stands in for the job servers of this client."""
         self._choice = HostChoice(servers.hosts)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reset()
@@ -52,7 +54,7 @@ class AioConnections:
             JobServerUnavailable: none is.
             RuntimeError: another event loop uses this.
         """
-        stand_in = AioConnections.stand_in_for_all
+        stand_in = AioConnections.stand_in_for_all or self.stand_in
         if stand_in is not None:
             return stand_in(options)
         if self._loop is not asyncio.get_running_loop():
@@ -61,7 +63,7 @@ class AioConnections:
 
     async def connection_to(self, host: Host) -> AioConnection:
         """Returns a connection to a certain host. Raises what `connection` raises."""
-        stand_in = AioConnections.stand_in_for_all
+        stand_in = AioConnections.stand_in_for_all or self.stand_in
         if stand_in is not None:
             return stand_in(_NO_OPTIONS)
         if self._loop is not asyncio.get_running_loop():

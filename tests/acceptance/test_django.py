@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core.checks import run_checks
@@ -24,7 +25,7 @@ from django.test import override_settings
 
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
-from gearmanny.contrib.django import async_client, cachewrap, client
+from gearmanny.contrib.django import aio_client, async_client, cachewrap, client
 from gearmanny.contrib.django.discovery import DiscoveryError
 from gearmanny.contrib.django.hooks import healthy_connections
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
@@ -169,6 +170,35 @@ class TestClients:
                 client.echo_value(value=1)
         assert client.echo_value(value=2) == 2
 
+    def test_coroutines_have_a_client_for_each_event_loop(self) -> None:
+        async def main() -> None:
+            assert await aio_client.echo_value(value=1) == 1
+            assert await aio_client.using(timeout=20).echo_value(value=2) == 2
+            elsewhere = {"HOSTS": ["127.0.0.1:1"]}
+            with override_settings(GEARMANNY=elsewhere), pytest.raises(ConnectionError):
+                await aio_client.echo_value(value=3)
+            with override_settings(GEARMANNY={"EAGER": True}):
+                assert await aio_client.good_pid() == os.getpid()
+            async with aio_client as same:
+                assert await same.echo_value(value=4) == 4
+            assert await aio_client.echo_value(value=5) == 5
+
+        asyncio.run(main())
+        asyncio.run(main())
+
+    def test_event_loops_of_threads_do_not_get_in_each_others_way(self) -> None:
+        async def main(number: int) -> object:
+            return await aio_client.echo_value(value=number)
+
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(lambda number: asyncio.run(main(number)), range(40)))
+        assert answers == list(range(40))
+        assert len(cast("Any", aio_client)._clients) <= 5  # those of loops that have ended are gone
+
+    def test_the_client_of_coroutines_is_told_apart_from_the_others(self) -> None:
+        with pytest.raises(RuntimeError, match="Use client or async_client"):
+            aio_client.echo_value(value=1)
+
     def test_workers_that_cannot_be_found_in_eager_mode_are_told_of_at_each_call(self) -> None:
         apps = ["gearmanny.contrib.django", "tests.djangoapps.broken"]
         with override_settings(GEARMANNY={"EAGER": True}, INSTALLED_APPS=apps):
@@ -188,8 +218,8 @@ class TestClients:
 
 def test_importing_the_clients_needs_no_settings_and_connects_to_nothing() -> None:
     code = (
-        "from gearmanny.contrib.django import client, async_client, cachewrap\n"
-        "print(client, async_client)\n"
+        "from gearmanny.contrib.django import aio_client, client, async_client, cachewrap\n"
+        "print(client, async_client, aio_client)\n"
         "cached = cachewrap('name', max_days_age=0.5)(lambda: 1)\n"
         "from gearmanny.interface import Interface\n"
         "class Echo(Interface):\n"

@@ -18,7 +18,9 @@ URLS = """
 from django.urls import path
 from shop import views
 
-urlpatterns = [path("greet", views.greet), path("join", views.join)]
+urlpatterns = [
+    path("greet", views.greet), path("friends", views.friends), path("join", views.join)
+]
 """
 
 
@@ -30,7 +32,7 @@ def write(project: pytest.Pytester, *, django: bool) -> int:
             path = project.path / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(code)
-            tests += len(re.findall(r"^ *def test_", code, re.M))
+            tests += len(re.findall(r"^ *(?:async )?def test_", code, re.M))
     return tests
 
 
@@ -49,7 +51,7 @@ def test_the_examples_pass(project: pytest.Pytester) -> None:
 
 def test_the_examples_for_django_pass(project: pytest.Pytester) -> None:
     tests = write(project, django=True)
-    assert tests == 3
+    assert tests == 4
     project.makepyfile(
         project_settings=DJANGO_SETTINGS.replace('{"HOSTS"', '{"EAGER": True, "HOSTS"')
         + 'ROOT_URLCONF = "urls"\n',

@@ -109,6 +109,7 @@ TOUCHES = {
         "gearmanny.aio.questions",
         "gearmanny.aio.resending",
         "gearmanny.aio.results",
+        "gearmanny.contrib.django.clients",
         "gearmanny.contrib.django.testing",
         "gearmanny.coroutines",
         "gearmanny.eager",

@@ -1,7 +1,8 @@
-"""`client`, `async_client`, `cachewrap`: made on first use, as the settings of the project say."""
+"""`client`, `async_client`, `aio_client`, `cachewrap`: made on first use, as the settings say."""
 
 from __future__ import annotations
 
+import abc
 import functools
 import threading
 from collections.abc import Callable
@@ -10,12 +11,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from gearmanny.client import AsyncClient, Client, SimpleClient
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from gearmanny.aio import AioClient
+    from gearmanny.eager import Eager
     from gearmanny.helpers.cache_mongodb import Cachewrap, MongoCache
 
-C = TypeVar("C", bound=Client)
+B = TypeVar("B", bound=Client)
+C = TypeVar("C", bound="Client | AioClient")
 
 
-class _Configured(Generic[C]):
+class _Configured(abc.ABC, Generic[C]):
     """Stands for a client until one is needed; after a change of the settings, for a new one."""
 
     def __init__(self, kind: type[C]) -> None:
@@ -28,12 +34,6 @@ class _Configured(Generic[C]):
         if name.startswith("_"):
             raise AttributeError(f"{self._kind.__name__!r} object has no attribute {name!r}")
         return getattr(self._client(), name)
-
-    def __enter__(self) -> C:
-        return self._client().__enter__()
-
-    def __exit__(self, *exc_info: Any) -> None:
-        self._client().__exit__(*exc_info)
 
     def __repr__(self) -> str:
         made = f": {self._made[1]!r}" if self._made else ", not used yet"
@@ -48,7 +48,7 @@ class _Configured(Generic[C]):
         with self._making:
             if self._made is None or self._made[0] != settings:
                 if self._made is not None:
-                    self._made[1].close()
+                    self._close(self._made[1])
                 made = self._kind(
                     settings.HOSTS,
                     timeout=settings.TIMEOUT,
@@ -65,19 +65,99 @@ class _Configured(Generic[C]):
         from gearmanny.contrib.django.testing import new_eager, project_workers  # noqa: PLC0415
 
         eager = new_eager()
-        made._connections.stand_in = eager.channel
+        self._stand_in(made, eager)
         try:
             eager.add(*project_workers())  # whose setUp() may call with this client
         except BaseException:
             self._made = None
             raise
 
+    @abc.abstractmethod
+    def _stand_in(self, made: C, eager: Eager) -> None:
+        """Lets a client run its jobs itself."""
 
-client = cast("SimpleClient", _Configured(SimpleClient))
+    @abc.abstractmethod
+    def _close(self, made: C) -> None:
+        """Closes a client that was replaced."""
+
+
+class _Blocking(_Configured[B]):
+    def __enter__(self) -> B:
+        return self._client().__enter__()
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._client().__exit__(*exc_info)
+
+    def _stand_in(self, made: B, eager: Eager) -> None:
+        made._connections.stand_in = eager.channel
+
+    def _close(self, made: B) -> None:
+        made.close()
+
+
+class _OfOneLoop(_Configured["AioClient"]):
+    def _stand_in(self, made: AioClient, eager: Eager) -> None:
+        from gearmanny.aio.eager import EagerAioConnection  # noqa: PLC0415
+
+        made._connections.stand_in = functools.partial(EagerAioConnection, eager)
+
+    def _close(self, made: AioClient) -> None:
+        import asyncio  # noqa: PLC0415
+
+        # Kept, as a task to which nobody refers may vanish before it ran.
+        self._closing = asyncio.get_running_loop().create_task(made.close())
+
+
+class _OfEachLoop:
+    """Stands for an `AioClient` of the event loop that runs where it is used."""
+
+    def __init__(self) -> None:
+        self._clients: dict[asyncio.AbstractEventLoop, _OfOneLoop] = {}
+        self._making = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"'AioClient' object has no attribute {name!r}")
+        return getattr(self._client(), name)
+
+    def __repr__(self) -> str:
+        return "<AioClient as the settings say, of each event loop>"
+
+    async def __aenter__(self) -> AioClient:
+        return self._client()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._client().close()
+
+    def _client(self) -> AioClient:
+        import asyncio  # noqa: PLC0415  a project without coroutines has no use for it
+
+        from gearmanny.aio import AioClient  # noqa: PLC0415
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "aio_client is for coroutines, such as async views. Use client or async_client."
+            ) from None
+        with self._making:
+            if loop not in self._clients:
+                # Where a request has an event loop of its own, the loops of others have ended.
+                self._clients = {
+                    each: made for each, made in self._clients.items() if not each.is_closed()
+                }
+                self._clients[loop] = _OfOneLoop(AioClient)
+            return self._clients[loop]._client()
+
+
+client = cast("SimpleClient", _Blocking(SimpleClient))
 """A `SimpleClient`, as the settings say."""
 
-async_client = cast("AsyncClient", _Configured(AsyncClient))
+async_client = cast("AsyncClient", _Blocking(AsyncClient))
 """An `AsyncClient`, as the settings say."""
+
+aio_client = cast("AioClient", _OfEachLoop())
+"""An `AioClient`, as the settings say: for coroutines, one for each event loop."""
 
 
 @functools.lru_cache(maxsize=1)
