@@ -122,7 +122,7 @@ def gearman_eager() -> Iterator[Callable[..., None]]:
     from gearmanny.testing import Eager, calls_run_in  # noqa: PLC0415
 
     if _in_django_project():
-        from gearmanny.contrib.django.testing import new_eager  # noqa: PLC0415
+        from gearmanny.contrib.django.eager import new_eager  # noqa: PLC0415
 
         eager = new_eager()
     else:

@@ -110,7 +110,7 @@ TOUCHES = {
         "gearmanny.aio.resending",
         "gearmanny.aio.results",
         "gearmanny.contrib.django.clients",
-        "gearmanny.contrib.django.testing",
+        "gearmanny.contrib.django.eager",
         "gearmanny.coroutines",
         "gearmanny.eager",
         "gearmanny.serverloop",

@@ -62,7 +62,7 @@ class _Configured(abc.ABC, Generic[C]):
             return self._made[1]
 
     def _run_jobs_here(self, made: C) -> None:
-        from gearmanny.contrib.django.testing import new_eager, project_workers  # noqa: PLC0415
+        from gearmanny.contrib.django.eager import new_eager, project_workers  # noqa: PLC0415
 
         eager = new_eager()
         self._stand_in(made, eager)

@@ -1,85 +1,25 @@
-"""What tests of a Django project need: eager mode as `runworkers` would run it, live servers."""
+"""What tests of a Django project need: eager mode with workers of their own, live workers."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as django_settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
-from gearmanny.companions import JobLoop
 from gearmanny.contrib.django.clients import async_client, client
-from gearmanny.contrib.django.discovery import find_workers
+from gearmanny.contrib.django.eager import new_eager
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
-from gearmanny.contrib.django.hooks import healthy_connections
-from gearmanny.contrib.django.settings import NAME, get_settings
+from gearmanny.contrib.django.settings import NAME
 from gearmanny.eager import Eager
 from gearmanny.errors import InvalidOption
 from gearmanny.gearman_api import GearmanJob
 from gearmanny.testing import calls_run_in
 from gearmanny.worker import BaseWorker, JsonWorker
-
-
-class DjangoEager(Eager):
-    """Eager mode whose jobs run in the thread that has the database connections of the test, also
-    those of `async def` tasks and those that async views call."""
-
-    async def work_aside(self, work: Callable[[], None]) -> None:
-        await sync_to_async(work)()
-
-    def event_loop(self) -> JobLoop | None:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return _LoopAround()
-        return None  # a blocking client in a coroutine: where this thread can run no other one
-
-
-class _LoopAround:
-    """Runs each coroutine until it ends, and what it does with the database in this thread."""
-
-    error: BaseException | None = None
-    cancelling = False
-
-    def __init__(self) -> None:
-        self.stopping = asyncio.Event()
-        self._ended = 0
-
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        async def run() -> None:
-            await coroutine
-
-        async_to_sync(run)()
-        self._ended += 1
-
-    def take_ended(self) -> int:
-        ended, self._ended = self._ended, 0
-        return ended
-
-    def stop(self) -> None:
-        """Coroutines never wait for another attempt here."""
-
-    def finish(self) -> None:
-        """They have ended."""
-
-    def close(self) -> None:
-        """There is nothing to be given back."""
-
-
-def new_eager() -> Eager:
-    """Returns an eager mode without workers that runs them as `runworkers` does. Only the hook
-    that closes database connections is missing: jobs run in the transaction of their test."""
-    return DjangoEager(
-        hooks=[hook for hook in get_settings().hooks() if hook is not healthy_connections],
-        send_tracebacks=django_settings.DEBUG or None,
-        default_work_class=DjangoJsonWorker,
-    )
 
 
 @contextlib.contextmanager
@@ -98,11 +38,6 @@ def eager(workers: Sequence[type[BaseWorker]] = ()) -> Iterator[Eager]:
     stand_in.add(*workers)
     with calls_run_in(stand_in):
         yield stand_in
-
-
-def project_workers() -> list[type[BaseWorker]]:
-    """Returns the worker classes of the project. Raises DiscoveryError."""
-    return [found.worker for found in find_workers()]
 
 
 def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
