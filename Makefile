@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Where the package is installed from its own folder, setuptools warns of that very folder.
+INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
 
 .PHONY: demo test lint types matrix fuzz bench bench-peers chaos gearmand browser clean
 
@@ -27,11 +29,11 @@ matrix: gearmand
 	tools/make-venv.sh $(PYTHON) .venv
 
 .venv/demo: setup.py | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(INSTALL) --editable '.[demo]'
 	touch $@
 
 .venv/dev: setup.py | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	touch $@
 
 # Feeds the protocol machines whatever a fuzzer makes up, for so many seconds.
