@@ -20,7 +20,7 @@ from gearmanny.gearman_api import GearmanJob
 from gearmanny.link import Link
 from gearmanny.polling import Poller, Waker
 from gearmanny.taskoptions import TaskOptions
-from gearmanny.timelimits import TimeLimit, Watchdog
+from gearmanny.timelimits import LastResort, TimeLimit, Watchdog
 
 Result = TypeVar("Result")
 
@@ -51,12 +51,15 @@ class Attempts:
         self._waker = waker
         self._answer_at_last = answer_at_last
         self._watchdog = Watchdog()
+        self.last_resort = LastResort()
+        """For coroutines."""
         self.waits = True
         """Whether there is time between two attempts."""
 
     def close(self) -> None:
-        """Ends the thread that looks after time limits."""
+        """Ends the threads that look after time limits."""
         self._watchdog.close()
+        self.last_resort.close()
 
     def retrying(
         self, attempt: Callable[[], Result], options: TaskOptions, link: Link, job: GearmanJob

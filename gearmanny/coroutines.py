@@ -14,7 +14,7 @@ import copy
 import threading
 import time
 from collections.abc import Coroutine
-from functools import partial
+from contextlib import AbstractContextManager
 from types import AsyncGeneratorType
 from typing import Any
 
@@ -27,7 +27,7 @@ from gearmanny.jobs import JobRunner
 from gearmanny.link import Link
 from gearmanny.polling import Waker
 from gearmanny.taskrunners import TaskRunner, current_job
-from gearmanny.timelimits import end_process
+from gearmanny.timelimits import where
 from gearmanny.workloop import loops
 
 _CLEANING_UP = 5.0
@@ -184,22 +184,29 @@ class CoroutineRunner(TaskRunner):
         timeout, grace = self._task.options.limit, self._worker.timeout_grace
         if timeout is None:
             return await self._call(jobs, job)
-        ending = None
-        if grace is not None:
+        with self._last_resort(timeout, grace, jobs, link, job):
+            try:
+                async with asyncio.timeout(timeout) as limit:
+                    return await self._call(jobs, job)
+            except TimeoutError:
+                if limit.expired():
+                    raise TaskTimeLimitExceeded(self._task.function, timeout) from None
+                raise
+
+    def _last_resort(
+        self, timeout: float, grace: float | None, jobs: JobRunner, link: Link, job: GearmanJob
+    ) -> AbstractContextManager[None]:
+        """Returns what ends the process when the task goes on after its time and its grace."""
+        if grace is None:
+            return contextlib.nullcontext()
+        thread = threading.get_ident()
+
+        def last_words() -> None:
             error = TaskTimeLimitExceeded(self._task.function, timeout, grace)
-            ending = asyncio.get_running_loop().call_later(
-                timeout + grace, end_process, partial(jobs.answer_at_last, link, job, error)
-            )
-        try:
-            async with asyncio.timeout(timeout) as limit:
-                return await self._call(jobs, job)
-        except TimeoutError:
-            if limit.expired():
-                raise TaskTimeLimitExceeded(self._task.function, timeout) from None
-            raise
-        finally:
-            if ending is not None:
-                ending.cancel()
+            jobs.answer_at_last(link, job, error.with_traceback(where(thread)))
+
+        attempts = loops[jobs.worker].attempts
+        return attempts.last_resort.after(timeout + grace, last_words)
 
     async def _call(self, jobs: JobRunner, job: GearmanJob) -> Any:
         result = self._method(**self._task.check_arguments(job.data))

@@ -17,18 +17,23 @@ interrupted on the way out loses the result, and never a later job.
 
 A task that goes on nevertheless is ended with its process. No thread can help
 where C code keeps the interpreter's lock: there, nothing in Python runs.
+
+A coroutine is cancelled by its event loop. A thread sees to those that ignore
+that: one that blocks the loop keeps everything in it from noticing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
+import sched
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from types import FrameType, TracebackType
@@ -219,8 +224,60 @@ class TimeLimit:
 
     def _end_process(self) -> None:
         assert self._grace is not None
-        error = self._error(self._grace).with_traceback(_where(self._thread))
+        error = self._error(self._grace).with_traceback(where(self._thread))
         end_process(partial(self._on_ignored, error))
+
+
+class LastResort:
+    """The thread that ends this process when a coroutine goes on long after its time. It is
+    started by the first that has a limit, and ends with `close()`."""
+
+    def __init__(self) -> None:
+        self._events = sched.scheduler(time.monotonic)
+        self._thread: threading.Thread | None = None
+        self._news = threading.Event()
+        self._wakes_at = math.inf
+        self._closed = False
+
+    @contextlib.contextmanager
+    def after(self, seconds: float, last_words: Callable[[], object]) -> Iterator[None]:
+        """Ends the process unless the block has ended within so many seconds.
+
+        Args:
+            seconds: from now.
+            last_words: called by another thread just before that.
+        """
+        event = self._events.enter(seconds, 0, end_process, (last_words,))
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name="gearmanny last resort", daemon=True
+            )
+            self._thread.start()
+        elif event.time < self._wakes_at:
+            self._news.set()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ValueError):  # too late: the process is being ended
+                self._events.cancel(event)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        if self._thread is not None:
+            self._closed = True
+            self._news.set()
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._news.clear()
+            self._wakes_at = (
+                math.inf
+            )  # what is entered from now on may be too late for the next line
+            delay = self._events.run(blocking=False)
+            self._wakes_at = math.inf if delay is None else time.monotonic() + delay
+            if not self._closed:
+                self._news.wait(delay and min(delay, threading.TIMEOUT_MAX))
 
 
 def end_process(last_words: Callable[[], object]) -> None:
@@ -247,7 +304,7 @@ class _ShieldingLock:
         self._limit._lift_shield()
 
 
-def _where(thread: int) -> TracebackType | None:
+def where(thread: int) -> TracebackType | None:
     """Returns where a thread is, as the traceback of an exception that came from there."""
     frame = sys._current_frames().get(thread)
     traceback = None

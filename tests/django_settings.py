@@ -16,6 +16,7 @@ TIME_ZONE = "America/Chicago"
 GEARMANNY = {
     "HOSTS": os.environ.get("TEST_HOSTS", "127.0.0.1:1").split(","),
     **({"HOOKS": os.environ["TEST_HOOKS"].split(",")} if "TEST_HOOKS" in os.environ else {}),
+    "CONCURRENCY": int(os.environ.get("TEST_CONCURRENCY") or 0) or None,
     "TLS": {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None,
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
 }

@@ -1,10 +1,12 @@
 """Run by the tests of time limits and retries, as a program of its own: attempts_script.py HOST"""
 
+import asyncio
 import contextlib
 import ctypes
 import logging
 import os
 import sys
+import threading
 
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
@@ -32,6 +34,14 @@ class Deaf(BaseWorker):
         library = ctypes.CDLL(None)
         library.pthread_mutex_lock(mutex)
         library.pthread_mutex_lock(mutex)
+
+    async def task_block(self) -> None:
+        threading.Event().wait()
+
+    async def task_swallow(self) -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1000)
 
     @task(timeout=None, retries=3, backoff=1000)
     def task_fail(self) -> None:

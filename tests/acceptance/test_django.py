@@ -25,7 +25,7 @@ from django.test import override_settings
 
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
-from gearmanny.contrib.django import aio_client, async_client, cachewrap, client
+from gearmanny.contrib.django import aio_client, async_client, cachewrap, client, clients
 from gearmanny.contrib.django.discovery import DiscoveryError
 from gearmanny.contrib.django.hooks import healthy_connections
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
@@ -49,7 +49,7 @@ class TestSettings:
         assert (settings.TIMEOUT, settings.THREADS, settings.KEEPALIVE) == (60, 1, True)
         assert (settings.GRACE, settings.MAX_JOBS, settings.MAX_MEMORY) == (600, None, None)
         assert (settings.MAX_CRASHES, settings.CRASH_WINDOW) == (7, 60)
-        assert (settings.PREFETCH, settings.TLS) == (None, None)
+        assert (settings.PREFETCH, settings.CONCURRENCY, settings.TLS) == (None, None, None)
         assert settings.HOOKS == ["gearmanny.contrib.django.hooks.healthy_connections"]
         assert (settings.METRICS_PORT, settings.METRICS_ADDRESS) == (None, "127.0.0.1")
         assert (settings.EAGER, settings.EMBEDDED) == (False, False)
@@ -235,6 +235,14 @@ def test_importing_the_clients_needs_no_settings_and_connects_to_nothing() -> No
     assert "<SimpleClient as the settings say, not used yet>" in done.stdout
 
 
+@pytest.fixture
+def caches_closed() -> Iterator[None]:
+    """Closes the connections to MongoDB, which a process keeps until it ends."""
+    yield
+    clients._cache_for.cache_clear()
+
+
+@pytest.mark.usefixtures("caches_closed")
 def test_cachewrap_uses_the_cache_of_the_settings(mongodb_uri: str, unique_name: str) -> None:
     calls: list[int] = []
 
@@ -250,6 +258,7 @@ def test_cachewrap_uses_the_cache_of_the_settings(mongodb_uri: str, unique_name:
         assert (double(2), calls) == ("4", [2, 2])
 
 
+@pytest.mark.usefixtures("caches_closed")
 def test_what_django_can_write_can_be_cached(mongodb_uri: str, unique_name: str) -> None:
     calls: list[int] = []
 
@@ -518,6 +527,23 @@ class TestRunworkers:
             )
             path.touch()
             assert [work.get_result(timeout=PATIENCE) for work in works] == ["done"] * 4
+
+    @pytest.mark.parametrize(
+        ("setting", "arguments", "together"),
+        [("", [], 1), ("3", [], 3), ("2", ["--concurrency", "3"], 3)],
+        ids=["as the worker says", "setting", "option"],
+    )
+    def test_so_many_coroutines_run_at_a_time(
+        self,
+        start_runworkers: Start,
+        own_client: SimpleClient,
+        setting: str,
+        arguments: list[str],
+        together: int,
+    ) -> None:
+        start_runworkers("good", *arguments, TEST_CONCURRENCY=setting)
+        counts = own_client.map("good_meet", [{"others": together}] * 6)
+        assert max(counts) == together
 
     def test_sighup_replaces_the_processes(
         self, start_runworkers: Start, own_client: SimpleClient

@@ -497,6 +497,8 @@ class TestConstruction:
             ({"connect_timeout": float("nan")}, "connect_timeout is a number of seconds"),
             ({"crash_window": None}, "crash_window is a number of seconds"),
             ({"max_jobs": 0}, "max_jobs is a number of jobs, at least 1, not 0"),
+            ({"concurrency": 0}, "concurrency is a number of jobs, at least 1, not 0"),
+            ({"prefetch": 0}, "prefetch is a number of jobs, at least 1, not 0"),
             ({"max_crashes": 1.5}, "max_crashes is a number of crashes"),
             ({"max_memory": True}, "max_memory is a number of MiB"),
             ({"max_memory": 1}, r"max_memory is 1 MiB, but this process takes \d+ MiB before"),

@@ -7,7 +7,7 @@ key                     meaning                                                 
 `TIMEOUT`               seconds that `client` waits for an answer; None: ever    60
 `THREADS`               processes of `runworkers` for each `work_class`          1
 `PREFETCH`              jobs that a process holds; None: as the workers say      None
-`CONCURRENCY`           `async def` jobs of a process; None: as the workers say      None
+`CONCURRENCY`           `async def` jobs of a process; None: as the workers say  None
 `MAX_PACKET`            bytes of the longest packet, of clients and workers      256 MiB
 `TLS`                   how job servers are secured, as `SimpleClient` takes it  None
 `HOOKS`                 hooks around every job of `runworkers`, or their paths   `[HYGIENE]`

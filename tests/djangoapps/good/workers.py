@@ -1,5 +1,6 @@
 """Workers that runworkers finds."""
 
+import asyncio
 import os
 import threading
 from datetime import UTC, datetime
@@ -26,6 +27,16 @@ class Good(NamelessBase):
             "price": Decimal("1.50"),
             "id": UUID(int=5),
         }
+
+    async def task_meet(self, others):
+        "Waits until so many of these run, and tells how many it saw."
+        self.meeting = getattr(self, "meeting", 0) + 1
+        self.most = max(getattr(self, "most", 0), self.meeting)
+        while self.most < others:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # one more turn of all: who is too many shows
+        self.meeting -= 1
+        return self.most
 
     def task_query(self):
         before = [connection.connection is None, len(connection.queries)]
