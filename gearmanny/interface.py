@@ -7,19 +7,36 @@ knows of the method: a method that `@task` decorates is called by its own name.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from collections.abc import Callable, Coroutine
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    overload,
+)
 
+from gearmanny.caller import Caller
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidOption
 from gearmanny.results import WorkResult
 from gearmanny.taskoptions import TASK_PREFIX, task
 from gearmanny.tasks import TaskSpec, find_tasks
 
-__all__ = ["Interface", "Remote", "task"]
+if TYPE_CHECKING:
+    from gearmanny.aio import AioClient
+
+__all__ = ["AioRemote", "Interface", "Remote", "task"]
 
 W = TypeVar("W", bound="Interface")
+W_co = TypeVar("W_co", bound="Interface", covariant=True)
 P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Interface:
@@ -40,6 +57,10 @@ class Interface:
     @classmethod
     def using(cls, client: AsyncClient) -> Remote[Self]: ...
 
+    @overload
+    @classmethod
+    def using(cls, client: AioClient) -> AioRemote[Self]: ...
+
     @classmethod
     def using(cls, client: Any) -> Any:
         """Returns the tasks of this class, to be called over a client: no code of it runs here.
@@ -52,11 +73,12 @@ class Interface:
             client: what calls. Over a `SimpleClient`, `MyWorker.using(client).add(a=1, b=2)` is
                 what `add` returns; over an `AsyncClient` it is a `WorkResult`, and so is
                 `MyWorker.using(client)(MyWorker.add, a=1, b=2)`, which type checkers can check.
+                Over an `AioClient`, both are awaited, for what `add` returns.
 
         Raises:
             InvalidTask: the class has no usable name, or a task cannot be called.
-            InvalidOption: this is no client, or a `SimpleClient` of background jobs, whose calls
-                return something else than the tasks do.
+            InvalidOption: this is no client, or one of background jobs that is no `AsyncClient`,
+                whose calls return something else than the tasks do.
         """
         _check_client(client)
         return Remote(cls, client)
@@ -71,7 +93,7 @@ class Remote(Generic[W]):
 
     __slots__ = ("_client", "_interface")
 
-    def __init__(self, interface: type, client: SimpleClient | AsyncClient) -> None:
+    def __init__(self, interface: type, client: Caller) -> None:
         self._interface = interface
         self._client = client
         tasks = _tasks_of(interface)  # so that what is wrong with the class is told here
@@ -128,6 +150,27 @@ class Remote(Generic[W]):
         return f"It has {names}." if names else "It has none."
 
 
+class AioRemote(Protocol[W_co]):
+    """What a `Remote` over an `AioClient` is to type checkers: calls are awaited for what the task
+    returns, or what it returns when it is awaited."""
+
+    @overload
+    def __call__(
+        self,
+        task: Callable[Concatenate[W_co, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, R]: ...
+
+    @overload
+    def __call__(
+        self, task: Callable[Concatenate[W_co, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]: ...
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]: ...
+
+
 @functools.lru_cache(maxsize=256)
 def _tasks_of(interface: type) -> dict[str, TaskSpec]:
     """The tasks by the names under which they are called: those of their methods, and what comes
@@ -142,7 +185,8 @@ def _check_client(client: object) -> None:
     kind = type(client)
     if not hasattr(kind, "call") and not hasattr(kind, "__getattr__"):
         raise InvalidOption(f"using() takes a client, such as SimpleClient(), not {client!r}.")
-    if isinstance(client, SimpleClient) and client._options.background:
+    returns_work = isinstance(client, AsyncClient)
+    if isinstance(client, Caller) and client._options.background and not returns_work:
         raise InvalidOption(
             "Background calls do not return what their tasks do. Give using() an AsyncClient for "
             "them, AsyncClient(…).using(background=True), and it returns work objects."

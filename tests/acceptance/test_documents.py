@@ -135,6 +135,7 @@ def test_typed_calls_work_as_their_document_says(own_job_server: Gearmand, tmp_p
             "math_add() got unexpected argument: 'c'. It takes a, b.",
             "1",
             "3",
+            "3",
         ]
         assert run(block("check_interface(Math,", gearmand=host), folder=tmp_path) == ["3"]
     finally:

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_type
 
+from gearmanny.aio import AioClient
 from gearmanny.client import AsyncClient, SimpleClient
-from gearmanny.contrib.django import async_client, client
+from gearmanny.contrib.django import aio_client, async_client, client
 from gearmanny.interface import Interface
 from gearmanny.results import WorkResult
 from gearmanny.worker import BaseWorker, task
@@ -27,6 +28,10 @@ class Worker(BaseWorker):
     @task
     def count(self, to: int) -> Iterable[int]:
         yield from range(to)
+
+    @task
+    async def fetch(self, url: str) -> bytes:
+        return url.encode()
 
     def task_echo(self, text: str) -> str:
         return text
@@ -78,6 +83,20 @@ submit(Derived.add, b=1)  # wrong
 submit(Elsewhere.add, a=1)  # wrong
 submit.add(a=1).get_resul()  # wrong
 Worker.using("localhost")  # wrong
+
+
+async def awaited() -> None:
+    calls = Worker.using(AioClient())
+    assert_type(await calls(Worker.add, a=1, b=2), int)
+    assert_type(await calls(Worker.fetch, url="a"), bytes)
+    assert_type(await calls(Worker.task_echo, text="a"), str)
+    assert_type(await Derived.using(aio_client)(Derived.add, 1), int)
+    await calls.add(a=1)
+
+    await calls(Worker.add, a="1")  # wrong
+    await calls(Worker.fetch)  # wrong
+    await calls(Elsewhere.add, a=1)  # wrong
+    Worker.using(AioClient()).add(a=1).get_result()  # wrong
 
 
 @task(timeout="5")  # wrong

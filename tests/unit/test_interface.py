@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gearmanny.aio import AioClient
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidArguments, InvalidOption, InvalidTask
 from gearmanny.interface import Interface, Remote
@@ -86,8 +87,9 @@ def test_what_is_no_client_is_refused(client: Any) -> None:
 
 
 def test_a_client_whose_calls_return_something_else_is_refused() -> None:
-    with pytest.raises(InvalidOption, match=r"AsyncClient\(…\)\.using\(background=True\)"):
-        MyWorker.using(CLIENT.using(background=True))
+    for client in (CLIENT, AioClient()):
+        with pytest.raises(InvalidOption, match=r"AsyncClient\(…\)\.using\(background=True\)"):
+            MyWorker.using(client.using(background=True))
     assert isinstance(MyWorker.using(AsyncClient().using(background=True)), Remote)
 
 
