@@ -43,6 +43,9 @@ from gearmanny.errors import TaskTimeLimitExceeded
 
 Result = TypeVar("Result")
 
+interrupt_by_signals = True
+"""Whether signals interrupt the main thread of this process."""
+
 _SIGNAL = signal.SIGURG
 
 _LAST_WORDS = 5.0
@@ -133,7 +136,8 @@ class TimeLimit:
         self._grace = grace
         self._on_ignored = on_ignored
         self._thread = threading.get_ident()
-        self._by_signal = threading.current_thread() is threading.main_thread()
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        self._by_signal = interrupt_by_signals and in_main_thread
         self._previous: Any = None
         self._shields = 1
         self._over = False

@@ -16,12 +16,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, Protocol
 
+from gearmanny import timelimits
 from gearmanny.gearman_api import GearmanWorker
 from gearmanny.hooks import Hook
 from gearmanny.tls import TLS
@@ -108,7 +109,7 @@ class WorkProcess:
         self.news, teller = _processes.Pipe(duplex=False)
         self._process = _processes.Process(
             target=_run,
-            args=(slot, options, os.getpid(), teller, (self.news, *inherited)),
+            args=(slot, options, _Parent(), teller, (self.news, *inherited)),
             name=f"gearmanny {slot}",
         )
         try:
@@ -168,6 +169,14 @@ class WorkProcess:
         self.news.close()
 
 
+class _Parent:
+    """What a child has to know of who forks it."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.is_main_thread = threading.current_thread() is threading.main_thread()
+
+
 class _Reporter:
     """Tells the parent what happens in the loop of a child."""
 
@@ -216,13 +225,17 @@ def resident_memory() -> int | None:
 
 
 def _run(
-    slot: Slot, options: WorkOptions, parent: int, teller: Connection, inherited: Sequence[Closable]
+    slot: Slot,
+    options: WorkOptions,
+    parent: _Parent,
+    teller: Connection,
+    inherited: Sequence[Closable],
 ) -> None:
     # Ready for a signal before anything of the user's runs.
     first: BaseWorker | None = None
     stopped = False
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None = None) -> None:
         nonlocal stopped
         stopped = True
         if first is not None:
@@ -231,10 +244,13 @@ def _run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, handle)
+    if not parent.is_main_thread:
+        timelimits.interrupt_by_signals = False
+        _handle_in_a_thread(signal.SIGTERM, handle)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_SIGNALS)
     for closable in inherited:
         closable.close()
-    end_with(parent)
+    end_with(parent.pid)
     try:
         gearman_worker = slot.work_class()
         made = [_make(worker, gearman_worker, options) for worker in slot.workers]
@@ -250,6 +266,25 @@ def _run(
     except Exception:
         logger.exception("process %s failed", slot, extra={"action": "child_failed"})
         sys.exit(1)
+
+
+def _handle_in_a_thread(number: int, handle: Callable[[int], object]) -> None:
+    """Lets a thread call the handler of a signal, beside Python.
+
+    Since 3.13, Python tells of signals the thread that was the main one before the fork. In a child
+    of another thread, which is its main thread now, handlers run only when a signal happens to
+    interrupt a system call.
+    """
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+
+    def receive() -> None:
+        while received := os.read(receiver, 1):
+            if received[0] == number:
+                handle(number)
+
+    threading.Thread(target=receive, name="gearmanny signals", daemon=True).start()
 
 
 def _make(

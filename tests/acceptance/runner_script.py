@@ -3,6 +3,7 @@
 An option is a word, or `name=number` for WorkRunner.
 """
 
+import contextlib
 import logging
 import os
 import pickle
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from gearmanny import supervisor
 from gearmanny.client import SimpleClient
+from gearmanny.errors import TaskError
 from gearmanny.gearman_api import DataEncoder, GearmanWorker
-from gearmanny.worker import BaseWorker
+from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
 from tests.servers import PATIENCE, until
 
@@ -46,6 +48,11 @@ class First(BaseWorker):
     def task_grow(self, mib: int) -> int:
         memory.append(b"x" * (mib * 2**20))
         return os.getpid()
+
+    @task(timeout=0.1)
+    def task_spin(self) -> None:
+        while True:
+            pass
 
     def task_keep_the_interpreter(self, path: str) -> None:
         Path(path).touch()
@@ -92,6 +99,8 @@ def obey_methods(runner: WorkRunner, host: str) -> None:
     thread = threading.Thread(target=runner.start)
     thread.start()
     with SimpleClient([host], timeout=PATIENCE) as client:
+        with contextlib.suppress(TaskError):
+            client.first_spin()
         old = client.first_pid()
         runner.restart()
         until(lambda: client.first_pid() != old, "the successor serving")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -60,16 +61,20 @@ def test_an_interrupt_at_any_moment_leaves_a_client_that_works(
     try:
         with working(Echo([job_server.host])), AsyncClient([job_server.host]) as client:
             assert client.echo_back(value=0).get_result(timeout=PATIENCE) == 0
-            for number in range(200):
-                try:
-                    signal.setitimer(signal.ITIMER_REAL, random_.uniform(5e-6, 8e-4))
-                    work = client.echo_back(value=-1)
-                    while how == "is_done" and not work.is_done():
-                        pass
-                    work.get_result(timeout=PATIENCE)
-                    time.sleep(0.001)  # for an interrupt now: a Condition would not survive it
-                except (Interrupt, GearmanException):
+
+            # A function of its own: what a signal raises between two turns of a loop, Python 3.13
+            # passes by the handlers of the function that the loop is in.
+            def call() -> None:
+                signal.setitimer(signal.ITIMER_REAL, random_.uniform(5e-6, 8e-4))
+                work = client.echo_back(value=-1)
+                while how == "is_done" and not work.is_done():
                     pass
+                work.get_result(timeout=PATIENCE)
+                time.sleep(0.001)  # for an interrupt now: a Condition would not survive it
+
+            for number in range(200):
+                with contextlib.suppress(Interrupt, GearmanException):
+                    call()
                 assert client.echo_back(value=number).get_result(timeout=PATIENCE) == number
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -140,7 +145,7 @@ def test_a_call_with_a_timeout_ends_when_the_server_takes_nothing(
             with pytest.raises(GearmanException, match="does not take what is sent"):
                 client.using(timeout=0.2).call("nobody", text="x" * 30_000_000)
         finally:
-            os.kill(own_job_server._process.pid, signal.SIGCONT)
+            own_job_server.kill()  # asked to stop with half a packet read, gearmand takes long
 
 
 def test_a_cancelled_task_is_a_failure_and_kills_no_worker(
