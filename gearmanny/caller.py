@@ -18,7 +18,7 @@ from gearmanny.names import check_function_name, unique_of_key
 from gearmanny.options import CallOptions
 from gearmanny.protocol.client import Request
 from gearmanny.tls import TLS, TLSOption
-from gearmanny.tracing import CallSpan, start_span
+from gearmanny.tracing import CallSpans, start_span
 from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, Servers, parse_hosts
 
 _FILL_SECONDS = 0.01
@@ -170,7 +170,7 @@ class Caller(abc.ABC):
                 )
 
     def _requests(
-        self, function: str, payloads: Iterable[bytes | EncodingError], spans: list[CallSpan]
+        self, function: str, payloads: Iterable[bytes | EncodingError], spans: CallSpans
     ) -> Iterator[Request | EncodingError]:
         """Makes the requests for some calls of a function, as the options say.
 

@@ -16,7 +16,7 @@ from gearmanny.inquiries import find_status
 from gearmanny.resending import Resending
 from gearmanny.results import WorkResult, as_completed, wait
 from gearmanny.submission import Data, JobState, JobStatus, Progress, Warning
-from gearmanny.tracing import ending_together
+from gearmanny.tracing import CallSpans
 from gearmanny.transport import Deadline, Servers
 
 __all__ = [
@@ -146,7 +146,7 @@ class Client(Caller):
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
         works: list[WorkResult] = []
-        with ending_together() as spans:
+        with CallSpans() as spans:
             requests = self._requests(function, payloads, spans)
             channel = connections.channel(options)
             for request in requests:

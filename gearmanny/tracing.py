@@ -16,9 +16,8 @@ import base64
 import functools
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from gearmanny import __version__
 from gearmanny.errors import InvalidOption, TaskError
@@ -88,18 +87,19 @@ def start_span(function: str) -> CallSpan:
     return CallSpan(span, traceparent.encode() + b"-" + another)
 
 
-@contextmanager
-def ending_together() -> Iterator[list[CallSpan]]:
-    """Yields a list for the spans of calls that are sent in the block, which ends with them."""
-    spans: list[CallSpan] = []
-    error: BaseException | None = None
-    try:
-        yield spans
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        for span in spans:
+class CallSpans(list[CallSpan]):
+    """The spans of calls that are sent together, in a block that ends them."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for span in self:
             span.end(error)
 
 

@@ -14,7 +14,7 @@ from gearmanny.aio.results import AioWorkResult, pass_on
 from gearmanny.caller import Caller, take
 from gearmanny.errors import EncodingError
 from gearmanny.submission import Data, JobStatus
-from gearmanny.tracing import ending_together
+from gearmanny.tracing import CallSpans
 from gearmanny.transport import Deadline, Servers
 
 
@@ -170,7 +170,7 @@ class AioClient(Caller):
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
         works = []
-        with ending_together() as spans:
+        with CallSpans() as spans:
             requests = self._requests(function, payloads, spans)
             connection = await connections.connection(options)
             for request in requests:
