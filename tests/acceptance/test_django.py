@@ -312,8 +312,8 @@ class TestHooks:
 class TestDiscovery:
     def test_list_names_the_workers_and_their_functions(self) -> None:
         assert runworkers(list=True, no_color=True).splitlines() == [
-            "tests.djangoapps.good.workers.Good (good): good_fail, good_pid, good_query, "
-            "good_values, good_wait_for, good_help",
+            "tests.djangoapps.good.workers.Good (good): good_fail, good_meet, good_pid, "
+            "good_query, good_values, good_wait_for, good_help",
             "tests.djangoapps.good.workers.Other (other): other_pid, other_help",
         ]
 

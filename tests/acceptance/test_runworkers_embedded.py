@@ -18,7 +18,7 @@ import pytest
 from gearmanny.admin import JobServer as Admin
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.embedded import JobServer
-from gearmanny.errors import GearmanException, JobServerUnavailable
+from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
 from gearmanny.loopback import free_port
 from tests.servers import PATIENCE, ROOT, Gearmand, end, until
 from tests.tls_proxy import Authority
@@ -72,7 +72,7 @@ def printed_until_ready(process: subprocess.Popen[str]) -> str:
 def listens(host: str) -> bool:
     try:
         return bool(Admin(host).version())
-    except JobServerUnavailable:
+    except (JobServerUnavailable, JobServerLost):  # also in the moment in which it ends
         return False
 
 
