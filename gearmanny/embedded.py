@@ -58,10 +58,16 @@ class JobServer:
                 the server.
 
         Raises:
-            InvalidOption: the port cannot be.
+            InvalidOption: the port, the address or the store cannot be.
         """
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 2**16:
             raise InvalidOption(f"A port is a number from 0 to 65535, not {port!r}.")
+        if not isinstance(address, str) or not address or "\0" in address:  # empty: every address
+            raise InvalidOption(
+                f'An address is one of this machine, such as "127.0.0.1", not {address!r}.'
+            )
+        if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
+            raise InvalidOption(f"A store is the path of a file, not {store!r}.")
         self.port = port
         self._address = address
         self._store_path = store
@@ -90,8 +96,13 @@ class JobServer:
         thread = threading.Thread(
             target=self._run, args=[listening], name=f"{__name__}.JobServer", daemon=True
         )
-        thread.start()
-        error = listening.exception()
+        try:
+            thread.start()
+            error = listening.exception()
+        except BaseException:  # a Ctrl-C: there is nobody to stop what starts
+            if not listening.cancel() and listening.exception() is None:
+                self.stop()
+            raise
         if error is not None:
             thread.join()
             raise error
@@ -144,23 +155,25 @@ class JobServer:
                         sock.shutdown(socket.SHUT_RDWR)  # a forked child may have it too
                 listener.close()
         finally:
-            await running.close()
-            self._running = None
+            try:
+                await running.close()
+            finally:
+                self._running = None
 
     async def _listen(self, running: ServerLoop) -> asyncio.Server:
         try:
             return await running.loop.create_server(
                 lambda: Peer(running), self._address, self.port, backlog=_BACKLOG
             )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise InvalidOption(
                     f"The port {self.port} of {self._address} is taken: another server listens "
                     "there. Stop that one, or choose another port; 0 finds a free one."
                 ) from error
             raise InvalidOption(
                 f"Cannot listen on {self._address}: {error}. The address has to be one of this "
-                "machine, such as 127.0.0.1."
+                "machine, such as 127.0.0.1, and a port below 1024 may be for root alone."
             ) from error
 
     def _run(self, listening: Future[None]) -> None:
@@ -169,5 +182,5 @@ class JobServer:
         except BaseException as error:
             if not listening.done():
                 listening.set_exception(error)
-            else:
+            elif not listening.cancelled():
                 logger.exception("The job server %s ended", self.host)

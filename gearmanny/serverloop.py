@@ -15,7 +15,7 @@ import socket
 import time
 
 from gearmanny import __version__
-from gearmanny.errors import GearmanException, InvalidOption, ProtocolError
+from gearmanny.errors import GearmanException, ProtocolError
 from gearmanny.protocol.broker import Connection
 from gearmanny.protocol.server import Server
 from gearmanny.store import Store
@@ -54,9 +54,9 @@ class ServerLoop:
                 pid=os.getpid(),
                 journal=self._store,
             )
-        except InvalidOption:  # of what the store holds
-            assert self._store is not None
-            self._store.close()
+        except BaseException:  # of what the store holds
+            if self._store is not None:
+                self._store.close()
             raise
         self._peers: dict[Connection, Peer] = {}
         self.full: set[Peer] = set()
@@ -80,6 +80,10 @@ class ServerLoop:
 
     def receive(self, peer: Peer, data: bytes) -> None:
         """Passes on what arrived, and sends what that causes."""
+        if self.full and self._server.ready:
+            self._send()  # so that who is ready afterwards is so by this peer's doing
+        if self.ended.done():
+            return
         try:
             self._server.receive(peer.connection, data, time.time())
         except ProtocolError as error:
@@ -113,10 +117,12 @@ class ServerLoop:
                 handle.cancel()
         for peer in self._peers.values():
             peer.abort()
-        while self._peers:
-            await asyncio.sleep(0)
-        if self._store is not None:
-            self._store.close()
+        try:
+            while self._peers:
+                await asyncio.sleep(0)
+        finally:
+            if self._store is not None:
+                self._store.close()
 
     def _send_soon(self) -> None:
         if self._sending is None:

@@ -52,10 +52,10 @@ class Store:
         Raises:
             InvalidOption: it cannot be opened, is something else, or another server uses it.
         """
-        self._path = os.fspath(path)
+        self._path = os.path.abspath(path)  # to SQLite, ":memory:" would be none
         try:
-            self._database = sqlite3.connect(path, timeout=0)
-        except sqlite3.Error as error:
+            self._database = sqlite3.connect(self._path, timeout=0)
+        except (sqlite3.Error, ValueError) as error:
             raise self._unusable(error) from error
         try:
             self._open()
@@ -85,7 +85,9 @@ class Store:
             InvalidOption: the file is damaged.
         """
         try:
-            rows = self._database.execute("SELECT * FROM jobs ORDER BY id").fetchall()
+            rows = self._database.execute(
+                "SELECT id, function, unique_key, data, priority, due FROM jobs ORDER BY id"
+            ).fetchall()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         return [StoredJob(*row) for row in rows]

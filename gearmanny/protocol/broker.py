@@ -130,7 +130,9 @@ class Broker:
             due: when it is to be done, seconds since the epoch; 0 for at once.
         """
         job = self.queue.find(function.name, unique, data)
-        if job is None:
+        if job is not None:
+            due = 0.0  # a job that there is already keeps its time
+        else:
             if function.is_full(priority):
                 return None
             job = self.queue.add(function, unique, data, priority, due)
@@ -143,7 +145,7 @@ class Broker:
             job.background = True
             if self._journal:
                 job.row = self._journal.keep(
-                    job.function.name, job.unique, job.data, job.priority, job.timer or 0.0
+                    job.function.name, job.unique, job.data, job.priority, due
                 )
         return job
 

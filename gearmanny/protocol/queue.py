@@ -35,7 +35,7 @@ class Job:
     """A job, from its submission to its last answer."""
 
     __slots__ = (
-        "background", "data", "done", "due", "function", "handle", "key", "number", "priority",
+        "background", "data", "done", "function", "handle", "key", "number", "priority",
         "retries", "row", "submitters", "timer", "total", "unique", "worker",
     )  # fmt: skip
 
@@ -176,6 +176,7 @@ class JobQueue:
 
     def finish(self, job: Job) -> None:
         """Forgets a job, wherever it is."""
+        job.data = b""  # a timer that is out of use has the job for a while
         del self.jobs[job.handle]
         self.separate(job)
         self.clear_timer(job)

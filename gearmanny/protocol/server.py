@@ -8,6 +8,7 @@ say.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from gearmanny.errors import ProtocolError
@@ -29,6 +30,9 @@ _LONGEST_UNIQUE = 63
 _LONGEST_CLIENT_ID = 127
 """Bytes; the rest is cut off."""
 
+_LARGEST_NUMBER = 2**62
+"""What is above means as much."""
+
 _NO_JOB = b"".join(pack(PacketType.NO_JOB, magic=RESPONSE))
 
 _SUBMISSIONS: dict[int, tuple[int, bool]] = {
@@ -40,6 +44,8 @@ _SUBMISSIONS: dict[int, tuple[int, bool]] = {
     PacketType.SUBMIT_JOB_LOW_BG: (LOW, True),
 }
 """Their priority, and whether they are background jobs."""
+
+_BEGINNING_NUMBER = re.compile(rb"\s*([+-]?[0-9]{1,100})")
 
 _Handler = Callable[[Connection, int, list[bytes], float], None]
 
@@ -166,8 +172,10 @@ class Server:
         self, connection: Connection, type: int, arguments: list[bytes], now: float
     ) -> None:
         function, unique, epoch, data = arguments
-        due = float(_number(epoch))
-        self._accept(connection, function, unique, data, NORMAL, True, due if due > now else 0.0)
+        due = _number(epoch)
+        self._accept(
+            connection, function, unique, data, NORMAL, True, float(due) if due > now else 0.0
+        )
 
     def _accept(
         self,
@@ -230,7 +238,7 @@ class Server:
         self.broker.offer(worker, function, max(0, milliseconds) / 1000)
 
     def _cant_do(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
-        self.broker.withdraw(worker, [self.broker.queue.function(arguments[0])])
+        self.broker.withdraw(worker, [f for f in worker.offered if f.name == arguments[0]])
 
     def _reset_abilities(
         self, worker: Connection, type: int, arguments: list[bytes], now: float
@@ -290,8 +298,6 @@ def _progress(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def _number(text: bytes) -> int:
-    """What is no whole number is 0, as for gearmand."""
-    try:
-        return int(text)
-    except ValueError:
-        return 0
+    """Returns the whole number that a text begins with, 0 for none: `1.5` is 1, as for gearmand."""
+    found = _BEGINNING_NUMBER.match(text)
+    return min(int(found[1]), _LARGEST_NUMBER) if found else 0

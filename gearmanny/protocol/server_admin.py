@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from gearmanny.protocol.admin import FunctionStatus, WorkerStatus
 from gearmanny.protocol.broker import Broker
 from gearmanny.protocol.queue import NO_LIMIT
+
+_LIMIT = re.compile(r"-?[0-9]{1,100}")
+"""Of jobs; none when it is below 1."""
 
 
 class TextCommands:
@@ -108,7 +112,7 @@ class TextCommands:
 
     def _max_queue(self, arguments: list[str]) -> str:
         name, *limits = arguments or [""]
-        if not name or len(limits) not in (0, 1, 3) or not all(map(str.isdecimal, limits)):
+        if not name or len(limits) not in (0, 1, 3) or not all(map(_LIMIT.fullmatch, limits)):
             return _wrong_arguments("maxqueue")
         function = self._queue.functions.get(_bytes(name))
         if function:

@@ -71,6 +71,37 @@ def test_no_job_that_was_accepted_is_lost_with_a_server_that_is_killed(tmp_path:
     assert accepted <= row.total <= jobs
 
 
+def test_no_job_that_was_done_comes_back_after_a_server_is_killed(tmp_path: Path) -> None:
+    options = ["--port", "0", "--store", str(tmp_path / "jobs.db")]
+    submitted = 0
+    accepted: set[str] = set()
+    done: set[str] = set()
+    for _ in range(4):
+        process, port = start(*options)
+        try:
+            with Wire(port) as caller, Wire(port) as worker:
+                kept = caller.rows("show unique jobs")
+                assert len(kept) == len(set(kept))
+                assert accepted - done <= set(kept)
+                assert not done & set(kept)
+                keys = [f"{number}" for number in range(submitted, submitted + 1000)]
+                submitted += len(keys)
+                caller.send(*[(P.SUBMIT_JOB_BG, (b"f", key.encode(), b"")) for key in keys])
+                worker.tell(P.CAN_DO, b"f")
+                for key in keys[:300]:
+                    assert caller.receive()[0] == P.JOB_CREATED
+                    accepted.add(key)
+                for _ in range(50):
+                    _, (handle, _, key_done, _) = worker.ask(P.GRAB_JOB_UNIQ)
+                    worker.tell(P.WORK_COMPLETE, handle, b"")
+                    done.add(key_done.decode())
+                process.kill()
+                process.wait(PATIENCE)
+        finally:
+            end(process)
+    assert len(done) == 4 * 50
+
+
 def test_a_server_that_cannot_keep_a_job_ends_and_does_not_accept_it(tmp_path: Path) -> None:
     limited = ["sh", "-c", 'ulimit -f 500; exec "$@"', "sh", *SERVER, "--port", "0"]
     process = subprocess.Popen(

@@ -54,21 +54,6 @@ def test_cancel_job_takes_a_job_out_of_the_queue(
     assert admin.line("cancel job H:nobody:1") == "ERR UNKNOWN_JOB"
 
 
-def test_a_job_that_is_cancelled_while_it_runs_is_answered_once(
-    caller: Wire, worker: Wire, admin: Wire, function: bytes, is_gearmand: bool
-) -> None:
-    worker.tell(P.CAN_DO, function)
-    handle = caller.submit(P.SUBMIT_JOB, function, b"key", b"")
-    worker.ask(P.GRAB_JOB)
-    assert admin.line(f"cancel job {handle.decode()}") == "OK"
-    assert caller.receive()[0] == P.WORK_FAIL
-    if not is_gearmand:  # there the job would get the handle of the cancelled one
-        assert caller.submit(P.SUBMIT_JOB, function, b"key", b"") != handle
-    worker.tell(P.WORK_COMPLETE, handle, b"late")
-    # gearmand tells the caller of both.
-    assert caller.has_nothing() is not is_gearmand
-
-
 def test_maxqueue_limits_the_jobs_of_a_function(caller: Wire, admin: Wire, function: bytes) -> None:
     name = function.decode()
     admin.line(f"create function {name}")
@@ -84,6 +69,9 @@ def test_maxqueue_limits_the_jobs_of_a_function(caller: Wire, admin: Wire, funct
     assert caller.ask(P.SUBMIT_JOB_LOW_BG, function, b"", b"") == full
     assert admin.line(f"maxqueue {name}") == "OK"
     caller.submit(P.SUBMIT_JOB_HIGH_BG, function, b"", b"")
+    assert admin.line(f"maxqueue {name} -1 1 -1") == "OK"
+    caller.submit(P.SUBMIT_JOB_HIGH_BG, function, b"", b"")
+    assert caller.ask(P.SUBMIT_JOB_BG, function, b"", b"") == full
 
 
 def test_functions_come_and_go(worker: Wire, admin: Wire, function: bytes) -> None:

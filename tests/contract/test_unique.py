@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from gearmanny.embedded import JobServer
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import Gearmand, until
+from tests.servers import Gearmand
 
 
 def test_jobs_with_one_key_are_one_job_while_it_waits_and_while_it_runs(
@@ -47,38 +45,12 @@ def test_the_key_dash_stands_for_the_data(caller: Wire, function: bytes) -> None
     assert caller.submit(P.SUBMIT_JOB_BG, function, b"-", b"") != empty
 
 
-def test_a_key_has_at_most_63_bytes(
-    caller: Wire, worker: Wire, function: bytes, is_gearmand: bool
-) -> None:
+def test_a_key_has_at_most_63_bytes(caller: Wire, worker: Wire, function: bytes) -> None:
     caller.submit(P.SUBMIT_JOB_BG, function, b"k" * 63, b"data")
     worker.tell(P.CAN_DO, function)
     assert worker.ask(P.GRAB_JOB_UNIQ)[1][2:] == [b"k" * 63, b"data"]
     too_large = (P.ERROR, [b"ARGUMENT_TOO_LARGE", b"Unique value too large"])
     assert caller.ask(P.SUBMIT_JOB_BG, function, b"k" * 65, b"data") == too_large
-    # gearmand takes 64, and gives such a job to its worker with other data.
-    answer = caller.ask(P.SUBMIT_JOB_BG, function, b"k" * 64, b"data")
-    assert (answer == too_large) is not is_gearmand
-
-
-@pytest.mark.parametrize("background_first", [True, False])
-def test_a_background_job_survives_a_caller_who_joined_it(
-    server: Gearmand | JobServer,
-    worker: Wire,
-    admin: Wire,
-    function: bytes,
-    background_first: bool,
-    is_gearmand: bool,
-) -> None:
-    kinds = [P.SUBMIT_JOB_BG, P.SUBMIT_JOB] if background_first else [P.SUBMIT_JOB, P.SUBMIT_JOB_BG]
-    with Wire(server.port) as leaving:
-        leaving.tell(P.SET_CLIENT_ID, b"leaving " + function)
-        for kind in kinds:
-            leaving.submit(kind, function, b"key", b"")
-    until(lambda: not admin.knows(b"leaving " + function), "the caller being gone")
-    worker.tell(P.CAN_DO, function)
-    answer, _ = worker.ask(P.GRAB_JOB)
-    # In gearmand 1.1.20 the caller takes the background job with it.
-    assert answer == (P.NO_JOB if is_gearmand else P.JOB_ASSIGN)
 
 
 def test_the_status_of_a_job_by_handle_and_by_key(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 from typing import Self
 
@@ -80,6 +81,10 @@ class Wire:
     def knows(self, client_id: bytes) -> bool:
         """Returns whether the server has a connection of this name."""
         return any(f" {client_id.decode()} :" in row for row in self.rows("workers"))
+
+    def is_silent(self) -> bool:
+        """Returns whether the server sends nothing for half a second."""
+        return not select.select([self._socket], [], [], 0.5)[0]
 
     def is_closed(self) -> bool:
         """Returns whether the server closes the connection, whatever it sends before."""

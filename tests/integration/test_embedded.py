@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
+import signal
 import socket
 import sqlite3
 import threading
@@ -74,6 +76,29 @@ def test_a_port_that_is_taken_is_an_early_error() -> None:
         assert Admin(server.host).version()
 
 
+@pytest.mark.parametrize("address", [None, "", 5, "a\0b", "x" * 64])
+def test_an_address_that_cannot_be_is_an_early_error(address: object) -> None:
+    with pytest.raises(InvalidOption, match="such as"):
+        JobServer(address=address).start()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("store", ["", 5, b"jobs.db", "a\0b"])
+def test_a_store_that_cannot_be_is_an_early_error(store: object) -> None:
+    with pytest.raises(InvalidOption, match="store"):
+        JobServer(store=store).start()  # type: ignore[arg-type]
+
+
+def test_a_store_is_a_file_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = JobServer(store=":memory:")
+    for expected in ([], ["kept"]):
+        with server, Wire(server.port) as caller:
+            assert caller.rows("show unique jobs") == expected
+            caller.submit(P.SUBMIT_JOB_BG, b"f", b"kept", b"")
+
+
 @pytest.mark.parametrize("port", [-1, 65536, "4730", True, None])
 def test_a_port_that_cannot_be_is_an_early_error(port: object) -> None:
     with pytest.raises(InvalidOption, match="A port is a number from 0 to 65535, not"):
@@ -121,6 +146,55 @@ def test_it_ends_when_the_task_that_serves_is_cancelled() -> None:
         pass
 
 
+def test_a_task_that_is_cancelled_twice_gives_the_store_back(tmp_path: Path) -> None:
+    server = JobServer(store=tmp_path / "jobs.db")
+
+    async def main() -> None:
+        listening = asyncio.Event()
+        serving = asyncio.create_task(server.serve(listening=listening.set))
+        await listening.wait()
+        with await asyncio.to_thread(Wire, server.port) as connected:
+            assert await asyncio.to_thread(connected.has_nothing)
+            serving.cancel()
+            await asyncio.sleep(0)
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+            with JobServer(store=tmp_path / "jobs.db"):
+                pass
+
+    asyncio.run(main())
+    with server:
+        pass
+
+
+def test_nothing_is_left_of_a_start_that_is_interrupted(tmp_path: Path) -> None:
+    server = JobServer(store=tmp_path / "jobs.db")
+    with server:
+        pass
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.db")) as database, database:
+        database.executemany(  # enough of them for the start to take its time
+            "INSERT INTO jobs (function, unique_key, data, priority, due) VALUES (?, ?, ?, 1, 0)",
+            [(b"f", b"%d" % number, b"") for number in range(30_000)],
+        )
+    threads = set(threading.enumerate())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            server.start()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    until(lambda: set(threading.enumerate()) <= threads, "its thread having ended")
+    with server:
+        assert Admin(server.host).status()[0].total == 30_000
+
+
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_keeps_neither_the_port_nor_the_connections() -> None:
     context = multiprocessing.get_context("fork")
@@ -141,33 +215,32 @@ def test_a_forked_child_keeps_neither_the_port_nor_the_connections() -> None:
             theirs.close()
 
 
-def test_who_sends_to_a_client_that_does_not_read_has_to_wait() -> None:
-    part, parts = b"x" * 1_000_000, 100
-    with JobServer() as server, Wire(server.port) as caller, Wire(server.port) as worker:
-        worker.tell(P.CAN_DO, b"f")
-        handle = caller.submit(P.SUBMIT_JOB, b"f", b"", b"")
-        worker.ask(P.GRAB_JOB)
-        sent: list[int] = []
+def test_who_only_happens_to_send_at_the_same_time_does_not_wait() -> None:
+    server = JobServer()
 
-        def send() -> None:
-            for number in range(parts):
-                worker.send((P.WORK_DATA, (handle, part)))
-                sent.append(number)
-
-        sender = threading.Thread(target=send)
-        sender.start()
+    async def main() -> None:
+        listening = asyncio.Event()
+        serving = asyncio.create_task(server.serve(listening=listening.set))
+        await listening.wait()
+        do = asyncio.to_thread
+        caller, worker, other = [await do(Wire, server.port) for _ in range(3)]
+        await do(worker.tell, P.CAN_DO, b"f")
+        handle = await do(caller.submit, P.SUBMIT_JOB, b"f", b"", b"")
+        await do(worker.ask, P.GRAB_JOB)
+        await do(worker.tell, P.WORK_DATA, handle, b"x" * 32_000_000)
+        # Now the caller is full. While we are here, the server reads nothing.
+        worker.send((P.WORK_DATA, (handle, b"more")))
+        other.send((P.ECHO_REQ, (b"same turn",)))
         try:
-            seen = -1
-            while seen != len(sent):  # until nothing more is taken
-                seen = len(sent)
-                sender.join(0.5)
-            assert len(sent) < parts
-            assert Admin(server.host).version(), "others are served in the meantime"
+            assert await do(other.receive) == (P.ECHO_RES, [b"same turn"])
+            assert await do(other.has_nothing)
         finally:
-            for _ in range(parts):
-                assert caller.receive() == (P.WORK_DATA, [handle, part])
-            sender.join(PATIENCE)
-        assert worker.has_nothing()
+            for wire in (caller, worker, other):
+                wire.close()
+            server.stop()
+            await serving
+
+    asyncio.run(main())
 
 
 def test_very_many_jobs_may_be_submitted_before_the_first_answer_is_read() -> None:

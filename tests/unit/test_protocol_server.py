@@ -73,6 +73,7 @@ def created(number: int) -> bytes:
 
 NO_JOB = response(P.NO_JOB)
 NOOP = response(P.NOOP)
+WRONG_MAXQUEUE = "ERR INVALID_ARGUMENTS The+arguments+of+maxqueue+are+not+right\r\n"
 
 
 def test_a_scheduled_job_is_queued_at_its_second_and_calls_who_sleeps() -> None:
@@ -158,6 +159,18 @@ def test_no_time_limit(milliseconds: bytes) -> None:
     assert machine.server.next_timer() is None
 
 
+@pytest.mark.parametrize("huge", [b"9" * 30, b"9" * 400, b"9" * 5000])
+def test_a_number_of_any_size_is_a_number(huge: bytes) -> None:
+    machine = Machine()
+    worker = machine.connect()
+    machine.ask(worker, P.CAN_DO_TIMEOUT, b"f", huge)
+    assert machine.ask(worker, P.SUBMIT_JOB_EPOCH, b"f", b"", huge, b"") == created(1)
+    assert machine.ask(worker, P.GRAB_JOB) == NO_JOB
+    assert machine.ask(worker, P.SUBMIT_JOB_EPOCH, b"f", b"", b"-" + huge, b"") == created(2)
+    assert machine.ask(worker, P.GRAB_JOB) == response(P.JOB_ASSIGN, b"H:t:2", b"f", b"")
+    assert machine.text(f"maxqueue f {huge.decode()}") in ("OK\r\n", WRONG_MAXQUEUE)
+
+
 def test_timers_that_are_out_of_use_do_not_pile_up() -> None:
     machine = Machine()
     worker = machine.connect()
@@ -240,6 +253,46 @@ def test_background_jobs_are_in_the_journal_until_they_are_answered() -> None:
     assert len(journal.kept) == 3
     machine.ask(worker, P.WORK_FAIL, b"H:t:2")
     assert [unique for _, unique, *_ in journal.kept.values()] == [b"at", b"fg"]
+
+
+def test_a_background_job_that_joins_one_that_runs_is_kept_to_be_done_at_once() -> None:
+    journal = Recorded()
+    machine = Machine(journal)
+    worker, caller = machine.connect(), machine.connect()
+    machine.ask(worker, P.CAN_DO_TIMEOUT, b"f", b"3600000")
+    machine.ask(caller, P.SUBMIT_JOB, b"f", b"u", b"data")
+    machine.ask(worker, P.GRAB_JOB)
+    in_an_hour = b"%d" % (NOON + 3600)
+    assert machine.ask(caller, P.SUBMIT_JOB_EPOCH, b"f", b"u", in_an_hour, b"") == created(1)
+    assert [*journal.kept.values()] == [(b"f", b"u", b"data", 1, 0.0)]
+
+
+def test_who_joins_a_scheduled_job_waits_for_its_time() -> None:
+    journal = Recorded()
+    machine = Machine(journal)
+    worker, caller = machine.connect(), machine.connect()
+    machine.ask(worker, P.CAN_DO, b"f")
+    for kind, due in (
+        (P.SUBMIT_JOB_EPOCH, [b"%d" % (NOON + 60)]),
+        (P.SUBMIT_JOB_EPOCH, [b"%d" % (NOON + 5)]),
+        (P.SUBMIT_JOB_HIGH_BG, []),
+        (P.SUBMIT_JOB, []),
+    ):
+        assert machine.ask(caller, kind, b"f", b"u", *due, b"data") == created(1)
+    machine.pass_until(NOON + 59)
+    assert machine.ask(worker, P.GRAB_JOB) == NO_JOB
+    assert [*journal.kept.values()] == [(b"f", b"u", b"data", 1, NOON + 60)]
+    machine.pass_until(NOON + 60)
+    machine.ask(worker, P.GRAB_JOB)
+    machine.ask(worker, P.WORK_COMPLETE, b"H:t:1", b"done")
+    assert caller.data_to_send() == response(P.WORK_COMPLETE, b"H:t:1", b"done")
+    assert journal.kept == {}
+
+
+def test_withdrawing_a_function_that_nobody_knows_does_not_make_one() -> None:
+    machine = Machine()
+    machine.ask(machine.connect(), P.CANT_DO, b"f")
+    assert machine.text("status") == ".\n"
 
 
 def test_a_server_begins_with_what_is_in_the_journal() -> None:
