@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import signal
 import socket
 import sqlite3
@@ -40,6 +41,17 @@ def test_nothing_is_left_when_it_is_stopped() -> None:
     assert set(threading.enumerate()) <= threads
     with pytest.raises(JobServerUnavailable):
         Admin(server.host).version()
+
+
+def test_no_file_is_left_open_by_many_starts(tmp_path: Path) -> None:
+    servers = [JobServer(), JobServer(store=tmp_path / "jobs.db")]
+    opened = []
+    for _ in range(30):
+        for server in servers:
+            with server, Wire(server.port) as caller:
+                caller.submit(P.SUBMIT_JOB_BG, b"f", b"", b"")
+        opened.append(len(os.listdir("/proc/self/fd")))
+    assert opened[-1] <= opened[0]
 
 
 def test_it_keeps_its_port_over_a_restart_and_forgets_its_jobs() -> None:
