@@ -28,7 +28,7 @@ from gearmanny.errors import (
     TaskTimeout,
 )
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, free_port, gearmand, until, working
+from tests.servers import PATIENCE, Server, free_port, gearmand, until, working
 
 
 class Gate:
@@ -67,34 +67,34 @@ class Slow(BaseWorker):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def workers(job_server: Gearmand) -> Iterator[None]:
-    with working(*(Slow([job_server.host]) for _ in range(3))):
+def workers(gearman_server: Server) -> Iterator[None]:
+    with working(*(Slow([gearman_server.host]) for _ in range(3))):
         yield
 
 
 class TestWorkObjects:
     def test_is_done_turns_true_without_anybody_waiting(
-        self, async_client: AsyncClient, gate: str
+        self, gearman_async_client: AsyncClient, gate: str
     ) -> None:
-        work = async_client.slow_pass(gate=gate, value=1)
+        work = gearman_async_client.slow_pass(gate=gate, value=1)
 
         assert not work.is_done()
         gates[gate].open()
         until(work.is_done, "is_done()")
         assert work.get_result(timeout=0) == 1
 
-    def test_a_result_can_be_had_twice(self, async_client: AsyncClient) -> None:
-        work = async_client.slow_echo(value={"a": [1]})
+    def test_a_result_can_be_had_twice(self, gearman_async_client: AsyncClient) -> None:
+        work = gearman_async_client.slow_echo(value={"a": [1]})
         assert work.get_result() == work.get_result() == {"a": [1]}
 
-    def test_results_can_be_had_in_any_order(self, async_client: AsyncClient) -> None:
-        works = [async_client.slow_echo(value=number) for number in range(50)]
+    def test_results_can_be_had_in_any_order(self, gearman_async_client: AsyncClient) -> None:
+        works = [gearman_async_client.slow_echo(value=number) for number in range(50)]
         assert [work.get_result(timeout=20) for work in reversed(works)] == [*range(50)][::-1]
 
     def test_a_timeout_leaves_the_job_to_be_waited_for_again(
-        self, async_client: AsyncClient, gate: str
+        self, gearman_async_client: AsyncClient, gate: str
     ) -> None:
-        work = async_client.slow_pass(gate=gate, value="late")
+        work = gearman_async_client.slow_pass(gate=gate, value="late")
 
         with pytest.raises(TaskTimeout) as caught:
             work.get_result(timeout=0.05)
@@ -104,17 +104,17 @@ class TestWorkObjects:
         assert work.get_result(timeout=20) == "late"
 
     def test_another_job_is_answered_while_one_is_waited_for(
-        self, async_client: AsyncClient, gate: str
+        self, gearman_async_client: AsyncClient, gate: str
     ) -> None:
-        held = async_client.slow_pass(gate=gate)
+        held = gearman_async_client.slow_pass(gate=gate)
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(held.get_result, 20)
-            assert async_client.slow_echo(value=5).get_result(timeout=20) == 5
+            assert gearman_async_client.slow_echo(value=5).get_result(timeout=20) == 5
             gates[gate].open()
             assert waiting.result(PATIENCE) is None
 
-    def test_a_bad_timeout_is_refused(self, async_client: AsyncClient) -> None:
-        work = async_client.slow_echo(value=1)
+    def test_a_bad_timeout_is_refused(self, gearman_async_client: AsyncClient) -> None:
+        work = gearman_async_client.slow_echo(value=1)
         for bad in (-1, "5", float("nan")):
             with pytest.raises(InvalidOption, match="number of seconds"):
                 work.get_result(timeout=bad)
@@ -128,13 +128,15 @@ class TestNames:
         for twin in (copy.copy(nobody), copy.deepcopy(nobody), pickle.loads(pickle.dumps(nobody))):
             assert repr(twin) == repr(nobody)
 
-    def test_positional_arguments_are_told_to_be_keywords(self, client: SimpleClient) -> None:
+    def test_positional_arguments_are_told_to_be_keywords(
+        self, gearman_client: SimpleClient
+    ) -> None:
         with pytest.raises(TypeError, match=r"slow_echo\(\) takes keyword arguments only"):
-            client.slow_echo(5)
+            gearman_client.slow_echo(5)
 
-    def test_arguments_may_have_any_name(self, client: SimpleClient) -> None:
+    def test_arguments_may_have_any_name(self, gearman_client: SimpleClient) -> None:
         with pytest.raises(TaskError, match="unexpected arguments: 'self', 'function'"):
-            client.call("slow_echo", value=1, self=2, function=3)
+            gearman_client.call("slow_echo", value=1, self=2, function=3)
 
     @pytest.mark.parametrize("name", ["", "a b", "a\0b", "x" * 513])
     def test_a_name_that_cannot_travel_is_refused_before_sending(self, name: str) -> None:
@@ -147,15 +149,17 @@ class TestNames:
 
 
 class TestServers:
-    def test_a_function_without_workers_is_told_from_a_slow_one(self, job_server: Gearmand) -> None:
+    def test_a_function_without_workers_is_told_from_a_slow_one(
+        self, gearman_server: Server
+    ) -> None:
         with (
-            SimpleClient([job_server.host], timeout=0.1) as client,
+            SimpleClient([gearman_server.host], timeout=0.1) as client,
             pytest.raises(TaskTimeout) as caught,
         ):
             client.nobody_home()
         assert str(caught.value) == (
             f"No answer from nobody_home() within 0.1 s. No worker offers it on "
-            f"{job_server.host}. Start one that does, or look whether the name and the host "
+            f"{gearman_server.host}. Start one that does, or look whether the name and the host "
             "are right."
         )
 
@@ -180,8 +184,8 @@ class TestServers:
                 SimpleClient([host], connect_timeout=0.2).slow_echo(value=1)
             assert time.monotonic() - started < PATIENCE / 2
 
-    def test_calls_go_to_a_server_that_is_up(self, job_server: Gearmand) -> None:
-        hosts = [f"127.0.0.1:{free_port()}", job_server.host]
+    def test_calls_go_to_a_server_that_is_up(self, gearman_server: Server) -> None:
+        hosts = [f"127.0.0.1:{free_port()}", gearman_server.host]
         with SimpleClient(hosts, timeout=20) as client:
             assert [client.slow_echo(value=n) for n in range(4)] == [0, 1, 2, 3]
 
@@ -193,42 +197,42 @@ class TestServers:
                 assert [work.get_result(timeout=20) for work in works] == [0, 1, 2, 3]
                 assert [str(work.channel.host) for work in works] == hosts * 2
 
-    def test_the_first_call_after_a_restart_works(self, own_job_server: Gearmand) -> None:
-        hosts = [own_job_server.host]
+    def test_the_first_call_after_a_restart_works(self, gearman_server: Server) -> None:
+        hosts = [gearman_server.host]
         with working(Slow(hosts)), SimpleClient(hosts, timeout=20) as client:
             assert client.slow_echo(value=1) == 1
-            own_job_server.stop()
-            own_job_server.start()
+            gearman_server.stop()
+            gearman_server.start()
             assert client.slow_echo(value=2) == 2
 
     def test_a_job_that_nobody_waits_for_does_not_hide_a_restart(
-        self, own_job_server: Gearmand
+        self, gearman_server: Server
     ) -> None:
-        hosts = [own_job_server.host]
+        hosts = [gearman_server.host]
         with AsyncClient(hosts) as client:
             forgotten = client.call("nobody")
-            own_job_server.stop()
-            own_job_server.start()
+            gearman_server.stop()
+            gearman_server.start()
             with working(Slow(hosts)):
                 assert client.slow_echo(value=1).get_result(timeout=20) == 1
             assert forgotten.is_done()
 
-    def test_a_call_under_way_is_told_that_the_server_went(self, own_job_server: Gearmand) -> None:
-        with AsyncClient([own_job_server.host]) as client:
+    def test_a_call_under_way_is_told_that_the_server_went(self, gearman_server: Server) -> None:
+        with AsyncClient([gearman_server.host]) as client:
             works = [client.call("nobody") for _ in range(2)]
-            own_job_server.stop()
+            gearman_server.stop()
             for work in works:
                 with pytest.raises(JobServerLost, match="may or may not have run"):
                     work.get_result(timeout=20)
                 assert work.is_done()
 
-    def test_a_refused_job_ends_alone(self, own_job_server: Gearmand) -> None:
-        with socket.create_connection(("127.0.0.1", own_job_server.port)) as admin:
+    def test_a_refused_job_ends_alone(self, gearman_server: Server) -> None:
+        with socket.create_connection(("127.0.0.1", gearman_server.port)) as admin:
             admin.sendall(b"create function full\r\n")
             admin.recv(100)
             admin.sendall(b"maxqueue full 1\r\n")
             assert admin.recv(100).startswith(b"OK")
-        with working(Slow([own_job_server.host])), AsyncClient([own_job_server.host]) as client:
+        with working(Slow([gearman_server.host])), AsyncClient([gearman_server.host]) as client:
             client.call("full")
             refused, good = client.call("full"), client.slow_echo(value="good")
             assert good.get_result(timeout=20) == "good"
@@ -254,9 +258,9 @@ class TestServers:
 
 
 def test_a_closed_client_ends_its_jobs_and_can_be_used_again(
-    job_server: Gearmand, gate: str
+    gearman_server: Server, gate: str
 ) -> None:
-    client = AsyncClient([job_server.host])
+    client = AsyncClient([gearman_server.host])
     with ThreadPoolExecutor(1) as pool:
         held = client.slow_pass(gate=gate)
         waiting = pool.submit(held.get_result, 20)
@@ -268,7 +272,7 @@ def test_a_closed_client_ends_its_jobs_and_can_be_used_again(
 
 
 @pytest.mark.parametrize("kind", [SimpleClient, AsyncClient])
-def test_one_client_serves_many_threads(job_server: Gearmand, kind: Any) -> None:
+def test_one_client_serves_many_threads(gearman_server: Server, kind: Any) -> None:
     def calls(thread: int) -> bool:
         for number in range(500):
             value = [thread, number]
@@ -279,12 +283,12 @@ def test_one_client_serves_many_threads(job_server: Gearmand, kind: Any) -> None
                 return False
         return True
 
-    with kind([job_server.host], timeout=20) as client, ThreadPoolExecutor(16) as pool:
+    with kind([gearman_server.host], timeout=20) as client, ThreadPoolExecutor(16) as pool:
         assert all(pool.map(calls, range(16)))
 
 
-def test_work_objects_may_be_waited_for_by_other_threads(async_client: AsyncClient) -> None:
-    works = [async_client.slow_echo(value=number) for number in range(64)]
+def test_work_objects_may_be_waited_for_by_other_threads(gearman_async_client: AsyncClient) -> None:
+    works = [gearman_async_client.slow_echo(value=number) for number in range(64)]
     with ThreadPoolExecutor(16) as pool:
         twice = list(pool.map(lambda work: work.get_result(timeout=20), works * 2))
     assert twice == [*range(64)] * 2
@@ -297,15 +301,19 @@ def call_often(client: SimpleClient, name: str, answers: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_client_serves_children_of_multiprocessing(client: SimpleClient, method: str) -> None:
-    assert client.slow_echo(value="a connection") == "a connection"
+def test_a_client_serves_children_of_multiprocessing(
+    gearman_client: SimpleClient, method: str
+) -> None:
+    assert gearman_client.slow_echo(value="a connection") == "a connection"
     context = multiprocessing.get_context(method)
     answers = context.SimpleQueue()
-    children = [context.Process(target=call_often, args=(client, name, answers)) for name in "ab"]
+    children = [
+        context.Process(target=call_often, args=(gearman_client, name, answers)) for name in "ab"
+    ]
     for child in children:
         child.start()
     try:
-        assert [client.slow_echo(value=n) for n in range(50)] == [*range(50)]
+        assert [gearman_client.slow_echo(value=n) for n in range(50)] == [*range(50)]
         assert dict(answers.get() for _ in children) == {"a": [*range(50)], "b": [*range(50)]}
     finally:
         for child in children:
@@ -315,9 +323,9 @@ def test_a_client_serves_children_of_multiprocessing(client: SimpleClient, metho
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_client_made_before_a_fork_works_in_both_processes(
-    job_server: Gearmand, gate: str
+    gearman_server: Server, gate: str
 ) -> None:
-    with AsyncClient([job_server.host]) as client:
+    with AsyncClient([gearman_server.host]) as client:
         held = client.slow_pass(gate=gate, value="parent")
         reader, writer = os.pipe()
         child = os.fork()
