@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import socket
 import sqlite3
@@ -63,6 +64,14 @@ def test_clients_and_workers_come_back_after_a_restart() -> None:
         server.stop()
         server.start()
         assert client.using(idempotent=True).adder_add(a=1, b=2) == 3
+
+
+def test_who_comes_while_it_stops_is_told() -> None:
+    for _ in range(30):
+        with JobServer() as server:
+            visitor = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+        with visitor, contextlib.suppress(ConnectionResetError):
+            assert visitor.recv(1) == b"", "the connection was left open"
 
 
 def test_a_port_that_is_taken_is_an_early_error() -> None:
