@@ -27,59 +27,46 @@ from gearmanny.errors import (
     TaskError,
     TaskTimeout,
 )
+from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Server, free_port, gearmand, until, working
-
-
-class Gate:
-    """Holds tasks back until a test lets them go."""
-
-    def __init__(self) -> None:
-        self._opened = threading.Event()
-
-    def open(self) -> None:
-        self._opened.set()
-
-    def wait(self) -> None:
-        assert self._opened.wait(PATIENCE)
-
-
-gates: dict[str, Gate] = {}
-
-
-@pytest.fixture
-def gate() -> Iterator[str]:
-    name = f"gate{len(gates)}"
-    gates[name] = Gate()
-    yield name
-    gates[name].open()
+from tests.servers import PATIENCE, RunWorker, Server, free_port, until
 
 
 class Slow(BaseWorker):
     name = "slow"
+    gate = threading.Event()
 
-    def task_pass(self, gate: str, value: Any = None) -> Any:
-        gates[gate].wait()
+    def task_pass(self, value: Any = None) -> Any:
+        assert self.gate.wait(PATIENCE)
         return value
 
     def task_echo(self, value: Any) -> Any:
         return value
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers(gearman_server: Server) -> Iterator[None]:
-    with working(*(Slow([gearman_server.host]) for _ in range(3))):
-        yield
+@pytest.fixture
+def workers(gearman_worker: RunWorker) -> None:
+    for _ in range(2):
+        gearman_worker(Slow)
 
 
+@pytest.fixture
+def gate(workers: None) -> Iterator[threading.Event]:
+    """What slow_pass() waits for."""
+    Slow.gate.clear()
+    yield Slow.gate
+    Slow.gate.set()
+
+
+@pytest.mark.usefixtures("workers")
 class TestWorkObjects:
     def test_is_done_turns_true_without_anybody_waiting(
-        self, gearman_async_client: AsyncClient, gate: str
+        self, gearman_async_client: AsyncClient, gate: threading.Event
     ) -> None:
-        work = gearman_async_client.slow_pass(gate=gate, value=1)
+        work = gearman_async_client.slow_pass(value=1)
 
         assert not work.is_done()
-        gates[gate].open()
+        gate.set()
         until(work.is_done, "is_done()")
         assert work.get_result(timeout=0) == 1
 
@@ -92,25 +79,25 @@ class TestWorkObjects:
         assert [work.get_result(timeout=20) for work in reversed(works)] == [*range(50)][::-1]
 
     def test_a_timeout_leaves_the_job_to_be_waited_for_again(
-        self, gearman_async_client: AsyncClient, gate: str
+        self, gearman_async_client: AsyncClient, gate: threading.Event
     ) -> None:
-        work = gearman_async_client.slow_pass(gate=gate, value="late")
+        work = gearman_async_client.slow_pass(value="late")
 
         with pytest.raises(TaskTimeout) as caught:
             work.get_result(timeout=0.05)
         assert isinstance(caught.value, TimeoutError)
-        assert "3 worker(s) offer it; 1 of its jobs run" in str(caught.value)
-        gates[gate].open()
+        assert "2 worker(s) offer it; 1 of its jobs run" in str(caught.value)
+        gate.set()
         assert work.get_result(timeout=20) == "late"
 
     def test_another_job_is_answered_while_one_is_waited_for(
-        self, gearman_async_client: AsyncClient, gate: str
+        self, gearman_async_client: AsyncClient, gate: threading.Event
     ) -> None:
-        held = gearman_async_client.slow_pass(gate=gate)
+        held = gearman_async_client.slow_pass()
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(held.get_result, 20)
             assert gearman_async_client.slow_echo(value=5).get_result(timeout=20) == 5
-            gates[gate].open()
+            gate.set()
             assert waiting.result(PATIENCE) is None
 
     def test_a_bad_timeout_is_refused(self, gearman_async_client: AsyncClient) -> None:
@@ -134,6 +121,7 @@ class TestNames:
         with pytest.raises(TypeError, match=r"slow_echo\(\) takes keyword arguments only"):
             gearman_client.slow_echo(5)
 
+    @pytest.mark.usefixtures("workers")
     def test_arguments_may_have_any_name(self, gearman_client: SimpleClient) -> None:
         with pytest.raises(TaskError, match="unexpected arguments: 'self', 'function'"):
             gearman_client.call("slow_echo", value=1, self=2, function=3)
@@ -150,13 +138,10 @@ class TestNames:
 
 class TestServers:
     def test_a_function_without_workers_is_told_from_a_slow_one(
-        self, gearman_server: Server
+        self, gearman_server: Server, gearman_client: SimpleClient
     ) -> None:
-        with (
-            SimpleClient([gearman_server.host], timeout=0.1) as client,
-            pytest.raises(TaskTimeout) as caught,
-        ):
-            client.nobody_home()
+        with pytest.raises(TaskTimeout) as caught:
+            gearman_client.using(timeout=0.1).nobody_home()
         assert str(caught.value) == (
             f"No answer from nobody_home() within 0.1 s. No worker offers it on "
             f"{gearman_server.host}. Start one that does, or look whether the name and the host "
@@ -184,60 +169,70 @@ class TestServers:
                 SimpleClient([host], connect_timeout=0.2).slow_echo(value=1)
             assert time.monotonic() - started < PATIENCE / 2
 
+    @pytest.mark.usefixtures("workers")
     def test_calls_go_to_a_server_that_is_up(self, gearman_server: Server) -> None:
         hosts = [f"127.0.0.1:{free_port()}", gearman_server.host]
         with SimpleClient(hosts, timeout=20) as client:
             assert [client.slow_echo(value=n) for n in range(4)] == [0, 1, 2, 3]
 
-    def test_calls_rotate_over_the_servers(self) -> None:
-        with gearmand() as one, gearmand() as two:
-            hosts = [one.host, two.host]
-            with working(Slow(hosts)), AsyncClient(hosts) as client:
-                works = [client.slow_echo(value=n) for n in range(4)]
-                assert [work.get_result(timeout=20) for work in works] == [0, 1, 2, 3]
-                assert [str(work.channel.host) for work in works] == hosts * 2
+    def test_calls_rotate_over_the_servers(
+        self, gearman_server: Server, second_server: Server
+    ) -> None:
+        hosts = [gearman_server.host, second_server.host]
+        with running(Slow(hosts)), AsyncClient(hosts) as client:
+            works = [client.slow_echo(value=n) for n in range(4)]
+            assert [work.get_result(timeout=20) for work in works] == [0, 1, 2, 3]
+            assert [str(work.channel.host) for work in works] == hosts * 2
 
-    def test_the_first_call_after_a_restart_works(self, gearman_server: Server) -> None:
-        hosts = [gearman_server.host]
-        with working(Slow(hosts)), SimpleClient(hosts, timeout=20) as client:
-            assert client.slow_echo(value=1) == 1
-            gearman_server.stop()
-            gearman_server.start()
-            assert client.slow_echo(value=2) == 2
+    def test_the_first_call_after_a_restart_works(
+        self, gearman_server: Server, gearman_client: SimpleClient, gearman_worker: RunWorker
+    ) -> None:
+        gearman_worker(Slow)
+        assert gearman_client.slow_echo(value=1) == 1
+        gearman_server.stop()
+        gearman_server.start()
+        assert gearman_client.slow_echo(value=2) == 2
 
     def test_a_job_that_nobody_waits_for_does_not_hide_a_restart(
-        self, gearman_server: Server
+        self,
+        gearman_server: Server,
+        gearman_async_client: AsyncClient,
+        gearman_worker: RunWorker,
     ) -> None:
-        hosts = [gearman_server.host]
-        with AsyncClient(hosts) as client:
-            forgotten = client.call("nobody")
-            gearman_server.stop()
-            gearman_server.start()
-            with working(Slow(hosts)):
-                assert client.slow_echo(value=1).get_result(timeout=20) == 1
-            assert forgotten.is_done()
+        forgotten = gearman_async_client.call("nobody")
+        gearman_server.stop()
+        gearman_server.start()
+        gearman_worker(Slow)
+        assert gearman_async_client.slow_echo(value=1).get_result(timeout=20) == 1
+        assert forgotten.is_done()
 
-    def test_a_call_under_way_is_told_that_the_server_went(self, gearman_server: Server) -> None:
-        with AsyncClient([gearman_server.host]) as client:
-            works = [client.call("nobody") for _ in range(2)]
-            gearman_server.stop()
-            for work in works:
-                with pytest.raises(JobServerLost, match="may or may not have run"):
-                    work.get_result(timeout=20)
-                assert work.is_done()
+    def test_a_call_under_way_is_told_that_the_server_went(
+        self, gearman_server: Server, gearman_async_client: AsyncClient
+    ) -> None:
+        works = [gearman_async_client.call("nobody") for _ in range(2)]
+        gearman_server.stop()
+        for work in works:
+            with pytest.raises(JobServerLost, match="may or may not have run"):
+                work.get_result(timeout=20)
+            assert work.is_done()
 
-    def test_a_refused_job_ends_alone(self, gearman_server: Server) -> None:
+    def test_a_refused_job_ends_alone(
+        self,
+        gearman_server: Server,
+        gearman_async_client: AsyncClient,
+        gearman_worker: RunWorker,
+    ) -> None:
         with socket.create_connection(("127.0.0.1", gearman_server.port)) as admin:
             admin.sendall(b"create function full\r\n")
             admin.recv(100)
             admin.sendall(b"maxqueue full 1\r\n")
             assert admin.recv(100).startswith(b"OK")
-        with working(Slow([gearman_server.host])), AsyncClient([gearman_server.host]) as client:
-            client.call("full")
-            refused, good = client.call("full"), client.slow_echo(value="good")
-            assert good.get_result(timeout=20) == "good"
-            with pytest.raises(JobServerError, match=r"QUEUE_ERROR \(Job queue is full\)"):
-                refused.get_result(timeout=20)
+        gearman_worker(Slow)
+        gearman_async_client.call("full")
+        refused = gearman_async_client.call("full")
+        assert gearman_async_client.slow_echo(value="good").get_result(timeout=20) == "good"
+        with pytest.raises(JobServerError, match=r"QUEUE_ERROR \(Job queue is full\)"):
+            refused.get_result(timeout=20)
 
     def test_what_is_no_job_server_is_refused(self) -> None:
         def serve(server: socket.socket) -> None:
@@ -258,19 +253,18 @@ class TestServers:
 
 
 def test_a_closed_client_ends_its_jobs_and_can_be_used_again(
-    gearman_server: Server, gate: str
+    gearman_async_client: AsyncClient, gate: threading.Event
 ) -> None:
-    client = AsyncClient([gearman_server.host])
     with ThreadPoolExecutor(1) as pool:
-        held = client.slow_pass(gate=gate)
+        held = gearman_async_client.slow_pass()
         waiting = pool.submit(held.get_result, 20)
-        client.close()
+        gearman_async_client.close()
         with pytest.raises(JobServerLost, match="closed by this client"):
             waiting.result(PATIENCE)
-    with client:
-        assert client.slow_echo(value=1).get_result(timeout=20) == 1
+    assert gearman_async_client.slow_echo(value=1).get_result(timeout=20) == 1
 
 
+@pytest.mark.usefixtures("workers")
 @pytest.mark.parametrize("kind", [SimpleClient, AsyncClient])
 def test_one_client_serves_many_threads(gearman_server: Server, kind: Any) -> None:
     def calls(thread: int) -> bool:
@@ -287,6 +281,7 @@ def test_one_client_serves_many_threads(gearman_server: Server, kind: Any) -> No
         assert all(pool.map(calls, range(16)))
 
 
+@pytest.mark.usefixtures("workers")
 def test_work_objects_may_be_waited_for_by_other_threads(gearman_async_client: AsyncClient) -> None:
     works = [gearman_async_client.slow_echo(value=number) for number in range(64)]
     with ThreadPoolExecutor(16) as pool:
@@ -300,6 +295,7 @@ def call_often(client: SimpleClient, name: str, answers: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.usefixtures("workers")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_client_serves_children_of_multiprocessing(
     gearman_client: SimpleClient, method: str
@@ -323,10 +319,10 @@ def test_a_client_serves_children_of_multiprocessing(
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_client_made_before_a_fork_works_in_both_processes(
-    gearman_server: Server, gate: str
+    gearman_async_client: AsyncClient, gate: threading.Event
 ) -> None:
-    with AsyncClient([gearman_server.host]) as client:
-        held = client.slow_pass(gate=gate, value="parent")
+    with gearman_async_client as client:
+        held = client.slow_pass(value="parent")
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
@@ -343,5 +339,5 @@ def test_a_client_made_before_a_fork_works_in_both_processes(
         with open(reader) as answers:
             assert answers.read() == "child it belongs to the process before the fork"
         os.waitpid(child, 0)
-        gates[gate].open()
+        gate.set()
         assert held.get_result(timeout=20) == "parent"
