@@ -150,10 +150,7 @@ class JobServer:
                     listening()
                 await running.ended
             finally:
-                for sock in listener.sockets:
-                    with contextlib.suppress(OSError):
-                        sock.shutdown(socket.SHUT_RDWR)  # a forked child may have it too
-                listener.close()
+                await _close(listener)
         finally:
             try:
                 await running.close()
@@ -184,3 +181,16 @@ class JobServer:
                 listening.set_exception(error)
             elif not listening.cancelled():
                 logger.exception("The job server %s ended", self.host)
+
+
+async def _close(listener: asyncio.Server) -> None:
+    """Ends a listener, and lets those that it has just accepted arrive, so that they are told: of
+    who has no transport yet, asyncio would lose sight and leave the connection open."""
+    for sock in listener.sockets:
+        listener.get_loop().remove_reader(sock)
+    for _ in ("its transport is made", "connection_made() is called"):
+        await asyncio.sleep(0)
+    for sock in listener.sockets:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)  # a forked child may have it too
+    listener.close()

@@ -35,17 +35,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers `@pytest.mark.gearmand`."""
+    config.addinivalue_line(
+        "markers",
+        "gearmand(*options): let gearman_server be a real gearmand, with more of its command line",
+    )
+
+
 @pytest.fixture
-def gearman_server(pytestconfig: pytest.Config) -> Iterator[JobServer | Gearmand]:
+def gearman_django() -> bool:
+    """Whether the tests are those of a Django project: the app is installed in one that is set up.
+
+    Override it to return False for tests of workers that `runworkers` does not run.
+    """
+    # Nothing is imported: whoever uses Django has.
+    registry = sys.modules.get("django.apps")
+    return (
+        registry is not None
+        and registry.apps.ready
+        and registry.apps.is_installed("gearmanny.contrib.django")
+    )
+
+
+@pytest.fixture
+def gearman_server(
+    request: pytest.FixtureRequest, gearman_django: bool
+) -> Iterator[JobServer | Gearmand]:
     """A job server for this test alone: its address is `gearman_server.host`.
 
-    In a Django project, `gearmanny.contrib.django`'s clients call it while the test runs.
+    It may be stopped and started again, and keeps its port. In a Django project,
+    `gearmanny.contrib.django`'s clients call it while the test runs.
     """
     from gearmanny.embedded import JobServer  # noqa: PLC0415
     from gearmanny.testing import Gearmand  # noqa: PLC0415
 
-    with Gearmand() if pytestconfig.getoption("gearmand") else JobServer() as server:
-        if not _in_django_project():
+    marked = request.node.get_closest_marker("gearmand")
+    real = marked is not None or request.config.getoption("gearmand")
+    with Gearmand(*(marked.args if marked else ())) if real else JobServer() as server:
+        if not gearman_django:
             yield server
             return
         from gearmanny.contrib.django.testing import clients_connected_to  # noqa: PLC0415
@@ -55,7 +83,9 @@ def gearman_server(pytestconfig: pytest.Config) -> Iterator[JobServer | Gearmand
 
 
 @pytest.fixture
-def gearman_worker(gearman_server: JobServer | Gearmand) -> Iterator[Callable[..., Any]]:
+def gearman_worker(
+    gearman_server: JobServer | Gearmand, gearman_django: bool
+) -> Iterator[Callable[..., Any]]:
     """Runs workers at `gearman_server` until the test ends: `gearman_worker(MyWorker)`.
 
     Returns the worker object, which runs in a thread and is ready; with `process=True`, the
@@ -64,14 +94,14 @@ def gearman_worker(gearman_server: JobServer | Gearmand) -> Iterator[Callable[..
     from gearmanny.testing import running, running_process  # noqa: PLC0415
 
     make = _new_worker
-    if _in_django_project():
+    if gearman_django:
         from gearmanny.contrib.django.testing import new_worker as make  # noqa: PLC0415
 
     with contextlib.ExitStack() as workers:
 
         def run(kind: type[BaseWorker], *, process: bool = False, **options: Any) -> Any:
             if process:
-                if _in_django_project():
+                if gearman_django:
                     raise pytest.UsageError(
                         "A worker process would use the database of the project, and not that of "
                         "the tests. Leave process=True out: the worker then runs in a thread."
@@ -114,14 +144,14 @@ def gearman_aio_client(gearman_server: JobServer | Gearmand) -> AioClient:
 
 
 @pytest.fixture
-def gearman_eager() -> Iterator[Callable[..., None]]:
+def gearman_eager(gearman_django: bool) -> Iterator[Callable[..., None]]:
     """Runs the calls of all clients where they are made, until the test ends.
 
     `gearman_eager(MyWorker)` adds the workers that do the jobs.
     """
     from gearmanny.testing import Eager, calls_run_in  # noqa: PLC0415
 
-    if _in_django_project():
+    if gearman_django:
         from gearmanny.contrib.django.eager import new_eager  # noqa: PLC0415
 
         eager = new_eager()
@@ -138,14 +168,3 @@ def gearman_outbox() -> list[Sent]:
 
     outbox.clear()
     return outbox
-
-
-def _in_django_project() -> bool:
-    """Returns whether the app is installed in a project that is set up. Imports nothing: whoever
-    uses Django has."""
-    registry = sys.modules.get("django.apps")
-    return (
-        registry is not None
-        and registry.apps.ready
-        and registry.apps.is_installed("gearmanny.contrib.django")
-    )

@@ -1,4 +1,4 @@
-"""Fixtures: servers of our own, shared by the tests of a session where that cannot be noticed."""
+"""Fixtures beside those of `gearmanny.pytest_plugin`, which tests have their job servers from."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from gearmanny.client import AsyncClient, SimpleClient
-from tests.servers import Gearmand, gearmand, mongodb
+from tests.servers import Server, find_program, mongodb
 
 _numbers = itertools.count()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips at home what needs a gearmand, where there is none."""
+    if item.get_closest_marker("gearmand"):
+        find_program("gearmand", "gearman-job-server")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -22,38 +27,23 @@ def no_settings_of_the_outside() -> None:
         os.environ.pop(name, None)
 
 
-@pytest.fixture(scope="session")
-def job_server() -> Iterator[Gearmand]:
-    """A gearmand for all tests: give workers names of their own."""
-    with gearmand() as server:
-        yield server
+@pytest.fixture
+def gearman_django() -> bool:
+    """The workers of these tests are not those of a Django project, though one is set up."""
+    return False
 
 
 @pytest.fixture
-def own_job_server() -> Iterator[Gearmand]:
-    """A gearmand that a test may stop, kill and start again."""
-    with gearmand() as server:
+def second_server(gearman_server: Server) -> Iterator[Server]:
+    """One more of the same kind."""
+    with type(gearman_server)() as server:
         yield server
 
 
 @pytest.fixture
 def unique_name() -> str:
-    """A name that no other test uses."""
+    """A name that no other test uses: of what tests share, a MongoDB and the servers of some."""
     return f"test{next(_numbers)}"
-
-
-@pytest.fixture
-def client(job_server: Gearmand) -> Iterator[SimpleClient]:
-    """A blocking client that gives up before a test hangs."""
-    with SimpleClient([job_server.host], timeout=20) as client:
-        yield client
-
-
-@pytest.fixture
-def async_client(job_server: Gearmand) -> Iterator[AsyncClient]:
-    """A client that returns work objects."""
-    with AsyncClient([job_server.host]) as client:
-        yield client
 
 
 @pytest.fixture(scope="session")

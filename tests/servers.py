@@ -11,14 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pymongo
 import pymongo.errors
 import pytest
 
-from gearmanny import testing
-from gearmanny.admin import JobServer
+from gearmanny.admin import JobServer as Admin
+from gearmanny.embedded import JobServer
 from gearmanny.loopback import free_port
+from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker
 
 PATIENCE = 20.0
@@ -60,21 +62,16 @@ def end(process: subprocess.Popen[str]) -> None:
             pipe.close()
 
 
-class Gearmand(testing.Gearmand):
-    """The one for users; without gearmand, a test is skipped at home."""
+Server = Gearmand | JobServer
+"""What `gearman_server` is."""
 
-    def __init__(self, *options: str, address: str = "127.0.0.1") -> None:
-        find_program("gearmand", "gearman-job-server")
-        super().__init__(*options, address=address)
-
-    def workers_of(self, function: str) -> int:
-        """Returns how many workers offer a function."""
-        status = JobServer(self.host).status()
-        return sum(row.workers for row in status if row.function == function)
+RunWorker = Callable[..., Any]
+"""What `gearman_worker` is."""
 
 
-gearmand = Gearmand
-"""As the others are called: `with gearmand() as server`."""
+def workers_of(server: Server, function: str) -> int:
+    """Returns how many workers offer a function."""
+    return sum(row.workers for row in Admin(server.host).status() if row.function == function)
 
 
 @contextlib.contextmanager

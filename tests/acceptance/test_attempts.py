@@ -16,7 +16,7 @@ from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
+from tests.servers import PATIENCE, ROOT, Gearmand, Server, end, until, working
 
 
 @pytest.fixture
@@ -25,18 +25,12 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def runner(own_job_server: Gearmand, log: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.acceptance.attempts_script", own_job_server.host]
+def runner(gearman_server: Server, log: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.acceptance.attempts_script", gearman_server.host]
     with log.open("w") as file:
         runner = subprocess.Popen(command, cwd=ROOT, stderr=file, text=True)
         yield runner
         end(runner)
-
-
-@pytest.fixture
-def client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
-    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
-        yield client
 
 
 def running(server: Gearmand, function: str) -> int:
@@ -53,12 +47,12 @@ class Replacement(BaseWorker):
 @pytest.mark.usefixtures("runner")
 @pytest.mark.parametrize("function", ["ignore", "lock"])
 def test_a_task_that_ignores_its_limit_is_ended_with_its_process_and_fails(
-    client: SimpleClient, own_job_server: Gearmand, log: Path, function: str
+    gearman_client: SimpleClient, gearman_server: Server, log: Path, function: str
 ) -> None:
-    first = client.deaf_pid()
-    with AsyncClient([own_job_server.host]) as others:
+    first = gearman_client.deaf_pid()
+    with AsyncClient([gearman_server.host]) as others:
         work = others.call(f"deaf_{function}")
-        until(lambda: running(own_job_server, f"deaf_{function}"), "the job running")
+        until(lambda: running(gearman_server, f"deaf_{function}"), "the job running")
         next_one = others.deaf_pid()  # held by that process, or not yet: it is not lost
         with pytest.raises(TaskError) as caught:
             work.get_result(timeout=PATIENCE)
@@ -90,28 +84,28 @@ def test_a_coroutine_that_ignores_its_limit_is_ended_with_its_process_and_fails(
 
 
 def test_a_process_that_is_killed_while_it_waits_loses_no_job(
-    runner: subprocess.Popen[str], client: SimpleClient, own_job_server: Gearmand, log: Path
+    runner: subprocess.Popen[str], gearman_client: SimpleClient, gearman_server: Server, log: Path
 ) -> None:
-    pid = client.deaf_pid()
-    with AsyncClient([own_job_server.host]) as others:
+    pid = gearman_client.deaf_pid()
+    with AsyncClient([gearman_server.host]) as others:
         work = others.deaf_fail()
         until(lambda: "trying again" in log.read_text(), "the first attempt")
         runner.kill()
         with contextlib.suppress(ProcessLookupError):  # on Linux, its parent took it along
             os.kill(pid, signal.SIGKILL)
-        with working(Replacement([own_job_server.host])):
+        with working(Replacement([gearman_server.host])):
             assert work.get_result(timeout=PATIENCE) == "done elsewhere"
 
 
 def test_a_signal_ends_a_wait_and_the_job_goes_to_another_worker(
-    runner: subprocess.Popen[str], own_job_server: Gearmand, log: Path
+    runner: subprocess.Popen[str], gearman_server: Server, log: Path
 ) -> None:
-    with AsyncClient([own_job_server.host]) as others:
+    with AsyncClient([gearman_server.host]) as others:
         work = others.deaf_fail()
         until(lambda: "trying again" in log.read_text(), "the first attempt")
         runner.terminate()
         assert runner.wait(PATIENCE) == 0
-        with working(Replacement([own_job_server.host])):
+        with working(Replacement([gearman_server.host])):
             assert work.get_result(timeout=PATIENCE) == "done elsewhere"
     assert "INFO deaf_fail is given back" in log.read_text()
     assert "ERROR" not in log.read_text()

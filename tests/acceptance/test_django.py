@@ -31,7 +31,7 @@ from gearmanny.contrib.django.hooks import healthy_connections
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Gearmand, end, free_port, until
+from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
 from tests.tls_proxy import Authority, proxy
 
 
@@ -110,8 +110,8 @@ class TestSettings:
         with override_settings(GEARMANNY={"CACHE": {"HOST": "mongodb://me:hunter2@host/"}}):
             assert "hunter2" not in repr(get_settings())
 
-    def test_clients_have_the_limit_of_the_settings(self, job_server: Gearmand) -> None:
-        limited = {"HOSTS": [job_server.host], "MAX_PACKET": 10_000}
+    def test_clients_have_the_limit_of_the_settings(self, gearman_server: Server) -> None:
+        limited = {"HOSTS": [gearman_server.host], "MAX_PACKET": 10_000}
         with override_settings(GEARMANNY=limited), pytest.raises(EncodingError, match="max_packet"):
             client.anything(text="x" * 10_000)
 
@@ -274,8 +274,8 @@ def test_what_django_can_write_can_be_cached(mongodb_uri: str, unique_name: str)
     assert len(calls) == 1
 
 
-def test_all_threads_get_the_same_client_at_first_use(job_server: Gearmand) -> None:
-    with override_settings(GEARMANNY={"HOSTS": [job_server.host]}):
+def test_all_threads_get_the_same_client_at_first_use(gearman_server: Server) -> None:
+    with override_settings(GEARMANNY={"HOSTS": [gearman_server.host]}):
         client.close()
         with ThreadPoolExecutor(16) as pool:
             assert len(set(pool.map(lambda _: id(client._client()), range(64)))) == 1
@@ -346,7 +346,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start_runworkers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Start]:
+def start_runworkers(gearman_server: Server, tmp_path: Path) -> Iterator[Start]:
     with contextlib.ExitStack() as stack:
 
         def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -356,7 +356,7 @@ def start_runworkers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Start
                 env={
                     **os.environ,
                     "DJANGO_SETTINGS_MODULE": "tests.django_settings",
-                    "TEST_HOSTS": own_job_server.host,
+                    "TEST_HOSTS": gearman_server.host,
                     "TEST_DATABASE": str(tmp_path / "database"),
                     **environment,
                 },
@@ -370,29 +370,23 @@ def start_runworkers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Start
         yield start
 
 
-@pytest.fixture
-def own_client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
-    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
-        yield client
-
-
 class TestRunworkers:
     def test_it_prints_what_it_runs_and_logs_every_job(
         self,
         start_runworkers: Start,
-        own_client: SimpleClient,
-        own_job_server: Gearmand,
+        gearman_client: SimpleClient,
+        gearman_server: Server,
         tmp_path: Path,
     ) -> None:
         process = start_runworkers("good", "--threads", "2", "--no-color")
-        assert own_client.good_pid() != process.pid
+        assert gearman_client.good_pid() != process.pid
 
-        until(lambda: own_job_server.workers_of("good_pid") == 2)
-        assert own_job_server.workers_of("other_pid") == 0
+        until(lambda: workers_of(gearman_server, "good_pid") == 2)
+        assert workers_of(gearman_server, "other_pid") == 0
         output = (tmp_path / "stdout").read_text()
         assert re.fullmatch(
             r"gearmanny \S+, Django settings 'tests\.django_settings'\n"
-            rf"Job servers: {own_job_server.host}\n"
+            rf"Job servers: {gearman_server.host}\n"
             r"1 worker\(s\) in 2 process\(es\), logging at INFO\n"
             r"tests\.djangoapps\.good\.workers\.Good \(good\): good_fail, .*good_help\n"
             r"Ready; quit with CONTROL-C\.\n",
@@ -408,12 +402,12 @@ class TestRunworkers:
         ), log
 
     def test_verbosity_0_is_quiet_but_tells_failures(
-        self, start_runworkers: Start, own_client: SimpleClient, tmp_path: Path
+        self, start_runworkers: Start, gearman_client: SimpleClient, tmp_path: Path
     ) -> None:
         process = start_runworkers("-v", "0")
-        own_client.good_pid()
+        gearman_client.good_pid()
         with pytest.raises(TaskError) as caught:
-            own_client.good_fail()
+            gearman_client.good_fail()
         assert caught.value.traceback is None
         process.terminate()
         assert process.wait(PATIENCE) == 0
@@ -424,40 +418,40 @@ class TestRunworkers:
         assert "ERROR good_fail failed: builtins.ValueError: as told" in log
 
     def test_tracebacks_travel_under_debug(
-        self, start_runworkers: Start, own_client: SimpleClient
+        self, start_runworkers: Start, gearman_client: SimpleClient
     ) -> None:
         start_runworkers(TEST_DEBUG="1")
         with pytest.raises(TaskError) as caught:
-            own_client.good_fail()
+            gearman_client.good_fail()
         assert 'raise ValueError("as told")' in (caught.value.traceback or "")
 
     def test_results_are_encoded_as_django_does(
-        self, start_runworkers: Start, own_client: SimpleClient
+        self, start_runworkers: Start, gearman_client: SimpleClient
     ) -> None:
         start_runworkers()
-        assert own_client.good_values() == {
+        assert gearman_client.good_values() == {
             "moment": "2026-11-23T12:00:00Z",
             "price": "1.50",
             "id": "00000000-0000-0000-0000-000000000005",
         }
 
     def test_every_job_begins_without_a_stale_connection_or_a_grown_log_of_queries(
-        self, start_runworkers: Start, own_client: SimpleClient
+        self, start_runworkers: Start, gearman_client: SimpleClient
     ) -> None:
         start_runworkers(TEST_DEBUG="1")
-        assert [own_client.good_query() for _ in range(3)] == [[True, 0]] * 3
+        assert [gearman_client.good_query() for _ in range(3)] == [[True, 0]] * 3
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_lets_the_job_finish_and_exits_0(
         self,
         start_runworkers: Start,
-        own_job_server: Gearmand,
+        gearman_server: Server,
         tmp_path: Path,
         number: signal.Signals,
     ) -> None:
         process = start_runworkers()
         path = tmp_path / "go"
-        with AsyncClient([own_job_server.host]) as client:
+        with AsyncClient([gearman_server.host]) as client:
             work = client.good_wait_for(path=str(path))
             until(Path(f"{path}.started").exists)
             process.send_signal(number)
@@ -466,34 +460,34 @@ class TestRunworkers:
         assert process.wait(PATIENCE) == 0
 
     def test_without_keepalive_it_ends_with_its_processes(
-        self, start_runworkers: Start, own_client: SimpleClient
+        self, start_runworkers: Start, gearman_client: SimpleClient
     ) -> None:
         process = start_runworkers("--no-keepalive")
-        os.kill(own_client.good_pid(), signal.SIGTERM)
+        os.kill(gearman_client.good_pid(), signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
 
     def test_without_keepalive_a_bad_end_exits_with_1(
-        self, start_runworkers: Start, own_client: SimpleClient, tmp_path: Path
+        self, start_runworkers: Start, gearman_client: SimpleClient, tmp_path: Path
     ) -> None:
         process = start_runworkers("--no-keepalive")
-        os.kill(own_client.good_pid(), signal.SIGKILL)
+        os.kill(gearman_client.good_pid(), signal.SIGKILL)
         assert process.wait(PATIENCE) == 1
         assert "CommandError: A process ended badly" in (tmp_path / "stderr").read_text()
 
     def test_hooks_of_the_settings_are_around_every_job(
-        self, start_runworkers: Start, own_client: SimpleClient
+        self, start_runworkers: Start, gearman_client: SimpleClient
     ) -> None:
         start_runworkers(TEST_HOOKS=f"{HYGIENE},tests.djangoapps.good.hooks.only_pids")
-        assert own_client.good_pid()
+        assert gearman_client.good_pid()
         with pytest.raises(TaskError, match="RejectJob: good_query is not wanted here"):
-            own_client.good_query()
+            gearman_client.good_query()
 
     def test_metrics_are_served_on_one_port(
-        self, start_runworkers: Start, own_client: SimpleClient, tmp_path: Path
+        self, start_runworkers: Start, gearman_client: SimpleClient, tmp_path: Path
     ) -> None:
         port = free_port()
         process = start_runworkers("--threads", "2", "--metrics-port", str(port))
-        assert own_client.good_pid()
+        assert gearman_client.good_pid()
         url = f"http://127.0.0.1:{port}/metrics"
         assert f"Metrics: {url}\n" in (tmp_path / "stdout").read_text()
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
@@ -504,24 +498,24 @@ class TestRunworkers:
         assert process.wait(PATIENCE) == 0
 
     def test_a_port_for_metrics_that_is_taken_exits_with_1(
-        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+        self, start_runworkers: Start, gearman_server: Server, tmp_path: Path
     ) -> None:
-        process = start_runworkers("--metrics-port", str(own_job_server.port))
+        process = start_runworkers("--metrics-port", str(gearman_server.port))
         assert process.wait(PATIENCE) == 1
         told = (tmp_path / "stderr").read_text()
         assert "CommandError: Metrics cannot be served on port" in told
 
     def test_prefetch_is_an_option(
-        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+        self, start_runworkers: Start, gearman_server: Server, tmp_path: Path
     ) -> None:
         start_runworkers("good", "--prefetch", "3")
         path = tmp_path / "go"
-        with AsyncClient([own_job_server.host]) as several:
+        with AsyncClient([gearman_server.host]) as several:
             works = [several.good_wait_for(path=str(path)) for _ in range(4)]
             until(
                 lambda: any(
                     (row.total, row.running) == (4, 3)
-                    for row in JobServer(own_job_server.host).status()
+                    for row in JobServer(gearman_server.host).status()
                 ),
                 "three jobs held",
             )
@@ -536,31 +530,31 @@ class TestRunworkers:
     def test_so_many_coroutines_run_at_a_time(
         self,
         start_runworkers: Start,
-        own_client: SimpleClient,
+        gearman_client: SimpleClient,
         setting: str,
         arguments: list[str],
         together: int,
     ) -> None:
         start_runworkers("good", *arguments, TEST_CONCURRENCY=setting)
-        counts = own_client.map("good_meet", [{"others": together}] * 6)
+        counts = gearman_client.map("good_meet", [{"others": together}] * 6)
         assert max(counts) == together
 
     def test_sighup_replaces_the_processes(
-        self, start_runworkers: Start, own_client: SimpleClient
+        self, start_runworkers: Start, gearman_client: SimpleClient
     ) -> None:
         process = start_runworkers()
-        old = own_client.good_pid()
+        old = gearman_client.good_pid()
         process.send_signal(signal.SIGHUP)
-        until(lambda: own_client.good_pid() != old, "the successor serving")
+        until(lambda: gearman_client.good_pid() != old, "the successor serving")
         process.terminate()
         assert process.wait(PATIENCE) == 0
 
     def test_processes_are_recycled(
-        self, start_runworkers: Start, own_client: SimpleClient
+        self, start_runworkers: Start, gearman_client: SimpleClient
     ) -> None:
         start_runworkers("--max-jobs", "10", "--max-memory", "4000", "--grace", "5")
-        old = own_client.good_pid()
-        until(lambda: own_client.good_pid() != old, "a fresh process")
+        old = gearman_client.good_pid()
+        until(lambda: gearman_client.good_pid() != old, "a fresh process")
 
     def test_a_process_that_crashes_again_and_again_exits_with_4(
         self, start_runworkers: Start, tmp_path: Path
@@ -572,30 +566,30 @@ class TestRunworkers:
         )
 
     def test_no_job_server_in_time_exits_with_3(
-        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+        self, start_runworkers: Start, gearman_server: Server, tmp_path: Path
     ) -> None:
-        own_job_server.stop()
+        gearman_server.stop()
         assert start_runworkers("--connect-timeout", "0.5").wait(PATIENCE) == 3
         assert re.search(
-            rf"CommandError: No Gearman job server reached: {own_job_server.host} \(.+refused\)",
+            rf"CommandError: No Gearman job server reached: {gearman_server.host} \(.+refused\)",
             (tmp_path / "stderr").read_text(),
         )
 
     def test_workers_and_clients_reach_a_job_server_over_tls(
-        self, start_runworkers: Start, own_job_server: Gearmand, tmp_path: Path
+        self, start_runworkers: Start, gearman_server: Server, tmp_path: Path
     ) -> None:
         authority = Authority(tmp_path / "authority")
-        with proxy(own_job_server.port, authority.context("127.0.0.1")) as running:
+        with proxy(gearman_server.port, authority.context("127.0.0.1")) as running:
             start_runworkers(TEST_HOSTS=running.host, TEST_CA=authority.file)
             setting = {"HOSTS": [running.host], "TIMEOUT": 20, "TLS": {"ca": authority.file}}
             with override_settings(GEARMANNY=setting), client:
                 assert client.good_pid()
 
     def test_hosts_are_taken_from_the_command_line_first(
-        self, start_runworkers: Start, own_client: SimpleClient, own_job_server: Gearmand
+        self, start_runworkers: Start, gearman_client: SimpleClient, gearman_server: Server
     ) -> None:
-        start_runworkers("--hosts", own_job_server.host, TEST_HOSTS="127.0.0.1:1")
-        assert own_client.other_pid()
+        start_runworkers("--hosts", gearman_server.host, TEST_HOSTS="127.0.0.1:1")
+        assert gearman_client.other_pid()
 
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import PATIENCE, ROOT, Gearmand, end, find_program, until
+from tests.servers import PATIENCE, ROOT, Server, end, find_program, until, workers_of
 from tests.tls_proxy import Authority, proxy
 
 
@@ -49,12 +49,12 @@ def run(code: str, *arguments: str, folder: Path = ROOT) -> list[str]:
 
 
 @pytest.fixture
-def readme_workers(own_job_server: Gearmand, tmp_path: Path) -> Iterator[None]:
+def readme_workers(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
     script = tmp_path / "workers.py"
     script.write_text(block("class TextWorker"))
-    process = subprocess.Popen([sys.executable, str(script), own_job_server.host], text=True)
+    process = subprocess.Popen([sys.executable, str(script), gearman_server.host], text=True)
     try:
-        until(lambda: own_job_server.workers_of("text_echo") == 2, "two workers")
+        until(lambda: workers_of(gearman_server, "text_echo") == 2, "two workers")
         yield
     finally:
         process.terminate()
@@ -66,21 +66,21 @@ def test_every_python_block_of_the_readme_is_run_here() -> None:
     assert len(CALLS) == len(EXAMPLES) + 1 + 4 + 2
 
 
-def test_the_first_example_has_twelve_lines_and_works(own_job_server: Gearmand) -> None:
+def test_the_first_example_has_twelve_lines_and_works(gearman_server: Server) -> None:
     code = block("class MyWorker")
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     worker = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            code.replace("MyWorker()", f"MyWorker([{own_job_server.host!r}])"),
+            code.replace("MyWorker()", f"MyWorker([{gearman_server.host!r}])"),
         ],
         text=True,
     )
     try:
         assert run(
             "from gearmanny.client import SimpleClient\n"
-            f"print(SimpleClient([{own_job_server.host!r}], timeout=20)"
+            f"print(SimpleClient([{gearman_server.host!r}], timeout=20)"
             ".myworker_add(a=10, b=15))"
         ) == ["25"]
     finally:
@@ -88,8 +88,8 @@ def test_the_first_example_has_twelve_lines_and_works(own_job_server: Gearmand) 
 
 
 @pytest.mark.usefixtures("readme_workers")
-def test_the_clients_of_the_readme_print_what_it_says(own_job_server: Gearmand) -> None:
-    assert run(block("client.text_help()", gearmand=own_job_server.host)) == [
+def test_the_clients_of_the_readme_print_what_it_says(gearman_server: Server) -> None:
+    assert run(block("client.text_help()", gearmand=gearman_server.host)) == [
         "hihi",
         "Echoes the text",
         "text_echo() is missing required argument: 'text'. It takes text, double.",
@@ -100,30 +100,30 @@ def test_the_clients_of_the_readme_print_what_it_says(own_job_server: Gearmand) 
         "True ['one', 'two']",
         "49995000",
         f"No answer from nobody_home() within 0.1 s. No worker offers it on "
-        f"{own_job_server.host}. Start one that does, or look whether the name and the host are "
+        f"{gearman_server.host}. Start one that does, or look whether the name and the host are "
         "right.",
     ]
 
 
 @pytest.mark.usefixtures("readme_workers")
-def test_the_asyncio_client_of_the_readme_prints_what_it_says(own_job_server: Gearmand) -> None:
-    assert run(block("asyncio.gather(*(client", gearmand=own_job_server.host)) == [
+def test_the_asyncio_client_of_the_readme_prints_what_it_says(gearman_server: Server) -> None:
+    assert run(block("asyncio.gather(*(client", gearmand=gearman_server.host)) == [
         *("hi", "one", "two", "0", "1", "2", "later"),
         "['a', 'b', 'c']",
     ]
 
 
 @pytest.mark.usefixtures("readme_workers")
-def test_the_tls_of_the_readme_works(own_job_server: Gearmand, tmp_path: Path) -> None:
+def test_the_tls_of_the_readme_works(gearman_server: Server, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.client_files()
     demanding = authority.context("127.0.0.1", wants_certificate=True)
-    with proxy(own_job_server.port, demanding) as running:
+    with proxy(gearman_server.port, demanding) as running:
         assert run(block("tls = {", gearmand=running.host), folder=tmp_path) == ["hi"]
 
 
-def test_typed_calls_work_as_their_document_says(own_job_server: Gearmand, tmp_path: Path) -> None:
-    host = own_job_server.host
+def test_typed_calls_work_as_their_document_says(gearman_server: Server, tmp_path: Path) -> None:
+    host = gearman_server.host
     script = tmp_path / "typed_workers.py"
     script.write_text(block("class MathWorker", gearmand=host))
     (tmp_path / "math_interface.py").write_text(block("class Math(Interface)"))
@@ -147,12 +147,12 @@ def test_the_cache_of_the_readme_works(mongodb_uri: str) -> None:
     assert run(block("cacheBuilder", mongodb=host)) == ["3 3"]
 
 
-def test_the_standalone_example_works(own_job_server: Gearmand) -> None:
+def test_the_standalone_example_works(gearman_server: Server) -> None:
     script = str(ROOT / "examples" / "standalone.py")
-    workers = subprocess.Popen([sys.executable, script, "work", own_job_server.host], text=True)
+    workers = subprocess.Popen([sys.executable, script, "work", gearman_server.host], text=True)
     try:
         done = subprocess.run(
-            [sys.executable, script, "call", own_job_server.host],
+            [sys.executable, script, "call", gearman_server.host],
             capture_output=True,
             text=True,
             timeout=PATIENCE * 2,
@@ -171,12 +171,12 @@ def test_the_standalone_example_works(own_job_server: Gearmand) -> None:
 
 
 @pytest.fixture
-def office(own_job_server: Gearmand, tmp_path: Path) -> Iterator[None]:
+def office(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
     script = tmp_path / "call_workers.py"
-    script.write_text(block("class Office", gearmand=own_job_server.host))
+    script.write_text(block("class Office", gearmand=gearman_server.host))
     process = subprocess.Popen([sys.executable, str(script)], text=True)
     try:
-        until(lambda: own_job_server.workers_of("office_copy") == 1, "a worker")
+        until(lambda: workers_of(gearman_server, "office_copy") == 1, "a worker")
         yield
     finally:
         end(process)
@@ -184,17 +184,17 @@ def office(own_job_server: Gearmand, tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("office")
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_examples_of_calls_print_what_they_say(own_job_server: Gearmand, example: str) -> None:
+def test_the_examples_of_calls_print_what_they_say(gearman_server: Server, example: str) -> None:
     said = re.findall(r"(?:^ +| {2})# (.*)$", example, re.M)
     assert said
-    assert run(example.replace("localhost:4730", own_job_server.host)) == said
+    assert run(example.replace("localhost:4730", gearman_server.host)) == said
 
 
-def test_the_workers_of_bytes_print_what_they_say(own_job_server: Gearmand, tmp_path: Path) -> None:
+def test_the_workers_of_bytes_print_what_they_say(gearman_server: Server, tmp_path: Path) -> None:
     script = tmp_path / "blobs.py"
-    script.write_text(block("class Blobs", gearmand=own_job_server.host))
+    script.write_text(block("class Blobs", gearmand=gearman_server.host))
     find_program("gearman", "gearman-tools")
-    port = own_job_server.host.rpartition(":")[2]
+    port = gearman_server.host.rpartition(":")[2]
     processes = [
         subprocess.Popen([sys.executable, str(script)], text=True),
         subprocess.Popen(
@@ -204,10 +204,10 @@ def test_the_workers_of_bytes_print_what_they_say(own_job_server: Gearmand, tmp_
     ]
     try:
         for function in ("blobs_sha256", "their_count"):
-            until(lambda name=function: own_job_server.workers_of(name) == 1, function)
+            until(lambda name=function: workers_of(gearman_server, name) == 1, function)
         example = block("blobs_sha256(b")
         said = re.findall(r" {2}# (.*)$", example, re.M)
-        assert run(example.replace("localhost:4730", own_job_server.host)) == said
+        assert run(example.replace("localhost:4730", gearman_server.host)) == said
     finally:
         for process in processes:
             end(process)

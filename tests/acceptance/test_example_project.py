@@ -23,13 +23,14 @@ from gearmanny.contrib.django import async_client, client
 from gearmanny.worker import BaseWorker
 from tests.servers import (
     ROOT,
-    Gearmand,
+    Server,
     end,
     find_program,
     free_port,
     gearmand,
     mongodb,
     until,
+    workers_of,
     working,
 )
 
@@ -237,7 +238,7 @@ def site() -> Iterator[Site]:
         manage(server.host, uri, "runworkers", "--threads", "2"),
         serving(server.host, uri) as site,
     ):
-        until(lambda: server.workers_of("corpus_survey") == 2, "two workers")
+        until(lambda: workers_of(server, "corpus_survey") == 2, "two workers")
         yield site
 
 
@@ -322,8 +323,8 @@ def _settings(host: str, timeout: float) -> dict[str, Any]:
     return {"HOSTS": [host], "TIMEOUT": timeout}
 
 
-def test_no_worker_is_504(own_job_server: Gearmand, settings: Any, client_of_site: Client) -> None:
-    settings.GEARMANNY = _settings(own_job_server.host, 0.2)
+def test_no_worker_is_504(gearman_server: Server, settings: Any, client_of_site: Client) -> None:
+    settings.GEARMANNY = _settings(gearman_server.host, 0.2)
     response = client_of_site.get("/api/search/", {"package": "json", "q": "decode"})
     assert response.status_code == 504
     assert "No worker offers it" in response.json()["error"]
@@ -429,14 +430,14 @@ def test_a_visitor_is_told_that_there_is_no_job_server(lonely_site: Site, page: 
 
 
 def test_a_visitor_who_waits_for_a_worker_is_told_and_then_served(
-    own_job_server: Gearmand, page: Page
+    gearman_server: Server, page: Page
 ) -> None:
-    with serving(own_job_server.host) as site:
+    with serving(gearman_server.host) as site:
         page.goto(site.url)
         page.get_by_role("button", name="Start the survey").click()
         see(page, "#survey-error", "No worker offers it")
         see(page, "#status", "Still waiting")
-        with working(Counting([own_job_server.host])):
+        with working(Counting([gearman_server.host])):
             see(page, "#status", "Done: 1 file ")
         expect(page.locator("#survey-error")).to_be_hidden()
         expect(page.locator("#rows th")).to_have_text("<b>odd & name</b>.py")

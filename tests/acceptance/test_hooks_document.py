@@ -14,7 +14,7 @@ import pytest
 
 from gearmanny.client import SimpleClient
 from gearmanny.errors import TaskError
-from tests.servers import PATIENCE, ROOT, Gearmand, end, free_port, until
+from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
 
 DOCUMENT = (ROOT / "docs" / "hooks.md").read_text()
 
@@ -24,13 +24,13 @@ Run = Callable[..., IO[str]]
 
 
 @pytest.fixture
-def run(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Run]:
+def run(gearman_server: Server, tmp_path: Path) -> Iterator[Run]:
     """Runs a block as a program, against a job server of ours; returns what it prints."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(number: int, port: int = 9100) -> IO[str]:
         script = tmp_path / f"block{number}.py"
-        code = BLOCKS[number].replace("localhost:4730", own_job_server.host)
+        code = BLOCKS[number].replace("localhost:4730", gearman_server.host)
         script.write_text(code.replace("9100", str(port)))
         processes.append(
             subprocess.Popen(
@@ -49,32 +49,26 @@ def run(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Run]:
         end(process)
 
 
-@pytest.fixture
-def client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
-    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
-        yield client
-
-
 def test_every_python_block_is_run_here() -> None:
     assert len(BLOCKS) == 4
 
 
-def test_hooks_time_and_reject(run: Run, client: SimpleClient) -> None:
+def test_hooks_time_and_reject(run: Run, gearman_client: SimpleClient) -> None:
     printed = run(0)
-    assert client.orders_ship(amount=3) == "3 are on their way"
+    assert gearman_client.orders_ship(amount=3) == "3 are on their way"
     with pytest.raises(TaskError, match="Call us") as rejected:
-        client.orders_ship(amount=300)
+        gearman_client.orders_ship(amount=300)
     assert rejected.value.type == "gearmanny.errors.RejectJob"
     for line in (printed.readline().strip(), printed.readline().strip()):
         what, _, _ = line.rpartition(", in less than ")
         assert f"`{what}" in DOCUMENT.replace("\n", " ")
 
 
-def test_metrics_are_served(run: Run, client: SimpleClient, own_job_server: Gearmand) -> None:
+def test_metrics_are_served(run: Run, gearman_client: SimpleClient, gearman_server: Server) -> None:
     port = free_port()
     run(1, port)
-    assert client.orders_ship(amount=3)
-    until(lambda: own_job_server.workers_of("orders_ship") == 4, "4 processes")
+    assert gearman_client.orders_ship(amount=3)
+    until(lambda: workers_of(gearman_server, "orders_ship") == 4, "4 processes")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         told = answer.read().decode()
     named = set(re.findall(r"^\| `(gearmanny_\w+)`", DOCUMENT, re.M))
@@ -85,7 +79,7 @@ def test_metrics_are_served(run: Run, client: SimpleClient, own_job_server: Gear
     }
 
 
-def test_jobs_are_spans(run: Run, client: SimpleClient) -> None:
+def test_jobs_are_spans(run: Run, gearman_client: SimpleClient) -> None:
     exported = run(2)
     assert run(3).read() == "3 are on their way\n"
     lines = iter(exported.readline, "}\n")

@@ -19,7 +19,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.prometheus import QueueCollector, metrics, serve_metrics
 from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Gearmand, end, free_port, until, working
+from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of, working
 
 
 class Runner:
@@ -54,12 +54,12 @@ def value_of(url: str, name: str, **labels: str) -> float | None:
 
 
 @pytest.fixture
-def start_runner(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Callable[..., Runner]]:
+def start_runner(gearman_server: Server, tmp_path: Path) -> Iterator[Callable[..., Runner]]:
     runners: list[Runner] = []
 
     def start(max_jobs: int = 1_000_000) -> Runner:
-        runners.append(Runner(own_job_server.host, max_jobs, tmp_path))
-        until(lambda: own_job_server.workers_of("counted_pid") == 2, "two processes")
+        runners.append(Runner(gearman_server.host, max_jobs, tmp_path))
+        until(lambda: workers_of(gearman_server, "counted_pid") == 2, "two processes")
         return runners[-1]
 
     yield start
@@ -67,20 +67,14 @@ def start_runner(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Callable[
         end(runner.process)
 
 
-@pytest.fixture
-def client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
-    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
-        yield client
-
-
 def test_jobs_of_all_processes_are_counted_by_outcome_also_of_those_that_ended(
-    start_runner: Callable[..., Runner], client: SimpleClient
+    start_runner: Callable[..., Runner], gearman_client: SimpleClient
 ) -> None:
     runner = start_runner()
     pids: set[int] = set()
     calls = 0
     while len(pids) < 2:
-        pids.update(client.map("counted_pid", ({} for _ in range(20))))
+        pids.update(gearman_client.map("counted_pid", ({} for _ in range(20))))
         calls += 20
     for function, arguments in [
         ("counted_fail", {}),
@@ -88,7 +82,7 @@ def test_jobs_of_all_processes_are_counted_by_outcome_also_of_those_that_ended(
         ("counted_pid", {"unwanted": True}),
     ]:
         with pytest.raises(TaskError):
-            client.call(function, **arguments)
+            gearman_client.call(function, **arguments)
 
     def check() -> None:
         jobs = "gearmanny_jobs_total"
@@ -104,19 +98,19 @@ def test_jobs_of_all_processes_are_counted_by_outcome_also_of_those_that_ended(
     check()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: not pids & {client.counted_pid()}, "other processes")
+    until(lambda: not pids & {gearman_client.counted_pid()}, "other processes")
     before, calls = calls, int(runner.value("words_total", word="pid") or 0)
     assert calls > before
     check()
 
 
 def test_what_runs_is_told_and_forgotten_with_its_process(
-    start_runner: Callable[..., Runner], own_job_server: Gearmand, tmp_path: Path
+    start_runner: Callable[..., Runner], gearman_server: Server, tmp_path: Path
 ) -> None:
     runner = start_runner()
     running = {"name": "gearmanny_jobs_in_progress", "function": "counted_wait_for"}
     path = tmp_path / "go"
-    with AsyncClient([own_job_server.host]) as client:
+    with AsyncClient([gearman_server.host]) as client:
         work = client.counted_wait_for(path=str(path))
         pid = tmp_path / "go.started"
         until(lambda: pid.exists() and pid.read_text(), "the job running")
@@ -131,10 +125,10 @@ def test_what_runs_is_told_and_forgotten_with_its_process(
 
 
 def test_queues_are_asked_for_and_a_job_server_that_is_away_is_told(
-    start_runner: Callable[..., Runner], own_job_server: Gearmand
+    start_runner: Callable[..., Runner], gearman_server: Server
 ) -> None:
     runner = start_runner()
-    host = own_job_server.host
+    host = gearman_server.host
     with AsyncClient([host]) as client:
         for _ in range(3):
             client.using(background=True).nobody_home().get_result(PATIENCE)
@@ -148,13 +142,13 @@ def test_queues_are_asked_for_and_a_job_server_that_is_away_is_told(
 
 
 def test_files_do_not_grow_in_number_where_processes_are_recycled(
-    start_runner: Callable[..., Runner], client: SimpleClient
+    start_runner: Callable[..., Runner], gearman_client: SimpleClient
 ) -> None:
     runner = start_runner(max_jobs=2)
     pids: set[int] = set()
     calls = 0
     while len(pids) < 8:
-        pids.add(client.counted_pid())
+        pids.add(gearman_client.counted_pid())
         calls += 1
     pid_of = {"function": "counted_pid", "outcome": "ok"}
 
@@ -185,10 +179,10 @@ def test_the_port_is_closed_when_the_runner_has_ended(
     assert runner.directory.exists() == (number is signal.SIGKILL)
 
 
-def test_a_port_that_is_taken_is_told(own_job_server: Gearmand) -> None:
+def test_a_port_that_is_taken_is_told(gearman_server: Server) -> None:
     with (
-        pytest.raises(InvalidOption, match=rf"port {own_job_server.port} of 127.0.0.1: .*in use"),
-        serve_metrics([own_job_server.host], port=own_job_server.port),
+        pytest.raises(InvalidOption, match=rf"port {gearman_server.port} of 127.0.0.1: .*in use"),
+        serve_metrics([gearman_server.host], port=gearman_server.port),
     ):
         pytest.fail("it was opened")
 
@@ -199,15 +193,15 @@ def test_what_is_no_port_is_told(port: int) -> None:
         pytest.fail("it was opened")
 
 
-def test_one_process_counts_in_the_usual_registry(job_server: Gearmand, unique_name: str) -> None:
+def test_one_process_counts_in_the_usual_registry(gearman_server: Server, unique_name: str) -> None:
     class Worker(BaseWorker):
         name = unique_name
 
         def task_run(self) -> None: ...
 
     with (
-        working(Worker([job_server.host], hooks=[metrics])),
-        SimpleClient([job_server.host], timeout=PATIENCE) as client,
+        working(Worker([gearman_server.host], hooks=[metrics])),
+        SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
     ):
         client.call(f"{unique_name}_run")
     labels = {"function": f"{unique_name}_run", "outcome": "ok"}

@@ -117,16 +117,11 @@ def test_it_ends_with_runworkers_that_is_killed(start: Start, host: str) -> None
     until(lambda: not listens(host), "the job server having ended")
 
 
-@pytest.mark.parametrize("kind", ["gearmand", "embedded"])
+@pytest.mark.parametrize("kind", [pytest.param(Gearmand, marks=pytest.mark.gearmand), JobServer])
 def test_a_job_server_that_runs_is_left_alone(
-    start: Start, kind: str, request: pytest.FixtureRequest
+    start: Start, kind: type[Gearmand | JobServer]
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        running: Gearmand | JobServer = (
-            request.getfixturevalue("own_job_server")
-            if kind == "gearmand"
-            else stack.enter_context(JobServer())
-        )
+    with kind() as running:
         version = Admin(running.host).version()
         process = start("--embedded", "--hosts", running.host)
         said = f"Job server {version} runs at {running.host} already: none was started."

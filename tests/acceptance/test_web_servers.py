@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Gearmand, end, free_port, until, working
+from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, working
 
 REQUESTS = 200
 
@@ -37,12 +37,12 @@ def get(url: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(command: list[str], port: int, job_server: Gearmand) -> Iterator[int]:
+def serving(command: list[str], port: int, gearman_server: Server) -> Iterator[int]:
     """Runs a web server; yields its pid."""
     server = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=ROOT,
-        env={**os.environ, "GEARMAN_HOST": job_server.host},
+        env={**os.environ, "GEARMAN_HOST": gearman_server.host},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -63,7 +63,7 @@ def serving(command: list[str], port: int, job_server: Gearmand) -> Iterator[int
 
 @pytest.mark.parametrize("kind", ["gunicorn", "uvicorn"])
 def test_a_preloaded_client_serves_every_process_and_thread(
-    job_server: Gearmand, kind: str
+    gearman_server: Server, kind: str
 ) -> None:
     port = free_port()
     if kind == "gunicorn":
@@ -71,8 +71,8 @@ def test_a_preloaded_client_serves_every_process_and_thread(
     else:
         command = [*UVICORN, str(port), "tests.acceptance.preloaded:asgi"]
     with (
-        working(Web([job_server.host])),
-        serving(command, port, job_server) as master,
+        working(Web([gearman_server.host])),
+        serving(command, port, gearman_server) as master,
         ThreadPoolExecutor(16) as pool,
     ):
         urls = (f"http://127.0.0.1:{port}/?{number}" for number in range(REQUESTS))

@@ -22,7 +22,7 @@ from gearmanny.errors import InvalidOption, InvalidTask, JobServerLost, JobServe
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.acceptance.runner_script import First, Pickled, PickleEncoder
-from tests.servers import PATIENCE, ROOT, Gearmand, end, free_port, until
+from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
 from tests.tls_proxy import Authority, proxy
 
 IN_A_TERMINAL = """
@@ -35,11 +35,11 @@ Runner = subprocess.Popen[str]
 
 
 @pytest.fixture
-def start_runner(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Callable[..., Runner]]:
+def start_runner(gearman_server: Server, tmp_path: Path) -> Iterator[Callable[..., Runner]]:
     runners: list[Runner] = []
     logs: list[IO[str]] = []
 
-    def start(threads: int = 1, *options: str, host: str = own_job_server.host) -> Runner:
+    def start(threads: int = 1, *options: str, host: str = gearman_server.host) -> Runner:
         log = (tmp_path / "log").open("a")
         logs.append(log)
         command = [sys.executable, "-m", "tests.acceptance.runner_script", host]
@@ -66,17 +66,11 @@ def start_runner(own_job_server: Gearmand, tmp_path: Path) -> Iterator[Callable[
 
 
 @pytest.fixture
-def client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
-    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
-        yield client
-
-
-@pytest.fixture
 def waiting_job(
-    own_job_server: Gearmand, tmp_path: Path
+    gearman_server: Server, tmp_path: Path
 ) -> Iterator[Callable[[], tuple[WorkResult, Path]]]:
     """Starts a job that runs until a file appears."""
-    with AsyncClient([own_job_server.host]) as client:
+    with AsyncClient([gearman_server.host]) as client:
 
         def start() -> tuple[WorkResult, Path]:
             path = tmp_path / "go"
@@ -107,48 +101,48 @@ def pids_of(client: SimpleClient, pids: set[int]) -> set[int]:
 
 
 def test_every_work_class_has_its_processes_with_all_of_its_workers(
-    own_job_server: Gearmand, start_runner: Callable[..., Runner]
+    gearman_server: Server, start_runner: Callable[..., Runner]
 ) -> None:
     start_runner(2)
     for function in ("first_pid", "second_pid", "pickled_pid"):
-        until(lambda function=function: own_job_server.workers_of(function) == 2, function)
+        until(lambda function=function: workers_of(gearman_server, function) == 2, function)
 
-    rows = [row for row in JobServer(own_job_server.host).workers() if row.functions]
+    rows = [row for row in JobServer(gearman_server.host).workers() if row.functions]
     together = [{name.partition("_")[0] for name in row.functions} for row in rows]
     assert sorted(map(sorted, together)) == [*[["first", "second"]] * 2, *[["pickled"]] * 2]
     pickling = {"timeout": PATIENCE, "data_encoder": PickleEncoder}
     with (
-        SimpleClient([own_job_server.host], timeout=PATIENCE) as json_client,
-        SimpleClient([own_job_server.host], **pickling) as pickle_client,
+        SimpleClient([gearman_server.host], timeout=PATIENCE) as json_client,
+        SimpleClient([gearman_server.host], **pickling) as pickle_client,
     ):
         assert json_client.first_pid() != pickle_client.pickled_pid()
 
 
 def test_processes_reach_a_job_server_over_tls(
     start_runner: Callable[..., Runner],
-    own_job_server: Gearmand,
-    client: SimpleClient,
+    gearman_server: Server,
+    gearman_client: SimpleClient,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     authority = Authority(tmp_path / "authority")
     monkeypatch.setenv("TEST_CA", authority.file)
-    with proxy(own_job_server.port, authority.context("127.0.0.1")) as running:
+    with proxy(gearman_server.port, authority.context("127.0.0.1")) as running:
         runner = start_runner(2, host=running.host)
-        assert client.first_pid() != runner.pid
+        assert gearman_client.first_pid() != runner.pid
         assert running.received.startswith(b"\x16\x03")
         runner.terminate()
         assert runner.wait(PATIENCE) == 0
 
 
 def test_a_killed_process_is_replaced(
-    start_runner: Callable[..., Runner], client: SimpleClient, tmp_path: Path
+    start_runner: Callable[..., Runner], gearman_client: SimpleClient, tmp_path: Path
 ) -> None:
     start_runner()
-    killed = client.first_pid()
+    killed = gearman_client.first_pid()
     os.kill(killed, signal.SIGKILL)
 
-    until(lambda: client.first_pid() != killed, "a new process answering")
+    until(lambda: gearman_client.first_pid() != killed, "a new process answering")
     assert re.search(
         rf"ERROR process first\+second-1, pid {killed}, was ended by SIGKILL",
         (tmp_path / "log").read_text(),
@@ -177,11 +171,11 @@ def test_a_process_that_dies_at_once_is_restarted_ever_later(
 
 
 def test_without_keepalive_start_returns_when_all_have_ended(
-    start_runner: Callable[..., Runner], own_job_server: Gearmand, client: SimpleClient
+    start_runner: Callable[..., Runner], gearman_server: Server, gearman_client: SimpleClient
 ) -> None:
     runner = start_runner(1, "no-keepalive")
-    first = client.first_pid()
-    with SimpleClient([own_job_server.host], data_encoder=PickleEncoder) as pickle_client:
+    first = gearman_client.first_pid()
+    with SimpleClient([gearman_server.host], data_encoder=PickleEncoder) as pickle_client:
         pickled = pickle_client.pickled_pid()
 
     os.kill(first, signal.SIGTERM)
@@ -218,7 +212,7 @@ def test_a_signal_lets_the_current_job_finish(
 
 def test_a_second_signal_gives_the_job_back(
     start_runner: Callable[..., Runner],
-    own_job_server: Gearmand,
+    gearman_server: Server,
     waiting_job: Callable[[], tuple[WorkResult, Path]],
     tmp_path: Path,
 ) -> None:
@@ -230,31 +224,31 @@ def test_a_second_signal_gives_the_job_back(
 
     assert runner.wait(PATIENCE) == 0
     (row,) = [
-        row for row in JobServer(own_job_server.host).status() if row.function == "first_wait_for"
+        row for row in JobServer(gearman_server.host).status() if row.function == "first_wait_for"
     ]
     assert (row.total, row.running) == (1, 0)
 
 
 def test_children_do_not_outlive_a_parent_that_was_killed(
     start_runner: Callable[..., Runner],
-    own_job_server: Gearmand,
-    client: SimpleClient,
+    gearman_server: Server,
+    gearman_client: SimpleClient,
     waiting_job: Callable[[], tuple[WorkResult, Path]],
 ) -> None:
     runner = start_runner()
-    pid = client.first_pid()
+    pid = gearman_client.first_pid()
     waiting_job()
     runner.kill()
 
     until(lambda: not alive(pid), "the busy child ending")
-    until(lambda: own_job_server.workers_of("pickled_pid") == 0, "the idle child ending")
+    until(lambda: workers_of(gearman_server, "pickled_pid") == 0, "the idle child ending")
 
 
 def test_a_child_that_keeps_the_interpreter_does_not_outlive_its_parent(
-    start_runner: Callable[..., Runner], own_job_server: Gearmand, tmp_path: Path
+    start_runner: Callable[..., Runner], gearman_server: Server, tmp_path: Path
 ) -> None:
     runner = start_runner()
-    with AsyncClient([own_job_server.host]) as client:
+    with AsyncClient([gearman_server.host]) as client:
         pid = client.first_pid().get_result(timeout=PATIENCE)
         client.first_keep_the_interpreter(path=str(tmp_path / "running"))
         until((tmp_path / "running").exists, "the job running")
@@ -264,12 +258,12 @@ def test_a_child_that_keeps_the_interpreter_does_not_outlive_its_parent(
 
 def test_a_runner_stops_also_when_the_job_server_went_first(
     start_runner: Callable[..., Runner],
-    own_job_server: Gearmand,
+    gearman_server: Server,
     waiting_job: Callable[[], tuple[WorkResult, Path]],
 ) -> None:
     runner = start_runner()
     work, path = waiting_job()
-    own_job_server.stop()
+    gearman_server.stop()
     runner.terminate()
     path.touch()
 
@@ -306,16 +300,16 @@ class TestRestart:
     def test_a_busy_process_finishes_its_job_while_its_successor_serves(
         self,
         start_runner: Callable[..., Runner],
-        client: SimpleClient,
+        gearman_client: SimpleClient,
         waiting_job: Callable[[], tuple[WorkResult, Path]],
     ) -> None:
         runner = start_runner()
-        old = client.first_pid()
+        old = gearman_client.first_pid()
         work, path = waiting_job()
         # A terminal, too, sends it to the whole group.
         os.killpg(runner.pid, signal.SIGHUP)
 
-        assert client.first_pid() != old
+        assert gearman_client.first_pid() != old
         assert alive(old)
         path.touch()
         assert work.get_result(timeout=PATIENCE) == "done"
@@ -325,11 +319,11 @@ class TestRestart:
     def test_a_process_stays_until_its_successor_is_ready(
         self,
         start_runner: Callable[..., Runner],
-        own_job_server: Gearmand,
+        gearman_server: Server,
         tmp_path: Path,
     ) -> None:
         runner = start_runner(1, "slow", "ready_timeout=0.1")
-        with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
+        with SimpleClient([gearman_server.host], timeout=PATIENCE) as client:
             old = client.slow_pid()
             (tmp_path / "slow").touch()
             for starts in (2, 3):  # a second SIGHUP replaces also what never became ready
@@ -342,12 +336,12 @@ class TestRestart:
         assert runner.poll() is None
 
     def test_a_terminal_that_is_closed_ends_the_runner(
-        self, own_job_server: Gearmand, tmp_path: Path
+        self, gearman_server: Server, tmp_path: Path
     ) -> None:
         terminal, its_end = pty.openpty()
         with (tmp_path / "log").open("w") as log:
             runner = subprocess.Popen(
-                [sys.executable, "-c", IN_A_TERMINAL, own_job_server.host, "1"],
+                [sys.executable, "-c", IN_A_TERMINAL, gearman_server.host, "1"],
                 cwd=ROOT,
                 stdin=its_end,
                 stdout=its_end,
@@ -357,7 +351,7 @@ class TestRestart:
             )
         os.close(its_end)
         try:
-            until(lambda: own_job_server.workers_of("first_pid") == 1, "a worker")
+            until(lambda: workers_of(gearman_server, "first_pid") == 1, "a worker")
             os.close(terminal)
             assert runner.wait(PATIENCE) == 0
         finally:
@@ -368,23 +362,23 @@ class TestRecycling:
     def test_service_never_drops_while_processes_are_recycled(
         self,
         start_runner: Callable[..., Runner],
-        own_job_server: Gearmand,
-        client: SimpleClient,
+        gearman_server: Server,
+        gearman_client: SimpleClient,
     ) -> None:
         start_runner(1, "max_jobs=100")
-        pids = {client.first_pid()}
-        with fewest_workers(own_job_server, "first_pid") as fewest:
-            until(lambda: len(pids_of(client, pids)) >= 4, "processes being recycled")
+        pids = {gearman_client.first_pid()}
+        with fewest_workers(gearman_server, "first_pid") as fewest:
+            until(lambda: len(pids_of(gearman_client, pids)) >= 4, "processes being recycled")
         assert fewest[0] >= 1
 
     def test_a_process_that_has_grown_is_recycled(
-        self, start_runner: Callable[..., Runner], client: SimpleClient, tmp_path: Path
+        self, start_runner: Callable[..., Runner], gearman_client: SimpleClient, tmp_path: Path
     ) -> None:
         start_runner(1, "max_memory=300")
-        assert client.first_pid() == client.first_grow(mib=1)
-        grown = client.first_grow(mib=300)
+        assert gearman_client.first_pid() == gearman_client.first_grow(mib=1)
+        grown = gearman_client.first_grow(mib=300)
 
-        until(lambda: client.first_pid() != grown, "a fresh process")
+        until(lambda: gearman_client.first_pid() != grown, "a fresh process")
         assert re.search(
             rf"pid {grown}, is to be recycled: 3\d\d MiB are resident after 3 jobs",
             (tmp_path / "log").read_text(),
@@ -393,11 +387,11 @@ class TestRecycling:
     def test_a_replacement_that_is_not_ready_does_not_keep_a_grown_process_for_ever(
         self,
         start_runner: Callable[..., Runner],
-        own_job_server: Gearmand,
+        gearman_server: Server,
         tmp_path: Path,
     ) -> None:
         start_runner(1, "slow", "max_jobs=2", "ready_timeout=0.1")
-        with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
+        with SimpleClient([gearman_server.host], timeout=PATIENCE) as client:
             old = client.slow_pid()
             (tmp_path / "slow").touch()
             assert client.slow_pid() == old
@@ -406,11 +400,14 @@ class TestRecycling:
             assert client.slow_pid() != old
 
     def test_without_keepalive_a_process_ends_with_its_last_job(
-        self, start_runner: Callable[..., Runner], own_job_server: Gearmand, client: SimpleClient
+        self,
+        start_runner: Callable[..., Runner],
+        gearman_server: Server,
+        gearman_client: SimpleClient,
     ) -> None:
         runner = start_runner(1, "max_jobs=1", "no-keepalive")
-        client.first_pid()
-        with SimpleClient([own_job_server.host], data_encoder=PickleEncoder) as pickle_client:
+        gearman_client.first_pid()
+        with SimpleClient([gearman_server.host], data_encoder=PickleEncoder) as pickle_client:
             pickle_client.pickled_pid()
         assert runner.wait(PATIENCE) == 0
 
@@ -433,30 +430,33 @@ class TestConnectTimeout:
         assert list(caught.value.failures) == hosts
 
     def test_a_job_server_that_comes_in_time_is_waited_for(
-        self, start_runner: Callable[..., Runner], own_job_server: Gearmand, client: SimpleClient
+        self,
+        start_runner: Callable[..., Runner],
+        gearman_server: Server,
+        gearman_client: SimpleClient,
     ) -> None:
-        own_job_server.stop()
+        gearman_server.stop()
         start_runner(1, "connect_timeout=60")
-        own_job_server.start()
-        until(lambda: own_job_server.workers_of("first_pid") == 1, "a worker")
-        assert client.first_pid()
+        gearman_server.start()
+        until(lambda: workers_of(gearman_server, "first_pid") == 1, "a worker")
+        assert gearman_client.first_pid()
 
     def test_a_signal_ends_the_waiting(
-        self, start_runner: Callable[..., Runner], own_job_server: Gearmand, tmp_path: Path
+        self, start_runner: Callable[..., Runner], gearman_server: Server, tmp_path: Path
     ) -> None:
-        own_job_server.stop()
+        gearman_server.stop()
         runner = start_runner(1, "connect_timeout=600")
         until(lambda: "waiting for a job server" in (tmp_path / "log").read_text(), "waiting")
         runner.terminate()
         assert runner.wait(PATIENCE) == 0
 
 
-def test_a_runner_in_a_thread_obeys_its_methods(own_job_server: Gearmand) -> None:
+def test_a_runner_in_a_thread_obeys_its_methods(gearman_server: Server) -> None:
     # In a program of its own: this one has threads, which a fork should not have.
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tests.acceptance.runner_script"),
-            *(own_job_server.host, "1", "in-thread"),
+            *(gearman_server.host, "1", "in-thread"),
         ],
         cwd=ROOT,
         timeout=PATIENCE * 2,

@@ -30,7 +30,7 @@ from gearmanny.errors import (
 )
 from gearmanny.worker import BaseWorker
 from tests import faults, tls_proxy
-from tests.servers import PATIENCE, Gearmand, free_port, working
+from tests.servers import PATIENCE, Server, free_port, working
 from tests.tls_proxy import Authority
 
 MANY = 10_000
@@ -71,8 +71,8 @@ class Looped(BaseWorker):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def workers(job_server: Gearmand) -> Iterator[None]:
-    with working(*(Looped([job_server.host], prefetch=16) for _ in range(2))):
+def workers(gearman_server: Server) -> Iterator[None]:
+    with working(*(Looped([gearman_server.host], prefetch=16) for _ in range(2))):
         yield
 
 
@@ -84,9 +84,9 @@ def nothing_unclosed() -> Iterator[None]:
 
 
 @pytest.fixture
-def client(job_server: Gearmand) -> AioClient:
+def client(gearman_server: Server) -> AioClient:
     """One that nobody closes: the end of its event loop has to be enough."""
-    return AioClient([job_server.host], timeout=PATIENCE)
+    return AioClient([gearman_server.host], timeout=PATIENCE)
 
 
 def running(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -107,13 +107,13 @@ def entered(gate: Gate) -> Coroutine[Any, Any, Any]:
 
 
 class TestManyAtOnce:
-    def test_ten_thousand_calls_share_one_connection(self, job_server: Gearmand) -> None:
+    def test_ten_thousand_calls_share_one_connection(self, gearman_server: Server) -> None:
         async def main() -> list[int]:
             async with AioClient([proxy.host], timeout=6 * PATIENCE) as client:
                 calls = (client.looped_echo(value=n) for n in range(MANY))
                 return await asyncio.gather(*calls)
 
-        with faults.proxy(job_server.port) as proxy:
+        with faults.proxy(gearman_server.port) as proxy:
             assert running(main) == [*range(MANY)]
             assert proxy.accepted == 1
 
@@ -215,7 +215,7 @@ class TestCancelling:
 
         running(main)
 
-    def test_whoever_connects_may_be_cancelled(self, job_server: Gearmand) -> None:
+    def test_whoever_connects_may_be_cancelled(self, gearman_server: Server) -> None:
         async def main(hosts: list[str]) -> None:
             async with AioClient(hosts, timeout=PATIENCE, connect_timeout=2 * PATIENCE) as client:
                 first = asyncio.create_task(client.looped_echo(value=1))
@@ -229,10 +229,10 @@ class TestCancelling:
                         await task
 
         with black_hole() as hole:
-            running(lambda: main([hole, job_server.host]))
+            running(lambda: main([hole, gearman_server.host]))
 
     def test_a_forgotten_job_is_not_sent_again(
-        self, own_job_server: Gearmand, unique_name: str
+        self, gearman_server: Server, unique_name: str
     ) -> None:
         seen: list[str] = []
 
@@ -243,15 +243,15 @@ class TestCancelling:
         Noting.name = unique_name
 
         async def main() -> None:
-            async with AioClient([own_job_server.host], timeout=PATIENCE) as client:
+            async with AioClient([gearman_server.host], timeout=PATIENCE) as client:
                 again = client.using(idempotent=True)
                 call = asyncio.create_task(again.call(f"{unique_name}_note", value="forgotten"))
                 work = await again.submit(f"{unique_name}_note", value="wanted")
                 await work.status()
                 call.cancel()
-                own_job_server.stop()
-                own_job_server.start()
-                with working(Noting([own_job_server.host])):
+                gearman_server.stop()
+                gearman_server.start()
+                with working(Noting([gearman_server.host])):
                     await work
                     await again.call(f"{unique_name}_note", value="last")
 
@@ -308,10 +308,10 @@ class TestLoops:
             work.value()
 
     def test_a_client_that_nobody_refers_to_closes_its_connection(
-        self, job_server: Gearmand
+        self, gearman_server: Server
     ) -> None:
         async def main() -> None:
-            with faults.proxy(job_server.port) as proxy:
+            with faults.proxy(gearman_server.port) as proxy:
                 for _ in range(3):
                     assert await AioClient([proxy.host]).looped_echo(value=1) == 1
                 while proxy.open:
@@ -360,7 +360,7 @@ def black_hole() -> Iterator[str]:
 
 
 class TestServers:
-    def test_a_black_hole_costs_one_connect_timeout(self, job_server: Gearmand) -> None:
+    def test_a_black_hole_costs_one_connect_timeout(self, gearman_server: Server) -> None:
         async def main(hosts: list[str]) -> None:
             async with AioClient(hosts, timeout=PATIENCE, connect_timeout=2) as client:
                 started = time.monotonic()
@@ -369,7 +369,7 @@ class TestServers:
                 assert 1 <= time.monotonic() - started < 10
 
         with black_hole() as hole:
-            running(lambda: main([hole, job_server.host]))
+            running(lambda: main([hole, gearman_server.host]))
 
     def test_a_host_that_does_not_answer_is_told(self) -> None:
         async def main() -> None:
@@ -434,18 +434,18 @@ class TestServers:
             finally:
                 tracemalloc.stop()
 
-    def test_a_server_that_stalls_is_waited_for_in_turn(self, job_server: Gearmand) -> None:
+    def test_a_server_that_stalls_is_waited_for_in_turn(self, gearman_server: Server) -> None:
         text = "x" * 200_000
 
         async def main() -> None:
-            async with AioClient([job_server.host], timeout=PATIENCE) as client:
+            async with AioClient([gearman_server.host], timeout=PATIENCE) as client:
                 calls = (client.looped_echo(value=f"{n}{text}") for n in range(100))
                 assert await asyncio.gather(*calls) == [f"{n}{text}" for n in range(100)]
 
         running(main)
 
     def test_a_connection_that_is_reset_is_told_and_made_anew(
-        self, job_server: Gearmand, gate: Gate, unique_name: str
+        self, gearman_server: Server, gate: Gate, unique_name: str
     ) -> None:
         async def main() -> None:
             async with AioClient([proxy.host], timeout=PATIENCE) as client:
@@ -456,28 +456,26 @@ class TestServers:
                     await held
                 assert await client.looped_echo(value=1) == 1
 
-        with faults.proxy(job_server.port) as proxy:
+        with faults.proxy(gearman_server.port) as proxy:
             running(main)
 
-    def test_an_end_that_the_loop_had_no_time_to_see_is_seen(
-        self, own_job_server: Gearmand
-    ) -> None:
+    def test_an_end_that_the_loop_had_no_time_to_see_is_seen(self, gearman_server: Server) -> None:
         async def main() -> None:
-            async with AioClient([own_job_server.host], timeout=PATIENCE) as client:
+            async with AioClient([gearman_server.host], timeout=PATIENCE) as client:
                 for n in range(2):
                     assert await client.looped_echo(value=n) == n
-                    own_job_server.stop()
-                    own_job_server.start()
+                    gearman_server.stop()
+                    gearman_server.start()
 
-        with working(Looped([own_job_server.host])):
+        with working(Looped([gearman_server.host])):
             running(main)
 
-    def test_a_lost_job_is_over_when_the_client_is_closed(self, own_job_server: Gearmand) -> None:
+    def test_a_lost_job_is_over_when_the_client_is_closed(self, gearman_server: Server) -> None:
         async def main() -> None:
-            client = AioClient([own_job_server.host], connect_timeout=PATIENCE)
+            client = AioClient([gearman_server.host], connect_timeout=PATIENCE)
             work = await client.using(idempotent=True).submit("nobody")
             await work.status()
-            own_job_server.stop()
+            gearman_server.stop()
             waiting = asyncio.create_task(work.get_result())
             while work.connection.error is None:
                 await asyncio.sleep(0.01)
@@ -510,66 +508,68 @@ class TestTLS:
 
         running(main)
 
-    def test_it_is_spoken(self, job_server: Gearmand, authority: Authority) -> None:
+    def test_it_is_spoken(self, gearman_server: Server, authority: Authority) -> None:
         context = authority.context("127.0.0.1", wants_certificate=True)
-        with tls_proxy.proxy(job_server.port, context) as proxy:
+        with tls_proxy.proxy(gearman_server.port, context) as proxy:
             self.meet(proxy.host, authority.client_files())
             assert proxy.received[:1] == b"\x16"  # a handshake
 
     @pytest.mark.parametrize("secured", [True, False])
     def test_unix_sockets(
-        self, job_server: Gearmand, authority: Authority, tmp_path: Path, secured: bool
+        self, gearman_server: Server, authority: Authority, tmp_path: Path, secured: bool
     ) -> None:
         context = authority.context("whoever.example") if secured else None
         path = str(tmp_path / "job server.sock")
-        with tls_proxy.proxy(job_server.port, context, address=path) as proxy:
+        with tls_proxy.proxy(gearman_server.port, context, address=path) as proxy:
             self.meet(proxy.host, {"ca": authority.file} if secured else None)
 
     def test_who_is_not_trusted_gets_nothing(
-        self, job_server: Gearmand, authority: Authority
+        self, gearman_server: Server, authority: Authority
     ) -> None:
         for name, tls, reason in (
             ("other.example", {"ca": authority.file}, "its certificate is not trusted: IP address"),
             ("127.0.0.1", True, "its certificate is not trusted"),
         ):
-            with tls_proxy.proxy(job_server.port, authority.context(name)) as proxy:
+            with tls_proxy.proxy(gearman_server.port, authority.context(name)) as proxy:
                 with pytest.raises(JobServerUnavailable, match=reason):
                     self.meet(proxy.host, tls)
                 assert b"looped" not in proxy.received
 
     def test_a_context_that_wants_a_name_is_told(
-        self, job_server: Gearmand, authority: Authority, tmp_path: Path
+        self, gearman_server: Server, authority: Authority, tmp_path: Path
     ) -> None:
         context = ssl.create_default_context(cafile=authority.file)
         server = authority.context("whoever.example")
-        with tls_proxy.proxy(job_server.port, server, address=str(tmp_path / "sock")) as proxy:
+        with tls_proxy.proxy(gearman_server.port, server, address=str(tmp_path / "sock")) as proxy:
             with pytest.raises(JobServerUnavailable, match="set its check_hostname to False"):
                 self.meet(proxy.host, context)
             context.check_hostname = False
             self.meet(proxy.host, context)
 
     def test_who_does_not_speak_it_is_told(
-        self, job_server: Gearmand, authority: Authority
+        self, gearman_server: Server, authority: Authority
     ) -> None:
         async def main() -> None:
             tls = {"ca": authority.file}
-            await AioClient([job_server.host], connect_timeout=0.5, tls=tls).looped_echo(value=1)
+            await AioClient([gearman_server.host], connect_timeout=0.5, tls=tls).looped_echo(
+                value=1
+            )
 
         with pytest.raises(JobServerUnavailable, match="perhaps it does not speak TLS"):
             running(main)
 
-    def test_who_wants_it_is_guessed(self, job_server: Gearmand, authority: Authority) -> None:
+    def test_who_wants_it_is_guessed(self, gearman_server: Server, authority: Authority) -> None:
         async def main() -> None:
             await AioClient([proxy.host], timeout=PATIENCE).looped_echo(value=1)
 
         with (
-            tls_proxy.proxy(job_server.port, authority.context("127.0.0.1")) as proxy,
+            tls_proxy.proxy(gearman_server.port, authority.context("127.0.0.1")) as proxy,
             pytest.raises(JobServerLost, match="does it expect TLS"),
         ):
             running(main)
 
     def test_a_missing_certificate_of_ours_is_told(
-        self, job_server: Gearmand, authority: Authority
+        self, gearman_server: Server, authority: Authority
     ) -> None:
         context = authority.context("127.0.0.1", wants_certificate=True)
 
@@ -578,7 +578,7 @@ class TestTLS:
             await AioClient([proxy.host], timeout=PATIENCE, tls=tls).looped_echo(value=1)
 
         with (
-            tls_proxy.proxy(job_server.port, context) as proxy,
+            tls_proxy.proxy(gearman_server.port, context) as proxy,
             pytest.raises((JobServerLost, JobServerUnavailable), match="give tls a cert"),
         ):
             running(main)

@@ -8,7 +8,6 @@ import contextvars
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +18,7 @@ from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.gearman_api import GearmanJob
 from gearmanny.testing import eager
 from gearmanny.worker import BaseWorker, task
-from tests.servers import PATIENCE, Gearmand, until, working
+from tests.servers import PATIENCE, RunWorker, Server, until, working
 
 user = contextvars.ContextVar("user", default="nobody")
 
@@ -102,29 +101,24 @@ class Napper(BaseWorker):
 
 
 @pytest.fixture
-def worker(own_job_server: Gearmand) -> Iterator[Napper]:
-    worker = Napper([own_job_server.host])
-    with working(worker):
-        yield worker
-        worker.gate.set()
-
-
-@pytest.fixture
-def client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
-    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
-        yield client
+def worker(gearman_worker: RunWorker) -> Iterator[Napper]:
+    worker: Napper = gearman_worker(Napper)
+    yield worker
+    worker.gate.set()
 
 
 @pytest.mark.usefixtures("worker")
 class TestManyAtATime:
-    def test_200_naps_of_a_second_take_no_200_seconds(self, client: SimpleClient) -> None:
+    def test_200_naps_of_a_second_take_no_200_seconds(self, gearman_client: SimpleClient) -> None:
         texts = [f"nap {number}" for number in range(200)]
-        answers = list(client.map("napper_nap", ({"text": text} for text in texts)))
+        answers = list(gearman_client.map("napper_nap", ({"text": text} for text in texts)))
         assert [text for text, _, _ in answers] == texts
         assert len({handle for _, handle, _ in answers}) == 200, "each knows its own job"
         assert [told for _, _, told in answers] == texts, "each has its own context"
 
-    def test_no_more_at_a_time_than_was_said(self, own_job_server: Gearmand) -> None:
+    def test_no_more_at_a_time_than_was_said(
+        self, gearman_worker: RunWorker, gearman_client: SimpleClient
+    ) -> None:
         class Counter(BaseWorker):
             name = "counter"
             running = most = 0
@@ -136,27 +130,24 @@ class TestManyAtATime:
                 self.running -= 1
                 return self.most
 
-        with (
-            working(Counter([own_job_server.host], concurrency=3)),
-            SimpleClient([own_job_server.host], timeout=PATIENCE) as client,
-        ):
-            assert max(client.map("counter_count", [{}] * 20)) == 3
+        gearman_worker(Counter, concurrency=3)
+        assert max(gearman_client.map("counter_count", [{}] * 20)) == 3
 
     def test_a_plain_task_does_not_wait_for_them(
-        self, worker: Napper, client: SimpleClient
+        self, worker: Napper, gearman_client: SimpleClient
     ) -> None:
-        waiting = client.submit("napper_wait")
+        waiting = gearman_client.submit("napper_wait")
         assert worker.began.wait(PATIENCE)
-        assert max(client.map("napper_plain", [{}] * 20)) == 1, "one plain task at a time"
+        assert max(gearman_client.map("napper_plain", [{}] * 20)) == 1, "one plain task at a time"
         assert not waiting.is_done()
         worker.gate.set()
         assert waiting.get_result(PATIENCE) == "waited"
 
-    def test_what_it_yields_is_streamed(self, client: SimpleClient) -> None:
+    def test_what_it_yields_is_streamed(self, gearman_client: SimpleClient) -> None:
         updates: list[object] = []
-        assert client.using(on_update=updates.append).napper_rows(rows=2) == [0, 1]
+        assert gearman_client.using(on_update=updates.append).napper_rows(rows=2) == [0, 1]
         assert updates == [Progress(0, 2), Data(0), Progress(1, 2), Data(1)]
-        assert list(client.stream("napper_rows", rows=3)) == [0, 1, 2]
+        assert list(gearman_client.stream("napper_rows", rows=3)) == [0, 1, 2]
 
 
 class TestFailures:
@@ -169,33 +160,37 @@ class TestFailures:
         ],
     )
     @pytest.mark.usefixtures("worker")
-    def test_reach_the_caller(self, client: SimpleClient, kind: str, type: str) -> None:
+    def test_reach_the_caller(self, gearman_client: SimpleClient, kind: str, type: str) -> None:
         with pytest.raises(TaskError) as failure:
-            client.napper_fail(kind=kind)
+            gearman_client.napper_fail(kind=kind)
         assert failure.value.type == type
-        assert client.napper_nap(text="on", seconds=0)[0] == "on"
+        assert gearman_client.napper_nap(text="on", seconds=0)[0] == "on"
 
     @pytest.mark.usefixtures("worker")
-    def test_wrong_arguments_are_told(self, client: SimpleClient) -> None:
+    def test_wrong_arguments_are_told(self, gearman_client: SimpleClient) -> None:
         with pytest.raises(TaskError, match="unexpected argument: 'nap'"):
-            client.napper_nap(text="on", nap=1)
+            gearman_client.napper_nap(text="on", nap=1)
 
-    def test_a_time_limit_cancels_the_coroutine(self, worker: Napper, client: SimpleClient) -> None:
+    def test_a_time_limit_cancels_the_coroutine(
+        self, worker: Napper, gearman_client: SimpleClient
+    ) -> None:
         with pytest.raises(TaskError, match=r"took longer than the 0\.2 s"):
-            client.napper_slow()
+            gearman_client.napper_slow()
         assert worker.left == ["cancelled"]
 
     @pytest.mark.usefixtures("worker")
-    def test_another_attempt_has_the_arguments_of_the_first(self, client: SimpleClient) -> None:
-        assert client.napper_third_time(values=[]) == [3, 3]
+    def test_another_attempt_has_the_arguments_of_the_first(
+        self, gearman_client: SimpleClient
+    ) -> None:
+        assert gearman_client.napper_third_time(values=[]) == [3, 3]
 
 
 class TestStopping:
     def test_those_that_run_are_finished(
-        self, own_job_server: Gearmand, client: SimpleClient
+        self, gearman_server: Server, gearman_client: SimpleClient
     ) -> None:
-        worker = Napper([own_job_server.host])
-        result = client.submit("napper_wait")
+        worker = Napper([gearman_server.host])
+        result = gearman_client.submit("napper_wait")
         with working(worker):
             assert worker.began.wait(PATIENCE)
             worker.stop()
@@ -203,10 +198,10 @@ class TestStopping:
         assert result.get_result(PATIENCE) == "waited"
 
     def test_an_exit_cancels_them_and_gives_their_jobs_back(
-        self, own_job_server: Gearmand, client: SimpleClient
+        self, gearman_server: Server, gearman_client: SimpleClient
     ) -> None:
-        worker = Napper([own_job_server.host])
-        result = client.submit("napper_wait")
+        worker = Napper([gearman_server.host])
+        result = gearman_client.submit("napper_wait")
         exits: list[object] = []
 
         def start() -> None:
@@ -217,13 +212,13 @@ class TestStopping:
         thread = threading.Thread(target=start)
         thread.start()
         assert worker.began.wait(PATIENCE)
-        client.using(background=True).napper_exit()
+        gearman_client.using(background=True).napper_exit()
         thread.join(PATIENCE)
         assert exits == [3]
         assert worker.left == ["waited"], "it was cancelled, not forgotten"
         assert not result.is_done()
         until(
-            lambda: all(row.running == 0 for row in JobServer(own_job_server.host).status()),
+            lambda: all(row.running == 0 for row in JobServer(gearman_server.host).status()),
             "the jobs going back",
         )
 
@@ -241,8 +236,9 @@ def test_a_concurrency_that_cannot_be_is_refused(concurrency: int) -> None:
         Napper(["127.0.0.1:1"], concurrency=concurrency)
 
 
-def test_the_event_loop_ends_with_the_worker(tmp_path: Path, own_job_server: Gearmand) -> None:
-    worker = Napper([own_job_server.host])
-    with working(worker), SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
-        client.napper_nap(text="on", seconds=0)
+def test_the_event_loop_ends_with_the_worker(
+    gearman_server: Server, gearman_client: SimpleClient
+) -> None:
+    with working(Napper([gearman_server.host])):
+        gearman_client.napper_nap(text="on", seconds=0)
     assert "gearmanny event loop" not in {thread.name for thread in threading.enumerate()}

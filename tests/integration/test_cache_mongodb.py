@@ -20,7 +20,7 @@ from gearmanny.client import SimpleClient
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder, cached_by
 from gearmanny.worker import BaseWorker
-from tests.servers import Gearmand, free_port, mongodb, working
+from tests.servers import Server, free_port, mongodb, working
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_another_process_or_object_finds_the_entry(build: Callable[..., Any]) ->
 
 def test_a_task_method_is_cached_over_all_objects_of_its_class(
     build: Callable[..., Any],
-    job_server: Gearmand,
-    client: SimpleClient,
+    gearman_server: Server,
+    gearman_client: SimpleClient,
     unique_name: str,
 ) -> None:
     cachewrap = build()
@@ -98,11 +98,11 @@ def test_a_task_method_is_cached_over_all_objects_of_its_class(
             "Squares N"
             return {"pid": os.getpid(), "square": n * n, "object": id(self)}
 
-    one, two = Worker([job_server.host]), Worker([job_server.host])
+    one, two = Worker([gearman_server.host]), Worker([gearman_server.host])
     assert one.task_square(3) == two.task_square(n=3)
     with working(one):
-        assert client.call(f"{unique_name}_square", n=3) == two.task_square(3)
-        described = client.call(f"{unique_name}_help")[f"{unique_name}_square"]
+        assert gearman_client.call(f"{unique_name}_square", n=3) == two.task_square(3)
+        described = gearman_client.call(f"{unique_name}_help")[f"{unique_name}_square"]
     assert described["description"] == "Squares N"
     assert list(described["input"]) == ["n"]
 

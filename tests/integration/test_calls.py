@@ -26,7 +26,7 @@ from gearmanny.errors import (
 )
 from gearmanny.worker import BaseWorker
 from tests.clients import KINDS, Client, MakeClient
-from tests.servers import PATIENCE, Gearmand, free_port, gearmand, until, working
+from tests.servers import PATIENCE, Server, free_port, gearmand, until, working
 
 
 @pytest.fixture(params=KINDS)
@@ -37,8 +37,8 @@ def make(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
 
 
 @pytest.fixture
-def client(make: MakeClient, job_server: Gearmand) -> Client:
-    return make(job_server.host, timeout=PATIENCE)
+def client(make: MakeClient, gearman_server: Server) -> Client:
+    return make(gearman_server.host, timeout=PATIENCE)
 
 
 class Gate:
@@ -101,8 +101,8 @@ TOLD = [Progress(1, 4), Data({"part": 1}), Warning("careful"), Progress(4, 4)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def workers(job_server: Gearmand) -> Iterator[None]:
-    with working(*(Called([job_server.host]) for _ in range(2))):
+def workers(gearman_server: Server) -> Iterator[None]:
+    with working(*(Called([gearman_server.host]) for _ in range(2))):
         yield
 
 
@@ -130,13 +130,13 @@ class TestCalls:
         assert (caught.value.type, caught.value.message) == ("builtins.ValueError", "no luck")
 
     def test_a_function_without_workers_is_told_when_the_time_is_over(
-        self, client: Client, job_server: Gearmand
+        self, client: Client, gearman_server: Server
     ) -> None:
         with pytest.raises(TaskTimeout) as caught:
             client.using(timeout=0.1).nobody_home()
         assert str(caught.value) == (
             f"No answer from nobody_home() within 0.1 s. No worker offers it on "
-            f"{job_server.host}. Start one that does, or look whether the name and the host "
+            f"{gearman_server.host}. Start one that does, or look whether the name and the host "
             "are right."
         )
 
@@ -154,35 +154,35 @@ class TestCalls:
             assert f"{host} (connection refused)" in str(caught.value)
 
     def test_a_call_under_way_is_told_that_the_server_went(
-        self, make: MakeClient, own_job_server: Gearmand
+        self, make: MakeClient, gearman_server: Server
     ) -> None:
-        work = make(own_job_server.host).submit("nobody")
+        work = make(gearman_server.host).submit("nobody")
         work.status()  # it has been sent
-        own_job_server.stop()
+        gearman_server.stop()
         with pytest.raises(JobServerLost, match=r"closed by the job server.*may or may not"):
             work.get_result(timeout=PATIENCE)
 
     def test_the_first_call_after_a_restart_works(
-        self, make: MakeClient, own_job_server: Gearmand
+        self, make: MakeClient, gearman_server: Server
     ) -> None:
-        client = make(own_job_server.host, timeout=PATIENCE)
-        with working(Called([own_job_server.host])):
+        client = make(gearman_server.host, timeout=PATIENCE)
+        with working(Called([gearman_server.host])):
             assert client.called_echo(value=1) == 1
-            own_job_server.stop()
-            own_job_server.start()
+            gearman_server.stop()
+            gearman_server.start()
             assert client.called_echo(value=2) == 2
 
     def test_calls_rotate_over_the_servers_and_leave_out_who_is_away(
-        self, make: MakeClient, job_server: Gearmand, unique_name: str
+        self, make: MakeClient, gearman_server: Server, unique_name: str
     ) -> None:
         with gearmand() as second:
             client = make(
-                job_server.host, f"127.0.0.1:{free_port()}", second.host, timeout=PATIENCE
+                gearman_server.host, f"127.0.0.1:{free_port()}", second.host, timeout=PATIENCE
             )
             one: list[int] = []
             two: list[int] = []
             with working(
-                noting(unique_name, one)([job_server.host]),
+                noting(unique_name, one)([gearman_server.host]),
                 noting(unique_name, two)([second.host]),
             ):
                 works = [client.submit(f"{unique_name}_note", value=n) for n in range(6)]
@@ -218,7 +218,7 @@ class TestCalls:
 
 class TestPriorities:
     def test_high_comes_before_normal_before_low(
-        self, client: Client, job_server: Gearmand, unique_name: str
+        self, client: Client, gearman_server: Server, unique_name: str
     ) -> None:
         seen: list[str] = []
         works = [
@@ -230,7 +230,7 @@ class TestPriorities:
             kept.call(f"{unique_name}_note", value=f"{priority} kept")
         for work in works:
             assert work.status().state is JobState.QUEUED
-        with working(noting(unique_name, seen)([job_server.host])):
+        with working(noting(unique_name, seen)([gearman_server.host])):
             for work in works:
                 work.get_result(timeout=PATIENCE)
             until(lambda: len(seen) == 8)
@@ -262,11 +262,11 @@ class TestUniqueKeys:
         assert [once.called_pass(gate=unique_name) for _ in range(2)] == [1, 2]
 
     def test_all_clients_choose_the_same_of_several_servers(
-        self, make: MakeClient, job_server: Gearmand, unique_name: str
+        self, make: MakeClient, gearman_server: Server, unique_name: str
     ) -> None:
         seen: list[int] = []
         with gearmand() as second:
-            hosts = [job_server.host, second.host]
+            hosts = [gearman_server.host, second.host]
             one, two = make(*hosts, timeout=PATIENCE), make(*hosts[::-1], timeout=PATIENCE)
             keys = [f"{unique_name} {number}" for number in range(6)]
             works = [
@@ -314,7 +314,7 @@ class TestBackground:
         assert client.submit("called_echo", value=1).unique is None
 
     def test_its_progress_can_be_asked_for(
-        self, client: Client, job_server: Gearmand, unique_name: str
+        self, client: Client, gearman_server: Server, unique_name: str
     ) -> None:
         gate = Gate()
 
@@ -324,7 +324,7 @@ class TestBackground:
                 gate.pass_through()
 
         Telling.name = unique_name
-        with working(Telling([job_server.host])):
+        with working(Telling([gearman_server.host])):
             work = client.using(background=True).call(f"{unique_name}_tell")
             running = JobStatus(JobState.RUNNING, Progress(3, 4))
             until(lambda: work.status() == running)
@@ -351,7 +351,7 @@ class TestBackground:
 class TestSchedules:
     @pytest.mark.parametrize("option", ["at", "delay"])
     def test_a_job_is_kept_until_its_time(
-        self, client: Client, job_server: Gearmand, unique_name: str, option: str
+        self, client: Client, gearman_server: Server, unique_name: str, option: str
     ) -> None:
         seen: dict[str, float] = {}
 
@@ -364,10 +364,10 @@ class TestSchedules:
         when = {"delay": 1} if option == "delay" else {"at": datetime.fromtimestamp(due, UTC)}
         later = client.using(background=True, **when)
         later.call(f"{unique_name}_note", what="later")
-        with working(Noting([job_server.host])):
+        with working(Noting([gearman_server.host])):
             client.call(f"{unique_name}_note", what="now")
         until(lambda: time.time() > math.ceil(due))
-        with working(Noting([job_server.host])):
+        with working(Noting([gearman_server.host])):
             until(lambda: "later" in seen)
         assert seen["later"] >= due
 
@@ -390,30 +390,30 @@ class TestSchedules:
 
 class TestIdempotent:
     def test_a_job_is_sent_again_when_its_connection_is_lost(
-        self, make: MakeClient, own_job_server: Gearmand, unique_name: str
+        self, make: MakeClient, gearman_server: Server, unique_name: str
     ) -> None:
-        client = make(own_job_server.host, timeout=PATIENCE, connect_timeout=PATIENCE)
+        client = make(gearman_server.host, timeout=PATIENCE, connect_timeout=PATIENCE)
         works = [
             client.using(idempotent=True).submit(f"{unique_name}_note", value=n) for n in range(3)
         ]
         once = client.submit(f"{unique_name}_note", value="once")
         once.status()
-        own_job_server.stop()
-        own_job_server.start()
+        gearman_server.stop()
+        gearman_server.start()
         seen: list[Any] = []
-        with working(noting(unique_name, seen)([own_job_server.host])):
+        with working(noting(unique_name, seen)([gearman_server.host])):
             assert sorted(work.get_result(timeout=PATIENCE) for work in works) == [1, 2, 3]
             with pytest.raises(JobServerLost):
                 once.get_result(timeout=PATIENCE)
         assert sorted(seen) == [0, 1, 2]
 
     def test_it_is_given_up_when_no_server_comes_back(
-        self, make: MakeClient, own_job_server: Gearmand
+        self, make: MakeClient, gearman_server: Server
     ) -> None:
-        client = make(own_job_server.host, connect_timeout=0.2)
+        client = make(gearman_server.host, connect_timeout=0.2)
         work = client.using(idempotent=True).submit("nobody")
         work.status()
-        own_job_server.stop()
+        gearman_server.stop()
         with pytest.raises(JobServerUnavailable, match="connection refused"):
             work.get_result(timeout=PATIENCE)
 
@@ -501,7 +501,7 @@ class TestWorkObjects:
                 getattr(work, method)(timeout=bad)
 
     def test_the_status_goes_from_queued_to_running_to_unknown(
-        self, client: Client, job_server: Gearmand, unique_name: str
+        self, client: Client, gearman_server: Server, unique_name: str
     ) -> None:
         gate = Gate()
 
@@ -513,7 +513,7 @@ class TestWorkObjects:
         Holding.name = unique_name
         work = client.submit(f"{unique_name}_hold")
         assert work.status() == JobStatus(JobState.QUEUED)
-        with working(Holding([job_server.host])):
+        with working(Holding([gearman_server.host])):
             until(lambda: work.status() == JobStatus(JobState.RUNNING, Progress(1, 2)))
             gate.opened.set()
             work.get_result(timeout=PATIENCE)
@@ -525,10 +525,10 @@ class TestStatus:
         assert client.status("never was") == JobStatus(JobState.UNKNOWN)
 
     def test_a_job_is_looked_for_on_all_servers(
-        self, make: MakeClient, job_server: Gearmand, unique_name: str
+        self, make: MakeClient, gearman_server: Server, unique_name: str
     ) -> None:
         with gearmand() as second:
-            hosts = [job_server.host, second.host]
+            hosts = [gearman_server.host, second.host]
             kept = make(*hosts).using(background=True)
             works = [kept.call(f"{unique_name}_note", value=n) for n in range(2)]
             asking = make(*hosts[::-1])
@@ -536,11 +536,11 @@ class TestStatus:
                 assert asking.status(work.unique).state is JobState.QUEUED
 
     def test_it_is_not_unknown_where_a_server_could_not_be_asked(
-        self, make: MakeClient, job_server: Gearmand
+        self, make: MakeClient, gearman_server: Server
     ) -> None:
         away = f"127.0.0.1:{free_port()}"
         with pytest.raises(JobServerUnavailable) as caught:
-            make(job_server.host, away).status("never was")
+            make(gearman_server.host, away).status("never was")
         assert set(caught.value.failures) == {away}
 
     def test_an_id_that_no_job_can_have_is_refused(self, client: Client) -> None:
@@ -550,7 +550,7 @@ class TestStatus:
 
 class TestCancelling:
     def test_a_job_that_waits_is_cancelled(
-        self, client: Client, job_server: Gearmand, unique_name: str
+        self, client: Client, gearman_server: Server, unique_name: str
     ) -> None:
         seen: list[str] = []
         work = client.submit(f"{unique_name}_note", value="cancelled")
@@ -560,17 +560,17 @@ class TestCancelling:
             work.get_result(timeout=PATIENCE)
         assert isinstance(work.exception(), JobCancelled)
         assert work.status() == JobStatus(JobState.UNKNOWN)
-        with working(noting(unique_name, seen)([job_server.host])):
+        with working(noting(unique_name, seen)([gearman_server.host])):
             client.call(f"{unique_name}_note", value="other")
         assert seen == ["other"]
 
     def test_a_background_job_is_cancelled(
-        self, client: Client, job_server: Gearmand, unique_name: str
+        self, client: Client, gearman_server: Server, unique_name: str
     ) -> None:
         seen: list[str] = []
         work = client.using(background=True).call(f"{unique_name}_note", value="cancelled")
         assert work.cancel()
-        with working(noting(unique_name, seen)([job_server.host])):
+        with working(noting(unique_name, seen)([gearman_server.host])):
             client.call(f"{unique_name}_note", value="other")
         assert seen == ["other"]
 

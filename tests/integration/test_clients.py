@@ -27,94 +27,81 @@ from gearmanny.errors import (
     TaskError,
     TaskTimeout,
 )
+from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, free_port, gearmand, until, working
-
-
-class Gate:
-    """Holds tasks back until a test lets them go."""
-
-    def __init__(self) -> None:
-        self._opened = threading.Event()
-
-    def open(self) -> None:
-        self._opened.set()
-
-    def wait(self) -> None:
-        assert self._opened.wait(PATIENCE)
-
-
-gates: dict[str, Gate] = {}
-
-
-@pytest.fixture
-def gate() -> Iterator[str]:
-    name = f"gate{len(gates)}"
-    gates[name] = Gate()
-    yield name
-    gates[name].open()
+from tests.servers import PATIENCE, RunWorker, Server, free_port, until
 
 
 class Slow(BaseWorker):
     name = "slow"
+    gate = threading.Event()
 
-    def task_pass(self, gate: str, value: Any = None) -> Any:
-        gates[gate].wait()
+    def task_pass(self, value: Any = None) -> Any:
+        assert self.gate.wait(PATIENCE)
         return value
 
     def task_echo(self, value: Any) -> Any:
         return value
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers(job_server: Gearmand) -> Iterator[None]:
-    with working(*(Slow([job_server.host]) for _ in range(3))):
-        yield
+@pytest.fixture
+def workers(gearman_worker: RunWorker) -> None:
+    for _ in range(2):
+        gearman_worker(Slow)
 
 
+@pytest.fixture
+def gate(workers: None) -> Iterator[threading.Event]:
+    """What slow_pass() waits for."""
+    Slow.gate.clear()
+    yield Slow.gate
+    Slow.gate.set()
+
+
+@pytest.mark.usefixtures("workers")
 class TestWorkObjects:
     def test_is_done_turns_true_without_anybody_waiting(
-        self, async_client: AsyncClient, gate: str
+        self, gearman_async_client: AsyncClient, gate: threading.Event
     ) -> None:
-        work = async_client.slow_pass(gate=gate, value=1)
+        work = gearman_async_client.slow_pass(value=1)
 
         assert not work.is_done()
-        gates[gate].open()
+        gate.set()
         until(work.is_done, "is_done()")
         assert work.get_result(timeout=0) == 1
 
-    def test_a_result_can_be_had_twice(self, async_client: AsyncClient) -> None:
-        work = async_client.slow_echo(value={"a": [1]})
+    def test_a_result_can_be_had_twice(self, gearman_async_client: AsyncClient) -> None:
+        work = gearman_async_client.slow_echo(value={"a": [1]})
         assert work.get_result() == work.get_result() == {"a": [1]}
 
-    def test_results_can_be_had_in_any_order(self, async_client: AsyncClient) -> None:
-        works = [async_client.slow_echo(value=number) for number in range(50)]
+    def test_results_can_be_had_in_any_order(self, gearman_async_client: AsyncClient) -> None:
+        works = [gearman_async_client.slow_echo(value=number) for number in range(50)]
         assert [work.get_result(timeout=20) for work in reversed(works)] == [*range(50)][::-1]
 
     def test_a_timeout_leaves_the_job_to_be_waited_for_again(
-        self, async_client: AsyncClient, gate: str
+        self, gearman_async_client: AsyncClient, gate: threading.Event
     ) -> None:
-        work = async_client.slow_pass(gate=gate, value="late")
+        work = gearman_async_client.slow_pass(value="late")
 
         with pytest.raises(TaskTimeout) as caught:
             work.get_result(timeout=0.05)
         assert isinstance(caught.value, TimeoutError)
-        assert "3 worker(s) offer it; 1 of its jobs run" in str(caught.value)
-        gates[gate].open()
+        assert "2 worker(s) offer it; 1 of its jobs run" in str(caught.value)
+        gate.set()
         assert work.get_result(timeout=20) == "late"
 
     def test_another_job_is_answered_while_one_is_waited_for(
-        self, async_client: AsyncClient, gate: str
+        self, gearman_async_client: AsyncClient, gate: threading.Event
     ) -> None:
-        held = async_client.slow_pass(gate=gate)
+        held = gearman_async_client.slow_pass()
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(held.get_result, 20)
-            assert async_client.slow_echo(value=5).get_result(timeout=20) == 5
-            gates[gate].open()
+            assert gearman_async_client.slow_echo(value=5).get_result(timeout=20) == 5
+            gate.set()
             assert waiting.result(PATIENCE) is None
 
-    def test_a_bad_timeout_is_refused(self, async_client: AsyncClient) -> None:
-        work = async_client.slow_echo(value=1)
+    def test_a_bad_timeout_is_refused(self, gearman_async_client: AsyncClient) -> None:
+        work = gearman_async_client.slow_echo(value=1)
         for bad in (-1, "5", float("nan")):
             with pytest.raises(InvalidOption, match="number of seconds"):
                 work.get_result(timeout=bad)
@@ -128,13 +115,16 @@ class TestNames:
         for twin in (copy.copy(nobody), copy.deepcopy(nobody), pickle.loads(pickle.dumps(nobody))):
             assert repr(twin) == repr(nobody)
 
-    def test_positional_arguments_are_told_to_be_keywords(self, client: SimpleClient) -> None:
+    def test_positional_arguments_are_told_to_be_keywords(
+        self, gearman_client: SimpleClient
+    ) -> None:
         with pytest.raises(TypeError, match=r"slow_echo\(\) takes keyword arguments only"):
-            client.slow_echo(5)
+            gearman_client.slow_echo(5)
 
-    def test_arguments_may_have_any_name(self, client: SimpleClient) -> None:
+    @pytest.mark.usefixtures("workers")
+    def test_arguments_may_have_any_name(self, gearman_client: SimpleClient) -> None:
         with pytest.raises(TaskError, match="unexpected arguments: 'self', 'function'"):
-            client.call("slow_echo", value=1, self=2, function=3)
+            gearman_client.call("slow_echo", value=1, self=2, function=3)
 
     @pytest.mark.parametrize("name", ["", "a b", "a\0b", "x" * 513])
     def test_a_name_that_cannot_travel_is_refused_before_sending(self, name: str) -> None:
@@ -147,15 +137,14 @@ class TestNames:
 
 
 class TestServers:
-    def test_a_function_without_workers_is_told_from_a_slow_one(self, job_server: Gearmand) -> None:
-        with (
-            SimpleClient([job_server.host], timeout=0.1) as client,
-            pytest.raises(TaskTimeout) as caught,
-        ):
-            client.nobody_home()
+    def test_a_function_without_workers_is_told_from_a_slow_one(
+        self, gearman_server: Server, gearman_client: SimpleClient
+    ) -> None:
+        with pytest.raises(TaskTimeout) as caught:
+            gearman_client.using(timeout=0.1).nobody_home()
         assert str(caught.value) == (
             f"No answer from nobody_home() within 0.1 s. No worker offers it on "
-            f"{job_server.host}. Start one that does, or look whether the name and the host "
+            f"{gearman_server.host}. Start one that does, or look whether the name and the host "
             "are right."
         )
 
@@ -180,60 +169,70 @@ class TestServers:
                 SimpleClient([host], connect_timeout=0.2).slow_echo(value=1)
             assert time.monotonic() - started < PATIENCE / 2
 
-    def test_calls_go_to_a_server_that_is_up(self, job_server: Gearmand) -> None:
-        hosts = [f"127.0.0.1:{free_port()}", job_server.host]
+    @pytest.mark.usefixtures("workers")
+    def test_calls_go_to_a_server_that_is_up(self, gearman_server: Server) -> None:
+        hosts = [f"127.0.0.1:{free_port()}", gearman_server.host]
         with SimpleClient(hosts, timeout=20) as client:
             assert [client.slow_echo(value=n) for n in range(4)] == [0, 1, 2, 3]
 
-    def test_calls_rotate_over_the_servers(self) -> None:
-        with gearmand() as one, gearmand() as two:
-            hosts = [one.host, two.host]
-            with working(Slow(hosts)), AsyncClient(hosts) as client:
-                works = [client.slow_echo(value=n) for n in range(4)]
-                assert [work.get_result(timeout=20) for work in works] == [0, 1, 2, 3]
-                assert [str(work.channel.host) for work in works] == hosts * 2
+    def test_calls_rotate_over_the_servers(
+        self, gearman_server: Server, second_server: Server
+    ) -> None:
+        hosts = [gearman_server.host, second_server.host]
+        with running(Slow(hosts)), AsyncClient(hosts) as client:
+            works = [client.slow_echo(value=n) for n in range(4)]
+            assert [work.get_result(timeout=20) for work in works] == [0, 1, 2, 3]
+            assert [str(work.channel.host) for work in works] == hosts * 2
 
-    def test_the_first_call_after_a_restart_works(self, own_job_server: Gearmand) -> None:
-        hosts = [own_job_server.host]
-        with working(Slow(hosts)), SimpleClient(hosts, timeout=20) as client:
-            assert client.slow_echo(value=1) == 1
-            own_job_server.stop()
-            own_job_server.start()
-            assert client.slow_echo(value=2) == 2
+    def test_the_first_call_after_a_restart_works(
+        self, gearman_server: Server, gearman_client: SimpleClient, gearman_worker: RunWorker
+    ) -> None:
+        gearman_worker(Slow)
+        assert gearman_client.slow_echo(value=1) == 1
+        gearman_server.stop()
+        gearman_server.start()
+        assert gearman_client.slow_echo(value=2) == 2
 
     def test_a_job_that_nobody_waits_for_does_not_hide_a_restart(
-        self, own_job_server: Gearmand
+        self,
+        gearman_server: Server,
+        gearman_async_client: AsyncClient,
+        gearman_worker: RunWorker,
     ) -> None:
-        hosts = [own_job_server.host]
-        with AsyncClient(hosts) as client:
-            forgotten = client.call("nobody")
-            own_job_server.stop()
-            own_job_server.start()
-            with working(Slow(hosts)):
-                assert client.slow_echo(value=1).get_result(timeout=20) == 1
-            assert forgotten.is_done()
+        forgotten = gearman_async_client.call("nobody")
+        gearman_server.stop()
+        gearman_server.start()
+        gearman_worker(Slow)
+        assert gearman_async_client.slow_echo(value=1).get_result(timeout=20) == 1
+        assert forgotten.is_done()
 
-    def test_a_call_under_way_is_told_that_the_server_went(self, own_job_server: Gearmand) -> None:
-        with AsyncClient([own_job_server.host]) as client:
-            works = [client.call("nobody") for _ in range(2)]
-            own_job_server.stop()
-            for work in works:
-                with pytest.raises(JobServerLost, match="may or may not have run"):
-                    work.get_result(timeout=20)
-                assert work.is_done()
+    def test_a_call_under_way_is_told_that_the_server_went(
+        self, gearman_server: Server, gearman_async_client: AsyncClient
+    ) -> None:
+        works = [gearman_async_client.call("nobody") for _ in range(2)]
+        gearman_server.stop()
+        for work in works:
+            with pytest.raises(JobServerLost, match="may or may not have run"):
+                work.get_result(timeout=20)
+            assert work.is_done()
 
-    def test_a_refused_job_ends_alone(self, own_job_server: Gearmand) -> None:
-        with socket.create_connection(("127.0.0.1", own_job_server.port)) as admin:
+    def test_a_refused_job_ends_alone(
+        self,
+        gearman_server: Server,
+        gearman_async_client: AsyncClient,
+        gearman_worker: RunWorker,
+    ) -> None:
+        with socket.create_connection(("127.0.0.1", gearman_server.port)) as admin:
             admin.sendall(b"create function full\r\n")
             admin.recv(100)
             admin.sendall(b"maxqueue full 1\r\n")
             assert admin.recv(100).startswith(b"OK")
-        with working(Slow([own_job_server.host])), AsyncClient([own_job_server.host]) as client:
-            client.call("full")
-            refused, good = client.call("full"), client.slow_echo(value="good")
-            assert good.get_result(timeout=20) == "good"
-            with pytest.raises(JobServerError, match=r"QUEUE_ERROR \(Job queue is full\)"):
-                refused.get_result(timeout=20)
+        gearman_worker(Slow)
+        gearman_async_client.call("full")
+        refused = gearman_async_client.call("full")
+        assert gearman_async_client.slow_echo(value="good").get_result(timeout=20) == "good"
+        with pytest.raises(JobServerError, match=r"QUEUE_ERROR \(Job queue is full\)"):
+            refused.get_result(timeout=20)
 
     def test_what_is_no_job_server_is_refused(self) -> None:
         def serve(server: socket.socket) -> None:
@@ -254,21 +253,20 @@ class TestServers:
 
 
 def test_a_closed_client_ends_its_jobs_and_can_be_used_again(
-    job_server: Gearmand, gate: str
+    gearman_async_client: AsyncClient, gate: threading.Event
 ) -> None:
-    client = AsyncClient([job_server.host])
     with ThreadPoolExecutor(1) as pool:
-        held = client.slow_pass(gate=gate)
+        held = gearman_async_client.slow_pass()
         waiting = pool.submit(held.get_result, 20)
-        client.close()
+        gearman_async_client.close()
         with pytest.raises(JobServerLost, match="closed by this client"):
             waiting.result(PATIENCE)
-    with client:
-        assert client.slow_echo(value=1).get_result(timeout=20) == 1
+    assert gearman_async_client.slow_echo(value=1).get_result(timeout=20) == 1
 
 
+@pytest.mark.usefixtures("workers")
 @pytest.mark.parametrize("kind", [SimpleClient, AsyncClient])
-def test_one_client_serves_many_threads(job_server: Gearmand, kind: Any) -> None:
+def test_one_client_serves_many_threads(gearman_server: Server, kind: Any) -> None:
     def calls(thread: int) -> bool:
         for number in range(500):
             value = [thread, number]
@@ -279,12 +277,13 @@ def test_one_client_serves_many_threads(job_server: Gearmand, kind: Any) -> None
                 return False
         return True
 
-    with kind([job_server.host], timeout=20) as client, ThreadPoolExecutor(16) as pool:
+    with kind([gearman_server.host], timeout=20) as client, ThreadPoolExecutor(16) as pool:
         assert all(pool.map(calls, range(16)))
 
 
-def test_work_objects_may_be_waited_for_by_other_threads(async_client: AsyncClient) -> None:
-    works = [async_client.slow_echo(value=number) for number in range(64)]
+@pytest.mark.usefixtures("workers")
+def test_work_objects_may_be_waited_for_by_other_threads(gearman_async_client: AsyncClient) -> None:
+    works = [gearman_async_client.slow_echo(value=number) for number in range(64)]
     with ThreadPoolExecutor(16) as pool:
         twice = list(pool.map(lambda work: work.get_result(timeout=20), works * 2))
     assert twice == [*range(64)] * 2
@@ -296,16 +295,21 @@ def call_often(client: SimpleClient, name: str, answers: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.usefixtures("workers")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_client_serves_children_of_multiprocessing(client: SimpleClient, method: str) -> None:
-    assert client.slow_echo(value="a connection") == "a connection"
+def test_a_client_serves_children_of_multiprocessing(
+    gearman_client: SimpleClient, method: str
+) -> None:
+    assert gearman_client.slow_echo(value="a connection") == "a connection"
     context = multiprocessing.get_context(method)
     answers = context.SimpleQueue()
-    children = [context.Process(target=call_often, args=(client, name, answers)) for name in "ab"]
+    children = [
+        context.Process(target=call_often, args=(gearman_client, name, answers)) for name in "ab"
+    ]
     for child in children:
         child.start()
     try:
-        assert [client.slow_echo(value=n) for n in range(50)] == [*range(50)]
+        assert [gearman_client.slow_echo(value=n) for n in range(50)] == [*range(50)]
         assert dict(answers.get() for _ in children) == {"a": [*range(50)], "b": [*range(50)]}
     finally:
         for child in children:
@@ -315,10 +319,10 @@ def test_a_client_serves_children_of_multiprocessing(client: SimpleClient, metho
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_client_made_before_a_fork_works_in_both_processes(
-    job_server: Gearmand, gate: str
+    gearman_async_client: AsyncClient, gate: threading.Event
 ) -> None:
-    with AsyncClient([job_server.host]) as client:
-        held = client.slow_pass(gate=gate, value="parent")
+    with gearman_async_client as client:
+        held = client.slow_pass(value="parent")
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
@@ -335,5 +339,5 @@ def test_a_client_made_before_a_fork_works_in_both_processes(
         with open(reader) as answers:
             assert answers.read() == "child it belongs to the process before the fork"
         os.waitpid(child, 0)
-        gates[gate].open()
+        gate.set()
         assert held.get_result(timeout=20) == "parent"

@@ -14,7 +14,7 @@ import pytest
 from gearmanny.client import SimpleClient
 from gearmanny.polling import Poller
 from gearmanny.worker import BaseWorker
-from tests.servers import Gearmand, working
+from tests.servers import Server, working
 
 SIZE = 4 * 1024 * 1024
 
@@ -35,9 +35,9 @@ def no_collector() -> Iterator[None]:
 
 
 def test_an_answer_is_freed_with_the_last_reference_to_it(
-    job_server: Gearmand, no_collector: None
+    gearman_server: Server, no_collector: None
 ) -> None:
-    with working(Costs([job_server.host])), SimpleClient([job_server.host]) as client:
+    with working(Costs([gearman_server.host])), SimpleClient([gearman_server.host]) as client:
         text = "x" * SIZE
         assert client.costs_echo(text=text) == text
         tracemalloc.start()

@@ -79,6 +79,14 @@ def test_clients_and_workers_come_back_after_a_restart() -> None:
         assert client.using(idempotent=True).adder_add(a=1, b=2) == 3
 
 
+def test_who_comes_while_it_stops_is_told() -> None:
+    for _ in range(30):
+        with JobServer() as server:
+            visitor = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+        with visitor, contextlib.suppress(ConnectionResetError):
+            assert visitor.recv(1) == b"", "the connection was left open"
+
+
 def test_a_port_that_is_taken_is_an_early_error() -> None:
     with JobServer() as server:
         with pytest.raises(InvalidOption, match=f"port {server.port} of 127.0.0.1 is taken"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import TaskError
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker
-from tests.servers import Gearmand, find_program, working
+from tests.servers import RunWorker, Server, find_program
 
 
 class RawEncoder(DataEncoder):
@@ -67,11 +66,9 @@ class Excepting(Fragile):
     send_exceptions = True
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers(job_server: Gearmand) -> Iterator[None]:
-    hosts = [job_server.host]
-    with working(Fragile(hosts), Open(hosts), Excepting(hosts)):
-        yield
+@pytest.fixture(autouse=True)
+def worker(gearman_worker: RunWorker) -> None:
+    gearman_worker(Fragile)
 
 
 def fails(client: SimpleClient, function: str, **kwargs: Any) -> TaskError:
@@ -81,8 +78,8 @@ def fails(client: SimpleClient, function: str, **kwargs: Any) -> TaskError:
     return caught.value
 
 
-def test_an_exception_arrives_with_its_type_and_message(client: SimpleClient) -> None:
-    error = fails(client, "fragile_raise")
+def test_an_exception_arrives_with_its_type_and_message(gearman_client: SimpleClient) -> None:
+    error = fails(gearman_client, "fragile_raise")
 
     assert (error.function, error.type) == ("fragile_raise", "builtins.ValueError")
     assert (error.message, error.remote_args) == ("('boom', 7)", ["boom", 7])
@@ -90,14 +87,20 @@ def test_an_exception_arrives_with_its_type_and_message(client: SimpleClient) ->
     assert str(error) == ("fragile_raise() failed on its worker: builtins.ValueError: ('boom', 7)")
 
 
-def test_a_traceback_arrives_when_the_worker_allows_it(client: SimpleClient) -> None:
-    error = fails(client, "open_raise")
+def test_a_traceback_arrives_when_the_worker_allows_it(
+    gearman_client: SimpleClient, gearman_worker: RunWorker
+) -> None:
+    gearman_worker(Open)
+    error = fails(gearman_client, "open_raise")
     assert error.traceback is not None
     assert 'raise ValueError("boom", 7)' in error.traceback
 
 
-def test_a_failure_may_travel_as_an_exception(client: SimpleClient) -> None:
-    error = fails(client, "excepting_raise")
+def test_a_failure_may_travel_as_an_exception(
+    gearman_client: SimpleClient, gearman_worker: RunWorker
+) -> None:
+    gearman_worker(Excepting)
+    error = fails(gearman_client, "excepting_raise")
     assert (error.type, error.remote_args) == ("builtins.ValueError", ["boom", 7])
 
 
@@ -113,9 +116,9 @@ def test_a_failure_may_travel_as_an_exception(client: SimpleClient) -> None:
     ],
 )
 def test_arguments_are_checked_before_the_task_runs(
-    client: SimpleClient, arguments: dict[str, int], message: str
+    gearman_client: SimpleClient, arguments: dict[str, int], message: str
 ) -> None:
-    error = fails(client, "fragile_add", **arguments)
+    error = fails(gearman_client, "fragile_add", **arguments)
     assert (error.type, error.message) == ("gearmanny.errors.InvalidArguments", message)
 
 
@@ -133,21 +136,23 @@ def test_arguments_are_checked_before_the_task_runs(
     ],
 )
 def test_a_payload_that_is_no_object_is_told_to_its_sender(
-    job_server: Gearmand, client: SimpleClient, payload: bytes, type: str, message: str
+    gearman_server: Server, gearman_client: SimpleClient, payload: bytes, type: str, message: str
 ) -> None:
     with (
-        SimpleClient([job_server.host], timeout=20, data_encoder=RawEncoder) as raw,
+        SimpleClient([gearman_server.host], timeout=20, data_encoder=RawEncoder) as raw,
         pytest.raises(TaskError) as caught,
     ):
         raw.fragile_add(payload=payload)
     assert caught.value.type == f"gearmanny.errors.{type}"
     assert message in caught.value.message
-    assert client.fragile_add(a=1, b=1) == 2
+    assert gearman_client.fragile_add(a=1, b=1) == 2
 
 
 @pytest.mark.parametrize("kind", ["set", "nan", "surrogate", "bytes"])
-def test_a_result_that_cannot_be_encoded_is_a_failure(client: SimpleClient, kind: str) -> None:
-    error = fails(client, "fragile_result", kind=kind)
+def test_a_result_that_cannot_be_encoded_is_a_failure(
+    gearman_client: SimpleClient, kind: str
+) -> None:
+    error = fails(gearman_client, "fragile_result", kind=kind)
     assert error.type == "gearmanny.errors.EncodingError"
     assert "JSONDataEncoder cannot encode" in error.message
 
@@ -160,17 +165,17 @@ def test_a_result_that_cannot_be_encoded_is_a_failure(client: SimpleClient, kind
         ("fragile_stream_fails", "builtins.OSError"),
     ],
 )
-def test_any_exception_is_told(client: SimpleClient, function: str, type: str) -> None:
-    error = fails(client, function)
+def test_any_exception_is_told(gearman_client: SimpleClient, function: str, type: str) -> None:
+    error = fails(gearman_client, function)
     assert error.type is not None
     assert error.type.endswith(type)
 
 
 def test_the_worker_logs_a_failure_with_its_traceback(
-    client: SimpleClient, caplog: pytest.LogCaptureFixture
+    gearman_client: SimpleClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fails(client, "fragile_raise")
-    fails(client, "fragile_add")
+    fails(gearman_client, "fragile_raise")
+    fails(gearman_client, "fragile_add")
 
     bug, misuse = [record for record in caplog.records if record.action == "job_failed"]
     assert (bug.levelno, bug.function) == (logging.ERROR, "fragile_raise")
@@ -178,10 +183,10 @@ def test_the_worker_logs_a_failure_with_its_traceback(
     assert (misuse.levelno, misuse.exc_info) == (logging.WARNING, None)
 
 
-def test_a_failure_is_one_json_object_for_other_languages(job_server: Gearmand) -> None:
+def test_a_failure_is_one_json_object_for_other_languages(gearman_server: Server) -> None:
     """The `gearman` command stands for every client in C: it must neither hang nor guess."""
     command = [find_program("gearman", "gearman-tools"), "-h", "127.0.0.1"]
-    command += ["-p", str(job_server.port), "-f", "fragile_raise", "-t", "10000"]
+    command += ["-p", str(gearman_server.port), "-f", "fragile_raise", "-t", "10000"]
     done = subprocess.run([*command, "{}"], capture_output=True, text=True, timeout=20, check=False)
 
     assert done.returncode != 0
@@ -197,21 +202,21 @@ def test_a_failure_is_one_json_object_for_other_languages(job_server: Gearmand) 
 
 
 def test_a_worker_that_only_says_that_it_failed_is_understood(
-    job_server: Gearmand, client: SimpleClient, unique_name: str
+    gearman_server: Server, gearman_client: SimpleClient
 ) -> None:
     command = [find_program("gearman", "gearman-tools"), "-h", "127.0.0.1"]
-    command += ["-p", str(job_server.port), "-w", "-f", unique_name, "-c", "1", "--", "false"]
+    command += ["-p", str(gearman_server.port), "-w", "-f", "no_luck", "-c", "1", "--", "false"]
     worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         with pytest.raises(TaskError, match="its worker did not say why"):
-            client.call(unique_name)
+            gearman_client.no_luck()
     finally:
         worker.kill()
         worker.wait()
 
 
-def test_updates_end_where_the_task_failed(async_client: AsyncClient) -> None:
-    work = async_client.fragile_stream_fails()
+def test_updates_end_where_the_task_failed(gearman_async_client: AsyncClient) -> None:
+    work = gearman_async_client.fragile_stream_fails()
 
     assert [update.value for update in work.updates(timeout=10)] == [1]
     with pytest.raises(TaskError, match="half way"):

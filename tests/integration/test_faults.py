@@ -14,7 +14,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.worker import BaseWorker
 from tests.faults import Proxy, proxy
-from tests.servers import PATIENCE, Gearmand, gearmand, until, working
+from tests.servers import PATIENCE, Server, gearmand, until, workers_of, working
 
 
 class Counting(BaseWorker):
@@ -39,16 +39,16 @@ class Counting(BaseWorker):
 
 
 @pytest.fixture
-def worker(own_job_server: Gearmand) -> Iterator[Counting]:
-    worker = Counting([own_job_server.host])
+def worker(gearman_server: Server) -> Iterator[Counting]:
+    worker = Counting([gearman_server.host])
     with working(worker):
         yield worker
         worker.go_on.set()
 
 
 @pytest.fixture
-def network(own_job_server: Gearmand) -> Iterator[Proxy]:
-    with proxy(own_job_server.port) as made:
+def network(gearman_server: Server) -> Iterator[Proxy]:
+    with proxy(gearman_server.port) as made:
         yield made
 
 
@@ -83,25 +83,25 @@ class TestACallUnderWay:
             assert client.counting_run().get_result(timeout=PATIENCE) == 3
 
     def test_survives_a_restart_of_the_only_server(
-        self, worker: Counting, own_job_server: Gearmand
+        self, worker: Counting, gearman_server: Server
     ) -> None:
-        client = SimpleClient([own_job_server.host], timeout=PATIENCE).using(idempotent=True)
+        client = SimpleClient([gearman_server.host], timeout=PATIENCE).using(idempotent=True)
         with client, ThreadPoolExecutor(1) as pool:
             call = pool.submit(client.counting_run)
             assert worker.running.acquire(timeout=PATIENCE)
-            own_job_server.kill()
+            gearman_server.kill()
             worker.go_on.set()
-            own_job_server.start()
+            gearman_server.start()
             assert call.result() == 2
 
-    def test_goes_to_another_server(self, own_job_server: Gearmand) -> None:
+    def test_goes_to_another_server(self, gearman_server: Server) -> None:
         with gearmand() as other:
-            hosts = [own_job_server.host, other.host]
+            hosts = [gearman_server.host, other.host]
             worker = Counting(hosts)
             with working(worker), AsyncClient(hosts).using(idempotent=True) as client:
                 work = client.counting_run()
                 assert worker.running.acquire(timeout=PATIENCE)
-                own_job_server.kill()
+                gearman_server.kill()
                 worker.go_on.set()
                 assert list(client.as_completed([work], timeout=PATIENCE)) == [work]
                 assert work.get_result(timeout=0) == 2
@@ -117,11 +117,11 @@ class TestACallUnderWay:
             assert client.wait([work], timeout=0) == ({work}, set())
             assert work.get_result() in (1, 2)
 
-    def test_is_told_when_no_server_comes_back(self, own_job_server: Gearmand) -> None:
-        client = AsyncClient([own_job_server.host], connect_timeout=0.3)
+    def test_is_told_when_no_server_comes_back(self, gearman_server: Server) -> None:
+        client = AsyncClient([gearman_server.host], connect_timeout=0.3)
         with client.using(idempotent=True) as client:
             work = client.counting_run()
-            own_job_server.kill()
+            gearman_server.kill()
             with pytest.raises(JobServerUnavailable, match="connection refused"):
                 work.get_result(timeout=PATIENCE)
             assert work.is_done()
@@ -148,23 +148,23 @@ class TestACallUnderWay:
 class TestAWorker:
     @pytest.mark.parametrize("harm", [Proxy.drop, Proxy.half_close], ids=["drop", "half_close"])
     def test_connects_again(
-        self, own_job_server: Gearmand, network: Proxy, harm: Callable[[Proxy], None]
+        self, gearman_server: Server, network: Proxy, harm: Callable[[Proxy], None]
     ) -> None:
         with (
             working(Counting([network.host])),
-            SimpleClient([own_job_server.host], timeout=PATIENCE) as client,
+            SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
         ):
             for n in range(3):
                 assert client.counting_echo(value=n) == n
                 harm(network)
             assert client.counting_echo(value="last") == "last"
-            assert own_job_server.workers_of("counting_echo") == 1
+            assert workers_of(gearman_server, "counting_echo") == 1
 
-    def test_serves_over_a_slow_network(self, own_job_server: Gearmand, network: Proxy) -> None:
+    def test_serves_over_a_slow_network(self, gearman_server: Server, network: Proxy) -> None:
         network.delay = 0.05
         with (
             working(Counting([network.host])),
-            SimpleClient([own_job_server.host], timeout=PATIENCE) as client,
+            SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
         ):
             assert [client.counting_echo(value=n) for n in range(5)] == [0, 1, 2, 3, 4]
 
@@ -179,11 +179,11 @@ class TestAWorker:
                 assert client.counting_echo(value=2) == 2
 
     def test_leaves_a_connection_that_swallows_its_questions(
-        self, own_job_server: Gearmand, network: Proxy
+        self, gearman_server: Server, network: Proxy
     ) -> None:
         with (
             working(Counting([network.host])),
-            SimpleClient([own_job_server.host], timeout=2 * PATIENCE) as client,
+            SimpleClient([gearman_server.host], timeout=2 * PATIENCE) as client,
         ):
             assert client.counting_echo(value=1) == 1
             network.swallow()

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -16,9 +16,10 @@ from gearmanny.client import SimpleClient
 from gearmanny.errors import InvalidOption, RejectJob, TaskError, TaskTimeLimitExceeded
 from gearmanny.gearman_api import GearmanJob
 from gearmanny.hooks import Hook
+from gearmanny.testing import running
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until, working
+from tests.servers import PATIENCE, ROOT, RunWorker, Server, end, until, workers_of
 
 
 class Recorder:
@@ -106,7 +107,6 @@ def replacing(job: GearmanJob) -> Iterator[None]:
 
 
 class Task(BaseWorker):
-    name = "to be replaced"
     runs = 0
 
     def task_run(self) -> str:
@@ -127,22 +127,26 @@ class Task(BaseWorker):
 
 
 Hooked = type[Task]
+Call = Callable[..., Any]
 
 
 @pytest.fixture
-def hooked(unique_name: str) -> Hooked:
+def hooked() -> Hooked:
     class Worker(Task):
-        name = unique_name
+        name = "hooked"
 
     return Worker
 
 
-def call(job_server: Gearmand, worker: Hooked, task: str, *hooks: Hook) -> Any:
-    with (
-        SimpleClient([job_server.host], timeout=PATIENCE) as client,
-        working(worker([job_server.host], hooks=hooks)),
-    ):
-        return client.call(f"{worker.name}_{task}")
+@pytest.fixture
+def call(gearman_server: Server, gearman_client: SimpleClient, hooked: Hooked) -> Call:
+    """Calls a task of a worker with these hooks, and waits until the worker has stopped."""
+
+    def call(task: str, *hooks: Hook) -> Any:
+        with running(hooked([gearman_server.host], hooks=hooks)):
+            return gearman_client.call(f"hooked_{task}")
+
+    return call
 
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -150,18 +154,18 @@ def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 def test_hooks_given_to_a_worker_are_outside_of_those_of_its_class(
-    job_server: Gearmand, hooked: Hooked
+    call: Call, hooked: Hooked
 ) -> None:
     seen: list[str] = []
     hooked.hooks = [Recorder("class", seen)]
-    assert call(job_server, hooked, "run", Recorder("given", seen)) == "done"
+    assert call("run", Recorder("given", seen)) == "done"
     assert seen == ["given in", "class in", "class out", "given out"]
 
 
-def test_a_hook_sees_what_the_task_raised(job_server: Gearmand, hooked: Hooked) -> None:
+def test_a_hook_sees_what_the_task_raised(call: Call) -> None:
     seen: list[str] = []
     with pytest.raises(TaskError, match="not so"):
-        call(job_server, hooked, "fail", Recorder("a", seen), Recorder("b", seen))
+        call("fail", Recorder("a", seen), Recorder("b", seen))
     assert seen == ["a in", "b in", "b ValueError", "a ValueError"]
 
 
@@ -176,62 +180,62 @@ def test_a_hook_sees_what_the_task_raised(job_server: Gearmand, hooked: Hooked) 
     ],
 )
 def test_a_hook_that_fails_is_logged_and_the_job_runs_inside_the_others(
-    job_server: Gearmand, hooked: Hooked, caplog: pytest.LogCaptureFixture, bad: Hook, name: str
+    call: Call, caplog: pytest.LogCaptureFixture, bad: Hook, name: str
 ) -> None:
     seen: list[str] = []
     hooks = [Recorder("a", seen), bad, Recorder("b", seen)]
-    assert call(job_server, hooked, "run", *hooks) == "done"
+    assert call("run", *hooks) == "done"
     assert seen == ["a in", "b in", "b out", "a out"]
     (record,) = failures(caplog)
     assert record.levelno == logging.ERROR
     assert record.exc_info
-    assert f"{__name__}.{name} around {hooked.name}_run failed" in record.getMessage()
+    assert f"{__name__}.{name} around hooked_run failed" in record.getMessage()
 
 
 def test_a_hook_that_returned_no_context_is_told_what_is_missing(
-    job_server: Gearmand, hooked: Hooked, caplog: pytest.LogCaptureFixture
+    call: Call, caplog: pytest.LogCaptureFixture
 ) -> None:
-    call(job_server, hooked, "run", returning_nothing)
+    call("run", returning_nothing)
     (record,) = failures(caplog)
     assert "Is @contextlib.contextmanager missing?" in record.getMessage()
 
 
 @pytest.mark.parametrize("bad", [hiding, replacing, failing_after])
 def test_no_hook_hides_or_replaces_what_the_task_raised(
-    job_server: Gearmand, hooked: Hooked, caplog: pytest.LogCaptureFixture, bad: Hook
+    call: Call, caplog: pytest.LogCaptureFixture, bad: Hook
 ) -> None:
     seen: list[str] = []
     with pytest.raises(TaskError, match="not so") as failed:
-        call(job_server, hooked, "fail", Recorder("a", seen), bad)
+        call("fail", Recorder("a", seen), bad)
     assert failed.value.type == "builtins.ValueError"
     assert seen == ["a in", "a ValueError"]
     assert len(failures(caplog)) == 1
 
 
 def test_a_context_that_raises_anew_what_it_was_left_with_has_not_failed(
-    job_server: Gearmand, hooked: Hooked, caplog: pytest.LogCaptureFixture
+    call: Call, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(TaskError, match="not so"):
-        call(job_server, hooked, "fail", raising_anew)
+        call("fail", raising_anew)
     assert not failures(caplog)
 
 
-def test_a_hook_does_not_hide_that_the_time_was_over(job_server: Gearmand, hooked: Hooked) -> None:
+def test_a_hook_does_not_hide_that_the_time_was_over(call: Call) -> None:
     seen: list[str] = []
     with pytest.raises(TaskError) as failed:
-        call(job_server, hooked, "spin", Recorder("a", seen), hiding)
+        call("spin", Recorder("a", seen), hiding)
     assert failed.value.type == f"gearmanny.errors.{TaskTimeLimitExceeded.__name__}"
     assert seen == ["a in", "a TaskTimeLimitExceeded"]
 
 
 class TestRejectJob:
     def test_the_caller_is_told_and_the_log_has_one_line(
-        self, job_server: Gearmand, hooked: Hooked, caplog: pytest.LogCaptureFixture
+        self, call: Call, hooked: Hooked, caplog: pytest.LogCaptureFixture
     ) -> None:
         seen: list[str] = []
         hooks = [Recorder("a", seen), rejecting, Recorder("b", seen)]
         with pytest.raises(TaskError) as failed:
-            call(job_server, hooked, "run", *hooks)
+            call("run", *hooks)
         assert failed.value.type == "gearmanny.errors.RejectJob"
         assert failed.value.message == "not on Sundays"
         assert hooked.runs == 0
@@ -239,12 +243,10 @@ class TestRejectJob:
         (record,) = [r for r in caplog.records if getattr(r, "action", "") == "job_failed"]
         assert (record.levelno, record.exc_info) == (logging.WARNING, None)
 
-    def test_a_job_that_was_rejected_is_not_tried_again(
-        self, job_server: Gearmand, hooked: Hooked
-    ) -> None:
+    def test_a_job_that_was_rejected_is_not_tried_again(self, call: Call) -> None:
         seen: list[str] = []
         with pytest.raises(TaskError, match="not on Sundays"):
-            call(job_server, hooked, "again", Recorder("a", seen), rejecting)
+            call("again", Recorder("a", seen), rejecting)
         assert seen == ["a in", "a RejectJob"]
 
 
@@ -285,30 +287,34 @@ except SystemExit as stop:
     ],
 )
 def test_what_stops_a_worker_passes_through_and_the_job_is_kept(
-    own_job_server: Gearmand, before: str, after: str, printed: list[str]
+    gearman_server: Server,
+    gearman_client: SimpleClient,
+    gearman_worker: RunWorker,
+    before: str,
+    after: str,
+    printed: list[str],
 ) -> None:
     script = STOPPED_BY_A_HOOK.format(before=before, after=after)
     worker = subprocess.Popen(
-        [sys.executable, "-c", script, own_job_server.host],
+        [sys.executable, "-c", script, gearman_server.host],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        until(lambda: own_job_server.workers_of("stopped_run"), "the worker")
-        with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
-            client.using(background=True).stopped_run()
-            told, _ = worker.communicate(timeout=PATIENCE)
-            assert told.splitlines() == printed
+        until(lambda: workers_of(gearman_server, "stopped_run"), "the worker")
+        gearman_client.using(background=True).stopped_run()
+        told, _ = worker.communicate(timeout=PATIENCE)
+        assert told.splitlines() == printed
 
-            class Stopped(BaseWorker):
-                name = "stopped"
+        class Stopped(BaseWorker):
+            name = "stopped"
 
-                def task_run(self) -> None: ...
+            def task_run(self) -> None: ...
 
-            done: list[str] = []
-            with working(Stopped([own_job_server.host], hooks=[Recorder("next", done)])):
-                until(lambda: done == ["next in", "next out"], "another worker doing the job")
+        done: list[str] = []
+        gearman_worker(Stopped, hooks=[Recorder("next", done)])
+        until(lambda: done == ["next in", "next out"], "another worker doing the job")
     finally:
         end(worker)
 

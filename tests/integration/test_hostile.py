@@ -19,7 +19,7 @@ from gearmanny.errors import EncodingError, InvalidOption, JobServerError, TaskE
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, Gearmand, gearmand, until, working
+from tests.servers import PATIENCE, Gearmand, Server, gearmand, until, workers_of, working
 
 SMALL = 20_000
 """Bytes: a `max_packet` that a test can exceed in no time."""
@@ -240,18 +240,18 @@ def test_a_name_that_no_function_can_have_is_a_value_error(
     assert client.large_length(text="abc") == 3
 
 
-def test_a_refused_submission_ends_alone(own_job_server: Gearmand) -> None:
-    with socket.create_connection(("127.0.0.1", own_job_server.port)) as admin:
+def test_a_refused_submission_ends_alone(gearman_server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", gearman_server.port)) as admin:
         admin.sendall(b"create function full\r\n")
         admin.recv(100)
         admin.sendall(b"maxqueue full 1\r\n")
         admin.recv(100)
-    with AsyncClient([own_job_server.host]) as client:
+    with AsyncClient([gearman_server.host]) as client:
         first, refused = client.full(), client.full()
         other = client.large_length(text="abc")
         with pytest.raises(JobServerError, match="QUEUE_ERROR"):
             refused.get_result(timeout=PATIENCE)
-        with working(Large([own_job_server.host])):
+        with working(Large([gearman_server.host])):
             assert other.get_result(timeout=PATIENCE) == 3
         assert not first.is_done()
 
@@ -274,17 +274,17 @@ class Slow(BaseWorker):
 
 
 def test_an_answer_that_comes_too_late_is_refused_and_the_worker_goes_on(
-    own_job_server: Gearmand, caplog: pytest.LogCaptureFixture
+    gearman_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker = Slow([own_job_server.host])
-    with working(worker), AsyncClient([own_job_server.host]) as client:
-        until(lambda: own_job_server.workers_of("slow_wait"))
+    worker = Slow([gearman_server.host])
+    with working(worker), AsyncClient([gearman_server.host]) as client:
+        until(lambda: workers_of(gearman_server, "slow_wait"))
         (link,) = worker.gearman_worker.handler_to_connection_map
         work = client.slow_wait()
         assert worker.begun.wait(PATIENCE)
         # CANT_DO behind the machine's back: gearmand gives the job to somebody else.
         link._connection._socket.sendall(packet(2, b"slow_wait"))
-        until(lambda: not own_job_server.workers_of("slow_wait"))
+        until(lambda: not workers_of(gearman_server, "slow_wait"))
         worker.go_on.set()
         assert client.slow_add(a=1).get_result(timeout=PATIENCE) == 2
         refused = [r for r in caplog.records if getattr(r, "action", "") == "server_refused"]
@@ -294,20 +294,20 @@ def test_an_answer_that_comes_too_late_is_refused_and_the_worker_goes_on(
 
 
 def test_a_server_that_calls_without_end_does_not_make_a_worker_spin(
-    own_job_server: Gearmand,
+    gearman_server: Server,
 ) -> None:
     """gearmand 1.1.20 does, while a job that is scheduled for later hides one of low priority."""
 
-    with socket.create_connection(("127.0.0.1", own_job_server.port)) as sender:
+    with socket.create_connection(("127.0.0.1", gearman_server.port)) as sender:
         later = b"%d" % (time.time() + 3600)
         sender.sendall(packet(36, b"large_length", b"later", later, b'{"text":""}'))
         sender.recv(100)
         sender.sendall(packet(34, b"large_length", b"hidden", b'{"text":""}'))
         sender.recv(100)
-    worker = Large([own_job_server.host])
+    worker = Large([gearman_server.host])
     with (
         working(worker),
-        SimpleClient([own_job_server.host], timeout=PATIENCE) as client,
+        SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
     ):
         until(lambda: worker.gearman_worker.handler_to_connection_map)
         (link,) = worker.gearman_worker.handler_to_connection_map

@@ -17,7 +17,7 @@ from gearmanny.admin import JobServer
 from gearmanny.client import SimpleClient
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, gearmand, until, working
+from tests.servers import PATIENCE, Server, gearmand, until, working
 from tests.tls_proxy import Authority, Proxy, proxy
 
 VANISHED = 30
@@ -61,12 +61,12 @@ class TestIPv6:
             meet(server.host)
 
     def test_a_certificate_may_name_the_address(
-        self, job_server: Gearmand, authority: Authority
+        self, gearman_server: Server, authority: Authority
     ) -> None:
-        with proxy(job_server.port, authority.context("::1"), address=("::1", 0)) as running:
+        with proxy(gearman_server.port, authority.context("::1"), address=("::1", 0)) as running:
             meet(running.host, {"ca": authority.file})
         with (
-            proxy(job_server.port, authority.context("::2"), address=("::1", 0)) as running,
+            proxy(gearman_server.port, authority.context("::2"), address=("::1", 0)) as running,
             pytest.raises(JobServerUnavailable, match="not trusted: IP address mismatch"),
         ):
             JobServer(running.host, tls={"ca": authority.file}).version()
@@ -77,24 +77,28 @@ class TestUnixSockets:
     def path(self, tmp_path: Path) -> str:
         return str(tmp_path / "job server.sock")
 
-    def test_clients_and_workers_meet(self, job_server: Gearmand, path: str) -> None:
-        with proxy(job_server.port, address=path) as running:
+    def test_clients_and_workers_meet(self, gearman_server: Server, path: str) -> None:
+        with proxy(gearman_server.port, address=path) as running:
             assert running.host == f"unix:{path}"
             meet(running.host)
 
     def test_under_tls_the_authority_counts_and_not_the_name(
-        self, job_server: Gearmand, authority: Authority, path: str
+        self, gearman_server: Server, authority: Authority, path: str
     ) -> None:
-        with proxy(job_server.port, authority.context("whoever.example"), address=path) as running:
+        with proxy(
+            gearman_server.port, authority.context("whoever.example"), address=path
+        ) as running:
             meet(running.host, {"ca": authority.file})
             with pytest.raises(JobServerUnavailable, match="its certificate is not trusted"):
                 JobServer(running.host, tls=True).version()
 
     def test_a_context_that_wants_a_name_is_told(
-        self, job_server: Gearmand, authority: Authority, path: str
+        self, gearman_server: Server, authority: Authority, path: str
     ) -> None:
         context = ssl.create_default_context(cafile=authority.file)
-        with proxy(job_server.port, authority.context("whoever.example"), address=path) as running:
+        with proxy(
+            gearman_server.port, authority.context("whoever.example"), address=path
+        ) as running:
             with pytest.raises(JobServerUnavailable, match="set its check_hostname to False"):
                 JobServer(running.host, tls=context).version()
             context.check_hostname = False
@@ -106,27 +110,27 @@ class TestUnixSockets:
 
 
 def test_a_name_that_cannot_be_one_is_unreachable_and_keeps_a_worker_from_nothing(
-    job_server: Gearmand, caplog: pytest.LogCaptureFixture
+    gearman_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     impossible = f"{'x' * 64}.example"
     with pytest.raises(JobServerUnavailable, match="too long"):
         SimpleClient([impossible]).call("nobody")
     with (
-        working(Near([impossible, job_server.host])),
-        SimpleClient([job_server.host], timeout=PATIENCE) as client,
+        working(Near([impossible, gearman_server.host])),
+        SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
     ):
         assert client.near_echo(value=1) == 1
         until(lambda: f"{impossible}:4730 is away" in caplog.text, "the warning")
 
 
-def test_a_black_hole_costs_one_connect_timeout_and_not_one_a_call(job_server: Gearmand) -> None:
+def test_a_black_hole_costs_one_connect_timeout_and_not_one_a_call(gearman_server: Server) -> None:
     with socket.socket() as hole, socket.socket() as filler:
         hole.bind(("127.0.0.1", 0))
         hole.listen(0)
         filler.connect(hole.getsockname())
-        hosts = ["127.0.0.1:%d" % hole.getsockname()[1], job_server.host]
+        hosts = ["127.0.0.1:%d" % hole.getsockname()[1], gearman_server.host]
         with (
-            working(Near([job_server.host])),
+            working(Near([gearman_server.host])),
             SimpleClient(hosts, timeout=PATIENCE, connect_timeout=4) as client,
         ):
             started = time.monotonic()
@@ -137,10 +141,10 @@ def test_a_black_hole_costs_one_connect_timeout_and_not_one_a_call(job_server: G
 
 @pytest.fixture(params=["plain", "TLS"])
 def listening(
-    request: pytest.FixtureRequest, job_server: Gearmand, authority: Authority
+    request: pytest.FixtureRequest, gearman_server: Server, authority: Authority
 ) -> Iterator[tuple[Proxy, Any]]:
     context = authority.context("127.0.0.1") if request.param == "TLS" else None
-    with proxy(job_server.port, context) as running:
+    with proxy(gearman_server.port, context) as running:
         yield running, {"ca": authority.file} if context else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidArguments, TaskError, TaskTimeout
 from gearmanny.interface import Interface
 from gearmanny.worker import BaseWorker, task
-from tests.servers import Gearmand, working
+from tests.servers import RunWorker, Server
 
 
 class Calculator(BaseWorker):
@@ -58,37 +58,39 @@ class Elsewhere(Interface):
     def task_echo(self, text: str) -> str: ...  # type: ignore[empty-body]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers(job_server: Gearmand) -> Iterator[None]:
-    with working(Calculator([job_server.host])):
-        yield
+@pytest.fixture
+def worker(gearman_worker: RunWorker) -> None:
+    gearman_worker(Calculator)
 
 
+@pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("interface", [Calculator, Elsewhere])
 def test_a_worker_is_called_through_its_class_or_an_interface(
-    client: SimpleClient, interface: Any
+    gearman_client: SimpleClient, interface: Any
 ) -> None:
-    worker = interface.using(client)
+    worker = interface.using(gearman_client)
     assert worker.add(a=1, b=2) == worker.add(1, 2) == worker.add(1, b=2) == 3
     assert worker.task_echo(text="hi") == worker.echo("hi") == "hi"
     assert worker.count(to=3) == [0, 1, 2]
 
 
-def test_a_default_is_that_of_the_worker(client: SimpleClient) -> None:
+@pytest.mark.usefixtures("worker")
+def test_a_default_is_that_of_the_worker(gearman_client: SimpleClient) -> None:
     class Older(Interface):
         name = "typed"
 
         @task
         def add(self, a: int, b: int = 5) -> int: ...  # type: ignore[empty-body]
 
-    assert Older.using(client).add(1) == 101
+    assert Older.using(gearman_client).add(1) == 101
 
 
-def test_options_of_a_decorated_task_and_of_a_client_hold(client: SimpleClient) -> None:
-    assert Calculator.using(client).twice() == 2
-    assert Calculator.using(client).static("a") == "a"
+@pytest.mark.usefixtures("worker")
+def test_options_of_a_decorated_task_and_of_a_client_hold(gearman_client: SimpleClient) -> None:
+    assert Calculator.using(gearman_client).twice() == 2
+    assert Calculator.using(gearman_client).static("a") == "a"
     with pytest.raises(TaskError, match="TypeError"):
-        Calculator.using(client).add(a="1")  # type: ignore[arg-type]
+        Calculator.using(gearman_client).add(a="1")  # type: ignore[arg-type]
 
     class Nobody(Interface):
         name = "typednobody"
@@ -97,28 +99,31 @@ def test_options_of_a_decorated_task_and_of_a_client_hold(client: SimpleClient) 
         def add(self, a: int) -> int: ...  # type: ignore[empty-body]
 
     with pytest.raises(TaskTimeout, match=r"typednobody_add\(\) within 0\.1 s"):
-        Nobody.using(client.using(timeout=0.1)).add(1)
+        Nobody.using(gearman_client.using(timeout=0.1)).add(1)
 
 
-def test_an_async_client_submits_tasks(async_client: AsyncClient, job_server: Gearmand) -> None:
-    submit = Calculator.using(async_client)
+@pytest.mark.usefixtures("worker")
+def test_an_async_client_submits_tasks(gearman_async_client: AsyncClient) -> None:
+    submit = Calculator.using(gearman_async_client)
     works = [submit(Calculator.add, 1, b=2), submit.add(a=1), submit.echo(text="hi")]
     assert [work.get_result(timeout=20) for work in works] == [3, 101, "hi"]
 
 
-def test_background_jobs_are_submitted(async_client: AsyncClient, client: SimpleClient) -> None:
-    work = Calculator.using(async_client.using(background=True))(Calculator.add, 1)
+def test_background_jobs_are_submitted(gearman_async_client: AsyncClient) -> None:
+    work = Calculator.using(gearman_async_client.using(background=True))(Calculator.add, 1)
     assert work.get_result(timeout=20) is None
 
 
-def test_wrong_arguments_reach_no_job_server(own_job_server: Gearmand) -> None:
-    with SimpleClient([own_job_server.host], timeout=20) as client:
-        with pytest.raises(InvalidArguments):
-            Calculator.using(client).add(c=1)  # type: ignore[call-arg]
-        assert JobServer(own_job_server.host).status() == []
+def test_wrong_arguments_reach_no_job_server(
+    gearman_server: Server, gearman_client: SimpleClient
+) -> None:
+    with pytest.raises(InvalidArguments):
+        Calculator.using(gearman_client).add(c=1)  # type: ignore[call-arg]
+    assert JobServer(gearman_server.host).status() == []
 
 
-def test_an_interface_is_held_against_the_live_worker(client: SimpleClient) -> None:
+@pytest.mark.usefixtures("worker")
+def test_an_interface_is_held_against_the_live_worker(gearman_client: SimpleClient) -> None:
     class Wrong(Interface):
         name = "typed"
 
@@ -128,21 +133,21 @@ def test_an_interface_is_held_against_the_live_worker(client: SimpleClient) -> N
         @task
         def divide(self, a: int) -> int: ...  # type: ignore[empty-body]
 
-    check_interface(Calculator, client, strict=True)
-    check_interface(Elsewhere, client)
+    check_interface(Calculator, gearman_client, strict=True)
+    check_interface(Elsewhere, gearman_client)
     with pytest.raises(AssertionError) as caught:
-        check_interface(Wrong, client)
+        check_interface(Wrong, gearman_client)
     assert str(caught.value) == (
         "Wrong differs from the worker 'typed':\n"
         "- typed_add(): 'a' is int, the interface says str.\n"
         "- typed_divide() is not offered by the worker."
     )
     with pytest.raises(AssertionError, match=r"typed_twice\(\) is not in the interface"):
-        check_interface(Elsewhere, client, strict=True)
+        check_interface(Elsewhere, gearman_client, strict=True)
 
 
 def test_a_worker_that_describes_nothing_differs(
-    client: SimpleClient, job_server: Gearmand
+    gearman_client: SimpleClient, gearman_worker: RunWorker
 ) -> None:
     class Silent(BaseWorker):
         name = "typedother"
@@ -153,5 +158,6 @@ def test_a_worker_that_describes_nothing_differs(
     class Ours(Interface):
         name = "typedsilent"
 
-    with working(Silent([job_server.host])), pytest.raises(AssertionError, match="no table"):
-        check_interface(Ours, client)
+    gearman_worker(Silent)
+    with pytest.raises(AssertionError, match="no table"):
+        check_interface(Ours, gearman_client)

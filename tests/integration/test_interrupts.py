@@ -21,7 +21,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import EncodingError, GearmanException, JobServerUnavailable, TaskError
 from gearmanny.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker
-from tests.servers import PATIENCE, Gearmand, until, working
+from tests.servers import PATIENCE, Server, until, workers_of, working
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ class Echo(BaseWorker):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", ["get_result", "is_done"])
 def test_an_interrupt_at_any_moment_leaves_a_client_that_works(
-    job_server: Gearmand, how: str
+    gearman_server: Server, how: str
 ) -> None:
     class Interrupt(Exception):
         pass
@@ -59,7 +59,7 @@ def test_an_interrupt_at_any_moment_leaves_a_client_that_works(
     random_ = random.Random(7)
     previous = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with working(Echo([job_server.host])), AsyncClient([job_server.host]) as client:
+        with working(Echo([gearman_server.host])), AsyncClient([gearman_server.host]) as client:
             assert client.echo_back(value=0).get_result(timeout=PATIENCE) == 0
 
             # A function of its own: what a signal raises between two turns of a loop, Python 3.13
@@ -84,9 +84,9 @@ def test_an_interrupt_at_any_moment_leaves_a_client_that_works(
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_does_not_take_the_answer_of_a_client_that_is_gone(
-    job_server: Gearmand,
+    gearman_server: Server,
 ) -> None:
-    work = AsyncClient([job_server.host]).echo_back(value="for the parent")
+    work = AsyncClient([gearman_server.host]).echo_back(value="for the parent")
     child = os.fork()
     if child == 0:
         try:
@@ -95,17 +95,17 @@ def test_a_forked_child_does_not_take_the_answer_of_a_client_that_is_gone(
             os._exit(7)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    with working(Echo([job_server.host])):
+    with working(Echo([gearman_server.host])):
         assert work.get_result(timeout=PATIENCE) == "for the parent"
     work.channel.close()
 
 
 def test_a_host_that_does_not_answer_keeps_a_worker_from_nothing(
-    job_server: Gearmand, black_hole: str
+    gearman_server: Server, black_hole: str
 ) -> None:
-    worker = Echo([black_hole, job_server.host])
+    worker = Echo([black_hole, gearman_server.host])
     started = time.monotonic()
-    with working(worker), SimpleClient([job_server.host], timeout=PATIENCE) as client:
+    with working(worker), SimpleClient([gearman_server.host], timeout=PATIENCE) as client:
         for number in range(20):
             assert client.echo_back(value=number) == number
     # A connect timeout is 5 s: none was waited for, neither at the start nor to stop.
@@ -125,40 +125,40 @@ def test_all_threads_learn_together_that_no_server_answers(black_hole: str) -> N
     assert time.monotonic() - started < 8 * 0.5
 
 
-def test_several_hosts_share_the_connect_timeout(black_hole: str, job_server: Gearmand) -> None:
-    hosts = [black_hole, job_server.host]
+def test_several_hosts_share_the_connect_timeout(black_hole: str, gearman_server: Server) -> None:
+    hosts = [black_hole, gearman_server.host]
     with (
-        working(Echo([job_server.host])),
+        working(Echo([gearman_server.host])),
         SimpleClient(hosts, timeout=PATIENCE, connect_timeout=0.4) as client,
     ):
         assert client.echo_back(value=1) == 1
 
 
 def test_a_call_with_a_timeout_ends_when_the_server_takes_nothing(
-    own_job_server: Gearmand,
+    gearman_server: Server,
 ) -> None:
-    with AsyncClient([own_job_server.host]) as client:
+    with AsyncClient([gearman_server.host]) as client:
         assert not client.using(timeout=1).call("nobody").is_done()
-        assert own_job_server._process is not None
-        os.kill(own_job_server._process.pid, signal.SIGSTOP)
+        assert gearman_server._process is not None
+        os.kill(gearman_server._process.pid, signal.SIGSTOP)
         try:
             with pytest.raises(GearmanException, match="does not take what is sent"):
                 client.using(timeout=0.2).call("nobody", text="x" * 30_000_000)
         finally:
-            own_job_server.kill()  # asked to stop with half a packet read, gearmand takes long
+            gearman_server.kill()  # asked to stop with half a packet read, gearmand takes long
 
 
 def test_a_cancelled_task_is_a_failure_and_kills_no_worker(
-    job_server: Gearmand, client: SimpleClient
+    gearman_server: Server, gearman_client: SimpleClient
 ) -> None:
-    with working(Echo([job_server.host])):
+    with working(Echo([gearman_server.host])):
         with pytest.raises(TaskError, match="CancelledError: left a loop"):
-            client.echo_cancel()
-        assert client.echo_back(value=1) == 1
+            gearman_client.echo_cancel()
+        assert gearman_client.echo_back(value=1) == 1
 
 
 def test_a_job_that_a_hook_left_unanswered_is_a_failure(
-    job_server: Gearmand, client: SimpleClient, unique_name: str
+    gearman_server: Server, gearman_client: SimpleClient, unique_name: str
 ) -> None:
     class Silent(JsonWorker):
         def on_job_exception(self, current_job: GearmanJob, exc_info: Any) -> bool:
@@ -171,22 +171,22 @@ def test_a_job_that_a_hook_left_unanswered_is_a_failure(
         def task_fail(self) -> None:
             raise ValueError
 
-    with working(Worker([job_server.host])):
+    with working(Worker([gearman_server.host])):
         for _ in range(2):
             with pytest.raises(TaskError, match="ended the job without an answer"):
-                client.call(f"{unique_name}_fail")
+                gearman_client.call(f"{unique_name}_fail")
 
 
-def test_any_of_the_workers_that_share_a_loop_can_stop_it(job_server: Gearmand) -> None:
+def test_any_of_the_workers_that_share_a_loop_can_stop_it(gearman_server: Server) -> None:
     class Other(Echo):
         name = "other"
 
-    shared = JsonWorker([job_server.host])
+    shared = JsonWorker([gearman_server.host])
     first, other = Echo(gearman_worker=shared), Other(gearman_worker=shared)
     for _ in range(2):  # and it can be started again
         thread = threading.Thread(target=first.start)
         thread.start()
-        until(lambda: job_server.workers_of("other_back") == 1, "the worker being there")
+        until(lambda: workers_of(gearman_server, "other_back") == 1, "the worker being there")
         other.stop()
         thread.join(PATIENCE)
         assert not thread.is_alive()

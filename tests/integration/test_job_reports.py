@@ -13,7 +13,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, Job, task
-from tests.servers import PATIENCE, Gearmand, working
+from tests.servers import PATIENCE, RunWorker
 
 
 def about(job: Job) -> list[Any]:
@@ -23,8 +23,7 @@ def about(job: Job) -> list[Any]:
 class Reporting(BaseWorker):
     name = "reporting"
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def setUp(self) -> None:
         self.closed = False
 
     def rows(self, count: int) -> Iterator[int]:
@@ -90,26 +89,26 @@ def steps(told: Iterable[tuple[str, Any]]) -> list[tuple[int, int]]:
 
 
 @pytest.fixture
-def reporting(job_server: Gearmand) -> Iterator[Reporting]:
-    worker = Reporting([job_server.host])
-    with working(worker):
-        yield worker
+def reporting(gearman_worker: RunWorker) -> Reporting:
+    return gearman_worker(Reporting)
 
 
-def test_a_task_knows_its_job(reporting: Reporting, client: SimpleClient) -> None:
-    handle, unique, function, attempt, data = client.reporting_job(text="hi")
+def test_a_task_knows_its_job(reporting: Reporting, gearman_client: SimpleClient) -> None:
+    handle, unique, function, attempt, data = gearman_client.reporting_job(text="hi")
     assert handle.startswith("H:")
     assert isinstance(unique, str)
     assert (function, attempt, data) == ("reporting_job", 1, {"text": "hi"})
-    assert client.reporting_attempt() == 3
+    assert gearman_client.reporting_attempt() == 3
 
 
-def test_a_thread_of_a_task_knows_its_job(reporting: Reporting, client: SimpleClient) -> None:
-    assert client.reporting_job_in_thread()[1:] == ["reporting_job_in_thread", 1, {}, True]
+def test_a_thread_of_a_task_knows_its_job(
+    reporting: Reporting, gearman_client: SimpleClient
+) -> None:
+    assert gearman_client.reporting_job_in_thread()[1:] == ["reporting_job_in_thread", 1, {}, True]
 
 
 def test_any_class_of_jobs_tells_the_same(
-    job_server: Gearmand, client: SimpleClient, unique_name: str
+    gearman_client: SimpleClient, gearman_worker: RunWorker
 ) -> None:
     class OwnJob(GearmanJob):  # type: ignore[misc]
         pass
@@ -119,19 +118,20 @@ def test_any_class_of_jobs_tells_the_same(
         data_encoder = BaseWorker.work_class.data_encoder
 
     class Worker(BaseWorker):
-        name = unique_name
+        name = "own"
         work_class = Own
 
         def task_job(self) -> list[Any]:
             return [*about(self.job)[2:], type(self.job).__name__]
 
-    with working(Worker([job_server.host])):
-        answer = client.call(f"{unique_name}_job")
-    assert answer == [f"{unique_name}_job", 1, {}, "OwnJob"]
+    gearman_worker(Worker)
+    assert gearman_client.own_job() == ["own_job", 1, {}, "OwnJob"]
 
 
-def test_data_and_warnings_arrive_ahead(reporting: Reporting, async_client: AsyncClient) -> None:
-    told, result = updates(async_client, "ahead")
+def test_data_and_warnings_arrive_ahead(
+    reporting: Reporting, gearman_async_client: AsyncClient
+) -> None:
+    told, result = updates(gearman_async_client, "ahead")
     assert [update.value for _, update in told] == [{"part": 1}, "careful"]
     assert result == "done"
 
@@ -146,29 +146,29 @@ def test_data_and_warnings_arrive_ahead(reporting: Reporting, async_client: Asyn
 )
 def test_a_loop_tells_where_it_begins_and_ends(
     reporting: Reporting,
-    async_client: AsyncClient,
+    gearman_async_client: AsyncClient,
     items: str,
     total: int | None,
     expected: list[tuple[int, int]],
 ) -> None:
-    told, result = updates(async_client, "count", items=[*items], total=total)
+    told, result = updates(gearman_async_client, "count", items=[*items], total=total)
     assert result == [*items]
     assert (steps(told)[0], steps(told)[-1]) == (expected[0], expected[-1])
 
 
 def test_the_end_of_a_generator_is_not_known(
-    reporting: Reporting, async_client: AsyncClient
+    reporting: Reporting, gearman_async_client: AsyncClient
 ) -> None:
-    told, result = updates(async_client, "count_rows", count=4)
+    told, result = updates(gearman_async_client, "count_rows", count=4)
     assert result == [0, 1, 2, 3]
     assert (steps(told)[0], steps(told)[-1]) == ((0, 0), (4, 0))
 
 
 @pytest.mark.parametrize("function", ["leave", "fall"])
 def test_a_loop_that_is_left_early_closes_its_generator_and_tells_no_more(
-    reporting: Reporting, async_client: AsyncClient, function: str
+    reporting: Reporting, gearman_async_client: AsyncClient, function: str
 ) -> None:
-    work = async_client.call(f"reporting_{function}")
+    work = gearman_async_client.call(f"reporting_{function}")
     told = [*work.updates(timeout=PATIENCE)]
     if function == "leave":
         assert work.get_result(timeout=PATIENCE) is True
@@ -180,9 +180,9 @@ def test_a_loop_that_is_left_early_closes_its_generator_and_tells_no_more(
 
 
 def test_a_loop_tells_at_most_ten_times_a_second(
-    reporting: Reporting, async_client: AsyncClient
+    reporting: Reporting, gearman_async_client: AsyncClient
 ) -> None:
-    told, rounds = updates(async_client, "long", seconds=0.95)
+    told, rounds = updates(gearman_async_client, "long", seconds=0.95)
     numbers = [done for done, _ in steps(told)]
     assert 2 <= len(numbers) <= 10
     assert numbers == sorted(set(numbers))
@@ -191,17 +191,15 @@ def test_a_loop_tells_at_most_ten_times_a_second(
 
 
 def test_progress_of_a_number_needs_a_total(
-    job_server: Gearmand, client: SimpleClient, unique_name: str
+    gearman_client: SimpleClient, gearman_worker: RunWorker
 ) -> None:
     class Worker(BaseWorker):
-        name = unique_name
+        name = "number"
 
         def task_lonely(self) -> None:
             self.progress(5)  # type: ignore[call-overload]
 
-    with (
-        working(Worker([job_server.host])),
-        pytest.raises(TaskError, match="whole numbers") as caught,
-    ):
-        client.call(f"{unique_name}_lonely")
+    gearman_worker(Worker)
+    with pytest.raises(TaskError, match="whole numbers") as caught:
+        gearman_client.number_lonely()
     assert caught.value.type == "gearmanny.errors.InvalidOption"

@@ -15,7 +15,7 @@ from gearmanny.errors import EncodingError, InvalidOption, InvalidTask, TaskErro
 from gearmanny.testing import eager
 from gearmanny.worker import BaseWorker, RawWorker, task
 from gearmanny.workrunner import WorkRunner
-from tests.servers import Gearmand, working
+from tests.servers import RunWorker, Server
 
 
 class Raw(BaseWorker):
@@ -39,15 +39,10 @@ class Raw(BaseWorker):
         return {b"text": "text", b"none": None, b"buffer": bytearray(b"x")}[kind]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers(job_server: Gearmand) -> Iterator[None]:
-    with working(Raw([job_server.host])):
-        yield
-
-
 @pytest.fixture
-def raw(job_server: Gearmand) -> Iterator[RawClient]:
-    with RawClient([job_server.host], timeout=20) as client:
+def raw(gearman_server: Server, gearman_worker: RunWorker) -> Iterator[RawClient]:
+    gearman_worker(Raw)
+    with RawClient([gearman_server.host], timeout=20) as client:
         yield client
 
 
@@ -76,8 +71,8 @@ def test_a_task_that_returns_no_bytes_fails_alone(raw: RawClient, kind: bytes) -
     assert raw.raw_upper(b"goes on") == b"GOES ON"
 
 
-def test_its_help_is_json(raw: RawClient, client: SimpleClient) -> None:
-    entry = client.raw_help()["raw_upper"]
+def test_its_help_is_json(raw: RawClient, gearman_client: SimpleClient) -> None:
+    entry = gearman_client.raw_help()["raw_upper"]
 
     assert entry["payload"] == "data"
     assert entry["returns"] == "bytes"
@@ -128,9 +123,9 @@ def test_a_copy_sends_bytes_too(raw: RawClient, copied: Callable[[RawClient], Ra
         assert client.raw_upper(b"abc") == b"ABC"
 
 
-def test_keywords_do_not_travel_as_bytes(job_server: Gearmand) -> None:
+def test_keywords_do_not_travel_as_bytes(gearman_server: Server) -> None:
     with (
-        AsyncClient([job_server.host], data_encoder=RawDataEncoder) as client,
+        AsyncClient([gearman_server.host], data_encoder=RawDataEncoder) as client,
         pytest.raises(EncodingError, match="only bytes travel as they are"),
     ):
         client.raw_upper(data=b"abc")
@@ -163,10 +158,10 @@ def test_tasks_with_a_payload_are_not_called_with_keywords(raw: RawClient) -> No
         Raw.using(raw)
 
 
-def test_a_task_takes_exactly_one_payload(job_server: Gearmand) -> None:
+def test_a_task_takes_exactly_one_payload() -> None:
     with pytest.raises(InvalidTask, match=r"Nothing\.task_ping takes 0 arguments.*exactly one"):
-        Nothing([job_server.host])
+        Nothing()
     with pytest.raises(InvalidTask, match=r"Nothing\.task_ping"):
-        WorkRunner([Nothing], hosts=[job_server.host]).start()
+        WorkRunner([Nothing]).start()
     with pytest.raises(InvalidTask, match=r"Two\.task_add takes 2 arguments"):
-        Two([job_server.host], gearman_worker=RawWorker())
+        Two(gearman_worker=RawWorker())

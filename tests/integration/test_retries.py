@@ -13,8 +13,9 @@ import pytest
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidArguments, JobServerLost, TaskError, TaskTimeLimitExceeded
 from gearmanny.gearman_api import GearmanJob
+from gearmanny.testing import running
 from gearmanny.worker import BaseWorker, JsonWorker, task
-from tests.servers import PATIENCE, Gearmand, until, working
+from tests.servers import PATIENCE, RunWorker, Server, until
 
 
 class Moody(BaseWorker):
@@ -22,8 +23,7 @@ class Moody(BaseWorker):
 
     name = "moody"
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def setUp(self) -> None:
         self.attempts: list[int] = []
 
     def fail_until(self, attempt: int, error: BaseException) -> int:
@@ -72,26 +72,23 @@ class Moody(BaseWorker):
 
 
 class Waiting(BaseWorker):
-    """Its first object fails, and then waits as good as for ever; any other succeeds."""
+    """Fails, and then waits as good as for ever."""
 
     name = "waiting"
 
-    def __init__(self, *args: Any, succeeds: bool) -> None:
-        super().__init__(*args)
-        self.succeeds = succeeds
-
     @task(retries=3, backoff=1000)
     def task_once(self) -> str:
-        if self.succeeds:
-            return f"done in attempt {self.job.attempt}"
         raise OSError("not now")
 
 
+class Succeeding(Waiting):
+    def task_once(self) -> str:
+        return f"done in attempt {self.job.attempt}"
+
+
 @pytest.fixture
-def worker(job_server: Gearmand) -> Iterator[Moody]:
-    worker = Moody([job_server.host])
-    with working(worker):
-        yield worker
+def worker(gearman_worker: RunWorker) -> Moody:
+    return gearman_worker(Moody)
 
 
 def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -99,9 +96,9 @@ def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_task_succeeds_in_a_later_attempt(
-    worker: Moody, client: SimpleClient, caplog: pytest.LogCaptureFixture
+    worker: Moody, gearman_client: SimpleClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert client.moody_any(until=3) == 3
+    assert gearman_client.moody_any(until=3) == 3
     assert worker.attempts == [1, 2, 3]
     assert actions(caplog) == ["job_retried", "job_retried"]
     record = caplog.records[-1]
@@ -113,67 +110,69 @@ def test_a_task_succeeds_in_a_later_attempt(
 
 
 def test_the_last_failure_is_the_answer(
-    worker: Moody, client: SimpleClient, caplog: pytest.LogCaptureFixture
+    worker: Moody, gearman_client: SimpleClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(TaskError, match=r"builtins\.ValueError: attempt 4"):
-        client.moody_any(until=5)
+        gearman_client.moody_any(until=5)
     assert worker.attempts == [1, 2, 3, 4]
     assert actions(caplog) == ["job_retried"] * 3 + ["job_failed"]
 
 
-def test_only_what_was_named_is_a_reason(worker: Moody, client: SimpleClient) -> None:
-    assert client.moody_picky(until=2, by_connection=True) == 2
+def test_only_what_was_named_is_a_reason(worker: Moody, gearman_client: SimpleClient) -> None:
+    assert gearman_client.moody_picky(until=2, by_connection=True) == 2
     worker.attempts.clear()
     with pytest.raises(TaskError, match="ValueError"):
-        client.moody_picky(until=2, by_connection=False)
+        gearman_client.moody_picky(until=2, by_connection=False)
     assert worker.attempts == [1]
 
 
-def test_wrong_arguments_are_no_reason(worker: Moody, client: SimpleClient) -> None:
-    for call in (client.moody_any, client.moody_refusing):
+def test_wrong_arguments_are_no_reason(worker: Moody, gearman_client: SimpleClient) -> None:
+    for call in (gearman_client.moody_any, gearman_client.moody_refusing):
         with pytest.raises(TaskError, match="InvalidArguments"):
             call()
     assert worker.attempts == [1]  # of the task that found fault with them itself
 
 
 def test_every_attempt_has_its_arguments_as_they_were_sent(
-    worker: Moody, client: SimpleClient
+    worker: Moody, gearman_client: SimpleClient
 ) -> None:
-    assert client.moody_consume(items=[1, 2, 3]) == [3, 2, 1]
+    assert gearman_client.moody_consume(items=[1, 2, 3]) == [3, 2, 1]
     assert worker.attempts == [1, 2, 3]
 
 
 def test_what_has_sent_data_is_not_tried_again(
-    worker: Moody, async_client: AsyncClient, client: SimpleClient
+    worker: Moody, gearman_async_client: AsyncClient, gearman_client: SimpleClient
 ) -> None:
-    assert client.moody_stream(ahead=0) == [7]
+    assert gearman_client.moody_stream(ahead=0) == [7]
     assert worker.attempts == [1, 2]
     with pytest.raises(TaskError):
-        async_client.moody_stream(ahead=2).get_result(timeout=PATIENCE)
+        gearman_async_client.moody_stream(ahead=2).get_result(timeout=PATIENCE)
     assert worker.attempts == [1, 2, 1]
 
 
-def test_every_attempt_has_its_own_time(worker: Moody, client: SimpleClient) -> None:
-    assert client.moody_slow(until=3) == 3
+def test_every_attempt_has_its_own_time(worker: Moody, gearman_client: SimpleClient) -> None:
+    assert gearman_client.moody_slow(until=3) == 3
     worker.attempts.clear()
     with pytest.raises(TaskError, match="TaskTimeLimitExceeded"):
-        client.moody_slow(until=4)
+        gearman_client.moody_slow(until=4)
     assert worker.attempts == [1, 2, 3]
 
 
-def test_a_backoff_that_returns_nonsense_fails_the_job(worker: Moody, client: SimpleClient) -> None:
+def test_a_backoff_that_returns_nonsense_fails_the_job(
+    worker: Moody, gearman_client: SimpleClient
+) -> None:
     with pytest.raises(TaskError, match=r"InvalidOption: The backoff of a task returned 'soon'"):
-        client.moody_misconfigured()
+        gearman_client.moody_misconfigured()
     assert worker.attempts == [1]
 
 
 def test_a_task_without_retries_is_in_its_first_attempt(
-    worker: Moody, client: SimpleClient
+    worker: Moody, gearman_client: SimpleClient
 ) -> None:
-    assert client.moody_plain() == 1
+    assert gearman_client.moody_plain() == 1
 
 
-def test_hooks_wrap_every_attempt(job_server: Gearmand, unique_name: str) -> None:
+def test_hooks_wrap_every_attempt(gearman_server: Server, gearman_client: SimpleClient) -> None:
     seen: list[Any] = []
 
     @contextlib.contextmanager
@@ -187,18 +186,16 @@ def test_hooks_wrap_every_attempt(job_server: Gearmand, unique_name: str) -> Non
         seen.append("done")
 
     class Hooked(Moody):
-        name = unique_name
         hooks = (hook,)
 
-    with (
-        working(Hooked([job_server.host])),
-        SimpleClient([job_server.host], timeout=PATIENCE) as client,
-    ):
-        client.call(f"{unique_name}_any", until=2)
+    with running(Hooked([gearman_server.host])):
+        gearman_client.moody_any(until=2)
     assert seen == [1, "failed", 2, "done"]
 
 
-def test_a_job_class_needs_no_place_for_the_attempt(job_server: Gearmand, unique_name: str) -> None:
+def test_a_job_class_needs_no_place_for_the_attempt(
+    gearman_client: SimpleClient, gearman_worker: RunWorker
+) -> None:
     class Counted(GearmanJob):  # type: ignore[misc]
         attempt = property(lambda self: 0)
 
@@ -206,7 +203,7 @@ def test_a_job_class_needs_no_place_for_the_attempt(job_server: Gearmand, unique
         job_class = Counted
 
     class Worker(BaseWorker):
-        name = unique_name
+        name = "counted"
         work_class = CountedWorker
 
         @task(retries=1, backoff=0)
@@ -216,33 +213,33 @@ def test_a_job_class_needs_no_place_for_the_attempt(job_server: Gearmand, unique
                 raise ValueError
             return len(log)
 
-    with (
-        working(Worker([job_server.host])),
-        SimpleClient([job_server.host], timeout=PATIENCE) as client,
-    ):
-        assert client.call(f"{unique_name}_twice") == 2
+    gearman_worker(Worker)
+    assert gearman_client.counted_twice() == 2
 
 
 @pytest.mark.parametrize("background", [False, True])
 def test_a_worker_that_stops_while_it_waits_gives_the_job_back(
-    own_job_server: Gearmand, caplog: pytest.LogCaptureFixture, background: bool
+    gearman_server: Server,
+    gearman_async_client: AsyncClient,
+    caplog: pytest.LogCaptureFixture,
+    background: bool,
 ) -> None:
     caplog.set_level(logging.INFO, "gearmanny.worker")
-    hosts = [own_job_server.host]
-    with AsyncClient(hosts) as client:
-        with working(Waiting(hosts, succeeds=False)):
-            work = client.using(background=background).waiting_once()
-            until(lambda: "job_retried" in actions(caplog), "the first attempt")
-        assert actions(caplog) == ["job_retried", "job_given_back"]
-        with working(Waiting(hosts, succeeds=True)):
-            if background:
-                until(lambda: "job_answered" in actions(caplog), "the other worker")
-            else:
-                assert work.get_result(timeout=PATIENCE) == "done in attempt 1"
+    with running(Waiting([gearman_server.host])):
+        work = gearman_async_client.using(background=background).waiting_once()
+        until(lambda: "job_retried" in actions(caplog), "the first attempt")
+    assert actions(caplog) == ["job_retried", "job_given_back"]
+    with running(Succeeding([gearman_server.host])):
+        if background:
+            until(lambda: "job_answered" in actions(caplog), "the other worker")
+        else:
+            assert work.get_result(timeout=PATIENCE) == "done in attempt 1"
     assert "job_failed" not in actions(caplog)
 
 
-def test_a_job_whose_server_went_is_not_tried_again(own_job_server: Gearmand) -> None:
+def test_a_job_whose_server_went_is_not_tried_again(
+    gearman_server: Server, gearman_async_client: AsyncClient, gearman_worker: RunWorker
+) -> None:
     gone = threading.Event()
 
     class Worker(Moody):
@@ -253,20 +250,19 @@ def test_a_job_whose_server_went_is_not_tried_again(own_job_server: Gearmand) ->
         def task_any(self, until: int) -> int:
             return self.fail_until(until, OSError())
 
-    worker = Worker([own_job_server.host])
-    with working(worker), AsyncClient([own_job_server.host]) as client:
-        work = client.moody_any(until=9)
-        until(lambda: worker.attempts, "the first attempt")
-        own_job_server.kill()
-        with pytest.raises(JobServerLost):
-            work.get_result(timeout=PATIENCE)
-        own_job_server.start()
-        gone.set()
-        assert client.moody_other().get_result(timeout=PATIENCE) == [1]
+    worker = gearman_worker(Worker)
+    work = gearman_async_client.moody_any(until=9)
+    until(lambda: worker.attempts, "the first attempt")
+    gearman_server.stop()
+    with pytest.raises(JobServerLost):
+        work.get_result(timeout=PATIENCE)
+    gearman_server.start()
+    gone.set()
+    assert gearman_async_client.moody_other().get_result(timeout=PATIENCE) == [1]
 
 
 def test_what_comes_during_a_wait_is_served_after_it(
-    own_job_server: Gearmand, caplog: pytest.LogCaptureFixture
+    gearman_server: Server, gearman_async_client: AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     go_on = threading.Event()
 
@@ -277,11 +273,11 @@ def test_what_comes_during_a_wait_is_served_after_it(
         def task_any(self, until: int) -> int:
             return self.fail_until(until, OSError())
 
-    worker = Worker([own_job_server.host])
-    with working(worker), AsyncClient([own_job_server.host]) as client:
-        first = client.moody_any(until=2)
+    worker = Worker([gearman_server.host])
+    with running(worker):
+        first = gearman_async_client.moody_any(until=2)
         until(lambda: worker.attempts, "the first attempt")
-        others = [client.moody_plain() for _ in range(10)]
+        others = [gearman_async_client.moody_plain() for _ in range(10)]
         go_on.set()
         assert first.get_result(timeout=PATIENCE) == 2
         assert [other.get_result(timeout=PATIENCE) for other in others] == [1] * 10

@@ -17,7 +17,7 @@ from gearmanny.errors import EncodingError, InvalidOption, JobServerLost, TaskEr
 from gearmanny.helpers.cache_mongodb import cacheBuilder
 from gearmanny.transport import parse_host
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, free_port, mongodb, until, working
+from tests.servers import PATIENCE, Server, free_port, mongodb, until, working
 
 SECRET = "hunter2-" + "marker"
 
@@ -75,23 +75,17 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], set[str]]]
 
 
 @pytest.fixture
-def keeper(own_job_server: Gearmand) -> Iterator[Keeper]:
-    keeper = Keeper([own_job_server.host])
+def keeper(gearman_server: Server) -> Iterator[Keeper]:
+    keeper = Keeper([gearman_server.host])
     with working(keeper):
         yield keeper
 
 
-@pytest.fixture
-def client(own_job_server: Gearmand) -> Iterator[SimpleClient]:
-    with SimpleClient([own_job_server.host], timeout=PATIENCE) as client:
-        yield client
-
-
 @pytest.mark.usefixtures("keeper")
 def test_neither_a_call_nor_any_way_to_fail_logs_what_was_sent(
-    client: SimpleClient, logged: Callable[[], set[str]]
+    gearman_client: SimpleClient, logged: Callable[[], set[str]]
 ) -> None:
-    assert client.keeper_echo(secret=SECRET) == SECRET
+    assert gearman_client.keeper_echo(secret=SECRET) == SECRET
     failures = [
         ("raise", {"secret": SECRET}),
         ("unencodable", {"secret": SECRET}),
@@ -101,7 +95,7 @@ def test_neither_a_call_nor_any_way_to_fail_logs_what_was_sent(
     ]
     for task, arguments in failures:
         with pytest.raises(TaskError) as caught:
-            client.call(f"keeper_{task}", **arguments)
+            gearman_client.call(f"keeper_{task}", **arguments)
         assert SECRET not in str(caught.value)
     assert {"job_answered", "job_failed"} <= logged()
 
@@ -119,7 +113,7 @@ def test_neither_a_call_nor_any_way_to_fail_logs_what_was_sent(
     ids=["cut off", "same key twice", "no object", "not UTF-8", "surrogate"],
 )
 def test_a_payload_that_cannot_be_read_is_not_quoted(
-    own_job_server: Gearmand, logged: Callable[[], set[str]], payload: bytes
+    gearman_server: Server, logged: Callable[[], set[str]], payload: bytes
 ) -> None:
     class Raw(JSONDataEncoder):
         @classmethod
@@ -127,7 +121,7 @@ def test_a_payload_that_cannot_be_read_is_not_quoted(
             return payload
 
     with (
-        SimpleClient([own_job_server.host], timeout=PATIENCE, data_encoder=Raw) as raw,
+        SimpleClient([gearman_server.host], timeout=PATIENCE, data_encoder=Raw) as raw,
         pytest.raises(TaskError) as caught,
     ):
         raw.keeper_echo()
@@ -135,22 +129,22 @@ def test_a_payload_that_cannot_be_read_is_not_quoted(
     assert "job_failed" in logged()
 
 
-def test_what_the_client_refuses_is_not_quoted(client: SimpleClient) -> None:
+def test_what_the_client_refuses_is_not_quoted(gearman_client: SimpleClient) -> None:
     for value in ({SECRET}, SECRET + "\ud800", SECRET.encode(), {SECRET: float("nan")}):
         with pytest.raises(EncodingError) as caught:
-            client.keeper_echo(secret=value)
+            gearman_client.keeper_echo(secret=value)
         assert SECRET not in str(caught.value)
 
 
 def test_a_timeout_and_a_lost_server_tell_nothing(
-    own_job_server: Gearmand, keeper: Keeper, logged: Callable[[], set[str]]
+    gearman_server: Server, keeper: Keeper, logged: Callable[[], set[str]]
 ) -> None:
-    with AsyncClient([own_job_server.host]) as client:
+    with AsyncClient([gearman_server.host]) as client:
         work = client.keeper_wait(secret=SECRET)
         assert keeper.begun.wait(PATIENCE)
         with pytest.raises(TaskTimeout) as late:
             work.get_result(timeout=0.01)
-        own_job_server.kill()
+        gearman_server.kill()
         with pytest.raises(JobServerLost) as lost:
             work.get_result(timeout=PATIENCE)
         keeper.go_on.set()
@@ -160,7 +154,7 @@ def test_a_timeout_and_a_lost_server_tell_nothing(
 
 @pytest.mark.parametrize("away", [True, False], ids=["nobody there", "wrong password"])
 def test_a_cache_that_cannot_be_used_tells_no_password(
-    own_job_server: Gearmand, logged: Callable[[], set[str]], away: bool
+    gearman_server: Server, logged: Callable[[], set[str]], away: bool
 ) -> None:
     nobody = contextlib.nullcontext(f"mongodb://127.0.0.1:{free_port()}/")
     with nobody if away else mongodb(own=True) as uri:
@@ -176,8 +170,8 @@ def test_a_cache_that_cannot_be_used_tells_no_password(
         cachewrap = cacheBuilder(host=host, DEBUG=1)
         Caching.cached = staticmethod(cachewrap("kept")(compute))  # type: ignore[assignment]
         with (
-            working(Caching([own_job_server.host])),
-            SimpleClient([own_job_server.host], timeout=PATIENCE) as client,
+            working(Caching([gearman_server.host])),
+            SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
         ):
             assert client.caching_cached(secret=SECRET) == SECRET + "!"
     assert "cache_away" in logged()

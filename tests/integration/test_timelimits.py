@@ -21,7 +21,7 @@ from gearmanny.errors import TaskError, TaskTimeLimitExceeded
 from gearmanny.protocol.packets import PacketType
 from gearmanny.timelimits import TimeLimit, Watchdog
 from gearmanny.worker import BaseWorker, JsonWorker, task
-from tests.servers import PATIENCE, Gearmand, until, working
+from tests.servers import PATIENCE, Server, until, working
 from tests.unit.wire import request, response
 
 Result = TypeVar("Result")
@@ -36,8 +36,7 @@ class Hasty(BaseWorker):
     name = "hasty"
     timeout = SOON
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def setUp(self) -> None:
         self.seen: list[Any] = []
 
     def task_sleep(self) -> None:
@@ -145,8 +144,8 @@ Serve = Callable[[BaseWorker, Callable[[SimpleClient], Any]], Any]
 
 
 @pytest.fixture
-def worker(job_server: Gearmand) -> Hasty:
-    return Hasty([job_server.host])
+def worker(gearman_server: Server) -> Hasty:
+    return Hasty([gearman_server.host])
 
 
 def fails(client: SimpleClient, function: str) -> TaskError:

@@ -33,7 +33,7 @@ from gearmanny.gearman_api import GearmanWorker
 from gearmanny.tls import TLS
 from gearmanny.transport import Deadline, connect, parse_host
 from gearmanny.worker import BaseWorker, JsonWorker
-from tests.servers import PATIENCE, Gearmand, free_port, until, working
+from tests.servers import PATIENCE, Server, free_port, until, working
 from tests.tls_proxy import Authority, Proxy, proxy
 
 LARGE = 20 * 1024 * 1024
@@ -62,8 +62,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def secured(job_server: Gearmand, authority: Authority) -> Iterator[Proxy]:
-    with proxy(job_server.port, authority.context("127.0.0.1", "localhost")) as running:
+def secured(gearman_server: Server, authority: Authority) -> Iterator[Proxy]:
+    with proxy(gearman_server.port, authority.context("127.0.0.1", "localhost")) as running:
         yield running
 
 
@@ -82,11 +82,11 @@ def tls_client(secured: Proxy, authority: Authority) -> Iterator[SimpleClient]:
 @pytest.mark.usefixtures("worker")
 class TestCalls:
     def test_clients_and_workers_meet_over_tls(
-        self, job_server: Gearmand, secured: Proxy, tls_client: SimpleClient
+        self, gearman_server: Server, secured: Proxy, tls_client: SimpleClient
     ) -> None:
         assert tls_client.far_echo(value="hé") == "hé"
         assert secured.received.startswith(b"\x16\x03"), "not even a name was sent in clear"
-        with SimpleClient([job_server.host], timeout=PATIENCE) as plain:
+        with SimpleClient([gearman_server.host], timeout=PATIENCE) as plain:
             assert plain.far_echo(value=1) == 1  # it is the worker that is behind TLS
 
     def test_updates_arrive_in_their_order(self, secured: Proxy, authority: Authority) -> None:
@@ -184,14 +184,14 @@ def test_why_nobody_answered_is_asked_over_tls(tls_client: SimpleClient) -> None
 
 
 def test_a_lost_connection_is_told_and_made_again(
-    job_server: Gearmand, authority: Authority, unique_name: str
+    gearman_server: Server, authority: Authority, unique_name: str
 ) -> None:
     class Again(Far):
         name = unique_name
 
     tls = {"ca": authority.file}
     with (
-        proxy(job_server.port, authority.context("127.0.0.1")) as cut,
+        proxy(gearman_server.port, authority.context("127.0.0.1")) as cut,
         working(Again([cut.host], tls=tls)),
         AsyncClient([cut.host], tls=tls) as client,
     ):
@@ -204,7 +204,7 @@ def test_a_lost_connection_is_told_and_made_again(
 
 
 def test_a_worker_that_stops_has_delivered_its_answer(
-    job_server: Gearmand, authority: Authority, unique_name: str
+    gearman_server: Server, authority: Authority, unique_name: str
 ) -> None:
     class Once(Far):
         name = unique_name
@@ -214,8 +214,8 @@ def test_a_worker_that_stops_has_delivered_its_answer(
             return "x" * 3_000_000
 
     with (
-        proxy(job_server.port, authority.context("127.0.0.1")) as running,
-        AsyncClient([job_server.host]) as client,
+        proxy(gearman_server.port, authority.context("127.0.0.1")) as running,
+        AsyncClient([gearman_server.host]) as client,
     ):
         # Jobs that it will be given and not begin: unread when it leaves.
         works = [client.call(f"{unique_name}_last") for _ in range(5)]
@@ -248,21 +248,21 @@ def test_what_was_sent_last_arrives_while_the_server_still_talks(authority: Auth
 
 
 def test_a_client_certificate_is_shown_where_it_is_demanded(
-    job_server: Gearmand, authority: Authority
+    gearman_server: Server, authority: Authority
 ) -> None:
     demanding = authority.context("127.0.0.1", wants_certificate=True)
-    with proxy(job_server.port, demanding) as running:
+    with proxy(gearman_server.port, demanding) as running:
         assert JobServer(running.host, tls=authority.client_files()).version()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("size", [1, LARGE])
 def test_a_missing_client_certificate_is_told(
-    job_server: Gearmand, authority: Authority, version: ssl.TLSVersion, size: int
+    gearman_server: Server, authority: Authority, version: ssl.TLSVersion, size: int
 ) -> None:
     demanding = authority.context("127.0.0.1", wants_certificate=True, version=version)
     with (
-        proxy(job_server.port, demanding) as running,
+        proxy(gearman_server.port, demanding) as running,
         SimpleClient([running.host], timeout=PATIENCE, tls={"ca": authority.file}) as client,
         pytest.raises((JobServerLost, JobServerUnavailable), match="asks for a certificate"),
     ):
@@ -290,37 +290,39 @@ class TestDistrust:
         assert "its certificate is not trusted: " in reach(secured.host, {"ca": stranger.file})
         assert "not trusted: " in reach(secured.host, True)
 
-    def test_another_name(self, reach: Any, job_server: Gearmand, authority: Authority) -> None:
-        with proxy(job_server.port, authority.context("other.example")) as running:
+    def test_another_name(self, reach: Any, gearman_server: Server, authority: Authority) -> None:
+        with proxy(gearman_server.port, authority.context("other.example")) as running:
             told = reach(running.named("localhost"), {"ca": authority.file})
         assert "not trusted: Hostname mismatch, certificate is not valid for 'localhost'" in told
 
-    def test_another_address(self, reach: Any, job_server: Gearmand, authority: Authority) -> None:
-        with proxy(job_server.port, authority.context("localhost")) as running:
+    def test_another_address(
+        self, reach: Any, gearman_server: Server, authority: Authority
+    ) -> None:
+        with proxy(gearman_server.port, authority.context("localhost")) as running:
             told = reach(running.host, {"ca": authority.file})
         assert "not trusted: IP address mismatch" in told
 
     def test_an_expired_certificate(
-        self, reach: Any, job_server: Gearmand, authority: Authority
+        self, reach: Any, gearman_server: Server, authority: Authority
     ) -> None:
         expired = authority.context("127.0.0.1", expired=True)
-        with proxy(job_server.port, expired) as running:
+        with proxy(gearman_server.port, expired) as running:
             told = reach(running.host, {"ca": authority.file})
         assert "its certificate is not trusted: certificate has expired" in told
 
     @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
-    def test_an_old_version(self, reach: Any, job_server: Gearmand, authority: Authority) -> None:
+    def test_an_old_version(self, reach: Any, gearman_server: Server, authority: Authority) -> None:
         old = authority.context("127.0.0.1", version=ssl.TLSVersion.TLSv1_1)
-        with proxy(job_server.port, old) as running:
+        with proxy(gearman_server.port, old) as running:
             told = reach(running.host, {"ca": authority.file})
         assert "at least 1.2 is asked for" in told
 
 
 def test_a_plain_server_is_told_and_gets_nothing_in_clear(
-    job_server: Gearmand, authority: Authority
+    gearman_server: Server, authority: Authority
 ) -> None:
     with (
-        proxy(job_server.port) as plain,
+        proxy(gearman_server.port) as plain,
         pytest.raises(JobServerUnavailable, match="does not speak TLS"),
     ):
         SimpleClient([plain.host], connect_timeout=1, tls={"ca": authority.file}).call(
@@ -356,7 +358,7 @@ def test_a_secured_server_reached_in_plain_is_told(secured: Proxy) -> None:
 
 
 def test_a_server_that_never_shakes_hands_costs_one_connect_timeout(
-    job_server: Gearmand, authority: Authority, secured: Proxy
+    gearman_server: Server, authority: Authority, secured: Proxy
 ) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,

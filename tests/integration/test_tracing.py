@@ -21,7 +21,7 @@ from gearmanny.errors import TaskError
 from gearmanny.names import check_unique
 from gearmanny.worker import BaseWorker, task
 from tests.clients import KINDS, MakeClient
-from tests.servers import PATIENCE, Gearmand, find_program, until, working
+from tests.servers import PATIENCE, Server, find_program, until, working
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def exported(all_spans: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
 
 
 @pytest.fixture
-def traced(job_server: Gearmand, unique_name: str) -> Iterator[str]:
+def traced(gearman_server: Server, unique_name: str) -> Iterator[str]:
     """The name of a worker whose jobs are spans."""
 
     class Worker(BaseWorker):
@@ -62,7 +62,7 @@ def traced(job_server: Gearmand, unique_name: str) -> Iterator[str]:
                 raise OSError
             return attempt
 
-    with working(Worker([job_server.host])):
+    with working(Worker([gearman_server.host])):
         yield unique_name
 
 
@@ -90,9 +90,9 @@ def call_with_unique(host: str, function: str, unique: bytes, payload: str) -> s
 
 
 def test_a_job_is_a_span_that_its_task_may_add_to(
-    client: SimpleClient, traced: str, exported: InMemorySpanExporter
+    gearman_client: SimpleClient, traced: str, exported: InMemorySpanExporter
 ) -> None:
-    assert client.call(f"{traced}_add", a=1, b=2) == 3
+    assert gearman_client.call(f"{traced}_add", a=1, b=2) == 3
     (span,) = of_jobs(exported, 1)
     assert span.name == f"process {traced}_add"
     assert span.parent is None
@@ -110,10 +110,10 @@ def test_a_job_is_a_span_that_its_task_may_add_to(
 
 
 def test_a_failure_is_recorded(
-    client: SimpleClient, traced: str, exported: InMemorySpanExporter
+    gearman_client: SimpleClient, traced: str, exported: InMemorySpanExporter
 ) -> None:
     with pytest.raises(TaskError):
-        client.call(f"{traced}_fail")
+        gearman_client.call(f"{traced}_fail")
     (span,) = of_jobs(exported, 1)
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "not so")
     assert (span.attributes or {})["error.type"] == "builtins.ValueError"
@@ -121,20 +121,20 @@ def test_a_failure_is_recorded(
 
 
 def test_every_attempt_is_a_span(
-    client: SimpleClient, traced: str, exported: InMemorySpanExporter
+    gearman_client: SimpleClient, traced: str, exported: InMemorySpanExporter
 ) -> None:
-    assert client.call(f"{traced}_second") == 2
+    assert gearman_client.call(f"{traced}_second") == 2
     found = of_jobs(exported, 2)
     assert [(s.attributes or {})["gearmanny.attempt"] for s in found] == [1, 2]
 
 
 def test_the_trace_of_a_caller_goes_on_in_the_job_and_arguments_stay_as_they_are(
-    job_server: Gearmand, traced: str, exported: InMemorySpanExporter
+    gearman_server: Server, traced: str, exported: InMemorySpanExporter
 ) -> None:
     with trace.get_tracer("test").start_as_current_span("request") as request:
         call = tracing.start_span(f"{traced}_add")
     check_unique(call.unique)
-    answer = call_with_unique(job_server.host, f"{traced}_add", call.unique, '{"a": 1, "b": 2}')
+    answer = call_with_unique(gearman_server.host, f"{traced}_add", call.unique, '{"a": 1, "b": 2}')
     assert answer == "3"
     call.end()
 
@@ -152,13 +152,13 @@ def test_the_trace_of_a_caller_goes_on_in_the_job_and_arguments_stay_as_they_are
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_traced_calls_of_any_client_are_spans_that_their_jobs_continue(
-    job_server: Gearmand, traced: str, exported: InMemorySpanExporter, kind: str
+    gearman_server: Server, traced: str, exported: InMemorySpanExporter, kind: str
 ) -> None:
     with (
         contextlib.closing(MakeClient(KINDS[kind])) as make,
         trace.get_tracer("test").start_as_current_span("request") as request,
     ):
-        client = make(job_server.host, timeout=PATIENCE).using(trace=True)
+        client = make(gearman_server.host, timeout=PATIENCE).using(trace=True)
         assert client.call(f"{traced}_add", a=1, b=2) == 3
         work = client.submit(f"{traced}_add", a=1, b=3)
         assert work.get_result() == 4
@@ -176,18 +176,18 @@ def test_traced_calls_of_any_client_are_spans_that_their_jobs_continue(
     ["order-5", "f:order-5", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", "00-" * 20],
 )
 def test_any_other_unique_id_begins_a_trace(
-    job_server: Gearmand, traced: str, exported: InMemorySpanExporter, unique: str
+    gearman_server: Server, traced: str, exported: InMemorySpanExporter, unique: str
 ) -> None:
-    call_with_unique(job_server.host, f"{traced}_add", unique.encode(), '{"a": 1, "b": 2}')
+    call_with_unique(gearman_server.host, f"{traced}_add", unique.encode(), '{"a": 1, "b": 2}')
     (span,) = of_jobs(exported, 1)
     assert span.parent is None
 
 
 def test_the_traceparent_of_another_library_is_understood(
-    job_server: Gearmand, traced: str, exported: InMemorySpanExporter
+    gearman_server: Server, traced: str, exported: InMemorySpanExporter
 ) -> None:
     unique = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    call_with_unique(job_server.host, f"{traced}_add", unique, '{"a": 1, "b": 2}')
+    call_with_unique(gearman_server.host, f"{traced}_add", unique, '{"a": 1, "b": 2}')
     (span,) = of_jobs(exported, 1)
     assert span.parent is not None
     assert format(span.parent.trace_id, "032x") == "0af7651916cd43dd8448eb211c80319c"
@@ -211,9 +211,9 @@ def test_a_call_that_failed_says_with_what(exported: InMemorySpanExporter) -> No
 
 
 def test_a_traced_call_goes_on_in_its_worker(
-    client: SimpleClient, traced: str, exported: InMemorySpanExporter
+    gearman_client: SimpleClient, traced: str, exported: InMemorySpanExporter
 ) -> None:
-    calling = client.using(trace=True)
+    calling = gearman_client.using(trace=True)
     assert [calling.call(f"{traced}_add", a=a, b=2) for a in (1, 1)] == [3, 3]
     done = of_jobs(exported, 2)
     sent = [span for span in exported.get_finished_spans() if span.kind is SpanKind.PRODUCER]

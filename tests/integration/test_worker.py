@@ -16,8 +16,9 @@ from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
 from gearmanny.errors import InvalidOption, InvalidTask, TaskError
 from gearmanny.gearman_api import DataEncoder, GearmanJob, GearmanWorker
+from gearmanny.testing import running
 from gearmanny.worker import BaseWorker, JsonWorker
-from tests.servers import PATIENCE, Gearmand, until, working
+from tests.servers import PATIENCE, RunWorker, Server, until, workers_of
 
 
 class PickleEncoder(DataEncoder):
@@ -78,21 +79,19 @@ class Calculator(BaseWorker):
         self.progress(0.5, 1)
 
 
-@pytest.fixture(scope="module")
-def calculator(job_server: Gearmand) -> Iterator[BaseWorker]:
-    worker = Calculator([job_server.host])
-    with working(worker):
-        yield worker
+@pytest.fixture
+def calculator(gearman_worker: RunWorker) -> None:
+    gearman_worker(Calculator)
 
 
 @pytest.mark.usefixtures("calculator")
 class TestCalls:
-    def test_a_task_is_called_by_name_with_keywords(self, client: SimpleClient) -> None:
-        assert client.calc_add(a=10, b=15) == 25
-        assert client.call("calc_echo", text="hé", double=True) == "héhé"
+    def test_a_task_is_called_by_name_with_keywords(self, gearman_client: SimpleClient) -> None:
+        assert gearman_client.calc_add(a=10, b=15) == 25
+        assert gearman_client.call("calc_echo", text="hé", double=True) == "héhé"
 
-    def test_help_describes_every_task(self, client: SimpleClient) -> None:
-        table = client.calc_help()
+    def test_help_describes_every_task(self, gearman_client: SimpleClient) -> None:
+        table = gearman_client.calc_help()
 
         assert table["calc_add"] == {
             "description": "Adds A and B together",
@@ -109,9 +108,9 @@ class TestCalls:
         assert table["calc_echo"]["returns"] == "str"
 
     def test_a_generator_streams_its_items_and_returns_them_all(
-        self, async_client: AsyncClient
+        self, gearman_async_client: AsyncClient
     ) -> None:
-        work = async_client.calc_roots(upto=3)
+        work = gearman_async_client.calc_roots(upto=3)
 
         assert list(work.updates(timeout=10)) == [
             *(Progress(1, 3), Data(0), Progress(2, 3), Data(1), Progress(3, 3), Data(4))
@@ -120,8 +119,8 @@ class TestCalls:
         assert work.progress == Progress(3, 3)
         assert work.progress.fraction == 1
 
-    def test_a_task_reports_on_its_job(self, async_client: AsyncClient) -> None:
-        work = async_client.calc_report()
+    def test_a_task_reports_on_its_job(self, gearman_async_client: AsyncClient) -> None:
+        work = gearman_async_client.calc_report()
 
         assert list(work.updates(timeout=10)) == [
             Warning("careful"),
@@ -133,28 +132,28 @@ class TestCalls:
         assert work.get_result() == work.handle.decode()
 
     def test_progress_in_fractions_is_refused_where_gearmand_would_cut_it(
-        self, client: SimpleClient
+        self, gearman_client: SimpleClient
     ) -> None:
         with pytest.raises(TaskError, match=r"whole numbers.*not as 0\.5 of 1") as caught:
-            client.calc_half()
+            gearman_client.calc_half()
         assert caught.value.type == "gearmanny.errors.InvalidOption"
 
-    def test_a_result_of_megabytes_arrives_whole(self, client: SimpleClient) -> None:
+    def test_a_result_of_megabytes_arrives_whole(self, gearman_client: SimpleClient) -> None:
         text = "0123456789" * 500_000
-        assert client.calc_echo(text=text) == text
+        assert gearman_client.calc_echo(text=text) == text
 
 
 @pytest.mark.parametrize(
     ("work_class", "encoder"), [(PickleWorker, PickleEncoder), (MsgpackWorker, MsgpackEncoder)]
 )
 def test_any_gearman_worker_serves_with_its_own_encoder(
-    job_server: Gearmand,
-    unique_name: str,
+    gearman_server: Server,
+    gearman_worker: RunWorker,
     work_class: type[GearmanWorker],
     encoder: type[DataEncoder],
 ) -> None:
     class Worker(BaseWorker):
-        name = unique_name
+        name = "blob"
 
         def task_size(self, blob: bytes) -> Any:
             yield from (blob, b"\0" + blob)
@@ -163,15 +162,13 @@ def test_any_gearman_worker_serves_with_its_own_encoder(
             raise LookupError("nothing there")
 
     Worker.work_class = work_class
-    with (
-        working(Worker([job_server.host])),
-        SimpleClient([job_server.host], timeout=20, data_encoder=encoder) as client,
-    ):
+    gearman_worker(Worker)
+    with SimpleClient([gearman_server.host], timeout=20, data_encoder=encoder) as client:
         blob = bytes(range(256))
-        assert client.call(f"{unique_name}_size", blob=blob) == [blob, b"\0" + blob]
-        assert f"{unique_name}_size" in client.call(f"{unique_name}_help")
+        assert client.blob_size(blob=blob) == [blob, b"\0" + blob]
+        assert "blob_size" in client.blob_help()
         with pytest.raises(TaskError) as caught:
-            client.call(f"{unique_name}_fail")
+            client.blob_fail()
         assert (caught.value.type, caught.value.message) == (
             "builtins.LookupError",
             "nothing there",
@@ -179,7 +176,7 @@ def test_any_gearman_worker_serves_with_its_own_encoder(
 
 
 def test_hooks_of_a_gearman_worker_subclass_are_called(
-    job_server: Gearmand, client: SimpleClient, unique_name: str
+    gearman_server: Server, gearman_client: SimpleClient
 ) -> None:
     seen: list[str] = []
 
@@ -197,107 +194,106 @@ def test_hooks_of_a_gearman_worker_subclass_are_called(
             return super().on_job_complete(current_job, job_result)
 
     class Worker(BaseWorker):
-        name = unique_name
+        name = "observed"
         work_class = Observed
 
         def task_double(self, n: int) -> int:
             return n * 2
 
-    with working(Worker([job_server.host])):
-        assert client.call(f"{unique_name}_double", n=2) == 4
+    with running(Worker([gearman_server.host])):
+        assert gearman_client.observed_double(n=2) == 4
         with pytest.raises(TaskError, match=r"builtins\.TypeError"):
-            client.call(f"{unique_name}_double", n=None)
+            gearman_client.observed_double(n=None)
 
     assert seen == [
-        *(f"execute {unique_name}_double {{'n': 2}}", "complete 4"),
-        *(f"execute {unique_name}_double {{'n': None}}", "exception TypeError"),
+        *("execute observed_double {'n': 2}", "complete 4"),
+        *("execute observed_double {'n': None}", "exception TypeError"),
     ]
 
 
 def test_several_workers_share_a_gearman_worker(
-    job_server: Gearmand, client: SimpleClient, unique_name: str
+    gearman_server: Server, gearman_client: SimpleClient, gearman_worker: RunWorker
 ) -> None:
     class First(BaseWorker):
-        name = unique_name
+        name = "first"
 
         def task_who(self) -> str:
             return "first"
 
     class Second(First):
-        name = f"{unique_name}b"
+        name = "second"
 
         def task_who(self) -> str:
             return "second"
 
-    shared = JsonWorker([job_server.host])
-    first = First(gearman_worker=shared)
+    shared = JsonWorker()
     Second(gearman_worker=shared)
-    with working(first):
-        assert client.call(f"{unique_name}_who") == "first"
-        assert client.call(f"{unique_name}b_who") == "second"
-        # One connection serves both.
-        rows = JobServer(job_server.host).workers()
-        (row,) = [row for row in rows if f"{unique_name}_who" in row.functions]
-        assert f"{unique_name}b_help" in row.functions
+    gearman_worker(First, gearman_worker=shared)
+    assert gearman_client.first_who() == "first"
+    assert gearman_client.second_who() == "second"
+    # One connection serves both.
+    (row,) = [row for row in JobServer(gearman_server.host).workers() if row.functions]
+    assert {"first_who", "second_help"} <= set(row.functions)
 
 
 def test_callbacks_are_given_the_gearman_worker_and_the_job(
-    job_server: Gearmand, client: SimpleClient, unique_name: str
+    gearman_client: SimpleClient, gearman_worker: RunWorker
 ) -> None:
     class Worker(BaseWorker):
-        name = unique_name
+        name = "text"
 
         def setUp(self) -> None:
-            self.register_task(f"{unique_name}.reverse", self.reverse)
+            self.register_task("text.reverse", self.reverse)
 
         def reverse(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
             assert gearman_worker is self.gearman_worker
             return [job.task, job.data["text"][::-1], job.handle]
 
-    with working(Worker([job_server.host])):
-        task, text, handle = client.call(f"{unique_name}.reverse", text="abc")
-    assert (task, text) == (f"{unique_name}.reverse", "cba")
+    gearman_worker(Worker)
+    task, text, handle = gearman_client.call("text.reverse", text="abc")
+    assert (task, text) == ("text.reverse", "cba")
     assert handle.startswith("H:")
 
 
 def test_functions_may_come_and_go_while_a_job_runs(
-    job_server: Gearmand, client: SimpleClient, unique_name: str
+    gearman_server: Server, gearman_client: SimpleClient
 ) -> None:
     runs: list[int] = []
 
     class Worker(BaseWorker):
-        name = unique_name
+        name = "fickle"
 
         def task_change(self) -> str:
             runs.append(1)
-            self.register_task(f"{unique_name}_new", lambda *_: "new")
-            self.gearman_worker.unregister_task(f"{unique_name}_change")
+            self.register_task("fickle_new", lambda *_: "new")
+            self.gearman_worker.unregister_task("fickle_change")
             return "changed"
 
-    with working(Worker([job_server.host])):
-        assert client.call(f"{unique_name}_change") == "changed"
-        assert client.call(f"{unique_name}_new") == "new"
-        until(lambda: job_server.workers_of(f"{unique_name}_change") == 0)
-    assert len(runs) == 1, "gearmand gave the running job out again"
+    with running(Worker([gearman_server.host])):
+        assert gearman_client.fickle_change() == "changed"
+        assert gearman_client.fickle_new() == "new"
+        until(lambda: workers_of(gearman_server, "fickle_change") == 0)
+    assert len(runs) == 1, "the running job was given out again"
 
 
-def test_a_json_worker_works_by_itself(job_server: Gearmand, unique_name: str) -> None:
+def test_a_json_worker_works_by_itself(
+    gearman_server: Server, gearman_client: SimpleClient
+) -> None:
     class Once(JsonWorker):
         def after_job(self) -> bool:
             return False
 
-    worker = Once([job_server.host])
-    worker.register_task(unique_name.encode(), lambda _, job: job.data["n"] + 1)
+    worker = Once([gearman_server.host])
+    worker.register_task(b"next", lambda _, job: job.data["n"] + 1)
     thread = threading.Thread(target=worker.work)
     thread.start()
-    with SimpleClient([job_server.host], timeout=20) as client:
-        assert client.call(unique_name, n=1) == 2
+    assert gearman_client.call("next", n=1) == 2
     thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
 def test_hooks_wrap_every_job_in_their_order(
-    job_server: Gearmand, client: SimpleClient, unique_name: str
+    gearman_server: Server, gearman_client: SimpleClient
 ) -> None:
     seen: list[str] = []
 
@@ -313,17 +309,16 @@ def test_hooks_wrap_every_job_in_their_order(
         return around
 
     class Worker(BaseWorker):
-        name = unique_name
+        name = "hooked"
         hooks = (hook("a"), hook("b"))
 
         def task_fail(self) -> None:
             seen.append("task")
             raise ValueError
 
-    with working(Worker([job_server.host])), pytest.raises(TaskError):
-        client.call(f"{unique_name}_fail")
-    task = f"{unique_name}_fail"
-    assert seen == [f"a before {task}", f"b before {task}", "task", "b after", "a after"]
+    with running(Worker([gearman_server.host])), pytest.raises(TaskError):
+        gearman_client.hooked_fail()
+    assert seen == ["a before hooked_fail", "b before hooked_fail", "task", "b after", "a after"]
 
 
 class TestConstruction:
@@ -384,20 +379,19 @@ class TestConstruction:
     ],
 )
 def test_verbosity_decides_what_is_logged_of_a_job(
-    job_server: Gearmand,
-    client: SimpleClient,
-    unique_name: str,
+    gearman_server: Server,
+    gearman_client: SimpleClient,
     caplog: pytest.LogCaptureFixture,
     verbosity: int,
     expected: list[str],
 ) -> None:
     class Worker(BaseWorker):
-        name = unique_name
+        name = "quiet"
 
-        def task_quiet(self, secret: str) -> None: ...
+        def task_keep(self, secret: str) -> None: ...
 
-    with working(Worker([job_server.host], verbosity)):
-        client.call(f"{unique_name}_quiet", secret="hunter2")
+    with running(Worker([gearman_server.host], verbosity)):
+        gearman_client.quiet_keep(secret="hunter2")
     records = [record for record in caplog.records if record.name == "gearmanny.worker"]
 
     assert [record.action for record in records] == expected

@@ -12,7 +12,7 @@ import pytest
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, gearmand, until, working
+from tests.servers import PATIENCE, Gearmand, Server, gearmand, until, workers_of, working
 
 
 class Plain(BaseWorker):
@@ -57,18 +57,18 @@ def test_a_worker_waits_for_a_server_that_is_not_up_yet(
 
 
 def test_a_worker_registers_again_after_a_restart(
-    own_job_server: Gearmand, caplog: pytest.LogCaptureFixture
+    gearman_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        working(Plain([own_job_server.host])),
-        SimpleClient([own_job_server.host], timeout=PATIENCE) as client,
+        working(Plain([gearman_server.host])),
+        SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
     ):
         assert client.plain_echo(value=1) == 1
-        own_job_server.kill()
+        gearman_server.kill()
         until(lambda: actions(caplog) == ["server_away"], "the warning")
-        own_job_server.start()
+        gearman_server.start()
         assert client.plain_echo(value=2) == 2
-        assert own_job_server.workers_of("plain_echo") == 1
+        assert workers_of(gearman_server, "plain_echo") == 1
         until(lambda: actions(caplog) == ["server_away", "server_back"], "the all-clear")
 
 
@@ -81,16 +81,16 @@ def test_a_server_that_is_down_does_not_keep_a_worker_from_the_others() -> None:
 
 
 def test_a_job_whose_server_went_is_dropped_and_the_worker_goes_on(
-    own_job_server: Gearmand,
+    gearman_server: Server,
 ) -> None:
-    worker = Plain([own_job_server.host])
-    with working(worker), AsyncClient([own_job_server.host]) as client:
+    worker = Plain([gearman_server.host])
+    with working(worker), AsyncClient([gearman_server.host]) as client:
         work = client.plain_held()
         assert worker.running.wait(PATIENCE)
-        own_job_server.kill()
+        gearman_server.kill()
         with pytest.raises(JobServerLost):
             work.get_result(timeout=PATIENCE)
-        own_job_server.start()
+        gearman_server.start()
         worker.go_on.set()
         assert client.plain_echo(value=1).get_result(timeout=PATIENCE) == 1
 
@@ -125,7 +125,7 @@ def test_a_busy_worker_leaves_jobs_of_other_servers_to_other_workers() -> None:
     ids=["http", "4 GB", "function never offered", "packet for clients", "closed at once"],
 )
 def test_a_worker_survives_whatever_a_server_sends(
-    job_server: Gearmand, unique_name: str, nonsense: bytes
+    gearman_server: Server, unique_name: str, nonsense: bytes
 ) -> None:
     class Worker(Plain):
         name = unique_name
@@ -144,10 +144,10 @@ def test_a_worker_survives_whatever_a_server_sends(
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=serve, args=(server,))
         thread.start()
-        hosts = ["127.0.0.1:%d" % server.getsockname()[1], job_server.host]
+        hosts = ["127.0.0.1:%d" % server.getsockname()[1], gearman_server.host]
         with (
             working(Worker(hosts)),
-            SimpleClient([job_server.host], timeout=PATIENCE) as client,
+            SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
         ):
             until(lambda: len(visits) >= 3, "the worker coming back")
             assert client.call(f"{unique_name}_echo", value=1) == 1
