@@ -24,9 +24,10 @@ from gearmanny.errors import (
     TaskError,
     TaskTimeout,
 )
+from gearmanny.testing import Gearmand, running
 from gearmanny.worker import BaseWorker
 from tests.clients import KINDS, Client, MakeClient
-from tests.servers import PATIENCE, Server, free_port, gearmand, until, working
+from tests.servers import PATIENCE, RunWorker, Server, free_port, until
 
 
 @pytest.fixture(params=KINDS)
@@ -54,19 +55,9 @@ class Gate:
         return self.runs
 
 
-gates: dict[str, Gate] = {}
-
-
-@pytest.fixture
-def gate(unique_name: str) -> Iterator[Gate]:
-    """What the tasks of this test wait for."""
-    gates[unique_name] = Gate()
-    yield gates[unique_name]
-    gates.pop(unique_name).opened.set()
-
-
 class Called(BaseWorker):
     name = "called"
+    gate = Gate()
 
     def task_echo(self, value: Any) -> Any:
         return value
@@ -74,8 +65,8 @@ class Called(BaseWorker):
     def task_fail(self) -> None:
         raise ValueError("no luck")
 
-    def task_pass(self, gate: str) -> int:
-        return gates[gate].pass_through()
+    def task_pass(self) -> int:
+        return self.gate.pass_through()
 
     def task_tell(self) -> str:
         self.progress(1, 4)
@@ -84,9 +75,9 @@ class Called(BaseWorker):
         self.progress(4, 4)
         return "told"
 
-    def task_rows(self, gate: str) -> Iterator[str]:
+    def task_rows(self) -> Iterator[str]:
         yield "first"
-        gates[gate].pass_through()
+        self.gate.pass_through()
         yield "second"
 
     def task_break(self) -> Iterator[int]:
@@ -100,30 +91,41 @@ class Called(BaseWorker):
 TOLD = [Progress(1, 4), Data({"part": 1}), Warning("careful"), Progress(4, 4)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers(gearman_server: Server) -> Iterator[None]:
-    with working(*(Called([gearman_server.host]) for _ in range(2))):
-        yield
+@pytest.fixture
+def workers(gearman_worker: RunWorker) -> None:
+    for _ in range(2):
+        gearman_worker(Called)
 
 
-def noting(name: str, seen: list[Any]) -> type[BaseWorker]:
-    """A worker that notes what it was called with."""
+@pytest.fixture
+def gate(workers: None) -> Iterator[Gate]:
+    """What the tasks of this test wait for."""
+    Called.gate = Gate()
+    yield Called.gate
+    Called.gate.opened.set()
 
-    class Noting(BaseWorker):
-        def task_note(self, value: Any) -> int:
-            seen.append(value)
-            return len(seen)
 
-    Noting.name = name
-    return Noting
+class Noting(BaseWorker):
+    """Notes what it was called with."""
+
+    name = "noting"
+
+    def setUp(self) -> None:
+        self.seen: list[Any] = []
+
+    def task_note(self, value: Any) -> int:
+        self.seen.append(value)
+        return len(self.seen)
 
 
 class TestCalls:
+    @pytest.mark.usefixtures("workers")
     def test_the_result_comes_back(self, client: Client) -> None:
         value = {"text": "hé", "list": [1, None, 2.5]}
         assert client.called_echo(value=value) == value
         assert client.call("called_echo", value=value) == value
 
+    @pytest.mark.usefixtures("workers")
     def test_a_failure_tells_what_the_task_raised(self, client: Client) -> None:
         with pytest.raises(TaskError) as caught:
             client.called_fail()
@@ -140,11 +142,9 @@ class TestCalls:
             "are right."
         )
 
-    def test_a_busy_worker_is_told_when_the_time_is_over(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
+    def test_a_busy_worker_is_told_when_the_time_is_over(self, client: Client, gate: Gate) -> None:
         with pytest.raises(TaskTimeout, match=r"2 worker\(s\) offer it; 1 of its jobs run"):
-            client.using(timeout=0.3).called_pass(gate=unique_name)
+            client.using(timeout=0.3).called_pass()
 
     def test_no_server_is_told_by_host(self, make: MakeClient) -> None:
         hosts = [f"127.0.0.1:{free_port()}", f"localhost:{free_port()}"]
@@ -163,34 +163,29 @@ class TestCalls:
             work.get_result(timeout=PATIENCE)
 
     def test_the_first_call_after_a_restart_works(
-        self, make: MakeClient, gearman_server: Server
+        self, client: Client, gearman_server: Server, gearman_worker: RunWorker
     ) -> None:
-        client = make(gearman_server.host, timeout=PATIENCE)
-        with working(Called([gearman_server.host])):
-            assert client.called_echo(value=1) == 1
-            gearman_server.stop()
-            gearman_server.start()
-            assert client.called_echo(value=2) == 2
+        gearman_worker(Called)
+        assert client.called_echo(value=1) == 1
+        gearman_server.stop()
+        gearman_server.start()
+        assert client.called_echo(value=2) == 2
 
     def test_calls_rotate_over_the_servers_and_leave_out_who_is_away(
-        self, make: MakeClient, gearman_server: Server, unique_name: str
+        self, make: MakeClient, gearman_server: Server, second_server: Server
     ) -> None:
-        with gearmand() as second:
-            client = make(
-                gearman_server.host, f"127.0.0.1:{free_port()}", second.host, timeout=PATIENCE
-            )
-            one: list[int] = []
-            two: list[int] = []
-            with working(
-                noting(unique_name, one)([gearman_server.host]),
-                noting(unique_name, two)([second.host]),
-            ):
-                works = [client.submit(f"{unique_name}_note", value=n) for n in range(6)]
-                for work in works:
-                    work.get_result(timeout=PATIENCE)
-            assert one
-            assert two
-            assert sorted(one + two) == [*range(6)]
+        hosts = [gearman_server.host, f"127.0.0.1:{free_port()}", second_server.host]
+        client = make(*hosts, timeout=PATIENCE)
+        with (
+            running(Noting([gearman_server.host])) as one,
+            running(Noting([second_server.host])) as two,
+        ):
+            works = [client.submit("noting_note", value=n) for n in range(6)]
+            for work in works:
+                work.get_result(timeout=PATIENCE)
+        assert one.seen
+        assert two.seen
+        assert sorted(one.seen + two.seen) == [*range(6)]
 
     @pytest.mark.parametrize("name", ["", "a b", "a\0b", "x" * 513])
     def test_a_name_that_cannot_travel_is_refused_before_connecting(
@@ -206,9 +201,9 @@ class TestCalls:
             make(f"127.0.0.1:{free_port()}").called_echo(value=object())
 
     def test_a_closed_client_ends_its_jobs_and_can_be_used_again(
-        self, client: Client, gate: Gate, unique_name: str
+        self, client: Client, gate: Gate
     ) -> None:
-        held = client.submit("called_pass", gate=unique_name)
+        held = client.submit("called_pass")
         held.status()
         client.close()
         with pytest.raises(JobServerLost, match="closed by this client"):
@@ -218,86 +213,75 @@ class TestCalls:
 
 class TestPriorities:
     def test_high_comes_before_normal_before_low(
-        self, client: Client, gearman_server: Server, unique_name: str
+        self, client: Client, gearman_worker: RunWorker
     ) -> None:
-        seen: list[str] = []
         works = [
-            client.using(priority=priority).submit(f"{unique_name}_note", value=priority)
+            client.using(priority=priority).submit("noting_note", value=priority)
             for priority in ("low", "normal", "high", "normal", "high", "low")
         ]
         for priority in ("low", "high"):
             kept = client.using(priority=priority, background=True)
-            kept.call(f"{unique_name}_note", value=f"{priority} kept")
+            kept.call("noting_note", value=f"{priority} kept")
         for work in works:
             assert work.status().state is JobState.QUEUED
-        with working(noting(unique_name, seen)([gearman_server.host])):
-            for work in works:
-                work.get_result(timeout=PATIENCE)
-            until(lambda: len(seen) == 8)
-        assert seen == [
+        worker = gearman_worker(Noting)
+        for work in works:
+            work.get_result(timeout=PATIENCE)
+        until(lambda: len(worker.seen) == 8)
+        assert worker.seen == [
             *("high", "high", "high kept", "normal", "normal"),
             *("low", "low", "low kept"),
         ]
 
 
 class TestUniqueKeys:
-    def test_equal_calls_under_way_are_one_job(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
-        once = client.using(unique=unique_name)
-        works = [once.submit("called_pass", gate=unique_name) for _ in range(3)]
-        other = client.using(unique=f"{unique_name}é").submit("called_pass", gate=unique_name)
-        assert {work.unique for work in works} == {f"f:{unique_name}"}
+    def test_equal_calls_under_way_are_one_job(self, client: Client, gate: Gate) -> None:
+        once = client.using(unique="key")
+        works = [once.submit("called_pass") for _ in range(3)]
+        other = client.using(unique="keyé").submit("called_pass")
+        assert {work.unique for work in works} == {"f:key"}
         until(lambda: gate.runs == 2)
         gate.opened.set()
         results = [work.get_result(timeout=PATIENCE) for work in (*works, other)]
         assert gate.runs == 2
         assert len(set(results[:3])) == 1
 
-    def test_afterwards_a_call_is_a_new_job(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
+    def test_afterwards_a_call_is_a_new_job(self, client: Client, gate: Gate) -> None:
         gate.opened.set()
-        once = client.using(unique=unique_name)
-        assert [once.called_pass(gate=unique_name) for _ in range(2)] == [1, 2]
+        once = client.using(unique="key")
+        assert [once.called_pass() for _ in range(2)] == [1, 2]
 
     def test_all_clients_choose_the_same_of_several_servers(
-        self, make: MakeClient, gearman_server: Server, unique_name: str
+        self, make: MakeClient, gearman_server: Server, second_server: Server
     ) -> None:
-        seen: list[int] = []
-        with gearmand() as second:
-            hosts = [gearman_server.host, second.host]
-            one, two = make(*hosts, timeout=PATIENCE), make(*hosts[::-1], timeout=PATIENCE)
-            keys = [f"{unique_name} {number}" for number in range(6)]
-            works = [
-                client.using(unique=key).submit(f"{unique_name}_note", value=key)
-                for client in (one, two, one)
-                for key in keys
-            ]
+        hosts = [gearman_server.host, second_server.host]
+        one, two = make(*hosts, timeout=PATIENCE), make(*hosts[::-1], timeout=PATIENCE)
+        keys = [f"key {number}" for number in range(6)]
+        works = [
+            client.using(unique=key).submit("noting_note", value=key)
+            for client in (one, two, one)
+            for key in keys
+        ]
+        for work in works:
+            work.status()  # it was accepted
+        with running(Noting(hosts)) as worker:
             for work in works:
-                work.status()  # it was accepted
-            with working(*(noting(unique_name, seen)([host]) for host in hosts)):
-                for work in works:
-                    work.get_result(timeout=PATIENCE)
-        assert sorted(seen) == keys  # type: ignore[comparison-overlap]
+                work.get_result(timeout=PATIENCE)
+        assert sorted(worker.seen) == keys
 
-    def test_background_and_other_calls_are_never_one_job(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
-        once = client.using(unique=unique_name)
-        waited = once.submit("called_pass", gate=unique_name)
-        kept = once.using(background=True).call("called_pass", gate=unique_name)
+    def test_background_and_other_calls_are_never_one_job(self, client: Client, gate: Gate) -> None:
+        once = client.using(unique="key")
+        waited = once.submit("called_pass")
+        kept = once.using(background=True).call("called_pass")
         until(lambda: gate.runs == 2)
-        assert (waited.unique, kept.unique) == (f"f:{unique_name}", f"b:{unique_name}")
+        assert (waited.unique, kept.unique) == ("f:key", "b:key")
         gate.opened.set()
         assert waited.get_result(timeout=PATIENCE)
 
 
 class TestBackground:
-    def test_it_runs_without_anybody_waiting(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
-        work = client.using(background=True).call("called_pass", gate=unique_name)
+    def test_it_runs_without_anybody_waiting(self, client: Client, gate: Gate) -> None:
+        work = client.using(background=True).call("called_pass")
         assert work.is_done()
         assert work.get_result() is None
         assert work.exception() is None
@@ -308,104 +292,96 @@ class TestBackground:
         until(lambda: client.status(work.unique).state is JobState.UNKNOWN)
         assert work.status() == JobStatus(JobState.UNKNOWN)
 
+    @pytest.mark.usefixtures("workers")
     def test_two_have_unique_ids_of_their_own(self, client: Client) -> None:
         works = [client.using(background=True).call("called_echo", value=n) for n in range(2)]
         assert len({work.unique for work in works}) == 2
         assert client.submit("called_echo", value=1).unique is None
 
-    def test_its_progress_can_be_asked_for(
-        self, client: Client, gearman_server: Server, unique_name: str
-    ) -> None:
+    def test_its_progress_can_be_asked_for(self, client: Client, gearman_worker: RunWorker) -> None:
         gate = Gate()
 
         class Telling(BaseWorker):
+            name = "telling"
+
             def task_tell(self) -> None:
                 self.progress(3, 4)
                 gate.pass_through()
 
-        Telling.name = unique_name
-        with working(Telling([gearman_server.host])):
-            work = client.using(background=True).call(f"{unique_name}_tell")
-            running = JobStatus(JobState.RUNNING, Progress(3, 4))
-            until(lambda: work.status() == running)
-            assert client.status(work.unique) == running
-            gate.opened.set()
+        gearman_worker(Telling)
+        work = client.using(background=True).call("telling_tell")
+        told = JobStatus(JobState.RUNNING, Progress(3, 4))
+        until(lambda: work.status() == told)
+        assert client.status(work.unique) == told
+        gate.opened.set()
 
-    def test_it_is_found_after_a_restart(
-        self, make: MakeClient, tmp_path: Path, unique_name: str
-    ) -> None:
-        with gearmand("-q", "libsqlite3", f"--libsqlite3-db={tmp_path}/queue") as server:
+    @pytest.mark.gearmand
+    def test_it_is_found_after_a_restart(self, make: MakeClient, tmp_path: Path) -> None:
+        with Gearmand("-q", "libsqlite3", f"--libsqlite3-db={tmp_path}/queue") as server:
             client = make(server.host, timeout=PATIENCE)
-            work = client.using(background=True).call(f"{unique_name}_note", value="kept")
+            work = client.using(background=True).call("noting_note", value="kept")
             server.kill()
             server.start()
             assert work.status().state is JobState.QUEUED
             assert client.status(work.unique).state is JobState.QUEUED
             with pytest.raises(JobServerLost):  # its handle may be another job's
                 work.cancel()
-            seen: list[str] = []
-            with working(noting(unique_name, seen)([server.host])):
-                until(lambda: seen == ["kept"])
+            with running(Noting([server.host])) as worker:
+                until(lambda: worker.seen == ["kept"])
 
 
 class TestSchedules:
     @pytest.mark.parametrize("option", ["at", "delay"])
     def test_a_job_is_kept_until_its_time(
-        self, client: Client, gearman_server: Server, unique_name: str, option: str
+        self, client: Client, gearman_server: Server, gearman_worker: RunWorker, option: str
     ) -> None:
         seen: dict[str, float] = {}
 
-        class Noting(BaseWorker):
+        class Timing(BaseWorker):
+            name = "timing"
+
             def task_note(self, what: str) -> None:
                 seen[what] = time.time()
 
-        Noting.name = unique_name
         due = time.time() + 1
         when = {"delay": 1} if option == "delay" else {"at": datetime.fromtimestamp(due, UTC)}
         later = client.using(background=True, **when)
-        later.call(f"{unique_name}_note", what="later")
-        with working(Noting([gearman_server.host])):
-            client.call(f"{unique_name}_note", what="now")
+        later.call("timing_note", what="later")
+        with running(Timing([gearman_server.host])):
+            client.timing_note(what="now")
         until(lambda: time.time() > math.ceil(due))
-        with working(Noting([gearman_server.host])):
-            until(lambda: "later" in seen)
+        gearman_worker(Timing)
+        until(lambda: "later" in seen)
         assert seen["later"] >= due
 
-    def test_a_job_of_tomorrow_waits_and_can_be_cancelled(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
-        work = client.using(background=True, delay=86400).call("called_pass", gate=unique_name)
+    def test_a_job_of_tomorrow_waits_and_can_be_cancelled(self, client: Client, gate: Gate) -> None:
+        work = client.using(background=True, delay=86400).call("called_pass")
         assert client.called_echo(value=1) == 1
         assert work.status().state is JobState.QUEUED
         assert work.cancel()
         assert not gate.runs
 
-    def test_a_time_that_has_passed_is_now(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
+    def test_a_time_that_has_passed_is_now(self, client: Client, gate: Gate) -> None:
         past = datetime.now(UTC) - timedelta(days=1)
-        client.using(background=True, at=past).call("called_pass", gate=unique_name)
+        client.using(background=True, at=past).call("called_pass")
         until(lambda: gate.runs)
 
 
 class TestIdempotent:
     def test_a_job_is_sent_again_when_its_connection_is_lost(
-        self, make: MakeClient, gearman_server: Server, unique_name: str
+        self, make: MakeClient, gearman_server: Server, gearman_worker: RunWorker
     ) -> None:
         client = make(gearman_server.host, timeout=PATIENCE, connect_timeout=PATIENCE)
-        works = [
-            client.using(idempotent=True).submit(f"{unique_name}_note", value=n) for n in range(3)
-        ]
-        once = client.submit(f"{unique_name}_note", value="once")
+        works = [client.using(idempotent=True).submit("noting_note", value=n) for n in range(3)]
+        once = client.submit("noting_note", value="once")
         once.status()
         gearman_server.stop()
         gearman_server.start()
-        seen: list[Any] = []
-        with working(noting(unique_name, seen)([gearman_server.host])):
+        with running(Noting([gearman_server.host])) as worker:
             assert sorted(work.get_result(timeout=PATIENCE) for work in works) == [1, 2, 3]
             with pytest.raises(JobServerLost):
                 once.get_result(timeout=PATIENCE)
-        assert sorted(seen) == [0, 1, 2]
+        assert sorted(worker.seen) == [0, 1, 2]
 
     def test_it_is_given_up_when_no_server_comes_back(
         self, make: MakeClient, gearman_server: Server
@@ -418,6 +394,7 @@ class TestIdempotent:
             work.get_result(timeout=PATIENCE)
 
 
+@pytest.mark.usefixtures("workers")
 class TestUpdates:
     def test_on_update_gets_them_in_order(self, client: Client) -> None:
         seen: list[Any] = []
@@ -439,10 +416,8 @@ class TestUpdates:
         assert list(work.updates(timeout=PATIENCE)) == []
         assert work.get_result() == "told"
 
-    def test_they_come_while_the_job_runs(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
-        updates = client.submit("called_rows", gate=unique_name).updates(timeout=PATIENCE)
+    def test_they_come_while_the_job_runs(self, client: Client, gate: Gate) -> None:
+        updates = client.submit("called_rows").updates(timeout=PATIENCE)
         assert next(updates) == Data("first")
         gate.opened.set()
         assert list(updates) == [Data("second")]
@@ -451,14 +426,13 @@ class TestUpdates:
         work = client.submit("called_fail")
         assert list(work.updates(timeout=PATIENCE)) == []
 
-    def test_waiting_for_them_ends_with_the_time(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
-        updates = client.submit("called_pass", gate=unique_name).updates(timeout=0.05)
+    def test_waiting_for_them_ends_with_the_time(self, client: Client, gate: Gate) -> None:
+        updates = client.submit("called_pass").updates(timeout=0.05)
         with pytest.raises(TaskTimeout):
             next(updates)
 
 
+@pytest.mark.usefixtures("workers")
 class TestWorkObjects:
     def test_a_result_can_be_had_twice(self, client: Client) -> None:
         work = client.submit("called_echo", value=[1])
@@ -475,8 +449,8 @@ class TestWorkObjects:
         with pytest.raises(TaskError, match="no luck"):
             work.get_result()
 
-    def test_is_done_turns_true(self, client: Client, gate: Gate, unique_name: str) -> None:
-        work = client.submit("called_pass", gate=unique_name)
+    def test_is_done_turns_true(self, client: Client, gate: Gate) -> None:
+        work = client.submit("called_pass")
         assert not work.is_done()
         gate.opened.set()
         until(work.is_done)
@@ -484,9 +458,9 @@ class TestWorkObjects:
 
     @pytest.mark.parametrize("method", ["get_result", "exception"])
     def test_a_timeout_leaves_the_job_to_be_waited_for_again(
-        self, client: Client, gate: Gate, unique_name: str, method: str
+        self, client: Client, gate: Gate, method: str
     ) -> None:
-        work = client.submit("called_pass", gate=unique_name)
+        work = client.submit("called_pass")
         for timeout in (0, 0.05):
             with pytest.raises(TaskTimeout):
                 getattr(work, method)(timeout=timeout)
@@ -501,22 +475,23 @@ class TestWorkObjects:
                 getattr(work, method)(timeout=bad)
 
     def test_the_status_goes_from_queued_to_running_to_unknown(
-        self, client: Client, gearman_server: Server, unique_name: str
+        self, client: Client, gearman_worker: RunWorker
     ) -> None:
         gate = Gate()
 
         class Holding(BaseWorker):
+            name = "holding"
+
             def task_hold(self) -> None:
                 self.progress(1, 2)
                 gate.pass_through()
 
-        Holding.name = unique_name
-        work = client.submit(f"{unique_name}_hold")
+        work = client.submit("holding_hold")
         assert work.status() == JobStatus(JobState.QUEUED)
-        with working(Holding([gearman_server.host])):
-            until(lambda: work.status() == JobStatus(JobState.RUNNING, Progress(1, 2)))
-            gate.opened.set()
-            work.get_result(timeout=PATIENCE)
+        gearman_worker(Holding)
+        until(lambda: work.status() == JobStatus(JobState.RUNNING, Progress(1, 2)))
+        gate.opened.set()
+        work.get_result(timeout=PATIENCE)
         assert work.status() == JobStatus(JobState.UNKNOWN)
 
 
@@ -525,15 +500,14 @@ class TestStatus:
         assert client.status("never was") == JobStatus(JobState.UNKNOWN)
 
     def test_a_job_is_looked_for_on_all_servers(
-        self, make: MakeClient, gearman_server: Server, unique_name: str
+        self, make: MakeClient, gearman_server: Server, second_server: Server
     ) -> None:
-        with gearmand() as second:
-            hosts = [gearman_server.host, second.host]
-            kept = make(*hosts).using(background=True)
-            works = [kept.call(f"{unique_name}_note", value=n) for n in range(2)]
-            asking = make(*hosts[::-1])
-            for work in works:
-                assert asking.status(work.unique).state is JobState.QUEUED
+        hosts = [gearman_server.host, second_server.host]
+        kept = make(*hosts).using(background=True)
+        works = [kept.call("noting_note", value=n) for n in range(2)]
+        asking = make(*hosts[::-1])
+        for work in works:
+            assert asking.status(work.unique).state is JobState.QUEUED
 
     def test_it_is_not_unknown_where_a_server_could_not_be_asked(
         self, make: MakeClient, gearman_server: Server
@@ -549,49 +523,43 @@ class TestStatus:
 
 
 class TestCancelling:
-    def test_a_job_that_waits_is_cancelled(
-        self, client: Client, gearman_server: Server, unique_name: str
-    ) -> None:
-        seen: list[str] = []
-        work = client.submit(f"{unique_name}_note", value="cancelled")
+    def test_a_job_that_waits_is_cancelled(self, client: Client, gearman_server: Server) -> None:
+        work = client.submit("noting_note", value="cancelled")
         assert work.cancel()
         assert work.cancel()
-        with pytest.raises(JobCancelled, match=rf"{unique_name}_note\(\) was cancelled"):
+        with pytest.raises(JobCancelled, match=r"noting_note\(\) was cancelled"):
             work.get_result(timeout=PATIENCE)
         assert isinstance(work.exception(), JobCancelled)
         assert work.status() == JobStatus(JobState.UNKNOWN)
-        with working(noting(unique_name, seen)([gearman_server.host])):
-            client.call(f"{unique_name}_note", value="other")
-        assert seen == ["other"]
+        with running(Noting([gearman_server.host])) as worker:
+            client.noting_note(value="other")
+        assert worker.seen == ["other"]
 
-    def test_a_background_job_is_cancelled(
-        self, client: Client, gearman_server: Server, unique_name: str
-    ) -> None:
-        seen: list[str] = []
-        work = client.using(background=True).call(f"{unique_name}_note", value="cancelled")
+    def test_a_background_job_is_cancelled(self, client: Client, gearman_server: Server) -> None:
+        work = client.using(background=True).call("noting_note", value="cancelled")
         assert work.cancel()
-        with working(noting(unique_name, seen)([gearman_server.host])):
-            client.call(f"{unique_name}_note", value="other")
-        assert seen == ["other"]
+        with running(Noting([gearman_server.host])) as worker:
+            client.noting_note(value="other")
+        assert worker.seen == ["other"]
 
-    def test_a_job_that_runs_goes_on(self, client: Client, gate: Gate, unique_name: str) -> None:
-        work = client.submit("called_pass", gate=unique_name)
+    def test_a_job_that_runs_goes_on(self, client: Client, gate: Gate) -> None:
+        work = client.submit("called_pass")
         until(lambda: gate.runs)
         assert not work.cancel()
         gate.opened.set()
         assert work.get_result(timeout=PATIENCE) == 1
 
+    @pytest.mark.usefixtures("workers")
     def test_a_job_that_is_over_is_not_cancelled(self, client: Client) -> None:
         work = client.submit("called_echo", value=1)
         assert work.get_result() == 1
         assert not work.cancel()
 
 
+@pytest.mark.usefixtures("workers")
 class TestStreams:
-    def test_values_come_while_the_task_goes_on(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
-        rows = client.stream("called_rows", gate=unique_name)
+    def test_values_come_while_the_task_goes_on(self, client: Client, gate: Gate) -> None:
+        rows = client.stream("called_rows")
         assert next(rows) == "first"
         gate.opened.set()  # the task waits for that before it yields the second
         assert list(rows) == ["second"]
@@ -615,10 +583,8 @@ class TestStreams:
         assert list(client.using(on_update=seen.append).stream("called_tell")) == [{"part": 1}]
         assert seen == TOLD
 
-    def test_a_silent_stream_ends_with_the_time(
-        self, client: Client, gate: Gate, unique_name: str
-    ) -> None:
-        rows = client.using(timeout=0.3).stream("called_rows", gate=unique_name)
+    def test_a_silent_stream_ends_with_the_time(self, client: Client, gate: Gate) -> None:
+        rows = client.using(timeout=0.3).stream("called_rows")
         assert next(rows) == "first"
         with pytest.raises(TaskTimeout):
             next(rows)
@@ -635,6 +601,7 @@ class TestStreams:
             client.using(**{option: True}).stream("called_list", value=[])
 
 
+@pytest.mark.usefixtures("workers")
 class TestMap:
     @pytest.mark.parametrize("window", [1, 2, 3, 1000])
     def test_results_come_in_the_order_of_the_inputs(self, client: Client, window: int) -> None:
@@ -663,9 +630,9 @@ class TestMap:
         with pytest.raises(TaskError, match="missing required argument: 'value'"):
             next(results)
 
-    def test_background_jobs_are_all_kept(self, client: Client, unique_name: str) -> None:
+    def test_background_jobs_are_all_kept(self, client: Client) -> None:
         inputs = [{"value": n} for n in range(100)]
-        kept = client.using(background=True).map(f"{unique_name}_note", inputs)
+        kept = client.using(background=True).map("noting_note", inputs)
         assert list(kept) == [None] * 100
 
     @pytest.mark.parametrize("option", [{"unique": "one"}, {"on_update": print}])
