@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gearmanny.admin import JobServer
 from gearmanny.serverprocess import running_where_none_is
-from tests.servers import end, free_port, gearmand, until
+from tests.servers import Gearmand, end, free_port, until
 
 CONTESTANT = [sys.executable, str(Path(__file__).parent / "contestant.py")]
 REPETITIONS = 5
@@ -61,7 +61,7 @@ def workers(number: int, *, embedded: bool = False) -> Iterator[str]:
 def job_server(*, embedded: bool) -> Iterator[str]:
     """Runs a job server in a process of its own; yields its port."""
     if not embedded:
-        with gearmand() as server:
+        with Gearmand() as server:
             yield str(server.port)
         return
     port = free_port()
@@ -166,7 +166,7 @@ def imports(tell: Tell) -> None:
 
 
 def idle(tell: Tell) -> None:
-    with gearmand() as server:
+    with Gearmand() as server:
         process = subprocess.Popen([*CONTESTANT, str(server.port), "work", "0"], text=True)
         try:
             until(lambda: server.workers_of("bench_add") == 1)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.costs import costs
-from tests.servers import end, find_program, free_port, gearmand, until
+from tests.servers import Gearmand, end, find_program, free_port, until
 
 HERE = Path(__file__).parent
 LIBGEARMAN, PEERS = sys.argv[1:3]
@@ -33,7 +33,7 @@ LONGEST_RUN = 120
 @contextlib.contextmanager
 def job_server() -> Iterator[str]:
     """Runs a gearmand; yields its port."""
-    with gearmand() as server:
+    with Gearmand() as server:
         yield str(server.port)
 
 

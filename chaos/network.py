@@ -19,7 +19,7 @@ from typing import Any
 from gearmanny.client import SimpleClient
 from gearmanny.worker import BaseWorker
 from tests.faults import Proxy, proxy
-from tests.servers import Gearmand, gearmand, working
+from tests.servers import Gearmand, working
 
 THREADS = 8
 TIMEOUT = 60
@@ -68,7 +68,7 @@ def run(seconds: float, seed: int = 4730) -> Tally:
     tally = Tally()
     over = threading.Event()
     with contextlib.ExitStack() as stack:
-        servers: list[Gearmand] = [stack.enter_context(gearmand()) for _ in range(2)]
+        servers: list[Gearmand] = [stack.enter_context(Gearmand()) for _ in range(2)]
         to_clients = [stack.enter_context(proxy(server.port)) for server in servers]
         to_workers = [stack.enter_context(proxy(server.port)) for server in servers]
         workers = [Chaotic([network.host for network in to_workers]) for _ in range(2)]

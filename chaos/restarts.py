@@ -26,7 +26,7 @@ from gearmanny.admin import JobServer
 from gearmanny.client import SimpleClient
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, ROOT, Gearmand, end, gearmand, until
+from tests.servers import PATIENCE, ROOT, Gearmand, end, until
 
 
 class Chaos(BaseWorker):
@@ -104,7 +104,7 @@ def rolling_restart(jobs: int, restarts: int | None = None, *options: str) -> Ro
         restarts: how many SIGHUPs, evenly over the jobs; None: one in about a second.
         options: of `WorkRunner`, as `name=number`.
     """
-    with tempfile.TemporaryDirectory() as folder, gearmand() as server:
+    with tempfile.TemporaryDirectory() as folder, Gearmand() as server:
         log = Path(folder) / "log"
         with runner(server, log, "threads=2", *options) as process:
             until(lambda: server.workers_of("chaos_note") == 2, "two workers")
@@ -167,7 +167,7 @@ def memory(jobs: int) -> list[tuple[int, int]]:
     """
     measured = []
     with (
-        gearmand() as server,
+        Gearmand() as server,
         runner(server, Path(os.devnull), "threads=1", "prefetch=16"),
         SimpleClient([server.host], timeout=PATIENCE) as client,
     ):

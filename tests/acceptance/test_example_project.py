@@ -23,11 +23,11 @@ from gearmanny.contrib.django import async_client, client
 from gearmanny.worker import BaseWorker
 from tests.servers import (
     ROOT,
+    Gearmand,
     Server,
     end,
     find_program,
     free_port,
-    gearmand,
     mongodb,
     until,
     workers_of,
@@ -233,7 +233,7 @@ def serving(host: str, mongodb_uri: str = "mongodb://127.0.0.1:9/") -> Iterator[
 def site() -> Iterator[Site]:
     """The site with a job server, a MongoDB and two worker processes."""
     with (
-        gearmand() as server,
+        Gearmand() as server,
         mongodb() as uri,
         manage(server.host, uri, "runworkers", "--threads", "2"),
         serving(server.host, uri) as site,

@@ -16,7 +16,7 @@ from gearmanny.admin import FunctionStatus, JobServer
 from gearmanny.client import AsyncClient, JobState, RawClient, SimpleClient, Warning
 from gearmanny.errors import TaskError
 from gearmanny.worker import BaseWorker, RawWorker
-from tests.servers import PATIENCE, Gearmand, end, find_program, gearmand, until, working
+from tests.servers import PATIENCE, Gearmand, end, find_program, until, working
 
 PAYLOADS = {
     "empty": b"",
@@ -137,7 +137,7 @@ class Command:
 @pytest.fixture(scope="module", params=["gearmand", "embedded"])
 def job_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Both kinds: libgearman is particular about what job servers say."""
-    with gearmand() if request.param == "gearmand" else embedded.JobServer() as server:
+    with Gearmand() if request.param == "gearmand" else embedded.JobServer() as server:
         yield server
 
 

@@ -9,13 +9,13 @@ import pytest
 from gearmanny.client import SimpleClient
 from gearmanny.embedded import JobServer
 from tests.contract.wire import Wire
-from tests.servers import Gearmand, gearmand
+from tests.servers import Gearmand
 
 
 @pytest.fixture(scope="session", params=["gearmand", "embedded"])
 def server(request: pytest.FixtureRequest) -> Iterator[Gearmand | JobServer]:
     """A job server for all tests: give functions names of your own."""
-    with gearmand() if request.param == "gearmand" else JobServer() as server:
+    with Gearmand() if request.param == "gearmand" else JobServer() as server:
         yield server
 
 

@@ -18,7 +18,7 @@ from gearmanny.embedded import JobServer
 from gearmanny.limits import MAX_PACKET
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import PATIENCE, ROOT, Gearmand, find_program, gearmand, until
+from tests.servers import PATIENCE, ROOT, Gearmand, find_program, until
 
 AnyServer = Gearmand | JobServer
 
@@ -26,7 +26,7 @@ AnyServer = Gearmand | JobServer
 @pytest.fixture
 def own(is_gearmand: bool) -> Iterator[AnyServer]:
     """A job server for one test, which may leave it in any state."""
-    with gearmand() if is_gearmand else JobServer() as server:
+    with Gearmand() if is_gearmand else JobServer() as server:
         yield server
 
 
@@ -261,7 +261,7 @@ def test_no_handle_names_jobs_of_two_runs(is_gearmand: bool, function: bytes) ->
     """handle of an earlier run"""
     handles = []
     for _ in range(2):
-        with gearmand() if is_gearmand else JobServer() as run, Wire(run.port) as caller:
+        with Gearmand() if is_gearmand else JobServer() as run, Wire(run.port) as caller:
             handles.append(caller.submit(P.SUBMIT_JOB_BG, function, b"", b""))
     assert (handles[0] == handles[1]) is is_gearmand
 
@@ -356,7 +356,7 @@ def test_a_stored_job_needs_no_key(is_gearmand: bool, function: bytes, tmp_path:
 
     def run() -> AbstractContextManager[AnyServer]:
         options = ("--queue-type=libsqlite3", f"--libsqlite3-db={store}")
-        return gearmand(*options) if is_gearmand else JobServer(store=store)
+        return Gearmand(*options) if is_gearmand else JobServer(store=store)
 
     with run() as server, Wire(server.port) as caller:
         for data in (b"one", b"two"):

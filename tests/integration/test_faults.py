@@ -14,7 +14,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.worker import BaseWorker
 from tests.faults import Proxy, proxy
-from tests.servers import PATIENCE, Server, gearmand, until, workers_of, working
+from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working
 
 
 class Counting(BaseWorker):
@@ -95,7 +95,7 @@ class TestACallUnderWay:
             assert call.result() == 2
 
     def test_goes_to_another_server(self, gearman_server: Server) -> None:
-        with gearmand() as other:
+        with Gearmand() as other:
             hosts = [gearman_server.host, other.host]
             worker = Counting(hosts)
             with working(worker), AsyncClient(hosts).using(idempotent=True) as client:
@@ -169,7 +169,7 @@ class TestAWorker:
             assert [client.counting_echo(value=n) for n in range(5)] == [0, 1, 2, 3, 4]
 
     def test_works_within_seconds_when_two_of_three_servers_are_down(self) -> None:
-        with gearmand() as first, gearmand() as second, gearmand() as third:
+        with Gearmand() as first, Gearmand() as second, Gearmand() as third:
             worker = Counting([first.host, second.host, third.host])
             with working(worker), SimpleClient([third.host], timeout=PATIENCE) as client:
                 assert client.counting_echo(value=1) == 1

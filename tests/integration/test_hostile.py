@@ -19,7 +19,7 @@ from gearmanny.errors import EncodingError, InvalidOption, JobServerError, TaskE
 from gearmanny.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, Gearmand, Server, gearmand, until, workers_of, working
+from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working
 
 SMALL = 20_000
 """Bytes: a `max_packet` that a test can exceed in no time."""
@@ -63,7 +63,7 @@ class Large(Small):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Gearmand]:
-    with gearmand() as server, working(Small([server.host]), Large([server.host])):
+    with Gearmand() as server, working(Small([server.host]), Large([server.host])):
         yield server
 
 

@@ -17,7 +17,7 @@ from gearmanny.admin import JobServer
 from gearmanny.client import SimpleClient
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Server, gearmand, until, working
+from tests.servers import PATIENCE, Gearmand, Server, until, working
 from tests.tls_proxy import Authority, Proxy, proxy
 
 VANISHED = 30
@@ -56,7 +56,7 @@ def meet(host: str, tls: Any = None) -> None:
 @pytest.mark.skipif(not has_ipv6(), reason="there is no ::1 here")
 class TestIPv6:
     def test_clients_and_workers_meet(self) -> None:
-        with gearmand(address="::1") as server:
+        with Gearmand(address="::1") as server:
             assert server.host == f"[::1]:{server.port}"
             meet(server.host)
 

@@ -12,7 +12,7 @@ import pytest
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, Server, gearmand, until, workers_of, working
+from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working
 
 
 class Plain(BaseWorker):
@@ -74,7 +74,7 @@ def test_a_worker_registers_again_after_a_restart(
 
 def test_a_server_that_is_down_does_not_keep_a_worker_from_the_others() -> None:
     down = Gearmand()
-    with gearmand() as one, gearmand() as two, working(Plain([down.host, one.host, two.host])):
+    with Gearmand() as one, Gearmand() as two, working(Plain([down.host, one.host, two.host])):
         for server in (one, two, one):
             with SimpleClient([server.host], timeout=PATIENCE) as client:
                 assert client.plain_echo(value=server.host) == server.host
@@ -96,7 +96,7 @@ def test_a_job_whose_server_went_is_dropped_and_the_worker_goes_on(
 
 
 def test_a_busy_worker_leaves_jobs_of_other_servers_to_other_workers() -> None:
-    with gearmand() as one, gearmand() as two:
+    with Gearmand() as one, Gearmand() as two:
         hosts = [one.host, two.host]
         busy, free = Plain(hosts), Plain(hosts)
         with (
