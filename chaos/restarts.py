@@ -26,7 +26,7 @@ from gearmanny.admin import JobServer
 from gearmanny.client import SimpleClient
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until
+from tests.servers import PATIENCE, ROOT, Gearmand, end, until, workers_of
 
 
 class Chaos(BaseWorker):
@@ -80,12 +80,12 @@ def runner(server: Gearmand, log: Path, *options: str) -> Iterator[subprocess.Po
 @contextlib.contextmanager
 def fewest_workers(server: Gearmand, function: str) -> Iterator[list[int]]:
     """Asks all the time how many workers offer a function; the least is the last item."""
-    fewest = [server.workers_of(function)]
+    fewest = [workers_of(server, function)]
     ended = threading.Event()
 
     def ask() -> None:
         while not ended.wait(0.002):
-            fewest[0] = min(fewest[0], server.workers_of(function))
+            fewest[0] = min(fewest[0], workers_of(server, function))
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -107,7 +107,7 @@ def rolling_restart(jobs: int, restarts: int | None = None, *options: str) -> Ro
     with tempfile.TemporaryDirectory() as folder, Gearmand() as server:
         log = Path(folder) / "log"
         with runner(server, log, "threads=2", *options) as process:
-            until(lambda: server.workers_of("chaos_note") == 2, "two workers")
+            until(lambda: workers_of(server, "chaos_note") == 2, "two workers")
             with (
                 SimpleClient([server.host], timeout=PATIENCE) as client,
                 fewest_workers(server, "chaos_note") as fewest,

@@ -186,11 +186,13 @@ class JobServer:
 async def _close(listener: asyncio.Server) -> None:
     """Ends a listener, and lets those that it has just accepted arrive, so that they are told: of
     who has no transport yet, asyncio would lose sight and leave the connection open."""
-    for sock in listener.sockets:
-        listener.get_loop().remove_reader(sock)
-    for _ in ("its transport is made", "connection_made() is called"):
-        await asyncio.sleep(0)
-    for sock in listener.sockets:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)  # a forked child may have it too
-    listener.close()
+    try:
+        for sock in listener.sockets:
+            listener.get_loop().remove_reader(sock)
+        for _ in ("its transport is made", "connection_made() is called"):
+            await asyncio.sleep(0)
+    finally:
+        for sock in listener.sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # a forked child may have it too
+        listener.close()

@@ -72,12 +72,12 @@ def test_a_task_that_ignores_its_limit_is_ended_with_its_process_and_fails(
 @pytest.mark.usefixtures("runner")
 @pytest.mark.parametrize("function", ["block", "swallow"])
 def test_a_coroutine_that_ignores_its_limit_is_ended_with_its_process_and_fails(
-    client: SimpleClient, log: Path, function: str
+    gearman_client: SimpleClient, log: Path, function: str
 ) -> None:
-    first = client.deaf_pid()
+    first = gearman_client.deaf_pid()
     with pytest.raises(TaskError, match=r"It went on for another 0\.1 s, so its process was ended"):
-        client.call(f"deaf_{function}")
-    until(lambda: client.deaf_pid() != first, "another process")
+        gearman_client.call(f"deaf_{function}")
+    until(lambda: gearman_client.deaf_pid() != first, "another process")
     logged = log.read_text()
     assert f"ERROR deaf_{function} failed: gearmanny.errors.TaskTimeLimitExceeded" in logged
     assert ("in task_block" in logged) == (function == "block")  # where it keeps the others

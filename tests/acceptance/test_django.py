@@ -140,6 +140,10 @@ class Echo(BaseWorker):
 
 
 class TestClients:
+    @pytest.fixture
+    def gearman_django(self) -> bool:
+        return True
+
     @pytest.fixture(autouse=True)
     def worker(self, gearman_worker: Callable[..., BaseWorker]) -> None:
         gearman_worker(Echo)

@@ -163,6 +163,18 @@ def echo(job_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
+def client(job_server: Server) -> Iterator[SimpleClient]:
+    with SimpleClient([job_server.host], timeout=PATIENCE) as client:
+        yield client
+
+
+@pytest.fixture
+def async_client(job_server: Server) -> Iterator[AsyncClient]:
+    with AsyncClient([job_server.host], timeout=PATIENCE) as client:
+        yield client
+
+
+@pytest.fixture
 def raw_client(job_server: Server) -> Iterator[RawClient]:
     with RawClient([job_server.host], timeout=PATIENCE) as client:
         yield client

@@ -1,4 +1,7 @@
-"""The asyncio client: what an event loop brings with it. What all clients promise: test_calls."""
+"""The asyncio client: what an event loop brings with it. What all clients promise: test_calls.
+
+Nobody closes the client of most tests here: the end of its event loop has to be enough.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ from gearmanny.errors import (
 )
 from gearmanny.worker import BaseWorker
 from tests import faults, tls_proxy
-from tests.servers import PATIENCE, Server, free_port, working
+from tests.servers import PATIENCE, RunWorker, Server, free_port
 from tests.tls_proxy import Authority
 
 MANY = 10_000
@@ -42,18 +45,9 @@ class Gate:
         self.opened = threading.Event()
 
 
-gates: dict[str, Gate] = {}
-
-
-@pytest.fixture
-def gate(unique_name: str) -> Iterator[Gate]:
-    gates[unique_name] = Gate()
-    yield gates[unique_name]
-    gates[unique_name].opened.set()
-
-
 class Looped(BaseWorker):
     name = "looped"
+    gate = Gate()
 
     def task_echo(self, value: Any) -> Any:
         return value
@@ -61,19 +55,27 @@ class Looped(BaseWorker):
     def task_fail(self) -> None:
         raise ValueError("no luck")
 
-    def task_pass(self, gate: str, value: Any = None) -> Any:
-        gates[gate].entered.set()
-        assert gates[gate].opened.wait(PATIENCE)
+    def task_pass(self, value: Any = None) -> Any:
+        self.gate.entered.set()
+        assert self.gate.opened.wait(PATIENCE)
         return value
 
     def task_rows(self, count: int) -> Iterator[int]:
         yield from range(count)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers(gearman_server: Server) -> Iterator[None]:
-    with working(*(Looped([gearman_server.host], prefetch=16) for _ in range(2))):
-        yield
+@pytest.fixture
+def workers(gearman_worker: RunWorker) -> None:
+    for _ in range(2):
+        gearman_worker(Looped, prefetch=16)
+
+
+@pytest.fixture
+def gate(workers: None) -> Iterator[Gate]:
+    """What looped_pass() waits for."""
+    Looped.gate = Gate()
+    yield Looped.gate
+    Looped.gate.opened.set()
 
 
 @pytest.fixture(autouse=True)
@@ -81,12 +83,6 @@ def nothing_unclosed() -> Iterator[None]:
     """Has a test fail that leaves behind a transport, a generator, or an error nobody saw."""
     yield
     gc.collect()
-
-
-@pytest.fixture
-def client(gearman_server: Server) -> AioClient:
-    """One that nobody closes: the end of its event loop has to be enough."""
-    return AioClient([gearman_server.host], timeout=PATIENCE)
 
 
 def running(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -107,6 +103,7 @@ def entered(gate: Gate) -> Coroutine[Any, Any, Any]:
 
 
 class TestManyAtOnce:
+    @pytest.mark.usefixtures("workers")
     def test_ten_thousand_calls_share_one_connection(self, gearman_server: Server) -> None:
         async def main() -> list[int]:
             async with AioClient([proxy.host], timeout=6 * PATIENCE) as client:
@@ -117,9 +114,10 @@ class TestManyAtOnce:
             assert running(main) == [*range(MANY)]
             assert proxy.accepted == 1
 
-    def test_asyncio_takes_work_objects(self, client: AioClient) -> None:
+    @pytest.mark.usefixtures("workers")
+    def test_asyncio_takes_work_objects(self, gearman_aio_client: AioClient) -> None:
         async def main() -> None:
-            works = [await client.submit("looped_echo", value=n) for n in range(20)]
+            works = [await gearman_aio_client.submit("looped_echo", value=n) for n in range(20)]
             assert await asyncio.gather(*works) == [*range(20)]
             assert sorted([await work for work in asyncio.as_completed(works)]) == [*range(20)]
             assert await asyncio.wait_for(works[3], PATIENCE) == 3
@@ -128,22 +126,24 @@ class TestManyAtOnce:
 
         running(main)
 
-    def test_streams_and_maps_run_side_by_side(self, client: AioClient) -> None:
+    @pytest.mark.usefixtures("workers")
+    def test_streams_and_maps_run_side_by_side(self, gearman_aio_client: AioClient) -> None:
         async def total(items: AsyncIterator[int]) -> int:
             return sum([item async for item in items])
 
         async def main() -> None:
             inputs = [{"value": n} for n in range(100)]
             sums = await asyncio.gather(
-                total(client.map("looped_echo", inputs, window=7)),
-                total(client.stream("looped_rows", count=100)),
-                total(client.map("looped_echo", inputs)),
+                total(gearman_aio_client.map("looped_echo", inputs, window=7)),
+                total(gearman_aio_client.stream("looped_rows", count=100)),
+                total(gearman_aio_client.map("looped_echo", inputs)),
             )
             assert sums == [4950] * 3
 
         running(main)
 
-    def test_on_update_may_be_a_coroutine_function(self, client: AioClient) -> None:
+    @pytest.mark.usefixtures("workers")
+    def test_on_update_may_be_a_coroutine_function(self, gearman_aio_client: AioClient) -> None:
         seen = []
 
         async def note(update: Any) -> None:
@@ -151,7 +151,7 @@ class TestManyAtOnce:
             seen.append(update.value)
 
         async def main() -> None:
-            noted = client.using(on_update=note)
+            noted = gearman_aio_client.using(on_update=note)
             assert await noted.looped_rows(count=2) == [0, 1]
             assert [row async for row in noted.stream("looped_rows", count=2)] == [0, 1]
 
@@ -161,20 +161,22 @@ class TestManyAtOnce:
 
 class TestCancelling:
     def test_a_cancelled_call_is_forgotten_and_shifts_no_answer(
-        self, client: AioClient, gate: Gate, unique_name: str, caplog: pytest.LogCaptureFixture
+        self, gearman_aio_client: AioClient, gate: Gate, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def main() -> None:
-            held = asyncio.create_task(client.looped_pass(gate=unique_name, value="held"))
+            held = asyncio.create_task(gearman_aio_client.looped_pass(value="held"))
             await entered(gate)
-            early = asyncio.create_task(client.looped_echo(value="forgotten"))
+            early = asyncio.create_task(gearman_aio_client.looped_echo(value="forgotten"))
             await asyncio.sleep(0)  # it has begun, and waits
             for task in (held, early):
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            assert await client.looped_echo(value="next") == "next"
+            assert await gearman_aio_client.looped_echo(value="next") == "next"
             gate.opened.set()
-            values = await asyncio.gather(*(client.looped_echo(value=n) for n in range(50)))
+            values = await asyncio.gather(
+                *(gearman_aio_client.looped_echo(value=n) for n in range(50))
+            )
             assert values == [*range(50)]
             gc.collect()
             left = [each for each in gc.get_objects() if type(each) is AioWorkResult]
@@ -184,28 +186,28 @@ class TestCancelling:
         assert caplog.records == []
 
     def test_a_time_that_is_over_leaves_nothing_behind_either(
-        self, client: AioClient, gate: Gate, unique_name: str
+        self, gearman_aio_client: AioClient, gate: Gate
     ) -> None:
         async def main() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await client.looped_pass(gate=unique_name)
+                    await gearman_aio_client.looped_pass()
             with pytest.raises(TaskTimeout, match="2 worker"):
-                await client.using(timeout=0.05).looped_pass(gate=unique_name)
+                await gearman_aio_client.using(timeout=0.05).looped_pass()
             gate.opened.set()
-            rows = client.stream("looped_rows", count=3)
+            rows = gearman_aio_client.stream("looped_rows", count=3)
             async for row in rows:
                 assert row == 0
                 break
-            assert await client.looped_echo(value=1) == 1
+            assert await gearman_aio_client.looped_echo(value=1) == 1
 
         running(main)
 
     def test_a_work_object_can_be_awaited_again(
-        self, client: AioClient, gate: Gate, unique_name: str
+        self, gearman_aio_client: AioClient, gate: Gate
     ) -> None:
         async def main() -> None:
-            work = await client.submit("looped_pass", gate=unique_name, value="late")
+            work = await gearman_aio_client.submit("looped_pass", value="late")
             waiting = [asyncio.create_task(work.get_result()) for _ in range(3)]
             await entered(gate)
             waiting[0].cancel()
@@ -215,6 +217,7 @@ class TestCancelling:
 
         running(main)
 
+    @pytest.mark.usefixtures("workers")
     def test_whoever_connects_may_be_cancelled(self, gearman_server: Server) -> None:
         async def main(hosts: list[str]) -> None:
             async with AioClient(hosts, timeout=PATIENCE, connect_timeout=2 * PATIENCE) as client:
@@ -232,42 +235,43 @@ class TestCancelling:
             running(lambda: main([hole, gearman_server.host]))
 
     def test_a_forgotten_job_is_not_sent_again(
-        self, gearman_server: Server, unique_name: str
+        self, gearman_server: Server, gearman_aio_client: AioClient, gearman_worker: RunWorker
     ) -> None:
         seen: list[str] = []
 
         class Noting(BaseWorker):
+            name = "noting"
+
             def task_note(self, value: str) -> None:
                 seen.append(value)
 
-        Noting.name = unique_name
-
         async def main() -> None:
-            async with AioClient([gearman_server.host], timeout=PATIENCE) as client:
+            async with gearman_aio_client as client:
                 again = client.using(idempotent=True)
-                call = asyncio.create_task(again.call(f"{unique_name}_note", value="forgotten"))
-                work = await again.submit(f"{unique_name}_note", value="wanted")
+                call = asyncio.create_task(again.call("noting_note", value="forgotten"))
+                work = await again.submit("noting_note", value="wanted")
                 await work.status()
                 call.cancel()
                 gearman_server.stop()
                 gearman_server.start()
-                with working(Noting([gearman_server.host])):
-                    await work
-                    await again.call(f"{unique_name}_note", value="last")
+                gearman_worker(Noting)
+                await work
+                await again.call("noting_note", value="last")
 
         running(main)
         assert seen == ["wanted", "last"]
 
 
 class TestLoops:
-    def test_one_client_serves_one_loop_after_another(self, client: AioClient) -> None:
+    @pytest.mark.usefixtures("workers")
+    def test_one_client_serves_one_loop_after_another(self, gearman_aio_client: AioClient) -> None:
         async def main() -> Any:
-            return await client.looped_echo(value=1)
+            return await gearman_aio_client.looped_echo(value=1)
 
         assert [running(main) for _ in range(3)] == [1, 1, 1]
 
     def test_another_loop_at_the_same_time_is_refused(
-        self, client: AioClient, gate: Gate, unique_name: str
+        self, gearman_aio_client: AioClient, gate: Gate
     ) -> None:
         def elsewhere(call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
             async def main() -> None:
@@ -276,37 +280,38 @@ class TestLoops:
             asyncio.run(main())
 
         async def main() -> None:
-            work = await client.submit("looped_pass", gate=unique_name)
+            work = await gearman_aio_client.submit("looped_pass")
             with ThreadPoolExecutor(1) as pool:
                 for call in (
-                    lambda: client.looped_echo(value=1),
-                    lambda: client.using(timeout=1).submit("looped_echo", value=1),
-                    lambda: client.status("x"),
-                    client.close,
+                    lambda: gearman_aio_client.looped_echo(value=1),
+                    lambda: gearman_aio_client.using(timeout=1).submit("looped_echo", value=1),
+                    lambda: gearman_aio_client.status("x"),
+                    gearman_aio_client.close,
                     work.get_result,
                 ):
                     with pytest.raises(RuntimeError, match="Make an AioClient for each loop"):
                         await asyncio.wrap_future(pool.submit(elsewhere, call))
                 gate.opened.set()
                 await work
-                await client.close()
+                await gearman_aio_client.close()
                 await asyncio.wrap_future(
-                    pool.submit(elsewhere, lambda: client.looped_echo(value=1))
+                    pool.submit(elsewhere, lambda: gearman_aio_client.looped_echo(value=1))
                 )
 
         running(main)
 
     def test_jobs_of_a_loop_that_ended_are_lost(
-        self, client: AioClient, gate: Gate, unique_name: str
+        self, gearman_aio_client: AioClient, gate: Gate
     ) -> None:
         async def main() -> AioWorkResult:
-            return await client.submit("looped_pass", gate=unique_name)
+            return await gearman_aio_client.submit("looped_pass")
 
         work = running(main)
         assert work.is_done()
         with pytest.raises(JobServerLost, match="closed by this client"):
             work.value()
 
+    @pytest.mark.usefixtures("workers")
     def test_a_client_that_nobody_refers_to_closes_its_connection(
         self, gearman_server: Server
     ) -> None:
@@ -319,19 +324,24 @@ class TestLoops:
 
         running(lambda: asyncio.wait_for(main(), PATIENCE))
 
-    def test_it_can_be_copied_and_pickled(self, client: AioClient) -> None:
+    @pytest.mark.usefixtures("workers")
+    def test_it_can_be_copied_and_pickled(self, gearman_aio_client: AioClient) -> None:
         async def main() -> None:
-            for twin in (copy.copy(client), pickle.loads(pickle.dumps(client))):
-                assert repr(twin) == repr(client)
+            for twin in (
+                copy.copy(gearman_aio_client),
+                pickle.loads(pickle.dumps(gearman_aio_client)),
+            ):
+                assert repr(twin) == repr(gearman_aio_client)
                 async with twin:
                     assert await twin.looped_echo(value=1) == 1
 
         running(main)
 
+    @pytest.mark.usefixtures("workers")
     @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-    def test_a_child_makes_connections_of_its_own(self, client: AioClient) -> None:
+    def test_a_child_makes_connections_of_its_own(self, gearman_aio_client: AioClient) -> None:
         async def main(value: str) -> Any:
-            return await client.looped_echo(value=value)
+            return await gearman_aio_client.looped_echo(value=value)
 
         with asyncio.Runner() as runner:
             assert runner.run(main("before")) == "before"
@@ -360,6 +370,7 @@ def black_hole() -> Iterator[str]:
 
 
 class TestServers:
+    @pytest.mark.usefixtures("workers")
     def test_a_black_hole_costs_one_connect_timeout(self, gearman_server: Server) -> None:
         async def main(hosts: list[str]) -> None:
             async with AioClient(hosts, timeout=PATIENCE, connect_timeout=2) as client:
@@ -434,6 +445,7 @@ class TestServers:
             finally:
                 tracemalloc.stop()
 
+    @pytest.mark.usefixtures("workers")
     def test_a_server_that_stalls_is_waited_for_in_turn(self, gearman_server: Server) -> None:
         text = "x" * 200_000
 
@@ -445,11 +457,11 @@ class TestServers:
         running(main)
 
     def test_a_connection_that_is_reset_is_told_and_made_anew(
-        self, gearman_server: Server, gate: Gate, unique_name: str
+        self, gearman_server: Server, gate: Gate
     ) -> None:
         async def main() -> None:
             async with AioClient([proxy.host], timeout=PATIENCE) as client:
-                held = await client.submit("looped_pass", gate=unique_name)
+                held = await client.submit("looped_pass")
                 await entered(gate)
                 proxy.drop()
                 with pytest.raises(JobServerLost, match="may or may not have run"):
@@ -459,16 +471,18 @@ class TestServers:
         with faults.proxy(gearman_server.port) as proxy:
             running(main)
 
-    def test_an_end_that_the_loop_had_no_time_to_see_is_seen(self, gearman_server: Server) -> None:
+    def test_an_end_that_the_loop_had_no_time_to_see_is_seen(
+        self, gearman_server: Server, gearman_aio_client: AioClient, gearman_worker: RunWorker
+    ) -> None:
         async def main() -> None:
-            async with AioClient([gearman_server.host], timeout=PATIENCE) as client:
+            async with gearman_aio_client as client:
                 for n in range(2):
                     assert await client.looped_echo(value=n) == n
                     gearman_server.stop()
                     gearman_server.start()
 
-        with working(Looped([gearman_server.host])):
-            running(main)
+        gearman_worker(Looped)
+        running(main)
 
     def test_a_lost_job_is_over_when_the_client_is_closed(self, gearman_server: Server) -> None:
         async def main() -> None:
@@ -508,12 +522,14 @@ class TestTLS:
 
         running(main)
 
+    @pytest.mark.usefixtures("workers")
     def test_it_is_spoken(self, gearman_server: Server, authority: Authority) -> None:
         context = authority.context("127.0.0.1", wants_certificate=True)
         with tls_proxy.proxy(gearman_server.port, context) as proxy:
             self.meet(proxy.host, authority.client_files())
             assert proxy.received[:1] == b"\x16"  # a handshake
 
+    @pytest.mark.usefixtures("workers")
     @pytest.mark.parametrize("secured", [True, False])
     def test_unix_sockets(
         self, gearman_server: Server, authority: Authority, tmp_path: Path, secured: bool
@@ -523,6 +539,7 @@ class TestTLS:
         with tls_proxy.proxy(gearman_server.port, context, address=path) as proxy:
             self.meet(proxy.host, {"ca": authority.file} if secured else None)
 
+    @pytest.mark.usefixtures("workers")
     def test_who_is_not_trusted_gets_nothing(
         self, gearman_server: Server, authority: Authority
     ) -> None:
@@ -535,6 +552,7 @@ class TestTLS:
                     self.meet(proxy.host, tls)
                 assert b"looped" not in proxy.received
 
+    @pytest.mark.usefixtures("workers")
     def test_a_context_that_wants_a_name_is_told(
         self, gearman_server: Server, authority: Authority, tmp_path: Path
     ) -> None:
@@ -546,6 +564,7 @@ class TestTLS:
             context.check_hostname = False
             self.meet(proxy.host, context)
 
+    @pytest.mark.usefixtures("workers")
     def test_who_does_not_speak_it_is_told(
         self, gearman_server: Server, authority: Authority
     ) -> None:
@@ -558,6 +577,7 @@ class TestTLS:
         with pytest.raises(JobServerUnavailable, match="perhaps it does not speak TLS"):
             running(main)
 
+    @pytest.mark.usefixtures("workers")
     def test_who_wants_it_is_guessed(self, gearman_server: Server, authority: Authority) -> None:
         async def main() -> None:
             await AioClient([proxy.host], timeout=PATIENCE).looped_echo(value=1)
@@ -568,6 +588,7 @@ class TestTLS:
         ):
             running(main)
 
+    @pytest.mark.usefixtures("workers")
     def test_a_missing_certificate_of_ours_is_told(
         self, gearman_server: Server, authority: Authority
     ) -> None:

@@ -19,8 +19,9 @@ from pymongo.collection import Collection
 from gearmanny.client import SimpleClient
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder, cached_by
+from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
-from tests.servers import Server, free_port, mongodb, working
+from tests.servers import Server, free_port, mongodb
 
 
 @pytest.fixture
@@ -86,12 +87,11 @@ def test_a_task_method_is_cached_over_all_objects_of_its_class(
     build: Callable[..., Any],
     gearman_server: Server,
     gearman_client: SimpleClient,
-    unique_name: str,
 ) -> None:
     cachewrap = build()
 
     class Worker(BaseWorker):
-        name = unique_name
+        name = "cached"
 
         @cachewrap("square", max_days_age=1)
         def task_square(self, n: int) -> dict[str, int]:
@@ -100,9 +100,9 @@ def test_a_task_method_is_cached_over_all_objects_of_its_class(
 
     one, two = Worker([gearman_server.host]), Worker([gearman_server.host])
     assert one.task_square(3) == two.task_square(n=3)
-    with working(one):
-        assert gearman_client.call(f"{unique_name}_square", n=3) == two.task_square(3)
-        described = gearman_client.call(f"{unique_name}_help")[f"{unique_name}_square"]
+    with running(one):
+        assert gearman_client.cached_square(n=3) == two.task_square(3)
+        described = gearman_client.cached_help()["cached_square"]
     assert described["description"] == "Squares N"
     assert list(described["input"]) == ["n"]
 

@@ -21,7 +21,7 @@ from gearmanny.submission import JobState
 from gearmanny.testing import Eager, eager, outbox
 from gearmanny.worker import BaseWorker, JsonWorker, task
 from tests.clients import MakeClient
-from tests.servers import PATIENCE, Gearmand, working
+from tests.servers import PATIENCE, Server, working
 
 Start = Callable[[type[BaseWorker]], AbstractContextManager[SimpleClient]]
 
@@ -60,12 +60,12 @@ def make_worker(prefix: str) -> type[BaseWorker]:
 
 @pytest.fixture(params=["job server", "eager", "eager, in an event loop"])
 def start(request: pytest.FixtureRequest) -> Start:
-    """Lets a worker serve the clients in a block: over a gearmand, or eagerly."""
+    """Lets a worker serve the clients in a block: over a job server, or eagerly."""
     kind = AioClient if request.param == "eager, in an event loop" else SimpleClient
 
     @contextmanager
     def over_a_job_server(worker: type[BaseWorker]) -> Iterator[SimpleClient]:
-        server: Gearmand = request.getfixturevalue("job_server")
+        server: Server = request.getfixturevalue("gearman_server")
         with working(worker([server.host])), SimpleClient([server.host], timeout=PATIENCE) as it:
             yield it
 

@@ -61,7 +61,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("stranger"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def secured(gearman_server: Server, authority: Authority) -> Iterator[Proxy]:
     with proxy(gearman_server.port, authority.context("127.0.0.1", "localhost")) as running:
         yield running
@@ -184,41 +184,33 @@ def test_why_nobody_answered_is_asked_over_tls(tls_client: SimpleClient) -> None
 
 
 def test_a_lost_connection_is_told_and_made_again(
-    gearman_server: Server, authority: Authority, unique_name: str
+    gearman_server: Server, authority: Authority
 ) -> None:
-    class Again(Far):
-        name = unique_name
-
     tls = {"ca": authority.file}
     with (
         proxy(gearman_server.port, authority.context("127.0.0.1")) as cut,
-        working(Again([cut.host], tls=tls)),
+        testing.running(Far([cut.host], tls=tls)),
         AsyncClient([cut.host], tls=tls) as client,
     ):
         under_way = client.call("nobody")
-        assert client.call(f"{unique_name}_echo", value=1).get_result(timeout=PATIENCE) == 1
+        assert client.far_echo(value=1).get_result(timeout=PATIENCE) == 1
         cut.cut()
         with pytest.raises(JobServerLost, match="closed by the job server"):
             under_way.get_result(timeout=PATIENCE)
-        assert client.call(f"{unique_name}_echo", value=2).get_result(timeout=PATIENCE) == 2
+        assert client.far_echo(value=2).get_result(timeout=PATIENCE) == 2
 
 
 def test_a_worker_that_stops_has_delivered_its_answer(
-    gearman_server: Server, authority: Authority, unique_name: str
+    gearman_server: Server, gearman_async_client: AsyncClient, authority: Authority
 ) -> None:
     class Once(Far):
-        name = unique_name
-
         def task_last(self) -> str:
             self.stop()
             return "x" * 3_000_000
 
-    with (
-        proxy(gearman_server.port, authority.context("127.0.0.1")) as running,
-        AsyncClient([gearman_server.host]) as client,
-    ):
+    with proxy(gearman_server.port, authority.context("127.0.0.1")) as running:
         # Jobs that it will be given and not begin: unread when it leaves.
-        works = [client.call(f"{unique_name}_last") for _ in range(5)]
+        works = [gearman_async_client.far_last() for _ in range(5)]
         for _ in works:
             Once([running.host], tls={"ca": authority.file}, prefetch=3).start()
         assert [len(work.get_result(timeout=PATIENCE)) for work in works] == [3_000_000] * 5
@@ -276,7 +268,7 @@ class TestDistrust:
 
         def reach(host: str, tls: Any) -> str:
             if request.param == "worker":
-                with working(Far([host], tls=tls)):
+                with working(Far([host], tls=tls)):  # which nobody will ever be told is ready
                     until(lambda: "is away" in caplog.text, "the warning")
                 return caplog.text
             client, server = SimpleClient([host], tls=tls), JobServer(host, tls=tls)
@@ -362,7 +354,7 @@ def test_a_server_that_never_shakes_hands_costs_one_connect_timeout(
 ) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
-        working(Far([secured.host], tls={"ca": authority.file})),
+        testing.running(Far([secured.host], tls={"ca": authority.file})),
         SimpleClient(
             ["127.0.0.1:%d" % silent.getsockname()[1], secured.host],
             timeout=PATIENCE,
@@ -436,11 +428,8 @@ class TestOptions:
             SimpleClient(tls=authority.context("localhost"))
 
     def test_what_gearman3_was_told_is_kept(
-        self, secured: Proxy, authority: Authority, tls_client: SimpleClient, unique_name: str
+        self, secured: Proxy, authority: Authority, tls_client: SimpleClient
     ) -> None:
-        class Old(Far):
-            name = unique_name
-
         files = authority.client_files()
         name, port = secured.host.split(":")
         old = JsonWorker(
@@ -454,8 +443,8 @@ class TestOptions:
                 }
             ]
         )
-        with working(Old(gearman_worker=old)):
-            assert tls_client.call(f"{unique_name}_echo", value=1) == 1
+        with testing.running(Far(gearman_worker=old)):
+            assert tls_client.far_echo(value=1) == 1
 
 
 def test_nothing_listens_there_is_told_as_without_tls(authority: Authority) -> None:
@@ -464,11 +453,10 @@ def test_nothing_listens_there_is_told_as_without_tls(authority: Authority) -> N
 
 
 def test_a_gearman_worker_that_never_heard_of_tls_runs_behind_it(
-    secured: Proxy, authority: Authority, tls_client: SimpleClient, unique_name: str
+    secured: Proxy, authority: Authority, tls_client: SimpleClient
 ) -> None:
     class Foreign(Far):
-        name = unique_name
         work_class = type("Foreign", (GearmanWorker,), {"data_encoder": JsonWorker.data_encoder})
 
-    with working(Foreign([secured.host], tls={"ca": authority.file})):
-        assert tls_client.call(f"{unique_name}_echo", value=1) == 1
+    with testing.running(Foreign([secured.host], tls={"ca": authority.file})):
+        assert tls_client.far_echo(value=1) == 1
