@@ -138,7 +138,9 @@ def test_live_fixtures_over_gearmand(project: pytest.Pytester) -> None:
         """
     )
     result = project.runpytest_subprocess(*OPTIONS, "-p", "no:django", "--gearmand")
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=9)
+    result = project.runpytest_subprocess(*OPTIONS, "-p", "no:django", "-k", "marked")
+    result.assert_outcomes(passed=1, deselected=8)
 
 
 def test_eager_fixtures(project: pytest.Pytester) -> None:
