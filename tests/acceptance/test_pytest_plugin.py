@@ -131,9 +131,16 @@ def test_live_fixtures_over_gearmand(project: pytest.Pytester) -> None:
     project.makepyfile(LIVE)
     project.makepyfile(
         test_version="""
+        import pytest
         from gearmanny.admin import JobServer
 
         def test_version(gearman_server):
+            assert JobServer(gearman_server.host).version()[0] in "12"
+
+        @pytest.mark.gearmand("--job-retries=2")
+        def test_marked(gearman_server):
+            gearman_server.stop()
+            gearman_server.start()
             assert JobServer(gearman_server.host).version()[0] in "12"
         """
     )
