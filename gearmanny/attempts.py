@@ -86,6 +86,7 @@ class Attempts:
             job.data = copy.deepcopy(arguments)  # the attempt may have changed what it was given
             with contextlib.suppress(AttributeError):
                 job.attempt = number
+                job.interrupted = False
 
     def limited(
         self,
@@ -108,8 +109,13 @@ class Attempts:
         limit = TimeLimit(
             self._watchdog, job.task, timeout, grace, partial(self._answer_at_last, link, job)
         )
-        with link.reporting_whole(limit):
-            return limit.run(task)
+        try:
+            with link.reporting_whole(limit):
+                return limit.run(task)
+        finally:
+            if limit.is_over:
+                with contextlib.suppress(AttributeError):
+                    job.interrupted = True
 
     def _wait(self, seconds: float, link: Link) -> None:
         until = time.monotonic() + seconds

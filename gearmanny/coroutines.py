@@ -11,21 +11,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import os
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from types import AsyncGeneratorType
 from typing import Any
 
+from gearmanny.asynchooks import outcome_of, run_in_hooks
 from gearmanny.attempts import GivenBack, log_retry
 from gearmanny.companions import JobLoop
 from gearmanny.errors import JobServerLost, TaskTimeLimitExceeded
-from gearmanny.gearman_api import GearmanJob
-from gearmanny.hooks import HookStack
+from gearmanny.forks import end_as_a_program
+from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.jobs import JobRunner
 from gearmanny.link import Link
-from gearmanny.polling import Waker
 from gearmanny.taskrunners import TaskRunner, current_job
 from gearmanny.timelimits import where
 from gearmanny.workloop import loops
@@ -37,15 +38,15 @@ _CLEANING_UP = 5.0
 class EventLoop:
     """Runs coroutines in a thread of its own."""
 
-    def __init__(self, waker: Waker) -> None:
-        """Args: waker: woken when a coroutine has ended."""
+    def __init__(self, wake: Callable[[], object]) -> None:
+        """Args: wake: called when a coroutine has ended, in the thread of the loop."""
         self.error: BaseException | None = None
-        """A `KeyboardInterrupt` or `SystemExit` that left a coroutine: for the whole worker."""
+        """A `KeyboardInterrupt` that left a coroutine: for the whole worker."""
         self.cancelling = False
         """Whether jobs are left without an answer, because the worker ends at once."""
         self.stopping = asyncio.Event()
         """Set when the worker was told to stop."""
-        self._waker = waker
+        self._wake = wake
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock = threading.Lock()
@@ -61,6 +62,14 @@ class EventLoop:
             self._running += 1
             self._idle.clear()
         self._loop.call_soon_threadsafe(self._begin, coroutine)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Returns what a coroutine returns, and raises what it raises, to another thread."""
+        outcome = asyncio.run_coroutine_threadsafe(outcome_of(coroutine), self._loop)
+        result, error = outcome.result()
+        if error is not None:
+            raise error
+        return result
 
     def take_ended(self) -> int:
         """Returns how many coroutines have ended since this was last asked."""
@@ -88,11 +97,23 @@ class EventLoop:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_forever()
+            self._run_until_stopped()
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
+
+    def _run_until_stopped(self) -> None:
+        """Runs the event loop, on and on: out of it comes what a task of asyncio that a coroutine
+        has started exits with, before that coroutine gets it."""
+        while True:
+            try:
+                return self._loop.run_forever()
+            except SystemExit:
+                continue
+            except KeyboardInterrupt as error:
+                self.error = error
+                self._wake()
 
     def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(self._guarded(coroutine))
@@ -102,7 +123,7 @@ class EventLoop:
     async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
             await coroutine
-        except (KeyboardInterrupt, SystemExit) as error:
+        except KeyboardInterrupt as error:
             self.error = error
 
     def _end(self, task: asyncio.Task[None]) -> None:
@@ -112,7 +133,7 @@ class EventLoop:
             self._ended += 1
             if not self._running:
                 self._idle.set()
-        self._waker.wake()
+        self._wake()
 
     def _cancel(self) -> None:
         for task in self._tasks:
@@ -124,15 +145,20 @@ class EventLoop:
         self._loop.stop()
 
 
+def event_loop_of(worker: GearmanWorker) -> JobLoop:
+    """Returns the event loop of a worker that runs, which is made on first use."""
+    work_loop = loops[worker]
+    if work_loop.event_loop is None:
+        work_loop.event_loop = EventLoop(work_loop.waker.wake)
+    return work_loop.event_loop
+
+
 class CoroutineRunner(TaskRunner):
     """Runs an `async def` task, with its time limit and its attempts."""
 
     def begin(self, jobs: JobRunner, link: Link, job: GearmanJob) -> None:
         """Hands a job over to the event loop, where it will be answered."""
-        work_loop = loops[jobs.worker]
-        if work_loop.event_loop is None:
-            work_loop.event_loop = EventLoop(work_loop.waker)
-        loop = work_loop.event_loop
+        loop = event_loop_of(jobs.worker)
         loop.start(self._answer(loop, jobs, link, job))
 
     async def _answer(self, loop: JobLoop, jobs: JobRunner, link: Link, job: GearmanJob) -> None:
@@ -143,7 +169,7 @@ class CoroutineRunner(TaskRunner):
             if link not in jobs.worker.connection_to_handler_map:
                 return  # the connection is gone, and another worker has the job
             jobs.worker.on_job_complete(job, result)
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
         except GivenBack:
             jobs.log_given_back(job)
@@ -163,8 +189,7 @@ class CoroutineRunner(TaskRunner):
         number = 1
         while True:
             try:
-                with HookStack(self._worker.hooks, job):
-                    return await self._within_limit(jobs, link, job)
+                return await self._in_hooks(job, self._within_limit(jobs, link, job))
             except BaseException as error:
                 # Who has got data of one attempt must not get it from the next one again.
                 if job.handle in link.data_sent_for or not options.retries_after(number, error):
@@ -179,6 +204,12 @@ class CoroutineRunner(TaskRunner):
             job.data = copy.deepcopy(arguments)
             with contextlib.suppress(AttributeError):
                 job.attempt = number
+
+    async def _in_hooks(self, job: GearmanJob, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        worker = self._worker
+        if not worker.hooks:
+            return await coroutine
+        return await run_in_hooks(worker.hooks, job, coroutine, worker.sync_to_async)
 
     async def _within_limit(self, jobs: JobRunner, link: Link, job: GearmanJob) -> Any:
         timeout, grace = self._task.options.limit, self._worker.timeout_grace
@@ -209,6 +240,14 @@ class CoroutineRunner(TaskRunner):
         return attempts.last_resort.after(timeout + grace, last_words)
 
     async def _call(self, jobs: JobRunner, job: GearmanJob) -> Any:
+        process = os.getpid()
+        try:
+            return await self._result(jobs, job)
+        finally:
+            if os.getpid() != process:
+                end_as_a_program()
+
+    async def _result(self, jobs: JobRunner, job: GearmanJob) -> Any:
         result = self._method(**self._task.check_arguments(job.data))
         if not isinstance(result, AsyncGeneratorType):
             return await result

@@ -26,6 +26,7 @@ from gearmanny.companions import JobLoop
 from gearmanny.encoding import decode
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.gearman_api import GearmanWorker
+from gearmanny.hooks import SyncToAsync
 from gearmanny.names import check_function_name
 from gearmanny.options import CallOptions
 from gearmanny.protocol.broker import Connection as Peer
@@ -84,11 +85,13 @@ class Eager:
         workers: Sequence[type[BaseWorker]] = (),
         *,
         hooks: Sequence[Hook] = (),
+        sync_to_async: SyncToAsync | None = None,
         send_tracebacks: bool | None = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
         """Args and errors are those of `WorkRunner`, save that there may be no workers."""
         self._hooks = tuple(hooks)
+        self._sync_to_async = sync_to_async
         self._send_tracebacks = send_tracebacks
         self._default_work_class = default_work_class
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
@@ -170,6 +173,8 @@ class Eager:
             work_class = self._default_work_class
         made = worker(gearman_worker=work_class())
         made.hooks = (*self._hooks, *made.hooks)
+        if self._sync_to_async is not None:
+            made.sync_to_async = self._sync_to_async
         if self._send_tracebacks is not None:
             made.send_tracebacks = self._send_tracebacks
         return made

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from typing import Self
 
 from gearmanny.errors import GearmanException, InvalidOption
+from gearmanny.forks import keep_from_children
 from gearmanny.serverloop import Peer, ServerLoop
 from gearmanny.transport import Host
 
@@ -144,6 +145,7 @@ class JobServer:
         running = self._running = ServerLoop(asyncio.get_running_loop(), self._store_path)
         try:
             listener = await self._listen(running)
+            ports = [keep_from_children(_Port(sock)) for sock in listener.sockets]
             try:
                 self.port = listener.sockets[0].getsockname()[1]
                 if listening is not None:
@@ -151,6 +153,7 @@ class JobServer:
                 await running.ended
             finally:
                 await _close(listener)
+                ports.clear()
         finally:
             try:
                 await running.close()
@@ -181,6 +184,13 @@ class JobServer:
                 listening.set_exception(error)
             elif not listening.cancelled():
                 logger.exception("The job server %s ended", self.host)
+
+
+class _Port:
+    """The descriptor of a socket of asyncio's, which cannot be referred to weakly itself."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.fileno = sock.fileno
 
 
 async def _close(listener: asyncio.Server) -> None:

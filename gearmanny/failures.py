@@ -89,7 +89,7 @@ def message_of(error: BaseException) -> str:
     """Returns the text of an exception, also when its `__str__` fails."""
     try:
         return _clean(str(error))
-    except Exception as second:
+    except (Exception, SystemExit) as second:
         return f"<its text cannot be had: {type_name(second)}>"
 
 
@@ -100,7 +100,7 @@ def _clean(text: str) -> str:
 def _traceback(error: BaseException) -> str | None:
     try:
         return _clean("".join(traceback_module.format_exception(error)))
-    except Exception:
+    except (Exception, SystemExit):
         return None
 
 
@@ -108,6 +108,6 @@ def _arguments(error: BaseException) -> list[object] | None:
     try:
         arguments = list(error.args)
         json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
-    except Exception:
+    except (Exception, SystemExit):
         return None
     return arguments

@@ -34,6 +34,9 @@ class Job(Protocol):
     """The Gearman function, `"myworker_add"`."""
     attempt: int
     """1, and more when the task is tried again."""
+    interrupted: bool
+    """Whether this attempt's time limit struck inside the task, as far as it has come: what the
+    task worked with at that moment, a connection or a lock, may be half changed."""
     data: Any
     """The arguments, decoded."""
 

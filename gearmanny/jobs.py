@@ -9,7 +9,9 @@ from gearmanny.attempts import GivenBack
 from gearmanny.encoding import decode
 from gearmanny.errors import EncodingError, GearmanException, InvalidArguments, RejectJob
 from gearmanny.failures import encode_failure, message_of, type_name
+from gearmanny.forks import ending_forks
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.interrupts import stops_worker
 from gearmanny.link import Link
 from gearmanny.protocol.worker import Assigned
 
@@ -21,6 +23,7 @@ class JobRunner:
 
     def __init__(self, gearman_worker: GearmanWorker) -> None:
         self.worker = gearman_worker
+        self._execute = ending_forks(gearman_worker.on_job_execute)
         self.handed_over = False
         """Whether the job that was begun last goes on elsewhere, and is answered there."""
         self._failed: GearmanJob | None = None
@@ -48,6 +51,7 @@ class JobRunner:
         )
         try:
             job.attempt = 1
+            job.interrupted = False
             job.function = task
         except AttributeError:  # a job_class that has no place for them
             pass
@@ -62,16 +66,16 @@ class JobRunner:
                 self.handed_over = True
                 callback.begin(self, link, job)
                 return False
-            self.worker.on_job_execute(job)
+            self._execute(job)
             if handle in link.machine.held:
                 raise GearmanException("its worker ended the job without an answer")
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except GivenBack:
             self.log_given_back(job)
             return False
         except BaseException as error:  # the payload, the result, a hook of a subclass, a
-            self.answer_failure(link, job, error)  # CancelledError that left a loop
+            if stops_worker(error):  # CancelledError that left a loop
+                raise
+            self.answer_failure(link, job, error)
         if self._failed is not job:
             self.log_answer(job, started)
         return not self.worker.after_job()

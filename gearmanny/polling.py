@@ -17,6 +17,8 @@ import socket
 import time
 from typing import Protocol
 
+from gearmanny.forks import keep_from_children
+
 _LOOK = 300e-6
 """Seconds of looking before a wait sleeps. One that turns out longer is the last to look, until
 there was a shorter one: so nobody pays for long waits with more than a single look."""
@@ -87,7 +89,7 @@ class Waker:
     """Interrupts a `Poller.wait`. `wake()` may be called from a signal handler or any thread."""
 
     def __init__(self) -> None:
-        self._receiver, self._sender = socket.socketpair()
+        self._receiver, self._sender = map(keep_from_children, socket.socketpair())
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
 

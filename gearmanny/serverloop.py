@@ -16,6 +16,7 @@ import time
 
 from gearmanny import __version__
 from gearmanny.errors import GearmanException, ProtocolError
+from gearmanny.forks import keep_from_children
 from gearmanny.protocol.broker import Connection
 from gearmanny.protocol.server import Server
 from gearmanny.store import Store
@@ -181,10 +182,10 @@ class Peer(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        keep_from_children(self)
         transport.set_write_buffer_limits(_UNSENT_BYTES)
-        number = transport.get_extra_info("socket").fileno()
         address = transport.get_extra_info("peername")[0]
-        self.connection = self._server_loop.connect(self, number, address)
+        self.connection = self._server_loop.connect(self, self.fileno(), address)
         if self._server_loop.ended.done():
             self.abort()
 
@@ -211,6 +212,10 @@ class Peer(asyncio.BufferedProtocol):
                 held.transport.resume_reading()
         self._holds.clear()
 
+    def fileno(self) -> int:
+        """Returns the descriptor of the socket; -1 when it is closed."""
+        return int(self.transport.get_extra_info("socket").fileno())
+
     def hold(self, source: Peer) -> None:
         """Lets a source of what we do not take wait until we do.
 
@@ -222,7 +227,7 @@ class Peer(asyncio.BufferedProtocol):
             source.transport.pause_reading()
 
     def abort(self) -> None:
-        """Ends the connection at once, also where a forked child has it too."""
+        """Ends the connection at once, also where a child was forked before it was made."""
         with contextlib.suppress(OSError):
             self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         self.transport.abort()

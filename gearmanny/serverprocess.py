@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection
 from gearmanny.admin import JobServer as Admin
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException, InvalidOption, JobServerUnavailable
+from gearmanny.forks import end_with, signals_held_back
 from gearmanny.loopback import loopback_address
 from gearmanny.tls import TLSOption
 from gearmanny.transport import DEFAULT_PORT, parse_hosts
-from gearmanny.workprocess import end_with, signals_held_back
 
 _LISTENING = ""
 """What the process tells when it listens. Anything else is the reason why it does not."""
@@ -135,7 +135,7 @@ def _start(server: JobServer) -> multiprocessing.process.BaseProcess:
         target=_run, args=(server, os.getpid(), teller), name="gearmanny server"
     )
     with news:
-        with signals_held_back():
+        with signals_held_back([signal.SIGTERM]):
             process.start()
         teller.close()
         try:

@@ -14,15 +14,19 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 
 from gearmanny.backoff import RestartTable
+from gearmanny.childprocess import Slot, WorkOptions
 from gearmanny.polling import Poller, Waker
 from gearmanny.runlimits import Limits
-from gearmanny.workprocess import Slot, WorkOptions, WorkProcess
+from gearmanny.workprocess import WorkProcess
 
 logger = logging.getLogger("gearmanny.runner")
 
 _READY_TIMEOUT = 60.0
 """Seconds for a successor to be ready. After that, others do not wait for it to be replaced in
 their turn, and a process that may have outgrown its memory leaves without one."""
+
+_ASK_INTERVAL = 0.5
+"""Seconds between looks whether a process has ended, where the system does not tell by itself."""
 
 
 class Supervisor:
@@ -188,11 +192,7 @@ class Supervisor:
             if at > now:
                 continue
             try:
-                child = WorkProcess(
-                    slot,
-                    self._options,
-                    inherited=[self._waker, *(child.news for child in self._children)],
-                )
+                child = WorkProcess(slot, self._options)
             except OSError as error:
                 delay = self._restarts.delay(slot, now, now)
                 self._due[slot] = now + delay
@@ -237,6 +237,8 @@ class Supervisor:
                 and (late := child.replaced_since + _READY_TIMEOUT) > now
             ),
         ]
+        if any(child.must_be_asked for child in self._children):
+            chores.append(now + _ASK_INTERVAL)
         news = [descriptor for child in self._children for descriptor in child.to_wait_for()]
         wait(
             [self._waker.fileno(), *news],
@@ -262,14 +264,15 @@ class Supervisor:
 
     def _bury(self, child: WorkProcess) -> None:
         self._children.remove(child)
-        slot, code, ended = child.slot, child.exit_code or 0, time.monotonic()
-        self._report_end(child, code)
+        child.hear()  # what it told last
+        slot, crashed, ended = child.slot, child.crashed, time.monotonic()
+        self._report_end(child)
         child.close()
         if child.leaving:
             return
-        if code and not self._keep_alive:
+        if crashed and not self._keep_alive:
             self._all_well = False
-        elif code and self._restarts.is_crash_loop(slot, ended):
+        elif crashed and self._restarts.is_crash_loop(slot, ended):
             self._give_up(slot)
         elif self._keep_alive and not self._staying(slot):
             delay = self._restarts.delay(slot, child.started, ended)
@@ -282,10 +285,13 @@ class Supervisor:
                     extra={"action": "child_delayed"},
                 )
 
-    def _report_end(self, child: WorkProcess, code: int) -> None:
+    def _report_end(self, child: WorkProcess) -> None:
+        code = child.exit_code or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        if not code and child.crashed and not child.leaving:
+            how += ", though its workers had not stopped"
         logger.log(
-            logging.INFO if child.leaving or not code else logging.ERROR,
+            logging.INFO if child.leaving or not child.crashed else logging.ERROR,
             "process %s, pid %s, %s",
             child.slot,
             child.pid,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from functools import partial
 from types import GeneratorType
 from typing import Any, Protocol
 
+from gearmanny.forks import ending_forks
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, Job
-from gearmanny.hooks import Hook, HookStack
+from gearmanny.hooks import Hook, HookStack, SyncToAsync
 from gearmanny.tasks import TaskSpec
 from gearmanny.workloop import loops
 
@@ -27,6 +28,7 @@ class Owner(Protocol):
     send_tracebacks: bool
     send_exceptions: bool
     hooks: Sequence[Hook]
+    sync_to_async: SyncToAsync | None
     only_job: Job | None
     """The job that runs, for threads of its task that do not know `current_job`."""
 
@@ -57,11 +59,17 @@ class CallbackRunner:
         try:
             if not worker.hooks:
                 return self._callback(gearman_worker, job)
-            with HookStack(worker.hooks, job):
+            with HookStack(worker.hooks, job, partial(_run_in_event_loop, gearman_worker)):
                 return self._callback(gearman_worker, job)
         finally:
             worker.only_job = None
             current_job.reset(token)
+
+
+def _run_in_event_loop(worker: GearmanWorker, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    from gearmanny.coroutines import event_loop_of  # noqa: PLC0415  imports asyncio
+
+    return event_loop_of(worker).run(coroutine)
 
 
 class TaskRunner(CallbackRunner):
@@ -72,6 +80,8 @@ class TaskRunner(CallbackRunner):
         self._task = task
         self._method = getattr(worker, task.method)
 
+    # Within hooks and time limits, which are the parent's alone.
+    @ending_forks
     def _run(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         result = self._method(**self._task.check_arguments(job.data))
         if not isinstance(result, GeneratorType):

@@ -140,7 +140,8 @@ class TimeLimit:
         self._by_signal = interrupt_by_signals and in_main_thread
         self._previous: Any = None
         self._shields = 1
-        self._over = False
+        self.is_over = False
+        """Whether the time has passed, and the task was interrupted or is about to be."""
         self._sent = False
         self._postponed = False
         self._ended = False
@@ -177,9 +178,9 @@ class TimeLimit:
     def act(self) -> None:
         """Does what is due: interrupts the task, or else ends the process. Called by the watchdog,
         with the mutex: what the task is to do next has to wait for that."""
-        if self._over:
+        if self.is_over:
             self._end_process()
-        self._over = True
+        self.is_over = True
         self.due = math.inf if self._grace is None else self.due + self._grace
         if self._shields:
             self._postponed = True

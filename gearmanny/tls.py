@@ -1,9 +1,8 @@
 """TLS around a socket: what the option `tls` means, and what went wrong in words.
 
-OpenSSL's state of a connection is not made for two threads at once, and Python
-guards it only from 3.13 on. A client reads in one thread while others send, so
-`TLSSocket` lets in one at a time. None of them waits in there: its socket does
-not block, and whoever has to wait does so outside, as with a plain one.
+OpenSSL's state of a connection is not made for two threads at once, and Python guards it only from
+3.13 on. A client reads in one thread while others send, so `TLSSocket` lets in one at a time. None
+of them waits in there: its socket does not block, and whoever has to wait does so outside.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from gearmanny.errors import InvalidOption
+from gearmanny.forks import keep_from_children
 from gearmanny.polling import Poller
 
 _FILES: Final = ("ca", "cert", "key")
@@ -141,7 +141,7 @@ class TLS:
                     suppress_ragged_eofs=False,
                 )
             )
-            secured.settimeout(timeout)
+            keep_from_children(secured).settimeout(timeout)
             try:
                 secured.do_handshake()
             except OSError as error:

@@ -11,9 +11,10 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
+from gearmanny.forks import keep_from_children
 from gearmanny.polling import Poller, has_ended
 from gearmanny.tls import TLS, TLSSocket
 
@@ -251,7 +252,7 @@ def connect(
     """
     deadline = Deadline(timeout)
     try:
-        sock = _open(host, timeout)
+        sock = _open(host, deadline)
         if tls is not None:
             return Connection(tls.wrap(sock, host.server_name, deadline.remaining()), host, tls)
     except UNREACHABLE as error:
@@ -260,18 +261,33 @@ def connect(
     return Connection(sock, host)
 
 
-def _open(host: Host, timeout: float | None) -> socket.socket:
+def _open(host: Host, deadline: Deadline) -> socket.socket:
     if not host.port:
-        sock = socket.socket(socket.AF_UNIX)
+        return _connected(socket.AF_UNIX, host.name, deadline.remaining())
+    failure: OSError | None = None
+    found = socket.getaddrinfo(*host, type=socket.SOCK_STREAM)
+    for tried, (family, *_, address) in enumerate(found):
+        remaining = deadline.remaining()
+        share = remaining and remaining / (len(found) - tried)
         try:
-            sock.settimeout(timeout)
-            sock.connect(host.name)
-        except OSError:
-            sock.close()
-            raise
-        return sock
-    sock = socket.create_connection(host, timeout)
-    notice_vanishing(sock)
+            sock = _connected(family, address, share)
+        except OSError as error:
+            failure = failure or error
+        else:
+            notice_vanishing(sock)
+            return sock
+    raise failure or OSError(f"{host.name} has no address")
+
+
+def _connected(family: int, address: Any, timeout: float | None) -> socket.socket:
+    # Before it is connected: another thread may fork meanwhile.
+    sock = keep_from_children(socket.socket(family))
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

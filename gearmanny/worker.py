@@ -10,14 +10,21 @@ from typing import Any, ClassVar, overload
 from gearmanny.companions import Observer
 from gearmanny.encoding import JSONDataEncoder, RawDataEncoder
 from gearmanny.errors import InvalidTask
+from gearmanny.forks import ending_forks
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, Job, hosts_of, tls_of
-from gearmanny.hooks import Hook, check_hooks
+from gearmanny.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.interface import Interface
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.progress import Item, counted, counted_async
 from gearmanny.runlimits import check_count
 from gearmanny.taskoptions import task
-from gearmanny.taskrunners import AttemptRunner, Callback, CallbackRunner, TaskRunner, current_job
+from gearmanny.taskrunners import (
+    AttemptRunner,
+    Callback,
+    CallbackRunner,
+    TaskRunner,
+    current_job,
+)
 from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table, takes_payload
 from gearmanny.tls import TLS, TLSOption
 from gearmanny.transport import HOSTS, Host, parse_hosts
@@ -85,6 +92,9 @@ class BaseWorker(Interface):
         hooks: functions of a job that return the context in which its task runs, the first one
             outermost; around every attempt at one that is tried again. What they do takes none of
             the time of a task. See `gearmanny.hooks`.
+        sync_to_async: how synchronous hooks are called around an `async def` task: given a
+            function, returns one to be awaited, as `asgiref.sync.sync_to_async` does, which
+            `runworkers` sets. None: in the thread of the event loop, which they must not block.
         prefetch: how many jobs are asked for or held at a time; one of them runs, the others wait
             for it, also when another worker is free. More than 1 spares short jobs a round trip
             to the job server, and makes them wait behind long ones.
@@ -103,6 +113,7 @@ class BaseWorker(Interface):
     send_tracebacks: bool = False
     send_exceptions: bool = False
     hooks: Sequence[Hook] = ()
+    sync_to_async: SyncToAsync | None = None
     prefetch: int = 1
     concurrency: int = 1
     timeout: ClassVar[float | None] = None
@@ -195,13 +206,14 @@ class BaseWorker(Interface):
         Raises:
             InvalidTask: the function is exported already, or cannot have that name.
         """
-        self._export(name, CallbackRunner(self, callback))
+        self._export(name, CallbackRunner(self, ending_forks(callback)))
 
     def start(self) -> None:
         """Takes jobs until `stop()` is called. A job server that is away is waited for.
 
-        `KeyboardInterrupt` and `SystemExit` pass through, also out of a task; the job that
-        runs goes back to its queue.
+        `KeyboardInterrupt`, and the `SystemExit` of a signal handler, pass through, also out of a
+        task; the job that runs goes back to its queue. `SystemExit` that a task raises itself is
+        the failure of its job.
         """
         try:
             with loop_of(

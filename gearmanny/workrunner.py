@@ -17,9 +17,10 @@ from types import FrameType
 
 from gearmanny.admin import JobServer
 from gearmanny.backoff import Backoff
+from gearmanny.childprocess import Slot, WorkOptions, resident_memory
 from gearmanny.errors import GearmanException, InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.gearman_api import GearmanWorker
-from gearmanny.hooks import Hook, check_hooks
+from gearmanny.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.limits import MAX_PACKET, check_max_packet
 from gearmanny.runlimits import Limits, check_count
 from gearmanny.supervisor import Supervisor
@@ -33,7 +34,6 @@ from gearmanny.worker import (
     check_prefetch,
     set_verbosity,
 )
-from gearmanny.workprocess import Slot, WorkOptions, resident_memory
 
 __all__ = ["WorkRunner"]
 
@@ -51,6 +51,8 @@ class WorkRunner:
         hosts: job servers, `"name:port"`. Default: `localhost:4730`.
         verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`.
         hooks: contexts around every job of every worker, outside of its own hooks.
+        sync_to_async: overrides what the worker classes say, unless None: how synchronous hooks are
+            called around `async def` tasks.
         send_tracebacks: overrides what the worker classes say, unless None.
         prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
             classes say, of which the least counts for those that share a process.
@@ -84,6 +86,7 @@ class WorkRunner:
         verbosity: int = 0,
         *,
         hooks: Sequence[Hook] = (),
+        sync_to_async: SyncToAsync | None = None,
         send_tracebacks: bool | None = None,
         prefetch: int | None = None,
         concurrency: int | None = None,
@@ -121,6 +124,7 @@ class WorkRunner:
             hosts=hosts,
             verbosity=verbosity,
             hooks=check_hooks(hooks),
+            sync_to_async=sync_to_async,
             send_tracebacks=send_tracebacks,
             prefetch=prefetch,
             concurrency=concurrency,

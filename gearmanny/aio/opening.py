@@ -8,12 +8,13 @@ import os
 from typing import cast
 
 from gearmanny.errors import JobServerLost, JobServerUnavailable
+from gearmanny.forks import keep_from_children
 from gearmanny.tls import NO_CERTIFICATE, TLS, explained, why_no_handshake
 from gearmanny.transport import UNREACHABLE, Deadline, Host, lost, notice_vanishing, reason_of
 
 
 class Conversation(asyncio.Protocol):
-    """What `connect` connects."""
+    """An asyncio protocol for one connection to a job server."""
 
     transport: asyncio.Transport
 
@@ -25,6 +26,12 @@ class Conversation(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        keep_from_children(self)
+
+    def fileno(self) -> int:
+        """Returns the descriptor of the socket; -1 when it is closed."""
+        sock = self.transport.get_extra_info("socket")
+        return sock.fileno() if sock is not None else -1
 
     def data_received(self, data: bytes) -> None:
         self.heard = True

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gearmanny.gearman_api import GearmanJob
+from gearmanny.hooks import never_waits
 from gearmanny.tracing import attributes_of, record_error, traceparent_of, tracer
 
 try:
@@ -26,6 +27,7 @@ __all__ = ["spans"]
 _propagator = TraceContextTextMapPropagator()
 
 
+@never_waits
 @contextmanager
 def spans(job: GearmanJob) -> Iterator[None]:
     """Makes a span the current one for what is inside, which may add to it.

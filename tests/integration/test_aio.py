@@ -403,6 +403,7 @@ class TestServers:
             (f"{'x' * 64}.example", "too long"),
             ("unix:/no/such/socket", "no such file or directory"),
         ],
+        ids=["IPv4", "IPv6", "too long", "unix"],
     )
     def test_why_there_is_no_connection_is_told(self, host: str, reason: str) -> None:
         async def main() -> None:

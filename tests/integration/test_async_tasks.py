@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -98,6 +99,21 @@ class Napper(BaseWorker):
 
     async def task_exit(self) -> None:
         raise SystemExit(3)
+
+    async def task_exit_inside(self) -> None:
+        async def leave() -> None:
+            sys.exit(3)
+
+        await asyncio.create_task(leave())
+
+    async def task_interrupt(self) -> None:
+        raise KeyboardInterrupt
+
+    async def task_interrupt_inside(self) -> None:
+        async def leave() -> None:
+            raise KeyboardInterrupt
+
+        await asyncio.create_task(leave())
 
 
 @pytest.fixture
@@ -197,24 +213,25 @@ class TestStopping:
             worker.gate.set()
         assert result.get_result(PATIENCE) == "waited"
 
-    def test_an_exit_cancels_them_and_gives_their_jobs_back(
-        self, gearman_server: Server, gearman_client: SimpleClient
+    @pytest.mark.parametrize("function", ["napper_interrupt", "napper_interrupt_inside"])
+    def test_an_interrupt_cancels_them_and_gives_their_jobs_back(
+        self, gearman_server: Server, gearman_client: SimpleClient, function: str
     ) -> None:
         worker = Napper([gearman_server.host])
         result = gearman_client.submit("napper_wait")
-        exits: list[object] = []
+        interrupted: list[object] = []
 
         def start() -> None:
-            with pytest.raises(SystemExit) as caught:
+            with pytest.raises(KeyboardInterrupt) as caught:
                 worker.start()
-            exits.append(caught.value.code)
+            interrupted.append(caught.type)
 
         thread = threading.Thread(target=start)
         thread.start()
         assert worker.began.wait(PATIENCE)
-        gearman_client.using(background=True).napper_exit()
+        gearman_client.using(background=True).call(function)
         thread.join(PATIENCE)
-        assert exits == [3]
+        assert interrupted == [KeyboardInterrupt]
         assert worker.left == ["waited"], "it was cancelled, not forgotten"
         assert not result.is_done()
         until(

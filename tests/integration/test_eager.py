@@ -14,6 +14,7 @@ import pytest
 
 from gearmanny.aio import AioClient
 from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
+from gearmanny.contrib.django.testing import eager as django_eager
 from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import EncodingError, InvalidTask, JobServerLost, TaskError, TaskTimeout
 from gearmanny.gearman_api import GearmanJob
@@ -338,14 +339,30 @@ class TestEager:
             SimpleClient().failing_fail()
         assert "in task_fail" in (failure.value.traceback or "")
 
-    def test_an_exit_of_a_task_reaches_the_test(self) -> None:
+    def test_an_exit_of_a_task_is_its_failure(self) -> None:
         class Leaving(BaseWorker):
             name = "leaving"
 
             def task_exit(self):
                 raise SystemExit(3)
 
-        with eager([Leaving]), pytest.raises(SystemExit):
+        with eager([Leaving]), pytest.raises(TaskError, match="SystemExit: 3"):
+            SimpleClient().leaving_exit()
+
+    @pytest.mark.parametrize("eager", [eager, django_eager])
+    def test_so_is_that_of_a_task_of_asyncio_that_a_coroutine_started(
+        self, eager: Callable[..., AbstractContextManager[Eager]]
+    ) -> None:
+        class Leaving(BaseWorker):
+            name = "leaving"
+
+            async def task_exit(self) -> None:
+                async def leave() -> None:
+                    raise SystemExit(3)
+
+                await asyncio.create_task(leave())
+
+        with eager([Leaving]), pytest.raises(TaskError):
             SimpleClient().leaving_exit()
 
     def test_functions_that_were_registered_can_be_called(self) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -55,6 +59,18 @@ def failing_after(job: GearmanJob) -> Iterator[None]:
         yield
     finally:
         raise OSError("no disk")
+
+
+@contextlib.contextmanager
+def exiting_before(job: GearmanJob) -> Iterator[None]:
+    sys.exit("no disk")
+    yield
+
+
+@contextlib.contextmanager
+def exiting_after(job: GearmanJob) -> Iterator[None]:
+    yield
+    sys.exit("no disk")
 
 
 def failing_when_called(job: GearmanJob) -> Any:
@@ -126,24 +142,71 @@ class Task(BaseWorker):
         return self.task_run()
 
 
-Hooked = type[Task]
+class Coroutine(BaseWorker):
+    runs = 0
+
+    async def task_run(self) -> str:
+        type(self).runs += 1
+        return "done"
+
+    async def task_fail(self) -> None:
+        raise ValueError("not so")
+
+    @task(timeout=0.05)
+    async def task_spin(self) -> None:
+        await asyncio.sleep(PATIENCE)
+
+    @task(retries=3, backoff=0.0)
+    async def task_again(self) -> str:
+        return await self.task_run()
+
+
+class CoroutineBesideThreads(Coroutine):
+    sync_to_async = staticmethod(lambda function: partial(asyncio.to_thread, function))
+
+
+def asynchronous_twin(hook: Hook) -> Hook:
+    """A hook that does the same, and can be entered by `async with` alone."""
+
+    @contextlib.asynccontextmanager
+    async def twin(job: GearmanJob) -> AsyncIterator[None]:
+        with hook(job):
+            await asyncio.sleep(0)
+            yield
+
+    twin.__qualname__ = getattr(hook, "__qualname__", repr(hook))
+    return twin
+
+
+Hooked = type[Task] | type[Coroutine]
 Call = Callable[..., Any]
 
 
-@pytest.fixture
-def hooked() -> Hooked:
-    class Worker(Task):
+@pytest.fixture(params=[Task, Coroutine, CoroutineBesideThreads])
+def hooked(request: pytest.FixtureRequest) -> Hooked:
+    class Worker(request.param):  # type: ignore[misc]
         name = "hooked"
 
     return Worker
 
 
+@pytest.fixture(params=[False, True], ids=["synchronous", "asynchronous"])
+def as_given(request: pytest.FixtureRequest) -> Callable[[Hook], Hook]:
+    """Makes of a hook one of the other kind, or leaves it as it is."""
+    return asynchronous_twin if request.param else lambda hook: hook
+
+
 @pytest.fixture
-def call(gearman_server: Server, gearman_client: SimpleClient, hooked: Hooked) -> Call:
+def call(
+    gearman_server: Server,
+    gearman_client: SimpleClient,
+    hooked: Hooked,
+    as_given: Callable[[Hook], Hook],
+) -> Call:
     """Calls a task of a worker with these hooks, and waits until the worker has stopped."""
 
     def call(task: str, *hooks: Hook) -> Any:
-        with running(hooked([gearman_server.host], hooks=hooks)):
+        with running(hooked([gearman_server.host], hooks=[as_given(hook) for hook in hooks])):
             return gearman_client.call(f"hooked_{task}")
 
     return call
@@ -177,6 +240,8 @@ def test_a_hook_sees_what_the_task_raised(call: Call) -> None:
         (failing_after, "failing_after"),
         (rejecting_too_late, "rejecting_too_late"),
         (returning_nothing, "returning_nothing"),
+        (exiting_before, "exiting_before"),
+        (exiting_after, "exiting_after"),
     ],
 )
 def test_a_hook_that_fails_is_logged_and_the_job_runs_inside_the_others(
@@ -193,9 +258,13 @@ def test_a_hook_that_fails_is_logged_and_the_job_runs_inside_the_others(
 
 
 def test_a_hook_that_returned_no_context_is_told_what_is_missing(
-    call: Call, caplog: pytest.LogCaptureFixture
+    gearman_server: Server,
+    gearman_client: SimpleClient,
+    hooked: Hooked,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    call("run", returning_nothing)
+    with running(hooked([gearman_server.host], hooks=[returning_nothing])):
+        gearman_client.hooked_run()
     (record,) = failures(caplog)
     assert "Is @contextlib.contextmanager missing?" in record.getMessage()
 
@@ -226,6 +295,70 @@ def test_a_hook_does_not_hide_that_the_time_was_over(call: Call) -> None:
         call("spin", Recorder("a", seen), hiding)
     assert failed.value.type == f"gearmanny.errors.{TaskTimeLimitExceeded.__name__}"
     assert seen == ["a in", "a TaskTimeLimitExceeded"]
+
+
+tenant = contextvars.ContextVar("tenant", default="nobody")
+
+
+@contextlib.contextmanager
+def as_a_tenant(job: GearmanJob) -> Iterator[None]:
+    token = tenant.set("somebody")
+    try:
+        yield
+    finally:
+        tenant.reset(token)
+
+
+@contextlib.asynccontextmanager
+async def as_a_tenant_asynchronously(job: GearmanJob) -> AsyncIterator[None]:
+    with as_a_tenant(job):
+        yield
+
+
+@pytest.mark.parametrize("hook", [as_a_tenant, as_a_tenant_asynchronously])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_coroutine_sees_what_a_hook_sets_and_the_hook_can_reset_it(
+    gearman_server: Server,
+    gearman_client: SimpleClient,
+    caplog: pytest.LogCaptureFixture,
+    hook: Hook,
+    beside: bool,
+) -> None:
+    class Seeing(CoroutineBesideThreads if beside else Coroutine):  # type: ignore[misc]
+        name = "seeing"
+
+        async def task_tenant(self) -> str:
+            return tenant.get()
+
+    with running(Seeing([gearman_server.host], hooks=[hook])):
+        assert gearman_client.seeing_tenant() == "somebody"
+    assert failures(caplog) == []
+
+
+def test_a_hook_that_waits_beside_the_event_loop_does_not_keep_it_from_going_on(
+    gearman_server: Server, gearman_client: SimpleClient
+) -> None:
+    left, may_leave = threading.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def waiting(job: GearmanJob) -> Iterator[None]:
+        if job.task == "waiting_long":
+            assert may_leave.wait(PATIENCE)
+        yield
+        left.set()
+
+    class Waiting(CoroutineBesideThreads):
+        name = "waiting"
+        concurrency = 2
+
+        async def task_long(self) -> str:
+            return "long"
+
+    with running(Waiting([gearman_server.host], hooks=[waiting])):
+        long = gearman_client.submit("waiting_long")
+        assert gearman_client.waiting_run() == "done"
+        may_leave.set()
+        assert long.get_result(PATIENCE) == "long"
 
 
 class TestRejectJob:
@@ -274,7 +407,7 @@ class Stopped(BaseWorker):
 
 try:
     Stopped([sys.argv[1]], hooks=[first, stopping]).start()
-except SystemExit as stop:
+except KeyboardInterrupt as stop:
     print("stopped by", stop, flush=True)
 """
 
@@ -282,8 +415,8 @@ except SystemExit as stop:
 @pytest.mark.parametrize(
     ("before", "after", "printed"),
     [
-        ("sys.exit(5)", "", ["first left", "stopped by 5"]),
-        ("", "sys.exit(5)", ["task", "first left", "stopped by 5"]),
+        ("raise KeyboardInterrupt(5)", "", ["first left", "stopped by 5"]),
+        ("", "raise KeyboardInterrupt(5)", ["task", "first left", "stopped by 5"]),
     ],
 )
 def test_what_stops_a_worker_passes_through_and_the_job_is_kept(
@@ -326,6 +459,10 @@ def generator(job: GearmanJob) -> Iterator[None]:
 async def asynchronous(job: GearmanJob) -> None: ...
 
 
+async def asynchronous_generator(job: GearmanJob) -> AsyncIterator[None]:
+    yield
+
+
 @pytest.mark.parametrize(
     ("hooks", "message"),
     [
@@ -333,7 +470,8 @@ async def asynchronous(job: GearmanJob) -> None: ...
         (5, "a list of functions"),
         (["a.dotted.path"], "'a.dotted.path' is no hook"),
         ([generator], r"generator is a generator function. Decorate it with @contextlib"),
-        ([asynchronous], r"asynchronous is asynchronous"),
+        ([asynchronous], r"asynchronous is a coroutine function"),
+        ([asynchronous_generator], r"Decorate it with @contextlib\.asynccontextmanager"),
     ],
 )
 def test_what_cannot_be_a_hook_is_told_at_once(hooks: Any, message: str) -> None:

@@ -123,7 +123,9 @@ def test_a_subclass_may_bring_a_json_encoder_for_more_types(encoder: type[DataEn
         encode(JSONDataEncoder, date(2026, 7, 1))
 
 
-@pytest.mark.parametrize("value", [math.nan, "\ud800", object()], ids=ascii)
+@pytest.mark.parametrize(
+    "value", [math.nan, "\ud800", object()], ids=["NaN", "a surrogate", "an object"]
+)
 def test_a_subclass_is_as_strict(value: object) -> None:
     with pytest.raises(EncodingError, match="DatesEncoder cannot encode"):
         encode(DatesEncoder, value)

@@ -33,7 +33,8 @@ FLOORS = [
     # 1: the outside world, one file for each part of it.
     """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
     gearmanny.tls gearmanny.transport gearmanny.loopback gearmanny.timelimits gearmanny.store
-    gearmanny.hooks gearmanny.tracing gearmanny.progress gearmanny.base""",
+    gearmanny.hooks gearmanny.tracing gearmanny.progress gearmanny.base gearmanny.forks
+    gearmanny.interrupts""",
     # 2: the drivers, and the job server's.
     """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
     gearmanny.submission gearmanny.channel
@@ -44,13 +45,14 @@ FLOORS = [
     gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.companions
     gearmanny.workloop
     gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.coroutines
+    gearmanny.asynchooks
     gearmanny.worker gearmanny.eager gearmanny.aio.eager
     gearmanny.serverloop gearmanny.embedded
     gearmanny.helpers.cache_mongodb
     gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
     gearmanny.contrib.opentelemetry""",
     # 3: processes, and what tests need.
-    """gearmanny.workprocess gearmanny.supervisor gearmanny.workrunner
+    """gearmanny.workprocess gearmanny.childprocess gearmanny.supervisor gearmanny.workrunner
     gearmanny.serverprocess gearmanny.testing
     gearmanny.contrib.prometheus gearmanny.contrib.prometheus.serving""",
     # 4: the command line.
@@ -76,6 +78,7 @@ TOUCHES = {
     },
     "sqlite3": {"gearmanny.store"},
     "socket": {
+        "gearmanny.childprocess",
         "gearmanny.loopback",
         "gearmanny.transport",
         "gearmanny.tls",
@@ -86,6 +89,7 @@ TOUCHES = {
     "ssl": {"gearmanny.tls"},
     "select": {"gearmanny.polling"},
     "multiprocessing": {
+        "gearmanny.childprocess",
         "gearmanny.contrib.prometheus.serving",
         "gearmanny.serverprocess",
         "gearmanny.supervisor",
@@ -96,7 +100,9 @@ TOUCHES = {
         "gearmanny.serverprocess",
         "gearmanny.supervisor",
         "gearmanny.timelimits",
-        "gearmanny.workprocess",
+        "gearmanny.childprocess",
+        "gearmanny.forks",
+        "gearmanny.interrupts",
         "gearmanny.workrunner",
         "gearmanny.cli",
     },
@@ -109,6 +115,7 @@ TOUCHES = {
         "gearmanny.aio.questions",
         "gearmanny.aio.resending",
         "gearmanny.aio.results",
+        "gearmanny.asynchooks",
         "gearmanny.contrib.django.clients",
         "gearmanny.contrib.django.eager",
         "gearmanny.coroutines",

@@ -181,7 +181,7 @@ def test_a_name_is_any_text(name: str) -> None:
     assert check_unique_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "  \n", None, 5, report, b"reports"], ids=repr)
+@pytest.mark.parametrize("name", ["", "  \n", None, 5, report, b"reports"])
 def test_what_is_no_name_is_refused_with_an_example(name: object) -> None:
     with pytest.raises(InvalidOption, match=r'write @cachewrap\("reports", max_days_age=1\)'):
         check_unique_name(name)

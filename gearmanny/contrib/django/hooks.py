@@ -1,20 +1,79 @@
 """What Django does around a request, around a job."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from __future__ import annotations
 
-from django.db import close_old_connections, reset_queries
+import threading
+from collections.abc import Callable
+from types import TracebackType
 
+from asgiref.sync import sync_to_async
+from django.db import reset_queries
+
+from gearmanny.contrib.django.connections import close_broken, discard_all, tidy_up
 from gearmanny.gearman_api import GearmanJob
+from gearmanny.interrupts import was_interrupted
 
 
-@contextmanager
-def healthy_connections(job: GearmanJob) -> Iterator[None]:
-    """Closes database connections that broke or outlived CONN_MAX_AGE, before and after a job,
-    also between its attempts, and empties the log of queries, which grows for ever under DEBUG."""
+class healthy_connections:
+    """Closes database connections that broke, that outlived `CONN_MAX_AGE`, or that were left in a
+    transaction, before and after a job, also between its attempts, and empties the log of queries,
+    which grows for ever under DEBUG.
+
+    After a task that was interrupted by its time limit, all connections of its thread are closed.
+    The connections of `async def` tasks are those of the one thread in which Django's ORM runs, and
+    their jobs share them: as long as there are others, only what broke is closed.
+    """
+
+    def __init__(self, job: GearmanJob) -> None:
+        self._job = job
+
+    def __enter__(self) -> None:
+        _begin()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if was_interrupted(self._job, error):
+            discard_all()
+        else:
+            tidy_up()
+
+    async def __aenter__(self) -> None:
+        await sync_to_async(begin_beside_others)()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await sync_to_async(end_beside_others)(tidy_up)
+
+
+class _Thread(threading.local):
+    jobs = 0
+    """How many jobs use the connections of this thread."""
+
+
+_thread = _Thread()
+
+
+def _begin() -> None:
     reset_queries()
-    close_old_connections()
-    try:
-        yield
-    finally:
-        close_old_connections()
+    tidy_up()
+
+
+def begin_beside_others() -> None:
+    """Counts a job among those that share the connections of this thread, and tidies these up."""
+    if _thread.jobs:
+        close_broken()
+    else:
+        _begin()
+    _thread.jobs += 1
+
+
+def end_beside_others(clean_up: Callable[[], object]) -> None:
+    """Counts a job no longer, and cleans up after the last one."""
+    _thread.jobs -= 1
+    if _thread.jobs:
+        close_broken()
+    else:
+        clean_up()

@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
 from gearmanny.contrib.django.clients import async_client, client
+from gearmanny.contrib.django.connections import close_for_good
 from gearmanny.contrib.django.eager import new_eager
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
+from gearmanny.contrib.django.hooks import begin_beside_others, end_beside_others
 from gearmanny.contrib.django.settings import NAME
 from gearmanny.eager import Eager
 from gearmanny.errors import InvalidOption
@@ -56,19 +58,29 @@ def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
     if kind.work_class is JsonWorker:
         options.setdefault("gearman_worker", DjangoJsonWorker())
     worker = kind(hosts=[host], **options)
-    worker.hooks = (_without_connections_left, *worker.hooks)
+    worker.hooks = (_NoConnectionsLeft, *worker.hooks)
+    worker.sync_to_async = sync_to_async
     return worker
 
 
-@contextlib.contextmanager
-def _without_connections_left(job: GearmanJob) -> Iterator[None]:
-    """Closes the database connections of a worker's thread after a job: the database could not
-    be removed while they are open."""
-    try:
-        yield
-    finally:
-        for connection in connections.all(initialized_only=True):
-            BaseDatabaseWrapper.close(connection)  # that of SQLite keeps those in memory open
+class _NoConnectionsLeft:
+    """A hook that closes the database connections of a worker's thread after a job, and of the
+    thread of the ORM: the database could not be removed while they are open."""
+
+    def __init__(self, job: GearmanJob) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        """There is nothing to be done before."""
+
+    def __exit__(self, *exc_info: object) -> None:
+        close_for_good()
+
+    async def __aenter__(self) -> None:
+        await sync_to_async(begin_beside_others)()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await sync_to_async(end_beside_others)(close_for_good)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from gearmanny.errors import RejectJob, TaskTimeLimitExceeded
 from gearmanny.gearman_api import GearmanJob
+from gearmanny.hooks import never_waits
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 """Seconds. Jobs of a queue take longer than the web requests that the usual ones are made for."""
@@ -25,6 +26,7 @@ _IN_PROGRESS = Gauge(
 )
 
 
+@never_waits
 @contextmanager
 def metrics(job: GearmanJob) -> Iterator[None]:
     """Counts and times what is inside. As the first hook, it also counts what others reject.
@@ -55,6 +57,6 @@ def _outcome_of(error: BaseException) -> str | None:
         return "rejected"
     if isinstance(error, TaskTimeLimitExceeded):
         return "timed_out"
-    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+    if isinstance(error, KeyboardInterrupt):
         return None
     return "failed"

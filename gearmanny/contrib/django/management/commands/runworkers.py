@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
@@ -184,6 +185,7 @@ class Command(BaseCommand):
                 hosts,
                 verbosity,
                 hooks=self._hooks(settings, metrics_port),
+                sync_to_async=sync_to_async,
                 send_tracebacks=django_settings.DEBUG or None,
                 prefetch=options["prefetch"] or settings.PREFETCH,
                 concurrency=options["concurrency"] or settings.CONCURRENCY,

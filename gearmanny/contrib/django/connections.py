@@ -1,0 +1,98 @@
+"""What becomes of the database connections of a thread when a job in it has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from django.db import close_old_connections, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+logger = logging.getLogger("gearmanny.worker")
+
+_IDLE = 0
+"""PostgreSQL's status of a connection without a transaction, for psycopg 2 and 3 alike."""
+
+
+def tidy_up() -> None:
+    """Closes connections that broke or outlived `CONN_MAX_AGE`, and those on which a transaction
+    is still open: what the next job writes would be a part of it, and be lost with it."""
+    for connection in connections.all(initialized_only=True):
+        if _in_transaction(connection):
+            logger.warning(
+                "a job left a transaction open on the database %r; it is rolled back",
+                connection.alias,
+                extra={"action": "transaction_left_open"},
+            )
+            discard(connection)
+    close_old_connections()
+
+
+def close_broken() -> None:
+    """Closes connections that broke, and no others: somebody else works with them."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None or connection.in_atomic_block:
+            continue
+        if connection.errors_occurred:
+            if connection.is_usable():
+                connection.errors_occurred = False
+            else:
+                connection.close()
+
+
+def discard_all() -> None:
+    """Closes all connections, whatever is known of them, and their pools: a task was interrupted,
+    perhaps between a statement and the flag that says that it was made."""
+    for connection in connections.all(initialized_only=True):
+        discard(connection)
+        if hasattr(connection, "close_pool"):
+            with contextlib.suppress(Exception):
+                connection.close_pool()
+
+
+def discard(connection: BaseDatabaseWrapper) -> None:
+    """Closes a connection without looking at its flags. The next query makes a new one.
+
+    A database of SQLite in memory ends with its connection: there, the transaction is rolled back.
+    """
+    raw = connection.connection
+    connection.in_atomic_block = connection.closed_in_transaction = False
+    connection.needs_rollback = False
+    connection.savepoint_ids, connection.atomic_blocks, connection.run_on_commit = [], [], []
+    if raw is not None and _is_in_memory(connection):
+        raw.rollback()
+        connection.set_autocommit(connection.settings_dict["AUTOCOMMIT"])
+        return
+    with contextlib.suppress(Exception):
+        raw.close()
+    with contextlib.suppress(Exception):
+        connection.close()  # gives a pool its connection back, which replaces it
+    if connections[connection.alias] is connection:
+        del connections[connection.alias]
+
+
+def close_for_good() -> None:
+    """Closes all connections of this thread, those to databases in memory included."""
+    for connection in connections.all(initialized_only=True):
+        with contextlib.suppress(Exception):
+            BaseDatabaseWrapper.close(connection)
+        del connections[connection.alias]
+
+
+def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    raw = connection.connection
+    if raw is None or not connection.settings_dict["AUTOCOMMIT"]:
+        return False
+    if connection.in_atomic_block:
+        return True
+    # Begun in plain SQL, or by a statement that was interrupted before its flag was set.
+    if connection.vendor == "sqlite":
+        return bool(raw.in_transaction)
+    if connection.vendor == "postgresql":
+        return bool(raw.info.transaction_status != _IDLE)
+    return False
+
+
+def _is_in_memory(connection: BaseDatabaseWrapper) -> bool:
+    in_memory = getattr(connection, "is_in_memory_db", None)  # which is SQLite's
+    return in_memory is not None and in_memory()
