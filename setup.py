@@ -26,6 +26,7 @@ TEST = [
     "msgpack>=1",
     "opentelemetry-sdk>=1.30",
     "playwright>=1.44",
+    "psycopg[binary,pool]>=3.2",
     "pytest>=8",
     "pytest-django>=4.8",
     "pytest-xdist>=3.6",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,16 @@ PATIENCE = 20.0
 
 ROOT = Path(__file__).parent.parent
 
+_FURTHER_PATHS = [
+    "/usr/sbin",
+    # Debian has each version of PostgreSQL in a folder of its own: the newest first.
+    *sorted(
+        map(str, Path("/usr/lib/postgresql").glob("*/bin")),
+        key=lambda folder: [int(digits) for digits in re.findall(r"\d+", folder)],
+        reverse=True,
+    ),
+]
+
 
 def until(condition: Callable[[], object], what: str = "the condition") -> None:
     """Waits until a condition holds; fails loudly when it never does."""
@@ -40,7 +51,7 @@ def until(condition: Callable[[], object], what: str = "the condition") -> None:
 
 def find_program(name: str, package: str) -> str:
     """Returns the path of a program. Without it, a test is skipped at home and fails in CI."""
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *_FURTHER_PATHS]))
     if path is None:
         message = f"{name} is missing: apt-get install {package}"
         if os.environ.get("CI"):
