@@ -27,6 +27,7 @@ TEST = [
     "opentelemetry-sdk>=1.30",
     "playwright>=1.44",
     "psycopg[binary,pool]>=3.2",
+    "pymemcache>=4",
     "pytest>=8",
     "pytest-django>=4.8",
     "pytest-xdist>=3.6",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.postgres import Postgres
-from tests.servers import Server, find_program, mongodb
+from tests.servers import Server, find_program, memcached, mongodb
 
 _numbers = itertools.count()
 
@@ -74,6 +74,13 @@ def postgres_database(postgres: Postgres, unique_name: str) -> Iterator[dict[str
     """The entry in Django's DATABASES of an empty database for this test alone."""
     with postgres.database(unique_name) as entry:
         yield entry
+
+
+@pytest.fixture(scope="session", name="memcached")
+def run_memcached() -> Iterator[str]:
+    """The address of a memcached for all tests: use keys of your own."""
+    with memcached() as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,7 @@ class Postgres:
         finally:
             self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
 
-    def execute(self, query: sql.Composable) -> None:
+    def execute(self, query: sql.SQL | sql.Composed) -> None:
         """Executes a query in the database `postgres`, outside of a transaction."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(query)

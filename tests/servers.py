@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pymemcache
 import pymongo
 import pymongo.errors
 import pytest
@@ -117,6 +118,31 @@ def mongodb(*, own: bool = False) -> Iterator[str]:
     try:
         until(answers, "MongoDB answering")
         yield uri
+    finally:
+        end(process)
+
+
+@contextlib.contextmanager
+def memcached() -> Iterator[str]:
+    """Runs a memcached; yields its address, `"127.0.0.1:PORT"`."""
+    program = find_program("memcached", "memcached")
+    port = free_port()
+    command = [program, "-l", "127.0.0.1", "-p", str(port), "-U", "0"]
+    if os.geteuid() == 0:
+        command += ["-u", "nobody"]  # it refuses to be run by root otherwise
+    process = subprocess.Popen(command, text=True)
+
+    def answers() -> bool:
+        assert process.poll() is None, "memcached ended"
+        try:
+            with contextlib.closing(pymemcache.Client(("127.0.0.1", port), timeout=1)) as client:
+                return bool(client.version())
+        except OSError:
+            return False
+
+    try:
+        until(answers, "memcached answering")
+        yield f"127.0.0.1:{port}"
     finally:
         end(process)
 
