@@ -80,6 +80,9 @@ Server = Gearmand | JobServer
 RunWorker = Callable[..., Any]
 """What `gearman_worker` is."""
 
+Start = Callable[..., "subprocess.Popen[str]"]
+"""What `start_runworkers` is."""
+
 
 def workers_of(server: Server, function: str) -> int:
     """Returns how many workers offer a function."""
