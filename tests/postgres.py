@@ -33,7 +33,7 @@ class Postgres:
     """
 
     def __init__(self) -> None:
-        self._programs = Path(find_program("postgres", "postgresql")).parent
+        self._programs = Path(find_program("postgres", "postgresql")).resolve().parent
         self.port = free_port()
         # Any user of this machine can reach the port, and a superuser of the database can run
         # programs as the user who runs the server.
