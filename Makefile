@@ -5,13 +5,14 @@ BIN := .venv/bin
 # Where the package is installed from its own folder, setuptools warns of that very folder.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
 
-.PHONY: demo test lint types matrix fuzz bench bench-peers chaos gearmand browser clean
+.PHONY: demo test lint types matrix fuzz bench bench-peers chaos gearmand browser postgres memcached \
+    clean
 
 # ONCE=1 makes one call and ends; GEARMAND=1 takes gearmand, not the job server of our own.
 demo: .venv/demo $(if $(GEARMAND),gearmand)
 	$(BIN)/python example_project/demo.py $(if $(ONCE),--once) $(if $(GEARMAND),--gearmand)
 
-test: .venv/dev gearmand browser lint types
+test: .venv/dev gearmand browser postgres memcached lint types
 	$(BIN)/python -m pytest --gearmand
 
 lint: .venv/dev
@@ -22,7 +23,7 @@ types: .venv/dev
 	$(BIN)/mypy
 
 # 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1: each where that Python is installed.
-matrix: gearmand
+matrix: gearmand postgres memcached
 	tools/matrix.sh
 
 .venv/bin/python:
@@ -66,6 +67,12 @@ gearmand:
 
 browser:
 	@tools/require.sh chromium chromium
+
+postgres:
+	@tools/require.sh postgres postgresql
+
+memcached:
+	@tools/require.sh memcached memcached
 
 clean:
 	rm -rf .venv .matrix build dist *.egg-info

@@ -6,10 +6,12 @@ import itertools
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.servers import Server, find_program, mongodb
+from tests.postgres import Postgres
+from tests.servers import Server, find_program, memcached, mongodb
 
 _numbers = itertools.count()
 
@@ -51,6 +53,34 @@ def mongodb_uri() -> Iterator[str]:
     """The URI of a MongoDB for all tests: use names of your own."""
     with mongodb() as uri:
         yield uri
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for all tests: do not stop it."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for this test alone, which may stop and start it."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres: Postgres, unique_name: str) -> Iterator[dict[str, Any]]:
+    """The entry in Django's DATABASES of an empty database for this test alone."""
+    with postgres.database(unique_name) as entry:
+        yield entry
+
+
+@pytest.fixture(scope="session", name="memcached")
+def run_memcached() -> Iterator[str]:
+    """The address of a memcached for all tests: use keys of your own."""
+    with memcached() as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

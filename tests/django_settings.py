@@ -1,5 +1,6 @@
 """Django settings of the tests; subprocesses are told more by their environment."""
 
+import json
 import os
 
 SECRET_KEY = "for tests only"
@@ -11,6 +12,10 @@ DATABASES = {
         "NAME": os.environ.get("TEST_DATABASE", ":memory:"),
     }
 }
+if "TEST_DATABASES" in os.environ:
+    DATABASES = json.loads(os.environ["TEST_DATABASES"])
+if "TEST_CACHES" in os.environ:
+    CACHES = json.loads(os.environ["TEST_CACHES"])
 USE_TZ = True
 TIME_ZONE = "America/Chicago"
 GEARMANNY = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pymemcache
 import pymongo
 import pymongo.errors
 import pytest
@@ -28,6 +30,16 @@ PATIENCE = 20.0
 
 ROOT = Path(__file__).parent.parent
 
+_FURTHER_PATHS = [
+    "/usr/sbin",
+    # Debian has each version of PostgreSQL in a folder of its own: the newest first.
+    *sorted(
+        map(str, Path("/usr/lib/postgresql").glob("*/bin")),
+        key=lambda folder: [int(digits) for digits in re.findall(r"\d+", folder)],
+        reverse=True,
+    ),
+]
+
 
 def until(condition: Callable[[], object], what: str = "the condition") -> None:
     """Waits until a condition holds; fails loudly when it never does."""
@@ -40,7 +52,7 @@ def until(condition: Callable[[], object], what: str = "the condition") -> None:
 
 def find_program(name: str, package: str) -> str:
     """Returns the path of a program. Without it, a test is skipped at home and fails in CI."""
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *_FURTHER_PATHS]))
     if path is None:
         message = f"{name} is missing: apt-get install {package}"
         if os.environ.get("CI"):
@@ -67,6 +79,9 @@ Server = Gearmand | JobServer
 
 RunWorker = Callable[..., Any]
 """What `gearman_worker` is."""
+
+Start = Callable[..., "subprocess.Popen[str]"]
+"""What `start_runworkers` is."""
 
 
 def workers_of(server: Server, function: str) -> int:
@@ -106,6 +121,31 @@ def mongodb(*, own: bool = False) -> Iterator[str]:
     try:
         until(answers, "MongoDB answering")
         yield uri
+    finally:
+        end(process)
+
+
+@contextlib.contextmanager
+def memcached() -> Iterator[str]:
+    """Runs a memcached; yields its address, `"127.0.0.1:PORT"`."""
+    program = find_program("memcached", "memcached")
+    port = free_port()
+    command = [program, "-l", "127.0.0.1", "-p", str(port), "-U", "0"]
+    if os.geteuid() == 0:
+        command += ["-u", "nobody"]  # it refuses to be run by root otherwise
+    process = subprocess.Popen(command, text=True)
+
+    def answers() -> bool:
+        assert process.poll() is None, "memcached ended"
+        try:
+            with contextlib.closing(pymemcache.Client(("127.0.0.1", port), timeout=1)) as client:
+                return bool(client.version())
+        except OSError:
+            return False
+
+    try:
+        until(answers, "memcached answering")
+        yield f"127.0.0.1:{port}"
     finally:
         end(process)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
@@ -31,7 +30,7 @@ from gearmanny.contrib.django.hooks import healthy_connections
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
+from tests.servers import PATIENCE, Server, Start, free_port, until, workers_of
 from tests.tls_proxy import Authority, proxy
 
 
@@ -344,34 +343,6 @@ class TestDiscovery:
     def test_a_project_without_workers_is_told_where_to_write_them(self) -> None:
         with pytest.raises(CommandError, match=r"No worker found.*workers\.py of an app"):
             runworkers()
-
-
-Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def start_runworkers(gearman_server: Server, tmp_path: Path) -> Iterator[Start]:
-    with contextlib.ExitStack() as stack:
-
-        def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "django", "runworkers", *arguments],
-                cwd=ROOT,
-                env={
-                    **os.environ,
-                    "DJANGO_SETTINGS_MODULE": "tests.django_settings",
-                    "TEST_HOSTS": gearman_server.host,
-                    "TEST_DATABASE": str(tmp_path / "database"),
-                    **environment,
-                },
-                stdout=stack.enter_context((tmp_path / "stdout").open("w")),
-                stderr=stack.enter_context((tmp_path / "stderr").open("w")),
-                text=True,
-            )
-            stack.callback(end, process)
-            return process
-
-        yield start
 
 
 class TestRunworkers:

@@ -14,11 +14,11 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
 
 from gearmanny import __version__
 from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
+from gearmanny.contrib.django.forking import closed_before_forks
 from gearmanny.contrib.django.settings import Settings, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.hooks import Hook
@@ -206,10 +206,11 @@ class Command(BaseCommand):
             return
         threads = options["threads"] or settings.THREADS
         self._log_to_stderr()
-        # The children get copies of this process: none may share its database connections.
-        connections.close_all()
         embedded = settings.EMBEDDED if options["embedded"] is None else options["embedded"]
-        with self._job_server(hosts, settings, verbosity) if embedded else nullcontext():
+        with (
+            closed_before_forks(),
+            self._job_server(hosts, settings, verbosity) if embedded else nullcontext(),
+        ):
             try:
                 with self._metrics(settings, hosts, metrics_port) as metrics_url:
                     if verbosity:
