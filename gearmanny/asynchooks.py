@@ -31,6 +31,9 @@ from gearmanny.hooks import (
 
 T = TypeVar("T")
 
+Outcome = tuple[Any, BaseException | None]
+"""What a coroutine returned, and what it raised."""
+
 
 async def run_in_hooks(
     hooks: Sequence[Hook],
@@ -51,19 +54,19 @@ async def run_in_hooks(
     """
     around = _Around(sync_to_async)
     steps = HookSteps(hooks, job)
-    error: BaseException | None = None
     try:
         await around.take(steps.entering())
     except BaseException:
         coroutine.close()
         raise
+    # Left outside of `except`: a thread that is called from there gets the exception too, and adds
+    # itself to the traceback.
+    outcome = await around.outcome_of(coroutine)
     try:
-        return await around.run(coroutine)
-    except BaseException as failure:
-        error = failure
-        raise
+        await around.take(steps.leaving(outcome[1]))
+        return cast("T", returned(outcome))
     finally:
-        await around.take(steps.leaving(error))
+        del outcome  # or its error would refer to itself, by its traceback
 
 
 class _Around:
@@ -84,14 +87,10 @@ class _Around:
             else:
                 step = after_result(steps, result)
 
-    async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Returns what a coroutine returns. It can be cancelled by cancelling the current task."""
-        task: asyncio.Task[tuple[Any, BaseException | None]]
-        task = asyncio.get_running_loop().create_task(outcome_of(coroutine), context=self._context)
-        result, error = await task
-        if error is not None:
-            raise error
-        return cast("T", result)
+    async def outcome_of(self, coroutine: Coroutine[Any, Any, Any]) -> Outcome:
+        """Runs a coroutine. It is cancelled by cancelling the current task."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_task(outcome_of(coroutine), context=self._context)
 
     async def _enter(self, step: Enter) -> object:
         context: Any
@@ -100,12 +99,12 @@ class _Around:
         else:
             context = await self._call(step.hook, _enter_unless_asynchronous, step)
         if is_asynchronous(context):
-            await self.run(context.__aenter__())
+            returned(await self.outcome_of(context.__aenter__()))
         return context
 
     async def _leave(self, step: Leave) -> object:
         if is_asynchronous(step.context):
-            return await self.run(step.context.__aexit__(*step.arguments))
+            return returned(await self.outcome_of(step.context.__aexit__(*step.arguments)))
         return await self._call(step.hook, step.context.__exit__, *step.arguments)
 
     async def _call(self, hook: Hook, function: Callable[..., Any], *arguments: object) -> Any:
@@ -122,9 +121,21 @@ def _enter_unless_asynchronous(step: Enter) -> Any:
     return context
 
 
-async def outcome_of(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+async def outcome_of(coroutine: Coroutine[Any, Any, Any]) -> Outcome:
     """Returns what a coroutine returns or raises: asyncio ends its loop for some exceptions."""
     try:
         return await coroutine, None
     except BaseException as error:
         return None, error
+
+
+def returned(outcome: Outcome) -> Any:
+    """Returns what a coroutine with this outcome returned, or raises what it raised."""
+    result, error = outcome
+    del outcome
+    try:
+        if error is not None:
+            raise error
+        return result
+    finally:
+        del error  # or it would refer to itself, by its traceback

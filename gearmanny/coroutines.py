@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from types import AsyncGeneratorType
 from typing import Any
 
-from gearmanny.asynchooks import outcome_of, run_in_hooks
+from gearmanny.asynchooks import outcome_of, returned, run_in_hooks
 from gearmanny.attempts import GivenBack, log_retry
 from gearmanny.companions import JobLoop
 from gearmanny.errors import JobServerLost, TaskTimeLimitExceeded
@@ -66,10 +66,7 @@ class EventLoop:
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Returns what a coroutine returns, and raises what it raises, to another thread."""
         outcome = asyncio.run_coroutine_threadsafe(outcome_of(coroutine), self._loop)
-        result, error = outcome.result()
-        if error is not None:
-            raise error
-        return result
+        return returned(outcome.result())
 
     def take_ended(self) -> int:
         """Returns how many coroutines have ended since this was last asked."""
