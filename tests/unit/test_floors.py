@@ -25,8 +25,9 @@ FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
     """gearmanny gearmanny.errors gearmanny.limits gearmanny.names gearmanny.tasks
     gearmanny.taskoptions gearmanny.failures gearmanny.backoff gearmanny.runlimits
-    gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
-    gearmanny.protocol.worker gearmanny.protocol.admin
+    gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.incoming
+    gearmanny.protocol.outgoing gearmanny.protocol.client gearmanny.protocol.worker
+    gearmanny.protocol.admin
     gearmanny.protocol.queue gearmanny.protocol.broker
     gearmanny.protocol.server gearmanny.protocol.server_admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
