@@ -47,7 +47,7 @@ FLOORS = [
     gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.coroutines
     gearmanny.worker gearmanny.eager gearmanny.aio.eager
     gearmanny.serverloop gearmanny.embedded
-    gearmanny.helpers.cache_mongodb
+    gearmanny.helpers.cache_mongodb gearmanny.helpers._collection
     gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
     gearmanny.contrib.opentelemetry""",
     # 3: processes, and what tests need.
@@ -66,8 +66,8 @@ NOT_PURE = {
 
 TOUCHES = {
     "gearman": {"gearmanny.gearman_api"},
-    "pymongo": {"gearmanny.helpers.cache_mongodb"},
-    "bson": {"gearmanny.helpers.cache_mongodb"},
+    "pymongo": {"gearmanny.helpers.cache_mongodb", "gearmanny.helpers._collection"},
+    "bson": {"gearmanny.helpers.cache_mongodb", "gearmanny.helpers._collection"},
     "opentelemetry": {"gearmanny.tracing", "gearmanny.contrib.opentelemetry"},
     "prometheus_client": {
         "gearmanny.contrib.prometheus",
