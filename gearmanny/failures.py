@@ -33,9 +33,6 @@ def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
         error: what the task raised.
         with_traceback: whether its traceback may leave this process.
     """
-    if isinstance(error, MemoryError):
-        # Frees what the task filled the memory with, for the answer and for the next job.
-        traceback_module.clear_frames(error.__traceback__)
     try:
         return _described(
             error,
@@ -44,7 +41,7 @@ def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
             _traceback(error) if with_traceback else None,
         )
     except MemoryError:
-        return _described(error, "<not enough memory to tell>", None, None)
+        return _described(error, "<there is not enough memory to encode its text>", None, None)
 
 
 def _described(

@@ -1,4 +1,4 @@
-"""Run by the tests of want of memory, as a program of its own: memory_script.py WHAT ROOM HOST
+"""Run by the tests of little memory, as a program of its own: memory_script.py WHAT ROOM HOST
 
 WHAT is `worker`, `client`, `aio` or `server`; ROOM the MiB that it may take once it has begun.
 """
@@ -33,9 +33,14 @@ class Heavy(BaseWorker):
         return "x" * size
 
     def task_fill(self) -> None:
-        kept = []
+        kept, size = [b""], MIB
         while True:
-            kept.append(bytes(300))
+            try:
+                kept.append(bytes(size))
+            except MemoryError:
+                size //= 2
+                if not size:
+                    raise
 
     async def task_later(self, text: str) -> int:
         return len(text)

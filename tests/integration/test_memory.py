@@ -1,4 +1,4 @@
-"""Want of memory, in processes that really have little: it is the failure of one job, or call."""
+"""Running out of memory, in processes that really have little: it fails one job, or one call."""
 
 from __future__ import annotations
 
