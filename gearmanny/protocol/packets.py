@@ -194,7 +194,7 @@ class PacketParser:
             packet, received = self._payload.take(received)
             if packet is not None:
                 yield packet
-        data = self._with_what_was_left(received)
+        data = self._with_what_was_left(received) if self._buffer else bytes(received)
         start, end, expected, separators_of = 0, len(data), self._magic, self._separators
         while start < end:
             body = start + _HEADER.size
@@ -243,8 +243,6 @@ class PacketParser:
 
     def _with_what_was_left(self, data: bytes | memoryview) -> bytes:
         """Returns the bytes to look at now: none while what is begun cannot be whole."""
-        if not self._buffer:
-            return bytes(data)
         try:
             self._buffer += data
             # A large body arrives in many pieces: look at it again only when it is whole.
