@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import traceback
@@ -16,10 +17,17 @@ def address_space() -> int:
         return int(statm.read().split()[0]) * resource.getpagesize()
 
 
+_fillers: list[bytes] = []
+
+
 def limit_memory(room: int) -> None:
     """Lets this process take so many bytes more, and no further ones."""
-    limit = address_space() + room
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (address_space(), hard))
+    with contextlib.suppress(MemoryError):  # what was freed before counts as taken
+        while True:
+            _fillers.append(bytes(MIB))
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + room, hard))
 
 
 def fork(run: Callable[[], object]) -> int:
