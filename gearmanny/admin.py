@@ -92,7 +92,7 @@ class JobServer:
         try:
             connection.send(machine.command(command), deadline)
             while connection.wait(deadline.remaining()):
-                answer = receive(machine, connection.receive())
+                answer = receive(machine, bytes(connection.receive()))
                 if answer is not None:
                     return answer
         finally:

@@ -97,8 +97,10 @@ class Channel:
         with self._sending:
             try:
                 with self._lock:
-                    data = self._machine.data_to_send()
-                self._connection.send(data, deadline)
+                    # Not what is queued while we send: that might never end.
+                    queued = list(iter(self._machine.data_to_send, b""))
+                for data in queued:
+                    self._connection.send(data, deadline)
             except JobServerLost as error:
                 self._end(error)
                 raise

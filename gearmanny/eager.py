@@ -208,11 +208,11 @@ class _End(Connection):
     def fileno(self) -> int:
         return -1
 
-    def send(self, data: bytes, deadline: Deadline) -> None:
+    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         self._server.receive(self._peer, data, time.time())
 
     def receive(self) -> bytes:
-        return self._peer.data_to_send()
+        return b"".join(iter(self._peer.data_to_send, b""))
 
     def wait(self, timeout: float | None) -> bool:
         return self._peer in self._server.ready
@@ -246,7 +246,7 @@ class ClientEnd(_End):
         )
         self._eager = eager
 
-    def send(self, data: bytes, deadline: Deadline) -> None:
+    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         # At the end of all time: also what is to be done later is done at once.
         self._server.receive(self._peer, data, math.inf)
         self._eager.work_off(self._server)

@@ -17,6 +17,8 @@ from gearmanny.limits import MAX_PACKET, Oversized, check_payload
 
 __all__ = ["JSONDataEncoder", "RawDataEncoder", "decode", "encode"]
 
+_LESS = "Raise the memory limit of this process, or send less at a time"
+
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
@@ -96,7 +98,7 @@ def encode(encoder: type[DataEncoder], value: object, max_packet: int = MAX_PACK
 
     Raises:
         EncodingError: the encoder refuses the value, for whatever reason of its own, or the
-            payload is too long.
+            payload is too long, also for the memory that there is.
     """
     try:
         payload = encoder.encode(value)
@@ -104,10 +106,14 @@ def encode(encoder: type[DataEncoder], value: object, max_packet: int = MAX_PACK
             payload = _utf8(payload)
         check_payload(payload, max_packet)
         return payload
+    except MemoryError:
+        reason = f"there is not enough memory for its payload. {_LESS}"
     except Exception as error:
         raise EncodingError(
             f"{encoder.__name__} cannot encode this {type(value).__name__}: {message_of(error)}"
         ) from error
+    # Not inside the `except`: the traceback would keep what there is too much of.
+    raise EncodingError(f"{encoder.__name__} cannot encode this {type(value).__name__}: {reason}")
 
 
 def decode(encoder: type[DataEncoder], payload: bytes) -> Any:
@@ -115,17 +121,22 @@ def decode(encoder: type[DataEncoder], payload: bytes) -> Any:
 
     Raises:
         EncodingError: the encoder refuses the payload, for whatever reason of its own, or the
-            payload was too long to be kept.
+            payload was too long to be kept or to be decoded in the memory that there is.
     """
     if isinstance(payload, Oversized):
         raise EncodingError(f"A payload was not taken: {payload.reason()}.")
     try:
         return encoder.decode(payload)
+    except MemoryError:
+        reason = f"there is not enough memory for its value. {_LESS}"
     except Exception as error:
         raise EncodingError(
             f"{encoder.__name__} cannot decode a payload of {len(payload)} bytes: "
             f"{message_of(error)}"
         ) from error
+    raise EncodingError(
+        f"{encoder.__name__} cannot decode a payload of {len(payload)} bytes: {reason}"
+    )
 
 
 def _utf8(text: object) -> bytes:

@@ -33,15 +33,26 @@ def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
         error: what the task raised.
         with_traceback: whether its traceback may leave this process.
     """
-    traceback = None
-    if with_traceback:
-        traceback = _traceback(error)
+    try:
+        return _described(
+            error,
+            message_of(error),
+            _arguments(error),
+            _traceback(error) if with_traceback else None,
+        )
+    except MemoryError:
+        return _described(error, "<there is not enough memory to encode its text>", None, None)
+
+
+def _described(
+    error: BaseException, message: str, arguments: list[object] | None, traceback: str | None
+) -> bytes:
     return json.dumps(
         {
             _KEY: {
                 "type": type_name(error),
-                "message": message_of(error),
-                "args": _arguments(error),
+                "message": message,
+                "args": arguments,
                 "traceback": traceback,
             }
         }

@@ -3,7 +3,8 @@
 What comes in a longer packet is not kept: its head tells whose it is, `Oversized`
 stands for the rest, and only that job fails. So nobody can make us reserve 4 GB
 with a header of 12 bytes, and a job that is too large is answered once, instead
-of ending the connection of every worker that is given it.
+of ending the connection of every worker that is given it. The same happens to a
+payload for which there is not enough memory.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ class Oversized(bytes):
 
     length: int
     """Bytes of the payload."""
-    limit: int
-    """Bytes of the longest packet that would have been kept."""
+    limit: int | None
+    """Bytes of the longest packet that would have been kept; None if memory was the limit."""
 
     @classmethod
-    def of(cls, length: int, limit: int) -> Oversized:
+    def of(cls, length: int, limit: int | None) -> Oversized:
         """Returns what stands for a payload of so many bytes."""
         self = cls()
         self.length = length
@@ -42,6 +43,11 @@ class Oversized(bytes):
 
     def reason(self) -> str:
         """Returns why it was not kept, and what to do."""
+        if self.limit is None:
+            return (
+                f"there is not enough memory for its {self.length} bytes on this side. "
+                "Raise the memory limit of this process, or send less at a time"
+            )
         return (
             f"its {self.length} bytes are over max_packet, {self.limit} bytes on this side. "
             "Raise max_packet, or send less at a time"

@@ -94,8 +94,7 @@ class Link:
     def flush(self) -> None:
         """Sends what is queued. Raises JobServerLost."""
         with self._lock:
-            data = self.machine.data_to_send()
-            if data:
+            while data := self.machine.data_to_send():
                 self._connection.send(data, NEVER)
 
     def fail(self, job: GearmanJob, failure: bytes, *, as_exception: bool) -> None:

@@ -79,7 +79,7 @@ class ServerLoop:
         self._server.disconnect(connection)
         self._send_soon()
 
-    def receive(self, peer: Peer, data: bytes) -> None:
+    def receive(self, peer: Peer, data: memoryview) -> None:
         """Passes on what arrived, and sends what that causes."""
         if self.full and self._server.ready:
             self._send()  # so that who is ready afterwards is so by this peer's doing
@@ -93,7 +93,9 @@ class ServerLoop:
                 "closing a connection of %s: %s", address, error, extra={"action": "peer_refused"}
             )
             self._send()
-            peer.transport.close()
+            peer.leave()
+        except MemoryError:
+            peer.lack_memory()
         except GearmanException as error:
             self.end(error)
         else:
@@ -143,7 +145,7 @@ class ServerLoop:
         for connection in ready:
             peer = self._peers.get(connection)
             if peer is not None:
-                peer.transport.write(connection.data_to_send())
+                peer.send()
         ready.clear()
         self._set_alarm()
 
@@ -190,7 +192,7 @@ class Peer(asyncio.BufferedProtocol):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.resume_writing()
+        self._release_held()
         for holder in self._held_by:
             holder._holds.discard(self)
         self._server_loop.disconnect(self.connection)
@@ -199,12 +201,43 @@ class Peer(asyncio.BufferedProtocol):
         return self._server_loop.received
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._server_loop.receive(self, self._server_loop.received[:nbytes].tobytes())
+        self._server_loop.receive(self, self._server_loop.received[:nbytes])
+
+    def send(self, *, although_full: bool = False) -> None:
+        """Sends what there is to send; only as much as the other side takes, unless told to."""
+        try:
+            while although_full or self not in self._server_loop.full:
+                data = self.connection.data_to_send()
+                if not data:
+                    break
+                self.transport.write(data)
+        except MemoryError:
+            self.lack_memory()
+
+    def leave(self) -> None:
+        """Closes the connection once all is sent."""
+        self.send(although_full=True)
+        self.transport.close()
+
+    def lack_memory(self) -> None:
+        """Ends this connection alone: part of what it sent, or was sent, is lost."""
+        logger.warning(
+            "closing a connection of %s: not enough memory to serve it",
+            self.connection.address,
+            extra={"action": "peer_refused"},
+        )
+        self.abort()
 
     def pause_writing(self) -> None:
         self._server_loop.full.add(self)
 
     def resume_writing(self) -> None:
+        self._server_loop.full.discard(self)
+        self.send()
+        if self not in self._server_loop.full:
+            self._release_held()
+
+    def _release_held(self) -> None:
         self._server_loop.full.discard(self)
         for held in self._holds:
             held._held_by.discard(self)

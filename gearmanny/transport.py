@@ -154,7 +154,7 @@ class Connection:
         """Returns the descriptor of the socket; -1 when it is closed."""
         return self._socket.fileno()
 
-    def send(self, data: bytes, deadline: Deadline) -> None:
+    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """Sends all of the data.
 
         Raises:
@@ -183,8 +183,8 @@ class Connection:
             except OSError as error:
                 raise self._lost(reason_of(error)) from error
 
-    def receive(self) -> bytes:
-        """Returns what has arrived, `b""` when that is nothing.
+    def receive(self) -> bytes | memoryview:
+        """Returns what has arrived, until the next call; empty when that is nothing.
 
         Raises:
             JobServerLost: the connection ended.
@@ -197,7 +197,7 @@ class Connection:
             raise self._lost(reason_of(error)) from error
         if not size:
             raise self._lost("closed by the job server")
-        return self._received[:size].tobytes()
+        return self._received[:size]
 
     def wait(self, timeout: float | None) -> bool:
         """Returns whether something arrived, or the connection ended, within the seconds given."""

@@ -93,6 +93,9 @@ class AioConnection(Conversation):
         self._machine = ClientConnection(max_packet)
         self._unsent = 0
         self._flushing: asyncio.Handle | None = None
+        self._full = False
+        """Whether the transport takes nothing more for now. What is queued then waits here, where
+        it needs no second copy."""
         self._writable = asyncio.Event()
         self._writable.set()
         self._turn = asyncio.Lock()
@@ -177,10 +180,14 @@ class AioConnection(Conversation):
             self.transport.abort()
 
     def pause_writing(self) -> None:
+        self._full = True
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self._full = False
+        self._flush()
+        if not self._full:
+            self._writable.set()
 
     def eof_received(self) -> None:
         self._end(self.lost(None))
@@ -207,8 +214,12 @@ class AioConnection(Conversation):
     def _flush(self) -> None:
         self._flushing = None
         self._unsent = 0
-        if self.error is None:
-            self.transport.write(self._machine.data_to_send())
+        try:
+            while self.error is None and not self._full and (data := self._machine.data_to_send()):
+                self.transport.write(data)
+        except MemoryError:  # part of it may have been sent
+            self._end(JobServerLost(str(self.host), "not enough memory to send on"))
+            self.transport.abort()
 
     def _end(self, error: GearmanException) -> None:
         if self.error is None:

@@ -43,7 +43,7 @@ def judge(added: datetime | None, max_age: timedelta, now: datetime) -> Freshnes
     return Freshness.HIT if now - added <= max_age else Freshness.STALE
 
 
-def purge_at(added: datetime, max_age: timedelta) -> datetime:
+def delete_at(added: datetime, max_age: timedelta) -> datetime:
     """Returns when an entry may be deleted."""
     return added + max_age + KEEP_STALE
 

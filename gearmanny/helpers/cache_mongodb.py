@@ -7,6 +7,7 @@ a while.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -26,9 +27,9 @@ from gearmanny.helpers._freshness import (
     cache_key,
     check_max_days_age,
     check_unique_name,
+    delete_at,
     judge,
     named_arguments,
-    purge_at,
 )
 
 try:
@@ -36,6 +37,8 @@ try:
     import pymongo.errors
     from bson.errors import BSONError
     from pymongo.collection import Collection
+
+    from gearmanny.helpers._collection import carry_over, local_time, prepare, reason_of
 except ImportError as error:
     raise ImportError("The MongoDB cache needs pymongo: pip install 'gearmanny[mongo]'") from error
 
@@ -150,7 +153,8 @@ class MongoCache:
             "query": {"kwargs": self._as_json(unique_name, arguments)},
             "data": value,
             "added": added,
-            "purge_at": purge_at(added, max_age),
+            "purge_at": local_time(added + max_age),
+            "delete_at": delete_at(added, max_age),
         }
 
         def replace(collection: Collection[dict[str, Any]]) -> bool:
@@ -188,7 +192,7 @@ class MongoCache:
                 self._reported_away = True
                 logger.warning(
                     "MongoDB cannot be used: %s. Tasks run uncached until it can.",
-                    _opening(error),
+                    reason_of(error),
                     extra={"action": "cache_away"},
                 )
             return None
@@ -209,9 +213,16 @@ class MongoCache:
             if self._collection is None:
                 self._collection = self._open()
             if not self._indexed:
-                _create_indexes(self._collection)
+                prepare(self._collection)
                 self._indexed = True
+                with contextlib.suppress(RuntimeError):  # no thread can be started
+                    threading.Thread(target=self._carry_over, name=__name__, daemon=True).start()
             return self._collection
+
+    def _carry_over(self) -> None:
+        # A method: as long as it runs, the client is not closed.
+        assert self._collection is not None
+        carry_over(self._collection)
 
     def _open(self) -> Collection[dict[str, Any]]:
         try:
@@ -292,26 +303,6 @@ def cacheBuilder(
     """
     cache = MongoCache(host, dbname, collection, DEBUG, returnvalue_washer)
     return cached_by(lambda: cache)
-
-
-def _create_indexes(collection: Collection[dict[str, Any]]) -> None:
-    try:
-        # Entries of older versions have no key: they must not count as equal.
-        collection.create_index(
-            "key", unique=True, partialFilterExpression={"key": {"$exists": True}}
-        )
-        collection.create_index("purge_at", expireAfterSeconds=0)
-    except pymongo.errors.OperationFailure as error:
-        logger.warning(
-            "an index of the cache cannot be created: %s",
-            _opening(error),
-            extra={"action": "cache_index"},
-        )
-
-
-def _opening(error: pymongo.errors.PyMongoError) -> str:
-    """What follows describes the topology, or quotes the server's whole answer."""
-    return re.split(r" \(configured timeouts|, Timeout:|, full error:", str(error))[0]
 
 
 def _without_password(text: str, uri: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from gearmanny.protocol.outgoing import Data, take_next
 from gearmanny.protocol.packets import RESPONSE, PacketType, pack
 from gearmanny.protocol.queue import Function, Job, JobQueue
 
@@ -30,7 +31,7 @@ class Journal(Protocol):
 class Connection:
     """One connection to the job server: of a client, of a worker, or of both in one."""
 
-    def __init__(self, number: int, address: str, ready: list[Connection]) -> None:
+    def __init__(self, number: int, address: str, ready: dict[Connection, None]) -> None:
         self.number = number
         self.address = address
         self.client_id = b"-"
@@ -43,7 +44,7 @@ class Connection:
         """Jobs that it works on, by handle."""
         self.asleep = False
         self._ready = ready
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[Data] = []
 
     def send(self, type: PacketType, *arguments: bytes) -> None:
         """Queues a packet."""
@@ -51,15 +52,12 @@ class Connection:
 
     def send_bytes(self, *data: bytes) -> None:
         """Queues bytes as they are."""
-        if not self._outgoing:
-            self._ready.append(self)
+        self._ready[self] = None
         self._outgoing += data
 
-    def data_to_send(self) -> bytes:
-        """Returns the queued bytes, once."""
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
-        return data
+    def data_to_send(self) -> Data:
+        """Returns the next of the queued bytes, each once; empty when all are sent."""
+        return take_next(self._outgoing)
 
     def wake(self) -> None:
         """Calls a worker that sleeps."""
@@ -79,8 +77,8 @@ class Broker:
         """
         self.queue = JobQueue(prefix)
         self.connections: dict[Connection, None] = {}
-        self.ready: list[Connection] = []
-        """Connections that have bytes to send. Whoever sends them empties it."""
+        self.ready: dict[Connection, None] = {}
+        """Connections that have something new to send, in order. Whoever sends it empties this."""
         self._journal = journal
         for row, name, unique, data, priority, due in journal.jobs() if journal else ():
             job = self.queue.add(self.queue.function(name), unique, data, priority, due)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from gearmanny.errors import ProtocolError
 from gearmanny.limits import MAX_PACKET
 from gearmanny.names import check_packed_name, check_unique
+from gearmanny.protocol.outgoing import Data, take_next
 from gearmanny.protocol.packets import PacketParser, PacketType, pack
 
 
@@ -151,7 +152,7 @@ class ClientConnection:
         self._awaiting: deque[Hashable] = deque([_OPTION])
         self._running: dict[bytes, list[Hashable]] = {}
         # Without this option a worker's WORK_EXCEPTION reaches us as a WORK_FAIL without text.
-        self._outgoing = [*pack(PacketType.OPTION_REQ, b"exceptions")]
+        self._outgoing: list[Data] = [*pack(PacketType.OPTION_REQ, b"exceptions")]
 
     def submit(
         self,
@@ -214,15 +215,11 @@ class ClientConnection:
         self._outgoing += pack(PacketType.GET_STATUS_UNIQUE, unique)
         self._awaiting.append(_Question(question))
 
-    def data_to_send(self) -> bytes:
-        """Returns the queued bytes, once."""
-        if not self._outgoing:
-            return b""
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
-        return data
+    def data_to_send(self) -> Data:
+        """Returns the next of the queued bytes, each once; empty when all are sent."""
+        return take_next(self._outgoing)
 
-    def receive(self, data: bytes) -> Iterator[tuple[Hashable, Event]]:
+    def receive(self, data: Data) -> Iterator[tuple[Hashable, Event]]:
         """Takes the bytes that arrived; yields the jobs that they tell of, and what, in order.
 
         What came before wrong bytes is told before they raise: consume it to its end.

@@ -7,7 +7,8 @@ separators and not once more.
 
 A body over the limit is not kept. Where its arguments begin with names, which
 tell whose it is, these are given out as soon as they are here, and the rest of
-the body goes nowhere.
+the body goes nowhere. The same happens once there is not enough memory for a
+payload: what was kept of it is freed first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 
 from gearmanny.errors import ProtocolError
 from gearmanny.limits import MAX_PACKET, Oversized
+from gearmanny.protocol.incoming import IncomingPayload, Packet
 
 REQUEST = b"\0REQ"
 """Magic of what clients and workers send to the job server."""
@@ -150,10 +152,6 @@ _WITH_PAYLOAD = {
 """Packets that may be over our limit without the connection being at fault: what it passes on for
 strangers, and what one of many callers or jobs behind it made too large. That one fails alone."""
 
-Packet = tuple[int, list[bytes]]
-"""Its type, a `PacketType` as a plain int, and its arguments: as many as the type has. A packet
-without arguments holds one empty one."""
-
 
 def pack(type: PacketType, *arguments: bytes, magic: bytes = REQUEST) -> tuple[bytes, bytes]:
     """Returns the bytes of one packet: what precedes the last argument, and that argument as it
@@ -180,28 +178,28 @@ class PacketParser:
         self._separators = _RESPONSES if magic == RESPONSE else _REQUESTS
         self._buffer = bytearray()
         self._needed = _HEADER.size
-        self._unwanted = 0
-        """Bytes still to come of a body that is not kept."""
+        self._payload = IncomingPayload()
 
-    def feed(self, data: bytes) -> Iterator[Packet]:
+    def feed(self, received: bytes | memoryview) -> Iterator[Packet]:
         """Takes the bytes that arrived; yields the packets that they completed.
 
-        What is whole comes out before what is wrong raises. Consume it to its end. Of a payload
-        over the limit, `Oversized` stands in its place.
+        What is whole comes out before what is wrong raises. Consume it to its end. `Oversized`
+        stands in the place of a payload over the limit, or without enough memory for it.
 
         Raises:
-            ProtocolError: on a wrong magic, a type that is not sent in this direction, too
-                few arguments, too long a line, or too long a body of a packet without a
-                payload. The stream cannot be read further: close the connection.
+            ProtocolError: on what is not sent in this direction, and on too long a packet
+                without a payload. The stream cannot be read further: close the connection.
         """
-        data = self._with_what_was_left(data)
-        start, end = 0, len(data)
-        expected, separators_of = self._magic, self._separators
+        if self._payload.missing:
+            packet, received = self._payload.take(received)
+            if packet is not None:
+                yield packet
+        data = self._with_what_was_left(received) if self._buffer else bytes(received)
+        start, end, expected, separators_of = 0, len(data), self._magic, self._separators
         while start < end:
             body = start + _HEADER.size
             if body > end or data[start]:
-                line = self._line(data, start)
-                if not line:
+                if not (line := self._line(data, start)):
                     break
                 yield PacketType.TEXT, [line]
                 start += len(line)
@@ -211,19 +209,19 @@ class PacketParser:
             if magic != expected or separators is None:
                 raise ProtocolError(self._refusal(magic, type_))
             stop = body + length
-            if length > self._max_packet:
+            if stop > end or length > self._max_packet:
                 names = self._names(type_, separators, length, data, body)
                 if names is None:
-                    self._needed = end - start + 1
                     break
-                left = length - sum(map(len, names)) - separators
-                start = min(stop, end)
-                self._unwanted = stop - start
-                yield type_, [*names, Oversized.of(left, self._max_packet)]
+                body += sum(map(len, names)) + separators
+                exceeded = self._max_packet if length > self._max_packet else None
+                packet, rest = self._payload.begin(
+                    memoryview(data)[body:], type_, names, stop - body, exceeded
+                )
+                start = end - len(rest)
+                if packet is not None:
+                    yield packet
                 continue
-            if stop > end:
-                self._needed = stop - start
-                break
             # Not split(): that needs a copy of the body first, which may be large.
             arguments: list[bytes] = []
             for _ in range(separators):
@@ -232,26 +230,32 @@ class PacketParser:
                     raise ProtocolError(_too_few(type_, separators, len(arguments)))
                 arguments.append(data[body:separator])
                 body = separator + 1
-            arguments.append(data[body:stop])
+            try:
+                arguments.append(data[body:stop])
+            except MemoryError:
+                if type_ not in _WITH_PAYLOAD:
+                    raise
+                arguments.append(Oversized.of(stop - body, None))
             start = stop
             yield type_, arguments
         if start < end:
             self._buffer += data[start:]
 
-    def _with_what_was_left(self, data: bytes) -> bytes:
+    def _with_what_was_left(self, data: bytes | memoryview) -> bytes:
         """Returns the bytes to look at now: none while what is begun cannot be whole."""
-        if self._unwanted:
-            skipped = min(self._unwanted, len(data))
-            self._unwanted -= skipped
-            data = data[skipped:]
-        if self._buffer:
+        try:
             self._buffer += data
             # A large body arrives in many pieces: look at it again only when it is whole.
             if len(self._buffer) < self._needed:
                 return b""
-            data = bytes(self._buffer)
+            whole = bytes(self._buffer)
+        except MemoryError:
             self._buffer.clear()
-        return data
+            raise ProtocolError(
+                f"there is not enough memory for a packet of {self._needed} bytes"
+            ) from None
+        self._buffer.clear()
+        return whole
 
     def _line(self, data: bytes, start: int) -> bytes:
         """Returns the line of text that begins here. Empty when it, or a header, is not whole."""
@@ -272,8 +276,13 @@ class PacketParser:
     def _names(
         self, type: int, separators: int, length: int, data: bytes, body: int
     ) -> list[bytes] | None:
-        """Returns all arguments but the last of a body over the limit; None: not all here yet."""
+        """Returns all arguments but the last, of a body that is over the limit or not all here;
+        None if they are not all here, or not worth looking for yet."""
+        oversized = length > self._max_packet
+        self._needed = _HEADER.size + length
         if type not in _WITH_PAYLOAD:
+            if not oversized:
+                return None
             raise ProtocolError(
                 f"a packet of {length} bytes is over the limit of {self._max_packet} bytes"
             )
@@ -282,7 +291,9 @@ class PacketParser:
         *names, _ = begun.split(b"\0", separators)
         if len(names) == separators:
             return names
-        if len(begun) == longest:
+        if len(begun) < longest:
+            self._needed = _HEADER.size + len(begun) + 1
+        elif oversized:
             raise ProtocolError(_too_few(type, separators, len(names)))
         return None
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from gearmanny.errors import ProtocolError
 from gearmanny.limits import MAX_PACKET, Oversized
 from gearmanny.protocol.broker import Broker, Connection, Journal
+from gearmanny.protocol.outgoing import Data
 from gearmanny.protocol.packets import (
     REQUEST,
     RESPONSE,
@@ -72,7 +73,7 @@ class Server:
         """
         self.broker = Broker(prefix, journal)
         self.ready = self.broker.ready
-        """Connections that have bytes to send. Whoever sends them empties it."""
+        """Connections that have something new to send, in order. Whoever sends it empties this."""
         self._commands = TextCommands(self.broker, version, pid)
         self._max_packet = max_packet
         self._parsers: dict[Connection, PacketParser] = {}
@@ -117,7 +118,7 @@ class Server:
         del self._parsers[connection]
         self.broker.disconnect(connection)
 
-    def receive(self, connection: Connection, data: bytes, now: float) -> None:
+    def receive(self, connection: Connection, data: Data, now: float) -> None:
         """Takes bytes that arrived.
 
         Args:

@@ -29,6 +29,7 @@ from typing import NamedTuple
 from gearmanny.errors import ProtocolError
 from gearmanny.limits import MAX_PACKET
 from gearmanny.names import check_packed_name
+from gearmanny.protocol.outgoing import Data, take_next
 from gearmanny.protocol.packets import PacketParser, PacketType, pack
 
 _GRAB = b"".join(pack(PacketType.GRAB_JOB_UNIQ))
@@ -61,7 +62,7 @@ class WorkerConnection:
         """Args: max_packet: bytes of the longest packet to keep: of a payload in a longer one,
         `Oversized` stands in its place."""
         self._parser = PacketParser(max_packet)
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[Data] = []
         self._functions: set[bytes] = set()
         self._withdrawn: set[bytes] = set()
         self.awake = True
@@ -146,15 +147,11 @@ class WorkerConnection:
         """Queues the exception of the job. No WORK_FAIL may follow it: this is the answer."""
         self._answer(PacketType.WORK_EXCEPTION, handle, data)
 
-    def data_to_send(self) -> bytes:
-        """Returns the queued bytes, once."""
-        if not self._outgoing:
-            return b""
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
-        return data
+    def data_to_send(self) -> Data:
+        """Returns the next of the queued bytes, each once; empty when all are sent."""
+        return take_next(self._outgoing)
 
-    def receive(self, data: bytes) -> Iterator[Event]:
+    def receive(self, data: Data) -> Iterator[Event]:
         """Takes the bytes that arrived; yields what the worker has to act upon.
 
         Raises:

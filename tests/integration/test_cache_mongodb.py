@@ -208,14 +208,16 @@ def test_an_entry_has_its_documented_fields(
 
     entry = collection.find_one()
     assert entry is not None
-    assert set(entry) == {"_id", "key", "type", "query", "data", "added", "purge_at"}
+    assert set(entry) == {
+        *("_id", "key", "type", "query", "data", "added", "purge_at", "delete_at")
+    }
     assert (entry["type"], entry["data"]) == ("costly", [1])
     assert entry["query"] == {"kwargs": {"a": 1, "b": 2, "c": {"x": 1}}}
     assert before <= entry["added"] <= datetime.now(UTC)
-    assert entry["purge_at"] >= entry["added"] + timedelta(days=2)
+    assert entry["delete_at"] == entry["added"] + timedelta(days=32)
     indexes = collection.index_information()
     assert indexes["key_1"]["unique"]
-    assert indexes["purge_at_1"]["expireAfterSeconds"] == 0
+    assert indexes["delete_at_1"]["expireAfterSeconds"] == 0
 
 
 def test_entries_of_other_programs_do_no_harm(

@@ -15,6 +15,7 @@ from gearmanny.failures import (
     message_of,
     type_name,
 )
+from tests.memory import MIB, run_with_little_memory
 
 
 class Custom(Exception):
@@ -198,3 +199,14 @@ def test_the_text_of_another_library_becomes_the_message(payload: bytes, text: s
     failure = foreign_failure("f", payload)
     assert failure.type is None
     assert str(failure) == text
+
+
+def test_a_text_that_there_is_no_memory_to_encode_is_told_in_short() -> None:
+    def encode() -> None:
+        error = ValueError("x" * (20 * MIB))
+        failure = decode_failure("f", encode_failure(error, with_traceback=True))
+        assert failure is not None
+        assert failure.type == "builtins.ValueError"
+        assert failure.message == "<there is not enough memory to encode its text>"
+
+    run_with_little_memory(64 * MIB, encode)

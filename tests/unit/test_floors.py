@@ -25,8 +25,9 @@ FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
     """gearmanny gearmanny.errors gearmanny.limits gearmanny.names gearmanny.tasks
     gearmanny.taskoptions gearmanny.failures gearmanny.backoff gearmanny.runlimits
-    gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.client
-    gearmanny.protocol.worker gearmanny.protocol.admin
+    gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.incoming
+    gearmanny.protocol.outgoing gearmanny.protocol.client gearmanny.protocol.worker
+    gearmanny.protocol.admin
     gearmanny.protocol.queue gearmanny.protocol.broker
     gearmanny.protocol.server gearmanny.protocol.server_admin
     gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
@@ -48,7 +49,7 @@ FLOORS = [
     gearmanny.asynchooks
     gearmanny.worker gearmanny.eager gearmanny.aio.eager
     gearmanny.serverloop gearmanny.embedded
-    gearmanny.helpers.cache_mongodb
+    gearmanny.helpers.cache_mongodb gearmanny.helpers._collection
     gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
     gearmanny.contrib.opentelemetry""",
     # 3: processes, and what tests need.
@@ -67,8 +68,8 @@ NOT_PURE = {
 
 TOUCHES = {
     "gearman": {"gearmanny.gearman_api"},
-    "pymongo": {"gearmanny.helpers.cache_mongodb"},
-    "bson": {"gearmanny.helpers.cache_mongodb"},
+    "pymongo": {"gearmanny.helpers.cache_mongodb", "gearmanny.helpers._collection"},
+    "bson": {"gearmanny.helpers.cache_mongodb", "gearmanny.helpers._collection"},
     "opentelemetry": {"gearmanny.tracing", "gearmanny.contrib.opentelemetry"},
     "prometheus_client": {
         "gearmanny.contrib.prometheus",

@@ -18,9 +18,9 @@ from gearmanny.helpers._freshness import (
     cache_key,
     check_max_days_age,
     check_unique_name,
+    delete_at,
     judge,
     named_arguments,
-    purge_at,
 )
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -172,8 +172,8 @@ def test_the_time_zone_does_not_matter() -> None:
 
 
 def test_a_stale_answer_is_kept_for_a_while() -> None:
-    assert purge_at(NOW, DAY) == NOW + DAY + KEEP_STALE
-    assert judge(NOW, DAY, purge_at(NOW, DAY)) is Freshness.STALE
+    assert delete_at(NOW, DAY) == NOW + DAY + KEEP_STALE
+    assert judge(NOW, DAY, delete_at(NOW, DAY)) is Freshness.STALE
 
 
 @pytest.mark.parametrize("name", ["reports", "a b", "ü"])
@@ -192,7 +192,7 @@ def test_what_is_no_name_is_refused_with_an_example(name: object) -> None:
 )
 def test_an_age_is_a_number_of_days(days: float, age: timedelta) -> None:
     assert check_max_days_age(days) == age
-    assert purge_at(NOW, age) > NOW
+    assert delete_at(NOW, age) > NOW
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import struct
 import tracemalloc
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from gearmanny.errors import ProtocolError
 from gearmanny.limits import Oversized
 from gearmanny.protocol.packets import Packet, PacketParser, PacketType, pack
+from tests.memory import MIB, run_with_little_memory
 from tests.unit.wire import response
 
 WRITTEN = [
@@ -68,6 +70,11 @@ PACKETS = [packet for _, packet in READ]
 def parse(*pieces: bytes, max_packet: int = 10_000) -> list[Packet]:
     parser = PacketParser(max_packet)
     return [packet for piece in pieces for packet in parser.feed(piece)]
+
+
+def feed_all(parser: PacketParser, pieces: Iterable[bytes]) -> Iterator[Packet]:
+    for piece in pieces:
+        yield from parser.feed(piece)
 
 
 @pytest.mark.parametrize(("packed", "literal"), WRITTEN)
@@ -254,3 +261,83 @@ def test_hostile_bytes_give_packets_or_a_protocol_error_and_nothing_else() -> No
         assert outcome(stream, random_.randint(1, 40)) == whole
         seen.add(type(whole))
     assert seen == {list, str}  # or else the streams are too tame, or too wild
+
+
+@oversized
+@pytest.mark.parametrize("size", [5, 4_096, 262_144])
+def test_a_payload_without_enough_memory_is_freed_and_its_names_are_given_out(
+    type: PacketType, names: list[bytes], size: int
+) -> None:
+    payload = bytes(80 * MIB)
+    head = b"\0RES" + struct.pack(">II", type, sum(map(len, names)) + len(names) + len(payload))
+    head += b"\0".join([*names, b""])
+
+    def pieces() -> Iterator[bytes]:
+        # The names are cut in pieces of this size; the payload too, unless that takes for ever.
+        step = max(size, 4_096)
+        yield from (head[start : start + size] for start in range(0, len(head), size))
+        yield from (payload[start : start + step] for start in range(0, len(payload), step))
+        yield STREAM[:20]
+        yield STREAM[20:]
+
+    def feed() -> None:
+        parser = PacketParser()
+        packets = [packet for piece in pieces() for packet in parser.feed(piece)]
+        told_type, (*told_names, told) = packets[0]
+        assert (told_type, told_names, packets[1:]) == (type, names, PACKETS)
+        assert isinstance(told, Oversized)
+        assert (told, told.length, told.limit) == (b"", len(payload), None)
+        assert "not enough memory for its 83886080 bytes" in told.reason()
+        assert len(bytes(40 * MIB)) == 40 * MIB, "what was kept of the payload was not freed"
+
+    run_with_little_memory(50 * MIB, feed)
+
+
+def test_a_payload_that_arrives_needs_memory_once() -> None:
+    payload = bytes(80 * MIB)
+    data = response(PacketType.WORK_COMPLETE, b"H:vm:1", payload)
+
+    def feed() -> None:
+        parser = PacketParser()
+        view = memoryview(data)
+        pieces = (view[start : start + 262_144] for start in range(0, len(view), 262_144))
+        ((_, (_, received)),) = [packet for piece in pieces for packet in parser.feed(piece)]
+        assert received == payload
+
+    run_with_little_memory(100 * MIB, feed)
+
+
+def test_one_piece_with_a_payload_that_there_is_no_memory_to_cut_out() -> None:
+    data = response(PacketType.WORK_COMPLETE, b"H:vm:1", bytes(80 * MIB)) + STREAM
+
+    def feed() -> None:
+        (_, (name, told)), *others = parse(data, max_packet=2**30)
+        assert (name, others) == (b"H:vm:1", PACKETS)
+        assert isinstance(told, Oversized)
+        assert told.length == 80 * MIB
+
+    run_with_little_memory(50 * MIB, feed)
+
+
+def test_a_packet_without_a_payload_and_without_enough_memory_is_a_protocol_error() -> None:
+    data = memoryview(response(PacketType.WORK_FAIL, bytes(80 * MIB)))
+
+    def feed() -> None:
+        pieces = (bytes(data[start : start + 262_144]) for start in range(0, len(data), 262_144))
+        with pytest.raises(ProtocolError, match="not enough memory for a packet of 83886092 bytes"):
+            list(feed_all(PacketParser(), pieces))
+
+    run_with_little_memory(50 * MIB, feed)
+
+
+def test_bytes_that_arrive_may_be_overwritten_when_they_were_taken_in() -> None:
+    for size in (5, 13, 40):
+        parser = PacketParser()
+        buffer = bytearray(size)
+        packets = []
+        for start in range(0, len(STREAM), size):
+            piece = STREAM[start : start + size]
+            buffer[: len(piece)] = piece
+            packets += parser.feed(memoryview(buffer)[: len(piece)])
+            buffer[:] = bytes(size)
+        assert packets == PACKETS
