@@ -114,15 +114,25 @@ class JobRunner:
 
     def _log_failure(self, job: GearmanJob, error: BaseException) -> None:
         expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob))
-        logger.log(
-            logging.WARNING if expected else logging.ERROR,
-            "%s failed: %s: %s",
-            job.task,
-            type_name(error),
-            message_of(error),
-            exc_info=None if expected else error,
-            extra=_about("failed", job),
-        )
+        level, about = logging.WARNING if expected else logging.ERROR, _about("failed", job)
+        try:
+            logger.log(
+                level,
+                "%s failed: %s: %s",
+                job.task,
+                type_name(error),
+                message_of(error),
+                exc_info=None if expected else error,
+                extra=about,
+            )
+        except MemoryError:
+            logger.log(
+                level,
+                "%s failed: %s, with a text that there is not enough memory to log",
+                job.task,
+                type_name(error),
+                extra=about,
+            )
 
 
 def _about(what: str, job: GearmanJob) -> dict[str, str]:

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
+from tests.postgres import Postgres
 from tests.servers import find_program
 
 pytest_plugins = ["pytester"]
@@ -216,14 +217,14 @@ DJANGO_TESTS = """
 from contextlib import contextmanager
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
-from django.test import TestCase, override_settings
+from django.db import connection, transaction
+from django.test import TestCase, TransactionTestCase, override_settings
 from gearmanny.aio import AioClient
 from gearmanny.contrib.django import client
 from gearmanny.contrib.django.testing import eager
 from gearmanny.errors import TaskError
 from gearmanny.testing import outbox
-from gearmanny.worker import BaseWorker
+from gearmanny.worker import BaseWorker, task
 from shop.workers import Shop
 
 class Leaving(BaseWorker):
@@ -293,6 +294,32 @@ class TestCoroutines(TestCase):
             with self.assertRaisesRegex(TaskError, "SystemExit: 3"):
                 client.leaving_now()
 
+class Interrupted(BaseWorker):
+    name = "interrupted"
+
+    @task(timeout=0.05)
+    def task_add(self, name):
+        transaction.atomic().__enter__()  # an interruption may come before it is left for sure
+        Group.objects.create(name=name)
+        while True:
+            pass
+
+    def add_twice(self):
+        Group.objects.create(name="before")
+        with eager([Interrupted]), self.assertRaisesRegex(TaskError, "TaskTimeLimitExceeded"):
+            client.interrupted_add(name="of the task")
+        Group.objects.create(name="after")
+        assert sorted(Group.objects.values_list("name", flat=True)) == ["after", "before"]
+        return connection.in_atomic_block
+
+class TestInterruptions(TestCase):
+    def test_the_transaction_of_a_test_goes_on(self):
+        assert Interrupted.add_twice(self)
+
+class TestInterruptionsWithoutATransaction(TransactionTestCase):
+    def test_no_transaction_is_left(self):
+        assert not Interrupted.add_twice(self)
+
 class TestHooks(TestCase):
     def test_those_of_the_project_run_save_the_one_that_cleans_up(self):
         hooks = ["gearmanny.contrib.django.hooks.healthy_connections", "test_shop.note"]
@@ -330,7 +357,35 @@ def test_a_django_project(project: pytest.Pytester) -> None:
     project.makepyfile(project_settings=DJANGO_SETTINGS, test_shop=DJANGO_TESTS)
     (project.mkpydir("shop") / "workers.py").write_text(DJANGO_WORKERS)
     result = project.runpytest_subprocess(*OPTIONS, "--ds=project_settings")
-    result.assert_outcomes(passed=13)
+    result.assert_outcomes(passed=15)
+
+
+LIVE_TESTS = """
+import pytest
+from django.contrib.auth.models import Group
+from gearmanny.contrib.django import client
+from shop.workers import Shop
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("function", ["shop_add", "shop_add_async"])
+def test_a_live_worker(gearman_worker, function):
+    gearman_worker(Shop)
+    client.call(function, name="of the task")
+    assert Group.objects.get().name == "of the task"
+"""
+
+
+def test_a_test_database_can_be_removed_after_live_workers(
+    pytester: pytest.Pytester, postgres: Postgres
+) -> None:
+    databases = {"default": postgres.settings(CONN_MAX_AGE=None)}
+    settings = f"{DJANGO_SETTINGS}\nDATABASES = {databases}"
+    pytester.makepyfile(project_settings=settings, test_live=LIVE_TESTS)
+    (pytester.mkpydir("shop") / "workers.py").write_text(DJANGO_WORKERS)
+    result = pytester.runpytest_subprocess(*OPTIONS, "--ds=project_settings", "--create-db")
+    result.assert_outcomes(passed=2)
+    result.stderr.no_fnmatch_line("*being accessed by other users*")
+    assert "being accessed" not in result.stdout.str()
 
 
 def test_the_plugin_imports_nothing_before_it_is_used() -> None:

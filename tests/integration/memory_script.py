@@ -42,6 +42,9 @@ class Heavy(BaseWorker):
                 if not size:
                     raise
 
+    def task_raise(self, size: int) -> None:
+        raise ValueError("x" * size)
+
     async def task_later(self, text: str) -> int:
         return len(text)
 

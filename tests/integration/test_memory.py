@@ -113,6 +113,15 @@ def test_a_task_that_fills_all_memory_fails_and_its_worker_goes_on(worker_host: 
         assert client.heavy_length(text="x" * (4 * MIB)) == 4 * MIB
 
 
+def test_a_failure_that_there_is_no_memory_to_log_does_not_end_its_worker(worker_host: str) -> None:
+    with SimpleClient([worker_host], timeout=LONG) as client:
+        pid = client.heavy_pid()
+        with pytest.raises(TaskError) as caught:
+            client.heavy_raise(size=20 * MIB)
+        assert caught.value.type == "builtins.ValueError"
+        assert client.heavy_pid() == pid
+
+
 class Big(BaseWorker):
     name = "big"
 

@@ -20,6 +20,10 @@ def execute(statement: str, *values: object) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+def new_cursor() -> Any:
+    return connection.chunked_cursor()  # of the thread that asks
+
+
 @contextlib.contextmanager
 def audit(job: GearmanJob) -> Iterator[None]:
     """Writes what is called into the database."""
@@ -83,7 +87,7 @@ class Asynchronous(BaseWorker):
 
     async def task_read_slowly(self, path: str) -> int:
         """Returns how many rows a query has, which is read while others are done."""
-        cursor = await sync_to_async(lambda: connection.chunked_cursor())()
+        cursor = await sync_to_async(new_cursor)()
         await sync_to_async(cursor.execute)("SELECT generate_series(1, 10000)")
         rows = await sync_to_async(cursor.fetchmany)(10)
         with open(path, "w"):
