@@ -240,6 +240,18 @@ class TestStopping:
         )
 
 
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("function", ["napper_exit", "napper_exit_inside"])
+def test_exits_are_failures_of_their_jobs(gearman_client: SimpleClient, function: str) -> None:
+    waiting = gearman_client.submit("napper_nap", text="beside", seconds=0.2)
+    for _ in range(2):
+        with pytest.raises(TaskError) as failed:
+            gearman_client.call(function)
+        assert failed.value.type == "builtins.SystemExit"
+    assert waiting.get_result(PATIENCE)[0] == "beside"
+    assert gearman_client.napper_nap(text="on", seconds=0)[0] == "on"
+
+
 def test_eager_calls_wait_for_coroutines() -> None:
     with eager([Napper]) as calls:
         assert isinstance(calls, Eager)

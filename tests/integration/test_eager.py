@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +24,8 @@ from gearmanny.testing import Eager, eager, outbox
 from gearmanny.worker import BaseWorker, JsonWorker, task
 from tests.clients import MakeClient
 from tests.servers import PATIENCE, Server, working
+
+variable = contextvars.ContextVar("variable", default="unset")
 
 Start = Callable[[type[BaseWorker]], AbstractContextManager[SimpleClient]]
 
@@ -364,6 +367,23 @@ class TestEager:
 
         with eager([Leaving]), pytest.raises(TaskError):
             SimpleClient().leaving_exit()
+
+    @pytest.mark.parametrize("eager", [eager, django_eager])
+    def test_no_job_is_left_to_the_caller_of_a_coroutine(
+        self, eager: Callable[..., AbstractContextManager[Eager]]
+    ) -> None:
+        class Setting(BaseWorker):
+            name = "setting"
+
+            async def task_variable(self) -> str:
+                variable.set(self.job.handle)
+                return variable.get()
+
+        with eager([Setting]):
+            assert SimpleClient().setting_variable().startswith("H:")
+        assert variable.get() == "unset"
+        with pytest.raises(RuntimeError, match="runs no job now"):
+            _ = Setting().job
 
     def test_functions_that_were_registered_can_be_called(self) -> None:
         class Registering(BaseWorker):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -59,7 +60,8 @@ class _LoopAround:
 
         # What a task of asyncio exits with that the coroutine has started. Its job has failed then.
         with contextlib.suppress(SystemExit):
-            async_to_sync(run)()
+            # In a context of its own: what the coroutine sets there would be set in its caller.
+            contextvars.copy_context().run(async_to_sync(run))
         self._ended += 1
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
