@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -23,7 +22,7 @@ from gearmanny.asynchooks import outcome_of, returned, run_in_hooks
 from gearmanny.attempts import GivenBack, log_retry
 from gearmanny.companions import JobLoop
 from gearmanny.errors import JobServerLost, TaskTimeLimitExceeded
-from gearmanny.forks import end_as_a_program
+from gearmanny.forks import end_as_a_program, this_process
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.jobs import JobRunner
 from gearmanny.link import Link
@@ -237,11 +236,11 @@ class CoroutineRunner(TaskRunner):
         return attempts.last_resort.after(timeout + grace, last_words)
 
     async def _call(self, jobs: JobRunner, job: GearmanJob) -> Any:
-        process = os.getpid()
+        forks = this_process.forks
         try:
             return await self._result(jobs, job)
         finally:
-            if os.getpid() != process:
+            if this_process.forks != forks:
                 end_as_a_program()
 
     async def _result(self, jobs: JobRunner, job: GearmanJob) -> Any:

@@ -43,6 +43,24 @@ class HasDescriptor(Protocol):
 
 D = TypeVar("D", bound=HasDescriptor)
 
+
+class ThisProcess:
+    """Tells a process from one that was forked from it: to ask for its id would cost a system call
+    for each job."""
+
+    forks = 0
+    """How many forks lie between this process and the one that imported this module."""
+
+
+this_process = ThisProcess()
+
+
+def _count() -> None:
+    this_process.forks += 1
+
+
+os.register_at_fork(after_in_child=_count)
+
 _kept: weakref.WeakSet[HasDescriptor] = weakref.WeakSet()
 
 
@@ -156,11 +174,11 @@ def ending_forks(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        process = os.getpid()
+        forks = this_process.forks
         try:
             return function(*args, **kwargs)
         finally:
-            if os.getpid() != process:
+            if this_process.forks != forks:
                 end_as_a_program()
 
     return call

@@ -9,7 +9,7 @@ from gearmanny.attempts import GivenBack
 from gearmanny.encoding import decode
 from gearmanny.errors import EncodingError, GearmanException, InvalidArguments, RejectJob
 from gearmanny.failures import encode_failure, message_of, type_name
-from gearmanny.forks import ending_forks
+from gearmanny.forks import end_as_a_program, this_process
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.interrupts import stops_worker
 from gearmanny.link import Link
@@ -23,7 +23,6 @@ class JobRunner:
 
     def __init__(self, gearman_worker: GearmanWorker) -> None:
         self.worker = gearman_worker
-        self._execute = ending_forks(gearman_worker.on_job_execute)
         self.handed_over = False
         """Whether the job that was begun last goes on elsewhere, and is answered there."""
         self._failed: GearmanJob | None = None
@@ -41,6 +40,7 @@ class JobRunner:
         """
         self.handed_over = False
         started = time.perf_counter()
+        forks = this_process.forks
         handle, _, unique, payload = assigned
         job = self.worker.create_job(
             link,
@@ -66,14 +66,18 @@ class JobRunner:
                 self.handed_over = True
                 callback.begin(self, link, job)
                 return False
-            self._execute(job)
+            self.worker.on_job_execute(job)
+            if this_process.forks != forks:
+                end_as_a_program()
             if handle in link.machine.held:
                 raise GearmanException("its worker ended the job without an answer")
         except GivenBack:
             self.log_given_back(job)
             return False
         except BaseException as error:  # the payload, the result, a hook of a subclass, a
-            if stops_worker(error):  # CancelledError that left a loop
+            if this_process.forks != forks:  # CancelledError that left a loop
+                end_as_a_program()
+            if stops_worker(error):
                 raise
             self.answer_failure(link, job, error)
         if self._failed is not job:

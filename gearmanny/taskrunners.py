@@ -9,7 +9,7 @@ from functools import partial
 from types import GeneratorType
 from typing import Any, Protocol
 
-from gearmanny.forks import ending_forks
+from gearmanny.forks import end_as_a_program, this_process
 from gearmanny.gearman_api import GearmanJob, GearmanWorker, Job
 from gearmanny.hooks import Hook, HookStack, SyncToAsync
 from gearmanny.tasks import TaskSpec
@@ -80,9 +80,16 @@ class TaskRunner(CallbackRunner):
         self._task = task
         self._method = getattr(worker, task.method)
 
-    # Within hooks and time limits, which are the parent's alone.
-    @ending_forks
     def _run(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        forks = this_process.forks
+        try:
+            return self._result(gearman_worker, job)
+        finally:
+            # Within hooks and time limits, which are the parent's alone.
+            if this_process.forks != forks:
+                end_as_a_program()
+
+    def _result(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         result = self._method(**self._task.check_arguments(job.data))
         if not isinstance(result, GeneratorType):
             return result

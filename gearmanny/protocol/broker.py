@@ -57,7 +57,7 @@ class Connection:
 
     def data_to_send(self) -> Data:
         """Returns the next of the queued bytes, each once; empty when all are sent."""
-        return take_next(self._outgoing)
+        return take_next(self._outgoing) if self._outgoing else b""
 
     def wake(self) -> None:
         """Calls a worker that sleeps."""

@@ -217,7 +217,7 @@ class ClientConnection:
 
     def data_to_send(self) -> Data:
         """Returns the next of the queued bytes, each once; empty when all are sent."""
-        return take_next(self._outgoing)
+        return take_next(self._outgoing) if self._outgoing else b""
 
     def receive(self, data: Data) -> Iterator[tuple[Hashable, Event]]:
         """Takes the bytes that arrived; yields the jobs that they tell of, and what, in order.

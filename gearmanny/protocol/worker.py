@@ -149,7 +149,7 @@ class WorkerConnection:
 
     def data_to_send(self) -> Data:
         """Returns the next of the queued bytes, each once; empty when all are sent."""
-        return take_next(self._outgoing)
+        return take_next(self._outgoing) if self._outgoing else b""
 
     def receive(self, data: Data) -> Iterator[Event]:
         """Takes the bytes that arrived; yields what the worker has to act upon.
