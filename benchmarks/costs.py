@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gearmanny.admin import JobServer
-from gearmanny.serverprocess import running_where_none_is
+from gearmanny.serving.process import running_where_none_is
 from tests.servers import Gearmand, end, free_port, until
 
 CONTESTANT = [sys.executable, str(Path(__file__).parent / "contestant.py")]

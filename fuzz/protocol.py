@@ -16,7 +16,7 @@ import atheris
 
 with atheris.instrument_imports(include=["gearmanny"]):
     from gearmanny.errors import JobServerError, ProtocolError
-    from gearmanny.limits import Oversized
+    from gearmanny.payload.sizes import Oversized
     from gearmanny.protocol.admin import AdminConnection, parse_status, parse_worker
     from gearmanny.protocol.client import ClientConnection, Completed, Excepted, Failed, Rejected
     from gearmanny.protocol.packets import PacketParser

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
+from gearmanny.net.tls import TLS, TLSOption
+from gearmanny.net.transport import CONNECT_TIMEOUT, Deadline, connect, parse_host
 from gearmanny.protocol.admin import (
     AdminConnection,
     FunctionStatus,
@@ -13,8 +15,6 @@ from gearmanny.protocol.admin import (
     parse_status,
     parse_worker,
 )
-from gearmanny.tls import TLS, TLSOption
-from gearmanny.transport import CONNECT_TIMEOUT, Deadline, connect, parse_host
 
 __all__ = ["FunctionStatus", "JobServer", "WorkerStatus"]
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from gearmanny import __version__
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException
-from gearmanny.serverprocess import serve_until
-from gearmanny.transport import DEFAULT_PORT
+from gearmanny.net.transport import DEFAULT_PORT
+from gearmanny.serving.process import serve_until
 
 OK = 0
 FAILED = 1

@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from gearmanny.caller import Caller, take
-from gearmanny.connections import Connections
-from gearmanny.encoding import RawDataEncoder
+from gearmanny.blocking.connections import Connections
+from gearmanny.blocking.inquiries import find_status
+from gearmanny.blocking.resending import Resending
+from gearmanny.calling.caller import Caller, take
+from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
+from gearmanny.calling.tracing import CallSpans
 from gearmanny.errors import EncodingError, JobServerLost
-from gearmanny.inquiries import find_status
-from gearmanny.resending import Resending
+from gearmanny.net.transport import Deadline, Servers
 from gearmanny.results import WorkResult, as_completed, wait
-from gearmanny.submission import Data, JobState, JobStatus, Progress, Warning
-from gearmanny.tracing import CallSpans
-from gearmanny.transport import Deadline, Servers
+from gearmanny.vocabulary.encoders import RawDataEncoder
 
 __all__ = [
     "AsyncClient",

@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from gearmanny.aio import AioClient
     from gearmanny.client import AsyncClient, SimpleClient
-    from gearmanny.eager import Sent
+    from gearmanny.eager.joined import Sent
     from gearmanny.embedded import JobServer
     from gearmanny.testing import Gearmand
     from gearmanny.worker import BaseWorker

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gearmanny.admin import JobServer, explain_silence
-from gearmanny.channel import Channel, ChannelSubmission, Group
-from gearmanny.connections import Connections
+from gearmanny.blocking.channel import Channel, ChannelSubmission, Group
+from gearmanny.blocking.connections import Connections
+from gearmanny.blocking.inquiries import status_by_handle, status_by_unique
+from gearmanny.blocking.resending import Resending
+from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.errors import JobServerLost, TaskTimeout
-from gearmanny.gearman_api import DataEncoder
-from gearmanny.inquiries import status_by_handle, status_by_unique
-from gearmanny.resending import Resending
-from gearmanny.submission import Data, JobState, JobStatus, Progress, Warning
-from gearmanny.transport import Deadline
+from gearmanny.net.transport import Deadline
+from gearmanny.vocabulary.gearman_api import DataEncoder
 
 __all__ = ["Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]
 

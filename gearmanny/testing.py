@@ -15,16 +15,16 @@ from functools import partial
 from typing import Self
 
 from gearmanny.admin import JobServer
-from gearmanny.agreement import check_interface, differences
 from gearmanny.aio.connections import AioConnections
-from gearmanny.aio.eager import EagerAioConnection
-from gearmanny.connections import Connections
-from gearmanny.eager import Eager, Sent, outbox
+from gearmanny.blocking.connections import Connections
+from gearmanny.eager.aio import EagerAioConnection
+from gearmanny.eager.joined import Eager, Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
-from gearmanny.gearman_api import GearmanWorker
-from gearmanny.loopback import free_port
-from gearmanny.tasks import functions_of
-from gearmanny.transport import Host
+from gearmanny.net.loopback import free_port
+from gearmanny.net.transport import Host
+from gearmanny.tasks.agreement import check_interface, differences
+from gearmanny.tasks.spec import functions_of
+from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 
 __all__ = [

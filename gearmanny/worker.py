@@ -7,28 +7,28 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from functools import partial
 from typing import Any, ClassVar, overload
 
-from gearmanny.companions import Observer
-from gearmanny.encoding import JSONDataEncoder, RawDataEncoder
 from gearmanny.errors import InvalidTask
-from gearmanny.forks import ending_forks
-from gearmanny.gearman_api import GearmanJob, GearmanWorker, Job, hosts_of, tls_of
-from gearmanny.hooks import Hook, SyncToAsync, check_hooks
-from gearmanny.interface import Interface
-from gearmanny.limits import MAX_PACKET, check_max_packet
-from gearmanny.progress import Item, counted, counted_async
-from gearmanny.runlimits import check_count
-from gearmanny.taskoptions import task
-from gearmanny.taskrunners import (
+from gearmanny.net.forks import ending_forks
+from gearmanny.net.tls import TLS, TLSOption
+from gearmanny.net.transport import HOSTS, Host, parse_hosts
+from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
+from gearmanny.running.limits import check_count
+from gearmanny.tasks.interface import Interface
+from gearmanny.tasks.options import task
+from gearmanny.tasks.spec import TaskSpec, find_tasks, help_function, help_table, takes_payload
+from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, Job, hosts_of, tls_of
+from gearmanny.working.companions import Observer
+from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
+from gearmanny.working.loop import loop_of, loops
+from gearmanny.working.progress import Item, counted, counted_async
+from gearmanny.working.taskrunners import (
     AttemptRunner,
     Callback,
     CallbackRunner,
     TaskRunner,
     current_job,
 )
-from gearmanny.tasks import TaskSpec, find_tasks, help_function, help_table, takes_payload
-from gearmanny.tls import TLS, TLSOption
-from gearmanny.transport import HOSTS, Host, parse_hosts
-from gearmanny.workloop import loop_of, loops
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "Job", "JsonWorker", "RawWorker", "task"]
 
@@ -186,7 +186,7 @@ class BaseWorker(Interface):
     @staticmethod
     def _runner_of(spec: TaskSpec) -> type[TaskRunner]:
         if spec.is_async:
-            from gearmanny.coroutines import CoroutineRunner  # noqa: PLC0415  imports asyncio
+            from gearmanny.working.coroutines import CoroutineRunner  # noqa: PLC0415  imports asyncio
 
             return CoroutineRunner
         return AttemptRunner if spec.options.says_anything else TaskRunner

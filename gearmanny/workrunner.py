@@ -1,6 +1,6 @@
 """Runs workers in processes: checks what it is given, and turns signals into orders.
 
-The parent forks, watches and replaces (`supervisor.py`); it takes no jobs and
+The parent forks, watches and replaces (`running/supervisor.py`); it takes no jobs and
 keeps no connection. Children are forked rather than spawned, so that worker
 classes need not be importable by name and a warmed-up Django is shared.
 """
@@ -16,17 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from gearmanny.admin import JobServer
-from gearmanny.backoff import Backoff
-from gearmanny.childprocess import Slot, WorkOptions, resident_memory
 from gearmanny.errors import GearmanException, InvalidOption, InvalidTask, JobServerUnavailable
-from gearmanny.gearman_api import GearmanWorker
-from gearmanny.hooks import Hook, SyncToAsync, check_hooks
-from gearmanny.limits import MAX_PACKET, check_max_packet
-from gearmanny.runlimits import Limits, check_count
-from gearmanny.supervisor import Supervisor
-from gearmanny.tasks import functions_of
-from gearmanny.tls import TLS, TLSOption
-from gearmanny.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
+from gearmanny.net.tls import TLS, TLSOption
+from gearmanny.net.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
+from gearmanny.payload.backoff import Backoff
+from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
+from gearmanny.running.childprocess import Slot, WorkOptions, resident_memory
+from gearmanny.running.limits import Limits, check_count
+from gearmanny.running.supervisor import Supervisor
+from gearmanny.tasks.spec import functions_of
+from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import (
     BaseWorker,
     JsonWorker,
@@ -34,6 +33,7 @@ from gearmanny.worker import (
     check_prefetch,
     set_verbosity,
 )
+from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
 
 __all__ = ["WorkRunner"]
 

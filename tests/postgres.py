@@ -17,7 +17,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
-from gearmanny.loopback import free_port
+from gearmanny.net.loopback import free_port
 from tests.servers import PATIENCE, find_program, until
 
 _USER = "tests"

@@ -21,7 +21,7 @@ import pytest
 
 from gearmanny.admin import JobServer as Admin
 from gearmanny.embedded import JobServer
-from gearmanny.loopback import free_port
+from gearmanny.net.loopback import free_port
 from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker
 

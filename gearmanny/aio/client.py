@@ -11,11 +11,11 @@ from gearmanny.aio.connections import AioConnections
 from gearmanny.aio.inquiries import find_status
 from gearmanny.aio.resending import Resending
 from gearmanny.aio.results import AioWorkResult, pass_on
-from gearmanny.caller import Caller, take
+from gearmanny.calling.caller import Caller, take
+from gearmanny.calling.submission import Data, JobStatus
+from gearmanny.calling.tracing import CallSpans
 from gearmanny.errors import EncodingError
-from gearmanny.submission import Data, JobStatus
-from gearmanny.tracing import CallSpans
-from gearmanny.transport import Deadline, Servers
+from gearmanny.net.transport import Deadline, Servers
 
 
 class AioClient(Caller):

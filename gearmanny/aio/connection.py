@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from gearmanny.aio.opening import Conversation
+from gearmanny.calling.submission import Submission
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable, ProtocolError
-from gearmanny.gearman_api import DataEncoder
-from gearmanny.polling import has_ended
+from gearmanny.net.polling import has_ended
+from gearmanny.net.tls import TLS
+from gearmanny.net.transport import Deadline, Host
 from gearmanny.protocol.client import ClientConnection, Request
-from gearmanny.submission import Submission
-from gearmanny.tls import TLS
-from gearmanny.transport import Deadline, Host
+from gearmanny.vocabulary.gearman_api import DataEncoder
 
 _ENOUGH_TO_SEND = 256 * 1024
 """Bytes of payloads that wait for the rest of a turn of the event loop to be sent with it."""

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from gearmanny.aio.connection import WRONG_LOOP, AioConnection
 from gearmanny.aio.opening import connect
+from gearmanny.calling.hostchoice import HostChoice
+from gearmanny.calling.options import CallOptions
 from gearmanny.errors import JobServerUnavailable
-from gearmanny.hostchoice import HostChoice
-from gearmanny.options import CallOptions
-from gearmanny.transport import Host, Servers
+from gearmanny.net.transport import Host, Servers
 
 _NO_OPTIONS = CallOptions()
 

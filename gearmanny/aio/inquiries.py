@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from gearmanny.aio.connection import AioConnection, AioSubmission
 from gearmanny.aio.connections import AioConnections
+from gearmanny.calling.submission import JobState, JobStatus
 from gearmanny.errors import JobServerUnavailable
-from gearmanny.gearman_api import DataEncoder
-from gearmanny.submission import JobState, JobStatus
-from gearmanny.transport import Deadline
+from gearmanny.net.transport import Deadline
+from gearmanny.vocabulary.gearman_api import DataEncoder
 
 
 async def status_by_handle(

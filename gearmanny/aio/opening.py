@@ -8,9 +8,9 @@ import os
 from typing import cast
 
 from gearmanny.errors import JobServerLost, JobServerUnavailable
-from gearmanny.forks import keep_from_children
-from gearmanny.tls import NO_CERTIFICATE, TLS, explained, why_no_handshake
-from gearmanny.transport import UNREACHABLE, Deadline, Host, lost, notice_vanishing, reason_of
+from gearmanny.net.forks import keep_from_children
+from gearmanny.net.tls import NO_CERTIFICATE, TLS, explained, why_no_handshake
+from gearmanny.net.transport import UNREACHABLE, Deadline, Host, lost, notice_vanishing, reason_of
 
 
 class Conversation(asyncio.Protocol):

@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 from gearmanny.admin import silent_too, why_silent
 from gearmanny.aio.opening import Conversation, connect
 from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
+from gearmanny.net.tls import TLS
+from gearmanny.net.transport import Deadline, Host
 from gearmanny.protocol.admin import AdminConnection, parse_status
-from gearmanny.tls import TLS
-from gearmanny.transport import Deadline, Host
 
 Answer = TypeVar("Answer")
 

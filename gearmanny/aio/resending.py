@@ -6,12 +6,12 @@ import asyncio
 
 from gearmanny.aio.connection import AioSubmission
 from gearmanny.aio.connections import AioConnections
-from gearmanny.backoff import Backoff
+from gearmanny.blocking.resending import FIRST_DELAY, LONGEST_DELAY
+from gearmanny.calling.options import CallOptions
 from gearmanny.errors import JobServerUnavailable
-from gearmanny.options import CallOptions
+from gearmanny.net.transport import Deadline
+from gearmanny.payload.backoff import Backoff
 from gearmanny.protocol.client import Request
-from gearmanny.resending import FIRST_DELAY, LONGEST_DELAY
-from gearmanny.transport import Deadline
 
 
 class Resending:

@@ -12,11 +12,11 @@ from gearmanny.aio.connections import AioConnections
 from gearmanny.aio.inquiries import status_by_handle, status_by_unique
 from gearmanny.aio.questions import cancel, explain_silence
 from gearmanny.aio.resending import Resending
+from gearmanny.calling.options import CallOptions
+from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.errors import GearmanException, JobServerLost, TaskTimeout
-from gearmanny.gearman_api import DataEncoder
-from gearmanny.options import CallOptions
-from gearmanny.submission import Data, JobState, JobStatus, Progress, Warning
-from gearmanny.transport import Deadline
+from gearmanny.net.transport import Deadline
+from gearmanny.vocabulary.gearman_api import DataEncoder
 
 _ASK_WHY_TIMEOUT = 1.0
 """Seconds that a timeout may take longer, to tell whether any worker offers the function."""

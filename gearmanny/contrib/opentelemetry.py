@@ -1,7 +1,7 @@
 """Spans of OpenTelemetry around jobs: `pip install 'gearmanny[opentelemetry]'`.
 
 `spans` is a hook. The trace of a caller goes on in it where the call was made with
-`using(trace=True)`; `gearmanny.tracing` tells how it travels.
+`using(trace=True)`; `gearmanny.calling.tracing` tells how it travels.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gearmanny.gearman_api import GearmanJob
+from gearmanny.calling.tracing import attributes_of, record_error, traceparent_of, tracer
 from gearmanny.hooks import never_waits
-from gearmanny.tracing import attributes_of, record_error, traceparent_of, tracer
+from gearmanny.vocabulary.gearman_api import GearmanJob
 
 try:
     from opentelemetry.context import Context

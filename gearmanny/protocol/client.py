@@ -17,8 +17,8 @@ from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import ProtocolError
-from gearmanny.limits import MAX_PACKET
-from gearmanny.names import check_packed_name, check_unique
+from gearmanny.payload.names import check_packed_name, check_unique
+from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.outgoing import Data, take_next
 from gearmanny.protocol.packets import PacketParser, PacketType, pack
 

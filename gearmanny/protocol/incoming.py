@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from gearmanny.limits import Oversized
+from gearmanny.payload.sizes import Oversized
 
 Packet = tuple[int, list[bytes]]
 """Its type, a `PacketType` as a plain int, and its arguments: as many as the type has. A packet

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterator
 
 from gearmanny.errors import ProtocolError
-from gearmanny.limits import MAX_PACKET, Oversized
+from gearmanny.payload.sizes import MAX_PACKET, Oversized
 from gearmanny.protocol.incoming import IncomingPayload, Packet
 
 REQUEST = b"\0REQ"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from gearmanny.errors import ProtocolError
-from gearmanny.limits import MAX_PACKET, Oversized
+from gearmanny.payload.sizes import MAX_PACKET, Oversized
 from gearmanny.protocol.broker import Broker, Connection, Journal
 from gearmanny.protocol.outgoing import Data
 from gearmanny.protocol.packets import (

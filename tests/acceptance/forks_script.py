@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
 

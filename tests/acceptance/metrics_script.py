@@ -11,7 +11,7 @@ from prometheus_client import Counter
 
 from gearmanny.contrib.prometheus import metrics, serve_metrics
 from gearmanny.errors import RejectJob
-from gearmanny.gearman_api import GearmanJob
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
 

@@ -12,10 +12,10 @@ import sys
 import threading
 from pathlib import Path
 
-from gearmanny import supervisor
 from gearmanny.client import SimpleClient
 from gearmanny.errors import TaskError
-from gearmanny.gearman_api import DataEncoder, GearmanWorker
+from gearmanny.running import supervisor
+from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanWorker
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
 from tests.servers import PATIENCE, until

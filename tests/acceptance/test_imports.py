@@ -75,14 +75,16 @@ def test_hooks_that_need_an_extra_name_it(module: str, needed: str, extra: str) 
 
 
 def test_tracing_without_opentelemetry_names_the_extra_to_install() -> None:
-    done = python("from gearmanny.tracing import start_span; start_span('f')", "opentelemetry")
+    done = python(
+        "from gearmanny.calling.tracing import start_span; start_span('f')", "opentelemetry"
+    )
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("gearmanny.errors.InvalidOption: ")
     assert "gearmanny[opentelemetry]" in last
 
 
 def test_a_call_has_no_trace_where_opentelemetry_is_not_set_up() -> None:
-    done = python("from gearmanny.tracing import start_span; print(start_span('f').unique)")
+    done = python("from gearmanny.calling.tracing import start_span; print(start_span('f').unique)")
     assert done.stdout.strip() == "b''", done.stderr
 
 
@@ -115,8 +117,10 @@ def test_the_names_for_django_may_be_imported_without_mongodb_and_settings(names
 
 def test_old_names_are_the_same_objects() -> None:
     done = python(
-        "from gearmanny import base, encoding, errors, transport, worker\n"
-        "assert base.JSONDataEncoder is encoding.JSONDataEncoder\n"
+        "from gearmanny import base, errors, worker\n"
+        "from gearmanny.net import transport\n"
+        "from gearmanny.vocabulary import encoders\n"
+        "assert base.JSONDataEncoder is encoders.JSONDataEncoder\n"
         "assert base.GearmanException is errors.GearmanException\n"
         "assert base.HOSTS is transport.HOSTS\n"
         "import gearman\n"

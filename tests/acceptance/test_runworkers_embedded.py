@@ -19,7 +19,7 @@ from gearmanny.admin import JobServer as Admin
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
-from gearmanny.loopback import free_port
+from gearmanny.net.loopback import free_port
 from tests.servers import PATIENCE, ROOT, Gearmand, end, until
 from tests.tls_proxy import Authority
 

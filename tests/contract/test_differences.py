@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gearmanny.embedded import JobServer
-from gearmanny.limits import MAX_PACKET
+from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
 from tests.servers import PATIENCE, ROOT, Gearmand, find_program, until

@@ -14,7 +14,7 @@ from gearmanny.aio import AioClient
 from gearmanny.client import AsyncClient, RawClient, SimpleClient
 from gearmanny.embedded import JobServer
 from gearmanny.errors import EncodingError
-from gearmanny.gearman_api import DataEncoder
+from gearmanny.vocabulary.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker, RawWorker
 from gearmanny.workrunner import WorkRunner
 from tests.memory import MIB, limit_memory

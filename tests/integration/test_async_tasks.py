@@ -14,10 +14,10 @@ import pytest
 
 from gearmanny.admin import JobServer
 from gearmanny.client import Data, Progress, SimpleClient
-from gearmanny.eager import Eager
+from gearmanny.eager.joined import Eager
 from gearmanny.errors import InvalidOption, TaskError
-from gearmanny.gearman_api import GearmanJob
 from gearmanny.testing import eager
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, task
 from tests.servers import PATIENCE, RunWorker, Server, until, working
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from gearmanny.client import SimpleClient
-from gearmanny.polling import Poller
+from gearmanny.net.polling import Poller
 from gearmanny.worker import BaseWorker
 from tests.servers import Server, working
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from gearmanny.aio import AioClient
+from gearmanny.calling.submission import JobState
 from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
 from gearmanny.contrib.django.testing import eager as django_eager
-from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import EncodingError, InvalidTask, JobServerLost, TaskError, TaskTimeout
-from gearmanny.gearman_api import GearmanJob
-from gearmanny.submission import JobState
 from gearmanny.testing import Eager, eager, outbox
+from gearmanny.vocabulary.encoders import JSONDataEncoder
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker, task
 from tests.clients import MakeClient
 from tests.servers import PATIENCE, Server, working

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient
-from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import TaskError
-from gearmanny.gearman_api import DataEncoder
+from gearmanny.vocabulary.encoders import JSONDataEncoder
+from gearmanny.vocabulary.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker
 from tests.servers import RunWorker, Server, find_program
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gearmanny.admin import JobServer
-from gearmanny.loopback import free_port
+from gearmanny.net.loopback import free_port
 from tests.servers import ROOT, Server, until
 from tests.tls_proxy import Authority, proxy
 

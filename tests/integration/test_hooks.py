@@ -18,9 +18,9 @@ import pytest
 
 from gearmanny.client import SimpleClient
 from gearmanny.errors import InvalidOption, RejectJob, TaskError, TaskTimeLimitExceeded
-from gearmanny.gearman_api import GearmanJob
 from gearmanny.hooks import Hook
 from gearmanny.testing import running
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
 from tests.servers import PATIENCE, ROOT, RunWorker, Server, end, until, workers_of

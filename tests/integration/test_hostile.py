@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient
-from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import EncodingError, InvalidOption, JobServerError, TaskError
-from gearmanny.gearman_api import DataEncoder
+from gearmanny.vocabulary.encoders import JSONDataEncoder
+from gearmanny.vocabulary.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working

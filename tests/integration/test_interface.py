@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from gearmanny.admin import JobServer
-from gearmanny.agreement import check_interface
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidArguments, TaskError, TaskTimeout
 from gearmanny.interface import Interface
+from gearmanny.tasks.agreement import check_interface
 from gearmanny.worker import BaseWorker, task
 from tests.servers import RunWorker, Server
 

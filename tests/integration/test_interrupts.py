@@ -19,7 +19,7 @@ import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import EncodingError, GearmanException, JobServerUnavailable, TaskError
-from gearmanny.gearman_api import GearmanJob
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker
 from tests.servers import PATIENCE, Server, until, workers_of, working
 

@@ -11,7 +11,7 @@ import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
-from gearmanny.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, Job, task
 from tests.servers import PATIENCE, RunWorker
 

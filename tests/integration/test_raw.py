@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from gearmanny.client import AsyncClient, RawClient, SimpleClient, WorkResult
-from gearmanny.encoding import RawDataEncoder
 from gearmanny.errors import EncodingError, InvalidOption, InvalidTask, TaskError
 from gearmanny.testing import eager
+from gearmanny.vocabulary.encoders import RawDataEncoder
 from gearmanny.worker import BaseWorker, RawWorker, task
 from gearmanny.workrunner import WorkRunner
 from tests.servers import RunWorker, Server

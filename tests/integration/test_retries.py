@@ -12,8 +12,8 @@ import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidArguments, JobServerLost, TaskError, TaskTimeLimitExceeded
-from gearmanny.gearman_api import GearmanJob
 from gearmanny.testing import running
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker, task
 from tests.servers import PATIENCE, RunWorker, Server, until
 

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import pytest
 
 from gearmanny.client import SimpleClient
-from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import TaskError, TaskTimeLimitExceeded
 from gearmanny.protocol.packets import PacketType
-from gearmanny.timelimits import TimeLimit, Watchdog
+from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.worker import BaseWorker, JsonWorker, task
+from gearmanny.working.timelimits import TimeLimit, Watchdog
 from tests.servers import PATIENCE, Server, until, working
 from tests.unit.wire import request, response
 

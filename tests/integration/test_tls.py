@@ -29,9 +29,9 @@ from gearmanny.errors import (
     ProtocolError,
     TaskTimeout,
 )
-from gearmanny.gearman_api import GearmanWorker
-from gearmanny.tls import TLS
-from gearmanny.transport import Deadline, connect, parse_host
+from gearmanny.net.tls import TLS
+from gearmanny.net.transport import Deadline, connect, parse_host
+from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker
 from tests.servers import PATIENCE, Server, free_port, until, working
 from tests.tls_proxy import Authority, Proxy, proxy

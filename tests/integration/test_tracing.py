@@ -14,11 +14,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from gearmanny import tracing
+from gearmanny.calling import tracing
 from gearmanny.client import SimpleClient
 from gearmanny.contrib.opentelemetry import spans
 from gearmanny.errors import TaskError
-from gearmanny.names import check_unique
+from gearmanny.payload.names import check_unique
 from gearmanny.worker import BaseWorker, task
 from tests.clients import KINDS, MakeClient
 from tests.servers import PATIENCE, Server, find_program, until, working

@@ -15,8 +15,8 @@ import pytest
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
 from gearmanny.errors import InvalidOption, InvalidTask, TaskError
-from gearmanny.gearman_api import DataEncoder, GearmanJob, GearmanWorker
 from gearmanny.testing import running
+from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker
 from tests.servers import PATIENCE, RunWorker, Server, until, workers_of
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gearmanny.agreement import differences
 from gearmanny.interface import Interface
-from gearmanny.taskoptions import task
-from gearmanny.tasks import find_tasks, help_table
+from gearmanny.tasks.agreement import differences
+from gearmanny.tasks.options import task
+from gearmanny.tasks.spec import find_tasks, help_table
 
 
 class Live:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gearmanny.backoff import Backoff, RestartTable, rest_between_calls
+from gearmanny.payload.backoff import Backoff, RestartTable, rest_between_calls
 
 
 def no_jitter() -> float:

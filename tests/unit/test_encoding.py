@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gearmanny.encoding import JSONDataEncoder, RawDataEncoder, decode, encode
 from gearmanny.errors import EncodingError
-from gearmanny.gearman_api import DataEncoder
+from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder, decode, encode
+from gearmanny.vocabulary.gearman_api import DataEncoder
 
 DEEP = 100_000
 

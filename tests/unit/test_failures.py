@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gearmanny.errors import TaskError
-from gearmanny.failures import (
+from gearmanny.payload.failures import (
     decode_failure,
     encode_failure,
     foreign_failure,

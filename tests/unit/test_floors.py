@@ -23,38 +23,40 @@ LONGEST_FUNCTION = 60
 
 FLOORS = [
     # 0: pure. No socket, no thread, no clock: time comes in as an argument.
-    """gearmanny gearmanny.errors gearmanny.limits gearmanny.names gearmanny.tasks
-    gearmanny.taskoptions gearmanny.failures gearmanny.backoff gearmanny.runlimits
-    gearmanny.protocol gearmanny.protocol.packets gearmanny.protocol.incoming
-    gearmanny.protocol.outgoing gearmanny.protocol.client gearmanny.protocol.worker
-    gearmanny.protocol.admin
-    gearmanny.protocol.queue gearmanny.protocol.broker
-    gearmanny.protocol.server gearmanny.protocol.server_admin
-    gearmanny.helpers gearmanny.helpers._freshness gearmanny.contrib""",
+    """gearmanny gearmanny.payload gearmanny.tasks gearmanny.vocabulary gearmanny.net
+    gearmanny.calling gearmanny.blocking gearmanny.working gearmanny.running gearmanny.serving
+    gearmanny.eager gearmanny.errors gearmanny.payload.sizes gearmanny.payload.names
+    gearmanny.tasks.spec gearmanny.tasks.options gearmanny.payload.failures
+    gearmanny.payload.backoff gearmanny.running.limits gearmanny.protocol
+    gearmanny.protocol.packets gearmanny.protocol.incoming gearmanny.protocol.outgoing
+    gearmanny.protocol.client gearmanny.protocol.worker gearmanny.protocol.admin
+    gearmanny.protocol.queue gearmanny.protocol.broker gearmanny.protocol.server
+    gearmanny.protocol.server_admin gearmanny.helpers gearmanny.helpers._freshness
+    gearmanny.contrib""",
     # 1: the outside world, one file for each part of it.
-    """gearmanny.gearman_api gearmanny.encoding gearmanny.options gearmanny.polling
-    gearmanny.tls gearmanny.transport gearmanny.loopback gearmanny.timelimits gearmanny.store
-    gearmanny.hooks gearmanny.tracing gearmanny.progress gearmanny.base gearmanny.forks
-    gearmanny.interrupts""",
+    """gearmanny.vocabulary.gearman_api gearmanny.vocabulary.encoders gearmanny.calling.options
+    gearmanny.net.polling gearmanny.net.tls gearmanny.net.transport gearmanny.net.loopback
+    gearmanny.working.timelimits gearmanny.serving.store gearmanny.working.hooks
+    gearmanny.calling.tracing gearmanny.working.progress gearmanny.base gearmanny.net.forks
+    gearmanny.working.interrupts gearmanny.hooks""",
     # 2: the drivers, and the job server's.
-    """gearmanny.admin gearmanny.hostchoice gearmanny.caller gearmanny.connections
-    gearmanny.submission gearmanny.channel
-    gearmanny.inquiries gearmanny.resending gearmanny.results gearmanny.client
+    """gearmanny.admin gearmanny.calling.hostchoice gearmanny.calling.caller
+    gearmanny.blocking.connections gearmanny.calling.submission gearmanny.blocking.channel
+    gearmanny.blocking.inquiries gearmanny.blocking.resending gearmanny.results gearmanny.client
     gearmanny.aio gearmanny.aio.opening gearmanny.aio.connection gearmanny.aio.connections
-    gearmanny.aio.inquiries gearmanny.aio.questions gearmanny.aio.resending gearmanny.aio.results
-    gearmanny.aio.client
-    gearmanny.link gearmanny.connector gearmanny.attempts gearmanny.jobs gearmanny.companions
-    gearmanny.workloop
-    gearmanny.interface gearmanny.agreement gearmanny.taskrunners gearmanny.coroutines
-    gearmanny.asynchooks
-    gearmanny.worker gearmanny.eager gearmanny.aio.eager
-    gearmanny.serverloop gearmanny.embedded
+    gearmanny.aio.inquiries gearmanny.aio.questions gearmanny.aio.resending
+    gearmanny.aio.results gearmanny.aio.client gearmanny.working.link
+    gearmanny.working.connector gearmanny.working.attempts gearmanny.working.jobs
+    gearmanny.working.companions gearmanny.working.loop gearmanny.tasks.interface
+    gearmanny.tasks.agreement gearmanny.working.taskrunners gearmanny.working.coroutines
+    gearmanny.working.asynchooks gearmanny.interface gearmanny.worker gearmanny.eager.joined
+    gearmanny.eager.aio gearmanny.serving.loop gearmanny.serving.embedded gearmanny.embedded
     gearmanny.helpers.cache_mongodb gearmanny.helpers._collection
     gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
     gearmanny.contrib.opentelemetry""",
     # 3: processes, and what tests need.
-    """gearmanny.workprocess gearmanny.childprocess gearmanny.supervisor gearmanny.workrunner
-    gearmanny.serverprocess gearmanny.testing
+    """gearmanny.running.workprocess gearmanny.running.childprocess gearmanny.running.supervisor
+    gearmanny.workrunner gearmanny.serving.process gearmanny.testing
     gearmanny.contrib.prometheus gearmanny.contrib.prometheus.serving""",
     # 4: the command line.
     "gearmanny.cli gearmanny.__main__",
@@ -67,43 +69,43 @@ NOT_PURE = {
 }  # fmt: skip
 
 TOUCHES = {
-    "gearman": {"gearmanny.gearman_api"},
+    "gearman": {"gearmanny.vocabulary.gearman_api"},
     "pymongo": {"gearmanny.helpers.cache_mongodb", "gearmanny.helpers._collection"},
     "bson": {"gearmanny.helpers.cache_mongodb", "gearmanny.helpers._collection"},
-    "opentelemetry": {"gearmanny.tracing", "gearmanny.contrib.opentelemetry"},
+    "opentelemetry": {"gearmanny.calling.tracing", "gearmanny.contrib.opentelemetry"},
     "prometheus_client": {
         "gearmanny.contrib.prometheus",
         "gearmanny.contrib.prometheus.instruments",
         "gearmanny.contrib.prometheus.queues",
         "gearmanny.contrib.prometheus.serving",
     },
-    "sqlite3": {"gearmanny.store"},
+    "sqlite3": {"gearmanny.serving.store"},
     "socket": {
-        "gearmanny.childprocess",
-        "gearmanny.loopback",
-        "gearmanny.transport",
-        "gearmanny.tls",
-        "gearmanny.polling",
-        "gearmanny.serverloop",
-        "gearmanny.embedded",
+        "gearmanny.running.childprocess",
+        "gearmanny.net.loopback",
+        "gearmanny.net.transport",
+        "gearmanny.net.tls",
+        "gearmanny.net.polling",
+        "gearmanny.serving.loop",
+        "gearmanny.serving.embedded",
     },
-    "ssl": {"gearmanny.tls"},
-    "select": {"gearmanny.polling"},
+    "ssl": {"gearmanny.net.tls"},
+    "select": {"gearmanny.net.polling"},
     "multiprocessing": {
-        "gearmanny.childprocess",
+        "gearmanny.running.childprocess",
         "gearmanny.contrib.prometheus.serving",
-        "gearmanny.serverprocess",
-        "gearmanny.supervisor",
-        "gearmanny.workprocess",
+        "gearmanny.serving.process",
+        "gearmanny.running.supervisor",
+        "gearmanny.running.workprocess",
     },
     "signal": {
         "gearmanny.contrib.prometheus.serving",
-        "gearmanny.serverprocess",
-        "gearmanny.supervisor",
-        "gearmanny.timelimits",
-        "gearmanny.childprocess",
-        "gearmanny.forks",
-        "gearmanny.interrupts",
+        "gearmanny.serving.process",
+        "gearmanny.running.supervisor",
+        "gearmanny.working.timelimits",
+        "gearmanny.running.childprocess",
+        "gearmanny.net.forks",
+        "gearmanny.working.interrupts",
         "gearmanny.workrunner",
         "gearmanny.cli",
     },
@@ -111,19 +113,19 @@ TOUCHES = {
     "asyncio": {
         "gearmanny.aio.connection",
         "gearmanny.aio.connections",
-        "gearmanny.aio.eager",
+        "gearmanny.eager.aio",
         "gearmanny.aio.opening",
         "gearmanny.aio.questions",
         "gearmanny.aio.resending",
         "gearmanny.aio.results",
-        "gearmanny.asynchooks",
+        "gearmanny.working.asynchooks",
         "gearmanny.contrib.django.clients",
         "gearmanny.contrib.django.eager",
-        "gearmanny.coroutines",
-        "gearmanny.eager",
-        "gearmanny.serverloop",
-        "gearmanny.embedded",
-        "gearmanny.serverprocess",
+        "gearmanny.working.coroutines",
+        "gearmanny.eager.joined",
+        "gearmanny.serving.loop",
+        "gearmanny.serving.embedded",
+        "gearmanny.serving.process",
     },
 }
 """Who alone may import what. Django belongs to everything above."""

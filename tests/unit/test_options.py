@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from gearmanny.aio import AioClient
+from gearmanny.calling.options import CallOptions
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidOption
-from gearmanny.options import CallOptions
 
 NOW = datetime.now(UTC)
 INVALID: list[tuple[dict[str, Any], str]] = [

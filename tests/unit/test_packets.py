@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from gearmanny.errors import ProtocolError
-from gearmanny.limits import Oversized
+from gearmanny.payload.sizes import Oversized
 from gearmanny.protocol.packets import Packet, PacketParser, PacketType, pack
 from tests.memory import MIB, run_with_little_memory
 from tests.unit.wire import response

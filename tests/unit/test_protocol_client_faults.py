@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gearmanny.errors import ProtocolError
-from gearmanny.limits import Oversized
+from gearmanny.payload.sizes import Oversized
 from gearmanny.protocol.client import ClientConnection, Completed, Event
 from gearmanny.protocol.packets import PacketType
 from tests.unit.wire import OPTION_RES, complete, created, response, with_jobs

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gearmanny.errors import JobServerError, ProtocolError
-from gearmanny.limits import Oversized
+from gearmanny.payload.sizes import Oversized
 from gearmanny.protocol import client, worker
 from gearmanny.protocol.admin import AdminConnection, parse_status, parse_worker
 from gearmanny.protocol.client import ClientConnection

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gearmanny.errors import InvalidTask
-from gearmanny.names import check_function_name
-from gearmanny.taskoptions import task
-from gearmanny.tasks import find_tasks, functions_of, help_function
+from gearmanny.payload.names import check_function_name
+from gearmanny.tasks.options import task
+from gearmanny.tasks.spec import find_tasks, functions_of, help_function
 from gearmanny.worker import BaseWorker
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gearmanny.encoding import JSONDataEncoder
 from gearmanny.errors import InvalidArguments
-from gearmanny.tasks import TaskSpec, find_tasks, help_table
+from gearmanny.tasks.spec import TaskSpec, find_tasks, help_table
+from gearmanny.vocabulary.encoders import JSONDataEncoder
 
 
 class MyWorker:

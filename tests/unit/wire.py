@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gearmanny.limits import MAX_PACKET
+from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.client import ClientConnection
 from gearmanny.protocol.packets import PacketType
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from gearmanny.aio import AioClient
-    from gearmanny.eager import Eager
+    from gearmanny.eager.joined import Eager
     from gearmanny.helpers.cache_mongodb import Cachewrap, MongoCache
 
 B = TypeVar("B", bound=Client)
@@ -97,7 +97,7 @@ class _Blocking(_Configured[B]):
 
 class _OfOneLoop(_Configured["AioClient"]):
     def _stand_in(self, made: AioClient, eager: Eager) -> None:
-        from gearmanny.aio.eager import EagerAioConnection  # noqa: PLC0415
+        from gearmanny.eager.aio import EagerAioConnection  # noqa: PLC0415
 
         made._connections.stand_in = functools.partial(EagerAioConnection, eager)
 

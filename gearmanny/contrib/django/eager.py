@@ -12,17 +12,17 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as django_settings
 from django.db import connections
 
-from gearmanny.companions import JobLoop
 from gearmanny.contrib.django.connections import discard
 from gearmanny.contrib.django.discovery import find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
 from gearmanny.contrib.django.settings import get_settings
-from gearmanny.coroutines import EventLoop
-from gearmanny.eager import Eager
-from gearmanny.gearman_api import GearmanJob
-from gearmanny.interrupts import was_interrupted
+from gearmanny.eager.joined import Eager
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker
+from gearmanny.working.companions import JobLoop
+from gearmanny.working.coroutines import EventLoop
+from gearmanny.working.interrupts import was_interrupted
 
 
 class DjangoEager(Eager):

@@ -2,7 +2,7 @@
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-from gearmanny.encoding import JSONDataEncoder
+from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.worker import JsonWorker
 
 

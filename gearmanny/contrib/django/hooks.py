@@ -10,8 +10,8 @@ from asgiref.sync import sync_to_async
 from django.db import reset_queries
 
 from gearmanny.contrib.django.connections import close_broken, discard_all, tidy_up
-from gearmanny.gearman_api import GearmanJob
-from gearmanny.interrupts import was_interrupted
+from gearmanny.vocabulary.gearman_api import GearmanJob
+from gearmanny.working.interrupts import was_interrupted
 
 
 class healthy_connections:

@@ -50,10 +50,10 @@ from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
 from gearmanny.hooks import Hook, check_hooks
-from gearmanny.limits import MAX_PACKET, check_max_packet
-from gearmanny.runlimits import Limits, check_count
-from gearmanny.tls import TLS, TLSOption
-from gearmanny.transport import HOSTS, Deadline, parse_hosts
+from gearmanny.net.tls import TLS, TLSOption
+from gearmanny.net.transport import HOSTS, Deadline, parse_hosts
+from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
+from gearmanny.running.limits import Limits, check_count
 from gearmanny.worker import check_concurrency, check_prefetch
 
 NAME = "GEARMANNY"

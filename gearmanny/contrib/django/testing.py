@@ -17,10 +17,10 @@ from gearmanny.contrib.django.eager import new_eager
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import begin_beside_others, end_beside_others
 from gearmanny.contrib.django.settings import NAME
-from gearmanny.eager import Eager
+from gearmanny.eager.joined import Eager
 from gearmanny.errors import InvalidOption
-from gearmanny.gearman_api import GearmanJob
 from gearmanny.testing import calls_run_in
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker
 
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from prometheus_client import Counter, Gauge, Histogram
 
 from gearmanny.errors import RejectJob, TaskTimeLimitExceeded
-from gearmanny.gearman_api import GearmanJob
 from gearmanny.hooks import never_waits
+from gearmanny.vocabulary.gearman_api import GearmanJob
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 """Seconds. Jobs of a queue take longer than the web requests that the usual ones are made for."""

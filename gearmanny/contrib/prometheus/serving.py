@@ -25,8 +25,8 @@ from prometheus_client.registry import Collector
 
 from gearmanny.contrib.prometheus.queues import QueueCollector
 from gearmanny.errors import InvalidOption
-from gearmanny.forks import end_with
-from gearmanny.tls import TLSOption
+from gearmanny.net.forks import end_with
+from gearmanny.net.tls import TLSOption
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 

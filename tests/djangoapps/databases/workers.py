@@ -9,8 +9,8 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 
-from gearmanny.gearman_api import GearmanJob
 from gearmanny.hooks import RejectJob
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, task
 
 

@@ -1,0 +1,243 @@
+"""What all clients are, whoever waits for their answers: hosts, options, tasks by name."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+from gearmanny.calling.options import CallOptions
+from gearmanny.calling.tracing import CallSpans, start_span
+from gearmanny.errors import EncodingError, InvalidOption
+from gearmanny.net.tls import TLS, TLSOption
+from gearmanny.net.transport import CONNECT_TIMEOUT, HOSTS, Deadline, Servers, parse_hosts
+from gearmanny.payload.names import check_function_name, unique_of_key
+from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
+from gearmanny.protocol.client import Request
+from gearmanny.vocabulary.encoders import JSONDataEncoder, encode
+from gearmanny.vocabulary.gearman_api import DataEncoder
+
+_FILL_SECONDS = 0.01
+"""Seconds for which `map` collects inputs before it sends those that it has: a slow source must
+not keep the answers back."""
+
+
+class RemoteTask:
+    """A Gearman function that can be called: what `client.myworker_add` is."""
+
+    __slots__ = ("_client", "_function")
+
+    def __init__(self, client: Caller, function: str) -> None:
+        self._client = client
+        self._function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args and not self._client._takes_payload:
+            raise TypeError(
+                f"{self._function}() takes keyword arguments only, because that is what travels: "
+                f"write {self._function}(name=value)"
+            )
+        return self._client.call(self._function, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Gearman function {self._function} of {self._client!r}>"
+
+
+class Caller(abc.ABC):
+    """What the clients share. Connections are made on the first call and kept."""
+
+    _default_encoder: ClassVar[type[DataEncoder]] = JSONDataEncoder
+    _takes_payload: ClassVar[bool] = False
+    """Whether a call is made with one payload instead of keywords."""
+
+    def __init__(
+        self,
+        hosts: Sequence[str] | None = None,
+        *,
+        timeout: float | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        data_encoder: type[DataEncoder] | None = None,
+        max_packet: int = MAX_PACKET,
+        tls: TLSOption = None,
+    ) -> None:
+        """
+        Args:
+            hosts: job servers, `"name:port"`, `"[::1]:port"` or `"unix:/path"`; calls rotate over
+                those that are up. Default: `localhost:4730`.
+            timeout: seconds that a call waits for its answer; None, the default, waits for
+                as long as the job takes.
+            connect_timeout: seconds that making a connection may take, all hosts together.
+            data_encoder: makes payloads of arguments and values of answers; the worker's
+                must match. Default: JSON; for `RawClient`, bytes as they are.
+            max_packet: bytes of the longest packet, both ways; longer arguments or answers are
+                an `EncodingError` of that call.
+            tls: how the job servers are secured: True for the authorities that the system trusts,
+                a dict with the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or
+                an `ssl.SSLContext`. None, the default, for plain connections.
+
+        Raises:
+            InvalidOption: a host, a timeout, a limit or `tls` that cannot be.
+        """
+        Deadline(connect_timeout)
+        check_max_packet(max_packet)
+        self._servers = Servers(
+            parse_hosts(HOSTS if hosts is None else hosts),
+            connect_timeout,
+            max_packet,
+            TLS.of(tls),
+        )
+        self._options = CallOptions().changed(timeout=timeout)
+        self._encoder = data_encoder or self._default_encoder
+        self._reach(self._servers)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {', '.join(map(str, self._servers.hosts))}>"
+
+    def __getattr__(self, name: str) -> RemoteTask:
+        # Copy, pickle, debuggers and templates look for underscored names: none is a task.
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return RemoteTask(self, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy, also one that was pickled for another process, makes connections of its own.
+        remade = functools.partial(
+            type(self),
+            list(map(str, self._servers.hosts)),
+            connect_timeout=self._servers.connect_timeout,
+            data_encoder=self._encoder,
+            max_packet=self._servers.max_packet,
+            tls=self._servers.tls,
+        )
+        return remade, (), {"_options": self._options}
+
+    @abc.abstractmethod
+    def _reach(self, servers: Servers) -> None:
+        """Prepares the connections to the job servers."""
+
+    @abc.abstractmethod
+    def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Calls a Gearman function by name, as `client.<function>(…)` does."""
+
+    def using(self, **options: Any) -> Self:
+        """Returns a client of the same kind, over the same connections, with other options.
+
+        Args:
+            timeout: seconds that a call waits for its answer; None for as long as it takes.
+            background: whether jobs are handed to the job server without waiting for an answer.
+            priority: `"high"`, `"normal"` or `"low"`: which jobs of a function are given out
+                first.
+            unique: a key of up to 61 bytes. Calls of a function with the same key become one
+                job while it waits or runs, and all callers get its answer. Background calls
+                and others never become one.
+            at: an aware datetime before which a background job is not given out.
+            delay: seconds for which a background job is not given out.
+            idempotent: whether a job may run twice. It is then sent again, to any job server that
+                is up, when its connection is lost before it is answered.
+            on_update: called with every `Progress`, `Data` and `Warning` that the worker sends,
+                by who waits for the result.
+            trace: whether calls are spans of OpenTelemetry, which the worker continues.
+
+        Raises:
+            InvalidOption: there is no such option, its value cannot be, or it contradicts another.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _options=self._options.changed(**options))
+        return other
+
+    def _check_map(self, function: str, window: int) -> None:
+        """Raises InvalidTask or InvalidOption when a function cannot be called many times."""
+        check_function_name(function)
+        if not isinstance(window, int) or window < 1:
+            raise InvalidOption(f"window is a number of calls, at least 1, not {window!r}.")
+        for name in ("unique", "on_update"):
+            if getattr(self._options, name) is not None:
+                raise InvalidOption(
+                    f"{name} is for one call, and map() makes many. Submit them one by one."
+                )
+
+    def _check_stream(self) -> None:
+        """Raises InvalidOption when a function cannot be called as a stream."""
+        for name in ("background", "idempotent"):
+            if getattr(self._options, name):
+                raise InvalidOption(
+                    f"A stream is read from its begin to its end, and {name} jobs may have none "
+                    f"or two of them. Use using({name}=False)."
+                )
+
+    def _requests(
+        self, function: str, payloads: Iterable[bytes | EncodingError], spans: CallSpans
+    ) -> Iterator[Request | EncodingError]:
+        """Makes the requests for some calls of a function, as the options say.
+
+        Args:
+            function: its name.
+            payloads: of the calls.
+            spans: takes those of the calls that are traced: to be ended when they are sent.
+
+        Raises:
+            InvalidTask, InvalidOption: the function, or its time, cannot be. At once, and not
+                with the first request.
+        """
+        name, options = check_function_name(function), self._options
+        due = options.due()
+
+        def request(payload: bytes | EncodingError) -> Request | EncodingError:
+            if isinstance(payload, EncodingError):
+                return payload
+            unique = _unique_id(options)
+            if options.trace:
+                spans.append(start_span(function))
+                unique = spans[-1].unique or unique
+            return Request(name, payload, unique, options.background, options.priority, due)
+
+        return map(request, payloads)
+
+    def _encode(self, arguments: object) -> bytes:
+        return encode(self._encoder, arguments, self._servers.max_packet)
+
+    def _encode_all(self, calls: Iterable[object]) -> Iterator[bytes | EncodingError]:
+        for arguments in calls:
+            try:
+                yield self._encode(arguments)
+            except EncodingError as error:
+                yield error
+
+
+def take(inputs: Iterator[object], size: int) -> list[object]:
+    """Returns the next inputs: so many, or those that came before the time to send was over."""
+    batch: list[object] = []
+    until = time.monotonic() + _FILL_SECONDS
+    for arguments in inputs:
+        batch.append(arguments)
+        if len(batch) == size or time.monotonic() >= until:
+            break
+    return batch
+
+
+def _unique_id(options: CallOptions) -> bytes:
+    if options.unique is not None:
+        return unique_of_key(options.unique, background=options.background)
+    return _new_unique() if options.background else b""
+
+
+class _Uniques:
+    """Makes unique ids that no other process ever makes: 32 bytes."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self._prefix = os.urandom(10).hex().encode()
+        self._numbers = itertools.count()
+
+    def __call__(self) -> bytes:
+        return b"%s%012x" % (self._prefix, next(self._numbers))
+
+
+_new_unique = _Uniques()
+os.register_at_fork(after_in_child=_new_unique.begin)

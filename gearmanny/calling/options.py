@@ -1,0 +1,138 @@
+"""How a call is made: what `client.using(…)` changes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from gearmanny.calling.tracing import check_tracing
+from gearmanny.errors import InvalidOption
+from gearmanny.net.transport import Deadline
+from gearmanny.payload.names import check_key
+from gearmanny.protocol.client import PRIORITIES
+
+_LATEST = 2**32 - 1
+"""Seconds since 1970, in February 2106: what fits into the 32 bits that queues keep it in."""
+
+
+class CallOptions(NamedTuple):
+    """The options of a call. They cannot be changed, only replaced."""
+
+    timeout: float | None = None
+    """Seconds that a call waits for its answer; None waits for as long as the job takes."""
+    background: bool = False
+    """Whether nobody waits for an answer: the job server keeps the job until it is done."""
+    idempotent: bool = False
+    """Whether a job may run twice: it is sent again when its connection is lost."""
+    priority: str = "normal"
+    """`"high"`, `"normal"` or `"low"`: which jobs of a function are given out first."""
+    unique: str | None = None
+    """Key by which equal calls that are under way become one job."""
+    at: datetime | None = None
+    """When a background job is given out, at the earliest."""
+    delay: float | None = None
+    """Seconds after the call in which a background job is not given out."""
+    on_update: Callable[[Any], object] | None = None
+    """Called with every Progress, Data and Warning."""
+    trace: bool = False
+    """Whether the call is a span of OpenTelemetry, which the worker continues."""
+
+    def changed(self, **changes: Any) -> CallOptions:
+        """Returns these options with some of them replaced.
+
+        Raises:
+            InvalidOption: there is no such option, its value cannot be, or it contradicts another.
+        """
+        unknown = changes.keys() - set(self._fields)
+        if unknown:
+            raise InvalidOption(
+                f"There is no option {', '.join(sorted(unknown))}. "
+                f"There are {', '.join(self._fields)}."
+            )
+        options = self._replace(**changes)
+        options._check_values()
+        options._check_together()
+        return options
+
+    def due(self) -> int | None:
+        """Returns when a job that is sent now is given out, in seconds since 1970; None for at
+        once. Rounded up: never too early.
+
+        Raises:
+            InvalidOption: `delay` leads beyond what a job server can keep.
+        """
+        if self.at is not None:
+            return math.ceil(self.at.timestamp())
+        if self.delay is None:
+            return None
+        due = math.ceil(time.time() + self.delay)
+        if due > _LATEST:
+            raise InvalidOption(f"delay={self.delay!r} seconds leads beyond the year 2105.")
+        return due
+
+    def _check_values(self) -> None:
+        Deadline(self.timeout)
+        for name in ("background", "idempotent", "trace"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise InvalidOption(f"{name} is True or False, not {value!r}.")
+        if self.priority not in PRIORITIES:
+            raise InvalidOption(
+                f"priority is one of {', '.join(PRIORITIES)}, not {self.priority!r}."
+            )
+        if self.unique is not None:
+            check_key(self.unique)
+        if self.trace:
+            check_tracing()
+        if self.at is not None:
+            _check_at(self.at)
+        if self.delay is not None and not _is_delay(self.delay):
+            raise InvalidOption(f"delay is a number of seconds, 0 or more, not {self.delay!r}.")
+        if self.on_update is not None and not callable(self.on_update):
+            raise InvalidOption(f"on_update is a function, not {self.on_update!r}.")
+
+    def _check_together(self) -> None:
+        scheduled = self.at is not None or self.delay is not None
+        if self.at is not None and self.delay is not None:
+            raise InvalidOption("at and delay both say when. Give one of them.")
+        if scheduled and not self.background:
+            raise InvalidOption(
+                "Only background jobs are kept for later: add background=True to at or delay."
+            )
+        if scheduled and self.priority != "normal":
+            raise InvalidOption(
+                "A job server keeps no priority of a job that is due later. Leave priority out."
+            )
+        if self.background and self.on_update is not None:
+            raise InvalidOption(
+                "A job server tells nobody of the updates of a background job. Ask status() of "
+                "its work object for its progress."
+            )
+        if self.trace and self.unique is not None:
+            raise InvalidOption(
+                "The span travels as the unique id of the job, so a call has trace or unique."
+            )
+
+
+def _check_at(at: object) -> None:
+    if not isinstance(at, datetime):
+        raise InvalidOption(f"at is a datetime, not {at!r}. For seconds from now there is delay.")
+    if at.utcoffset() is None:
+        raise InvalidOption(
+            f"at={at} has no time zone, so it may be any of 38 hours. Write "
+            "datetime.now(timezone.utc) + timedelta(…), or at.astimezone() for local time."
+        )
+    if not 0 <= at.timestamp() <= _LATEST:
+        raise InvalidOption(f"at={at} is not between 1970 and 2105, where job servers keep time.")
+
+
+def _is_delay(delay: object) -> bool:
+    return (
+        isinstance(delay, (int, float))
+        and not isinstance(delay, bool)
+        and math.isfinite(delay)
+        and delay >= 0
+    )

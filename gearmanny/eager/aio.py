@@ -1,0 +1,74 @@
+"""Eager mode of the asyncio client: jobs run in a thread, so that the event loop goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from gearmanny.aio.connection import AioConnection, AioSubmission
+from gearmanny.calling.options import CallOptions
+from gearmanny.eager.joined import HOST, ClientEnd, Eager, keep
+from gearmanny.errors import JobServerLost
+from gearmanny.net.transport import Deadline
+from gearmanny.payload.sizes import MAX_PACKET
+from gearmanny.protocol.client import Request
+
+
+class EagerAioConnection(AioConnection):
+    """The connection of one call: a real one, over a transport in memory."""
+
+    def __init__(self, eager: Eager, options: CallOptions) -> None:
+        super().__init__(HOST, None, MAX_PACKET)
+        self._eager = eager
+        self._options = options
+        self.connection_made(_EagerTransport(self, eager))
+
+    def queue(self, submission: AioSubmission, request: Request) -> bool:
+        keep(submission, request, self._options)
+        return super().queue(submission, request)
+
+    def lose_silent(self, functions: set[str]) -> None:
+        """Ends the calls of functions that nobody offers."""
+        self.given_up = True  # who has no worker now will not have one when sent again
+        self._lose_all(self._eager.timed_out(functions, self._options.timeout))
+
+    def break_down(self, error: Exception) -> None:
+        """Ends all calls, because the worker could not begin."""
+        self.given_up = True
+        self._end(JobServerLost(str(HOST), f"{type(error).__name__}: {error}"))
+
+
+class _EagerTransport(asyncio.Transport):
+    """What is written is done in a thread. What comes of it arrives when all is done."""
+
+    def __init__(self, connection: EagerAioConnection, eager: Eager) -> None:
+        super().__init__()
+        self._connection = connection
+        self._eager = eager
+        self._end = ClientEnd(eager)
+        self._unsent: list[bytes] = []
+        self._working: asyncio.Task[None] | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._unsent.append(bytes(data))
+        if self._working is None:
+            self._working = self._connection.loop.create_task(self._work())
+
+    def abort(self) -> None:
+        """There is nothing to be given back."""
+
+    async def _work(self) -> None:
+        try:
+            while self._unsent:
+                data = b"".join(self._unsent)
+                self._unsent.clear()
+                await self._eager.work_aside(partial(self._end.send, data, Deadline(None)))
+                self._connection.data_received(self._end.receive())
+        except Exception as error:
+            self._connection.break_down(error)
+            raise
+        finally:
+            self._working = None
+        silent = self._end.silent()
+        if silent:
+            self._connection.lose_silent(silent)

@@ -1,0 +1,276 @@
+"""Eager mode: a call runs in its caller, over a job server in memory.
+
+Nothing is done here that is not done elsewhere: a client's own channel talks
+to the job server of `protocol.server`, and so does the loop of the worker, in
+the bytes that a network would carry. Encoding, checking of arguments, hooks and
+failures are therefore those of a real call. Only waiting is not: a job has run
+when sending it returns, and what has not been answered then never will be.
+
+Every call has a job server of its own. So calls of other threads, and calls
+that a task makes, cannot get in each other's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gearmanny import __version__
+from gearmanny.blocking.channel import Channel, ChannelSubmission
+from gearmanny.calling.options import CallOptions
+from gearmanny.calling.submission import Submission
+from gearmanny.errors import InvalidTask, TaskTimeout
+from gearmanny.net.transport import Connection, Deadline, Host
+from gearmanny.payload.names import check_function_name
+from gearmanny.protocol.broker import Connection as Peer
+from gearmanny.protocol.client import Request
+from gearmanny.protocol.server import Server
+from gearmanny.vocabulary.encoders import decode
+from gearmanny.vocabulary.gearman_api import GearmanWorker
+from gearmanny.worker import BaseWorker, Hook, JsonWorker
+from gearmanny.working.companions import JobLoop
+from gearmanny.working.hooks import SyncToAsync
+from gearmanny.working.loop import loop_of
+
+__all__ = ["Eager", "Sent", "outbox"]
+
+HOST = Host("eager", 4730)
+"""What connections in memory say that they lead to."""
+
+_servers = itertools.count(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A background call that was made in eager mode."""
+
+    function: str
+    """The Gearman function, `"myworker_add"`."""
+    arguments: dict[str, Any]
+    """As they arrive at a worker: encoded and decoded again."""
+    unique: str
+    """The unique id of the job."""
+    options: CallOptions
+    """What the client was told by `using()`."""
+
+
+outbox: list[Sent] = []
+"""The background calls that were made in eager mode, as Django's `mail.outbox` has the mails."""
+
+
+def keep(submission: Submission, request: Request, options: CallOptions) -> None:
+    """Keeps a call in the outbox when it is one for the background."""
+    if request.background:
+        arguments = decode(submission._encoder, request.payload)
+        unique = request.unique.decode()
+        outbox.append(
+            Sent(function=submission.function, arguments=arguments, unique=unique, options=options)
+        )
+
+
+class Eager:
+    """The workers of eager mode. Its `channel` stands in for the job servers of clients.
+
+    Jobs that run at the same time, because a task calls another one, or in threads, have a
+    worker object each, as they would in as many processes.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[type[BaseWorker]] = (),
+        *,
+        hooks: Sequence[Hook] = (),
+        sync_to_async: SyncToAsync | None = None,
+        send_tracebacks: bool | None = None,
+        default_work_class: type[GearmanWorker] = JsonWorker,
+    ) -> None:
+        """Args and errors are those of `WorkRunner`, save that there may be no workers."""
+        self._hooks = tuple(hooks)
+        self._sync_to_async = sync_to_async
+        self._send_tracebacks = send_tracebacks
+        self._default_work_class = default_work_class
+        self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
+        self._owners: dict[bytes, type[BaseWorker]] = {}
+        self.add(*workers)
+
+    @property
+    def functions(self) -> list[str]:
+        """The functions that can be called."""
+        return sorted(function.decode() for function in self._owners)
+
+    def add(self, *workers: type[BaseWorker]) -> None:
+        """Adds workers; one that is there already stays.
+
+        Raises:
+            InvalidTask: one cannot be exported, or exports a function of another one.
+        """
+        for worker in workers:
+            if worker in self._free:
+                continue
+            made = self._make(worker)
+            functions = set(map(_travelling, made.gearman_worker.worker_abilities))
+            for function in functions & self._owners.keys():
+                raise InvalidTask(
+                    f"{function.decode()}() is exported by {self._owners[function].__qualname__} "
+                    f"and by {worker.__qualname__}. Give one of them another name."
+                )
+            self._owners |= dict.fromkeys(functions, worker)
+            self._free[worker] = [made]
+
+    def channel(self, options: CallOptions) -> Channel:
+        """Returns a connection to a job server whose jobs these workers do."""
+        return _EagerChannel(ClientEnd(self), options)
+
+    async def work_aside(self, work: Callable[[], None]) -> None:
+        """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
+        await asyncio.to_thread(work)
+
+    def event_loop(self) -> JobLoop | None:
+        """Returns where the `async def` tasks of a call run; None for a thread of their own."""
+        return None
+
+    def work_off(self, server: Server) -> None:
+        """Does the jobs that wait at a job server."""
+        queue = server.broker.queue
+        while offered := [
+            self._owners[function.name]
+            for function in queue.functions.values()
+            if function.name in self._owners and queue.has_work([function])
+        ]:
+            free = self._free[offered[0]]
+            worker = free.pop() if free else self._make(offered[0])
+            try:
+                hosts, max_packet = worker.hosts, worker.max_packet
+                with loop_of(worker.gearman_worker, hosts, max_packet=max_packet) as loop:
+                    loop.event_loop = self.event_loop()
+                    loop.work_off(_WorkerEnd(server))
+            finally:
+                free.append(worker)
+
+    def timed_out(self, functions: set[str], timeout: float | None) -> TaskTimeout:
+        """Returns the error for functions that nobody offers.
+
+        Args:
+            functions: their names.
+            timeout: seconds that their caller would have waited; None for ever.
+        """
+        names, known = ", ".join(sorted(functions)), ", ".join(self.functions) or "none"
+        return TaskTimeout(
+            names,
+            math.inf if timeout is None else round(timeout, 3),
+            f"No worker of eager mode offers {names}; offered: {known}. "
+            "Give eager() the worker class that does, or look whether the name is right.",
+        )
+
+    def _make(self, worker: type[BaseWorker]) -> BaseWorker:
+        work_class = worker.work_class
+        if work_class is JsonWorker:
+            work_class = self._default_work_class
+        made = worker(gearman_worker=work_class())
+        made.hooks = (*self._hooks, *made.hooks)
+        if self._sync_to_async is not None:
+            made.sync_to_async = self._sync_to_async
+        if self._send_tracebacks is not None:
+            made.send_tracebacks = self._send_tracebacks
+        return made
+
+
+class _EagerChannel(Channel):
+    """The channel of one call: a real one, over a connection in memory."""
+
+    def __init__(self, connection: ClientEnd, options: CallOptions) -> None:
+        super().__init__(connection)
+        self._options = options
+
+    def queue(self, submission: ChannelSubmission, request: Request) -> bool:
+        keep(submission, request, self._options)
+        return super().queue(submission, request)
+
+    def flush(self, deadline: Deadline) -> None:
+        super().flush(deadline)
+        self.poll()  # all answers are there: nobody has to wait to see them
+
+
+class _End(Connection):
+    """One end of a connection in memory: what is sent has been taken in when `send` returns."""
+
+    def __init__(self, server: Server) -> None:
+        self.host = HOST
+        self.tls = None
+        self._server = server
+        self._peer: Peer = server.connect(0, str(HOST))
+
+    def fileno(self) -> int:
+        return -1
+
+    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        self._server.receive(self._peer, data, time.time())
+
+    def receive(self) -> bytes:
+        return b"".join(iter(self._peer.data_to_send, b""))
+
+    def wait(self, timeout: float | None) -> bool:
+        return self._peer in self._server.ready
+
+    def has_ended(self) -> bool:
+        return False
+
+    def finish(self, timeout: float) -> None:
+        self.close()
+
+    def shutdown(self) -> None:
+        """There is nobody on the other end to be told."""
+
+    def close(self) -> None:
+        """There is nothing to be given back."""
+
+
+class _WorkerEnd(_End):
+    """The end of a worker. It leaves when it has no more to do."""
+
+    def close(self) -> None:
+        self._server.disconnect(self._peer)
+
+
+class ClientEnd(_End):
+    """The end of a client: what it sends is done at once."""
+
+    def __init__(self, eager: Eager) -> None:
+        super().__init__(
+            Server(b"H:eager-%d" % next(_servers), version=f"gearmanny {__version__}", pid=0)
+        )
+        self._eager = eager
+
+    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        # At the end of all time: also what is to be done later is done at once.
+        self._server.receive(self._peer, data, math.inf)
+        self._eager.work_off(self._server)
+
+    def receive(self) -> bytes:
+        self._server.ready.clear()
+        return super().receive()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Returns whether something arrived. Does not wait: nothing comes by waiting.
+
+        Raises:
+            TaskTimeout: nothing did. A real wait would end so, or never.
+        """
+        silent = self.silent()
+        if super().wait(timeout) or timeout == 0 or not silent:
+            return self._peer in self._server.ready
+        raise self._eager.timed_out(silent, timeout)
+
+    def silent(self) -> set[str]:
+        """Returns the functions that somebody waits for in vain."""
+        jobs = self._server.broker.queue.jobs.values()
+        return {job.function.name.decode() for job in jobs if job.submitters}
+
+
+def _travelling(function: str | bytes) -> bytes:
+    return function if isinstance(function, bytes) else check_function_name(function)

@@ -1,0 +1,319 @@
+"""One connection to one job server: hosts, deadlines, keepalive, and OSError turned into ours.
+
+Sockets never block. Whoever wants to wait, waits with a time limit first
+(`Connection.wait`, `Poller.wait`), so that no call can hang for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
+from gearmanny.net.forks import keep_from_children
+from gearmanny.net.polling import Poller, has_ended
+from gearmanny.net.tls import TLS, TLSSocket
+
+DEFAULT_PORT = 4730
+"""Gearman's port, registered with IANA."""
+
+HOSTS = [f"localhost:{DEFAULT_PORT}"]
+"""Where a job server is looked for when nothing else is said."""
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds for one connection to be made: long for a network, short for a person."""
+
+_RECEIVE_BYTES = 256 * 1024
+_KEEPALIVE_IDLE = 15
+_KEEPALIVE_INTERVAL = 5
+_KEEPALIVE_PROBES = 3
+"""A peer that vanished is noticed after 15 + 3 * 5 seconds of silence. The
+kernel's own default is two hours, during which a worker looks alive and takes
+nothing."""
+
+
+UNREACHABLE = (OSError, UnicodeError)
+"""What is raised when no connection can be made; the latter by a name that cannot be one."""
+
+
+class Host(NamedTuple):
+    """The address of a job server: a name and a port, or the path of a unix socket and port 0."""
+
+    name: str
+    port: int
+
+    @property
+    def server_name(self) -> str | None:
+        """Whom its certificate has to name; None for a unix socket, which has no name."""
+        return self.name.partition("%")[0] if self.port else None
+
+    def __str__(self) -> str:
+        if not self.port:
+            return f"unix:{self.name}"
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+
+
+def parse_host(host: str) -> Host:
+    """Reads `"name"`, `"name:port"`, `"[::1]"`, `"[::1]:port"` or `"unix:/path"`.
+
+    Raises:
+        InvalidOption: it is none of these.
+    """
+    if not isinstance(host, str):
+        raise InvalidOption(f'A host is written "name:port", not {host!r}.')
+    if host.startswith("unix:/") and "\0" not in host:
+        return Host(host.removeprefix("unix:"), 0)
+    name, bracket, rest = host.rpartition("]")
+    if bracket:
+        name, port = name.removeprefix("["), rest.removeprefix(":")
+    else:
+        name, _, port = host.partition(":")
+    if "@" in host:  # not quoted: a password may be in it
+        raise InvalidOption('A host is written "name:port", without user and password.')
+    well_named = name.split() == [name] and "/" not in name
+    if not well_named or not (port or str(DEFAULT_PORT)).isdecimal():
+        raise InvalidOption(
+            f'A host is written "name:port", "[address]:port" or "unix:/path", not {host!r}.'
+        )
+    number = int(port or DEFAULT_PORT)
+    if not 0 < number < 2**16:
+        raise InvalidOption(f"The port of {host!r} is not between 1 and 65535.")
+    return Host(name, number)
+
+
+def parse_hosts(hosts: Sequence[str]) -> list[Host]:
+    """Reads a list of hosts; equal ones count once.
+
+    Raises:
+        InvalidOption: the list is empty, a bare string, or holds something that is no host.
+    """
+    if isinstance(hosts, str):
+        raise InvalidOption(f"hosts is a list of hosts: write [{hosts!r}], not {hosts!r}.")
+    parsed = list(dict.fromkeys(parse_host(host) for host in hosts))
+    if not parsed:
+        raise InvalidOption('hosts is empty. Name a job server, such as "localhost:4730".')
+    return parsed
+
+
+class Servers(NamedTuple):
+    """The job servers of a client, and how to reach them."""
+
+    hosts: list[Host]
+    connect_timeout: float
+    """Seconds that making a connection may take, all hosts together."""
+    max_packet: int
+    """Bytes of the longest packet to keep."""
+    tls: TLS | None
+    """How they are secured; None for plain connections."""
+
+
+class Deadline:
+    """A moment in the future, or never: time for a wait of several steps."""
+
+    def __init__(self, timeout: float | None) -> None:
+        """Args: timeout: seconds from now; None or more than any lock waits for never.
+
+        Raises:
+            InvalidOption: it is no number of seconds.
+        """
+        self._at: float | None = None
+        if timeout is None:
+            return
+        if not isinstance(timeout, (int, float)) or not timeout >= 0:
+            raise InvalidOption(f"A timeout is a number of seconds or None, not {timeout!r}.")
+        if timeout < threading.TIMEOUT_MAX:
+            self._at = time.monotonic() + timeout
+
+    def remaining(self) -> float | None:
+        """Returns the seconds that are left, 0 when it has passed, None for never."""
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+
+NEVER = Deadline(None)
+"""No deadline."""
+
+
+class Connection:
+    """A connected socket to a job server. Made by `connect()`."""
+
+    def __init__(self, sock: socket.socket | TLSSocket, host: Host, tls: TLS | None = None) -> None:
+        self.host = host
+        self.tls = tls
+        """How the same job server is reached again."""
+        self._socket = sock
+        self._readable = Poller()
+        self._readable.add(sock)
+        # Kept: a new one for every receive would be mapped and unmapped by the kernel each time.
+        self._received = memoryview(bytearray(_RECEIVE_BYTES))
+
+    def fileno(self) -> int:
+        """Returns the descriptor of the socket; -1 when it is closed."""
+        return self._socket.fileno()
+
+    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        """Sends all of the data.
+
+        Raises:
+            JobServerLost: the connection ended, or the deadline passed; how much was sent is not
+                known, so the connection cannot be used further.
+        """
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self._lost(reason_of(error)) from error
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:], deadline)
+
+    def _send_rest(self, unsent: memoryview, deadline: Deadline) -> None:
+        writable = Poller()
+        writable.add(self._socket, to_write=True)
+        while unsent:
+            if not writable.wait(deadline.remaining()):
+                raise JobServerLost(str(self.host), "it does not take what is sent")
+            try:
+                unsent = unsent[self._socket.send(unsent) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self._lost(reason_of(error)) from error
+
+    def receive(self) -> bytes | memoryview:
+        """Returns what has arrived, until the next call; empty when that is nothing.
+
+        Raises:
+            JobServerLost: the connection ended.
+        """
+        try:
+            size = self._socket.recv_into(self._received)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise self._lost(reason_of(error)) from error
+        if not size:
+            raise self._lost("closed by the job server")
+        return self._received[:size]
+
+    def wait(self, timeout: float | None) -> bool:
+        """Returns whether something arrived, or the connection ended, within the seconds given."""
+        return bool(self._readable.wait(timeout))
+
+    def has_ended(self) -> bool:
+        """Returns whether the peer is known to have ended the connection, without reading."""
+        return has_ended(self)
+
+    def finish(self, timeout: float) -> None:
+        """Closes the connection after the peer has taken in all that was sent.
+
+        A socket closed with unread bytes in it resets the connection, and the peer
+        may lose what it has not read yet: so the peer closes first.
+
+        Args:
+            timeout: seconds that the peer may take.
+        """
+        deadline = Deadline(timeout)
+        with contextlib.suppress(OSError, JobServerLost):
+            self._socket.shutdown(socket.SHUT_WR)
+            while self.wait(deadline.remaining()):
+                self.receive()
+        self.close()
+
+    def shutdown(self) -> None:
+        """Ends the connection; a thread that waits for it wakes up. `close()` is still due."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Gives the socket back. In a forked child, the parent's connection stays open."""
+        self._socket.close()
+
+    def _lost(self, reason: str) -> JobServerLost:
+        # Any answer has left its mark here.
+        return lost(self.host, self.tls, reason, heard=any(self._received[:4]))
+
+
+def connect(
+    host: Host, timeout: float | None = CONNECT_TIMEOUT, *, tls: TLS | None = None
+) -> Connection:
+    """Returns a new connection.
+
+    Args:
+        host: the job server.
+        timeout: seconds after which it counts as unreachable, the handshake of TLS included.
+        tls: how to secure it; None for a plain connection.
+
+    Raises:
+        JobServerUnavailable: it could not be reached in time, or is not to be trusted.
+    """
+    deadline = Deadline(timeout)
+    try:
+        sock = _open(host, deadline)
+        if tls is not None:
+            return Connection(tls.wrap(sock, host.server_name, deadline.remaining()), host, tls)
+    except UNREACHABLE as error:
+        raise JobServerUnavailable({str(host): reason_of(error)}) from error
+    sock.setblocking(False)
+    return Connection(sock, host)
+
+
+def _open(host: Host, deadline: Deadline) -> socket.socket:
+    if not host.port:
+        return _connected(socket.AF_UNIX, host.name, deadline.remaining())
+    failure: OSError | None = None
+    found = socket.getaddrinfo(*host, type=socket.SOCK_STREAM)
+    for tried, (family, *_, address) in enumerate(found):
+        remaining = deadline.remaining()
+        share = remaining and remaining / (len(found) - tried)
+        try:
+            sock = _connected(family, address, share)
+        except OSError as error:
+            failure = failure or error
+        else:
+            notice_vanishing(sock)
+            return sock
+    raise failure or OSError(f"{host.name} has no address")
+
+
+def _connected(family: int, address: Any, timeout: float | None) -> socket.socket:
+    # Before it is connected: another thread may fork meanwhile.
+    sock = keep_from_children(socket.socket(family))
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def notice_vanishing(sock: socket.socket) -> None:
+    """Has a TCP connection end when its peer has vanished, and send without waiting for more."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE),
+        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL),
+        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+        # The same limit where data of ours is not acknowledged: keepalive is silent then.
+        ("TCP_USER_TIMEOUT", 1000 * (_KEEPALIVE_IDLE + _KEEPALIVE_PROBES * _KEEPALIVE_INTERVAL)),
+    ):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def lost(host: Host, tls: TLS | None, reason: str, *, heard: bool) -> JobServerLost:
+    """Returns the error of a connection that ended, whether or not the job server was heard."""
+    if tls is None and not heard:  # a server that expects TLS leaves without a word
+        reason += " before it said anything; does it expect TLS?"
+    return JobServerLost(str(host), reason)
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why a connection failed, as the middle of a sentence."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{text[:1].lower()}{text[1:]}"

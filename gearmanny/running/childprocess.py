@@ -1,0 +1,208 @@
+"""What happens in a process that runs workers, and what it tells its parent.
+
+A terminal sends Ctrl-C, and that it was closed, to the whole process group:
+children ignore both and are told to stop by the parent alone, so that one
+Ctrl-C never counts as two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
+
+from gearmanny.net.forks import Handler, end_with, handle_signals, ignore, keep_from_children
+from gearmanny.net.tls import TLS
+from gearmanny.vocabulary.gearman_api import GearmanWorker
+from gearmanny.worker import BaseWorker
+from gearmanny.working import timelimits
+from gearmanny.working.hooks import Hook, SyncToAsync
+
+logger = logging.getLogger("gearmanny.runner")
+
+HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Blocked when a child starts, until it can handle them."""
+
+READY = b""
+"""What a child tells first: a job server has answered it, or none of them can be reached."""
+
+FINISHED = b"\0"
+"""What a child tells last when its workers stopped by themselves. Anything else that it tells is
+the reason why it should be replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for one child: what it runs, and its number among the children that run the same."""
+
+    work_class: type[GearmanWorker]
+    workers: tuple[type[BaseWorker], ...]
+    number: int
+
+    def __str__(self) -> str:
+        return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions:
+    """What a child does with its workers. `WorkRunner` tells the meaning of each."""
+
+    hosts: Sequence[str] | None
+    verbosity: int
+    hooks: tuple[Hook, ...]
+    sync_to_async: SyncToAsync | None
+    send_tracebacks: bool | None
+    prefetch: int | None
+    concurrency: int | None
+    max_packet: int
+    tls: TLS | None
+    max_jobs: int | None
+    max_memory: int | None
+
+
+class Parent:
+    """What a child has to know of the process that forks it."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.is_main_thread = threading.current_thread() is threading.main_thread()
+
+
+class _Reporter:
+    """Tells the parent what happens in the loop of a child."""
+
+    def __init__(self, teller: Connection, options: WorkOptions) -> None:
+        self._teller = teller
+        self._max_jobs = options.max_jobs
+        self._max_memory = options.max_memory
+        self._jobs = 0
+        self._asked = False
+
+    def ready(self) -> None:
+        self._tell(READY)
+
+    def finished(self) -> None:
+        self._tell(FINISHED)
+
+    def job_done(self) -> None:
+        self._jobs += 1
+        if self._asked:
+            return
+        if self._max_jobs is not None and self._jobs >= self._max_jobs:
+            self._ask_for_replacement(f"{self._jobs} jobs are done")
+        elif self._max_memory is not None:
+            memory = resident_memory()
+            if memory is not None and memory >= self._max_memory:
+                self._ask_for_replacement(f"{memory} MiB are resident after {self._jobs} jobs")
+
+    def _ask_for_replacement(self, reason: str) -> None:
+        self._asked = True
+        self._tell(reason.encode())
+
+    def _tell(self, news: bytes) -> None:
+        with contextlib.suppress(OSError):  # without a parent this process is about to end
+            self._teller.send_bytes(news)
+
+
+def resident_memory() -> int | None:
+    """Returns how much memory of this process is resident, in whole MiB; None where the system
+    does not tell (`/proc/self/statm`, Linux)."""
+    try:
+        descriptor = os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        pages = int(os.read(descriptor, 256).split()[1])
+    finally:
+        os.close(descriptor)
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+def run(slot: Slot, options: WorkOptions, parent: Parent, teller: Connection) -> None:
+    """Runs the workers of a slot: all that happens in a child.
+
+    Args:
+        slot: what is run.
+        options: how.
+        parent: the process that forked this one.
+        teller: where the parent hears from this process.
+    """
+    # Ready for a signal before anything of the user's runs.
+    first: BaseWorker | None = None
+    stopped = False
+
+    def handle(number: int, frame: FrameType | None = None) -> None:
+        nonlocal stopped
+        stopped = True
+        if first is not None:
+            first.stop()
+
+    handlers: dict[signal.Signals, Handler] = {signal.SIGTERM: handle, signal.SIGINT: ignore}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup does, for programs as well
+        handlers[signal.SIGHUP] = ignore
+    handle_signals(handlers)
+    if not parent.is_main_thread:
+        timelimits.interrupt_by_signals = False
+        _handle_in_a_thread(signal.SIGTERM, handle)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
+    keep_from_children(teller)
+    end_with(parent.pid)
+    reporter = _Reporter(teller, options)
+    try:
+        gearman_worker = slot.work_class()
+        made = [_make(worker, gearman_worker, options) for worker in slot.workers]
+        made[0].prefetch = options.prefetch or min(worker.prefetch for worker in made)
+        made[0].concurrency = options.concurrency or max(w.concurrency for w in made)
+        made[0].max_packet = options.max_packet
+        made[0].tls = options.tls or made[0].tls
+        made[0].observer = reporter
+        first = made[0]
+        if stopped:
+            first.stop()
+        first.start()
+    except Exception:
+        logger.exception("process %s failed", slot, extra={"action": "child_failed"})
+        sys.exit(1)
+    reporter.finished()
+
+
+def _handle_in_a_thread(number: int, handle: Callable[[int], object]) -> None:
+    """Lets a thread call the handler of a signal, beside Python.
+
+    Since 3.13, Python tells of signals the thread that was the main one before the fork. In a child
+    of another thread, which is its main thread now, handlers run only when a signal happens to
+    interrupt a system call.
+    """
+    receiver, sender = map(keep_from_children, socket.socketpair())
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+
+    def receive() -> None:
+        with sender:  # open for as long as there may be signals
+            while received := receiver.recv(1):
+                if received[0] == number:
+                    handle(number)
+
+    threading.Thread(target=receive, name="gearmanny signals", daemon=True).start()
+
+
+def _make(
+    worker: type[BaseWorker], gearman_worker: GearmanWorker, options: WorkOptions
+) -> BaseWorker:
+    arguments: dict[str, Any] = {"hosts": options.hosts, "verbosity": options.verbosity}
+    made = worker(gearman_worker=gearman_worker, **arguments)
+    made.hooks = (*options.hooks, *made.hooks)
+    if options.sync_to_async is not None:
+        made.sync_to_async = options.sync_to_async
+    if options.send_tracebacks is not None:
+        made.send_tracebacks = options.send_tracebacks
+    return made

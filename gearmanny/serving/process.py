@@ -1,0 +1,173 @@
+"""A job server of our own in a process of its own: for `runworkers --embedded`, and the command.
+
+Not in a thread of the process that runs workers: that one forks, and a child of it would take half
+a job server along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+
+from gearmanny.admin import JobServer as Admin
+from gearmanny.errors import GearmanException, InvalidOption, JobServerUnavailable
+from gearmanny.net.forks import end_with, signals_held_back
+from gearmanny.net.loopback import loopback_address
+from gearmanny.net.tls import TLSOption
+from gearmanny.net.transport import DEFAULT_PORT, parse_hosts
+from gearmanny.serving.embedded import JobServer
+
+_LISTENING = ""
+"""What the process tells when it listens. Anything else is the reason why it does not."""
+
+_ANSWERS_WITHIN = 2.0
+"""Seconds. Who listens and takes longer than that is no job server."""
+
+_PATIENCE = 5.0
+"""Seconds for it to end: it has nothing to wait for."""
+
+_processes = multiprocessing.get_context("fork")
+
+
+@contextlib.contextmanager
+def running_where_none_is(hosts: Sequence[str], *, tls: TLSOption = None) -> Iterator[str | None]:
+    """Runs a job server in a child process until the block ends, unless one is there already.
+
+    The child ignores Ctrl-C, so that workers which are stopped by it can answer their last jobs,
+    and ends when its parent is killed. It keeps jobs in memory.
+
+    Args:
+        hosts: where; one host of this machine.
+        tls: how clients secure their connections to it; None, the only way, for plain ones.
+
+    Yields:
+        The version of the job server that was there already; None when it is ours.
+
+    Raises:
+        InvalidOption: the host is not one that only this machine can reach, or something else
+            listens there.
+    """
+    host, address, port = _place(hosts, tls)
+    version, process = _version(host), None
+    if version is None:
+        try:
+            process = _start(JobServer(port, address=address))
+        except InvalidOption:
+            version = _version(host)
+            if version is None:
+                raise  # nobody else was quicker
+    try:
+        yield version
+    finally:
+        if process is not None:
+            _end(process)
+
+
+def serve_until(
+    numbers: Sequence[int], server: JobServer, listening: Callable[[], object] | None = None
+) -> None:
+    """Runs a job server in this process until one of some signals.
+
+    Args:
+        numbers: those of the signals.
+        server: the job server.
+        listening: called once it listens.
+
+    Raises:
+        What `JobServer.serve` raises.
+    """
+
+    async def serve() -> None:
+        for number in numbers:
+            asyncio.get_running_loop().add_signal_handler(number, server.stop)
+        await server.serve(listening=listening)
+
+    asyncio.run(serve())
+
+
+def _place(hosts: Sequence[str], tls: TLSOption) -> tuple[str, str, int]:
+    """Returns the host as it was written, the address and the port of a job server to be run."""
+    host, *others = parse_hosts(hosts)
+    address = loopback_address(host)
+    if others:
+        reason = f"it stands in for one job server, and there are {1 + len(others)} hosts"
+    elif tls:
+        reason = "it has no TLS"
+    elif not host.port:
+        reason = "it has no unix sockets"
+    elif address is None:
+        reason = (
+            f"{host} is not this machine by an address that only itself can reach, such as "
+            "127.0.0.1; there is no authentication"
+        )
+    else:
+        return str(host), address, host.port
+    raise InvalidOption(
+        f"An embedded job server cannot be started: {reason}. Name localhost:{DEFAULT_PORT} as the "
+        "only host, or run gearmand instead."
+    )
+
+
+def _version(host: str) -> str | None:
+    """Returns the version of the job server at a host; None when nobody listens there."""
+    asked = Admin(host, _ANSWERS_WITHIN)
+    try:
+        asked.status()  # any server may have a line to say, but not such ones
+        return asked.version()
+    except JobServerUnavailable:
+        return None
+    except GearmanException as error:
+        raise InvalidOption(
+            f"Something that is no job server listens at {host}: {error} Stop that, or choose "
+            "another port."
+        ) from error
+
+
+def _start(server: JobServer) -> multiprocessing.process.BaseProcess:
+    """Returns the process of a job server that listens. Raises InvalidOption when it cannot."""
+    news, teller = _processes.Pipe(duplex=False)
+    process = _processes.Process(
+        target=_run, args=(server, os.getpid(), teller), name="gearmanny server"
+    )
+    with news:
+        with signals_held_back([signal.SIGTERM]):
+            process.start()
+        teller.close()
+        try:
+            told = news.recv()
+        except EOFError:
+            told = "The embedded job server ended before it listened. The log says why."
+        except BaseException:
+            process.kill()
+            raise
+    if told != _LISTENING:
+        process.join()
+        process.close()
+        raise InvalidOption(told)
+    return process
+
+
+def _end(process: multiprocessing.process.BaseProcess) -> None:
+    process.terminate()
+    process.join(_PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    process.close()
+
+
+def _run(server: JobServer, parent: int, teller: Connection) -> None:
+    end_with(parent)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    try:
+        serve_until([signal.SIGTERM], server, lambda: teller.send(_LISTENING))
+    except InvalidOption as error:
+        teller.send(str(error))

@@ -1,0 +1,193 @@
+"""Typed calls: a class with tasks is the interface through which they are called.
+
+Names cannot be computed in Python's type system, so what a type checker knows of a call is what it
+knows of the method: a method that `@task` decorates is called by its own name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    overload,
+)
+
+from gearmanny.calling.caller import Caller
+from gearmanny.client import AsyncClient, SimpleClient
+from gearmanny.errors import InvalidOption
+from gearmanny.results import WorkResult
+from gearmanny.tasks.options import TASK_PREFIX, task
+from gearmanny.tasks.spec import TaskSpec, find_tasks
+
+if TYPE_CHECKING:
+    from gearmanny.aio import AioClient
+
+__all__ = ["AioRemote", "Interface", "Remote", "task"]
+
+W = TypeVar("W", bound="Interface")
+W_co = TypeVar("W_co", bound="Interface", covariant=True)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Interface:
+    """What can be called: a name, and tasks, which need no bodies. Every worker class is one;
+    subclass this where the worker itself is not at hand.
+
+    Class attributes:
+        name: the first part of the name of every function, as the worker has it. Required.
+    """
+
+    name: ClassVar[str]
+
+    @overload
+    @classmethod
+    def using(cls, client: SimpleClient) -> Self: ...
+
+    @overload
+    @classmethod
+    def using(cls, client: AsyncClient) -> Remote[Self]: ...
+
+    @overload
+    @classmethod
+    def using(cls, client: AioClient) -> AioRemote[Self]: ...
+
+    @classmethod
+    def using(cls, client: Any) -> Any:
+        """Returns the tasks of this class, to be called over a client: no code of it runs here.
+
+        The arguments of a call are checked against the task before anything is sent; those with
+        a default may be left out, and are the worker's then. Calls raise `InvalidArguments`, and
+        what those of the client raise.
+
+        Args:
+            client: what calls. Over a `SimpleClient`, `MyWorker.using(client).add(a=1, b=2)` is
+                what `add` returns; over an `AsyncClient` it is a `WorkResult`, and so is
+                `MyWorker.using(client)(MyWorker.add, a=1, b=2)`, which type checkers can check.
+                Over an `AioClient`, both are awaited, for what `add` returns.
+
+        Raises:
+            InvalidTask: the class has no usable name, or a task cannot be called.
+            InvalidOption: this is no client, or one of background jobs that is no `AsyncClient`,
+                whose calls return something else than the tasks do.
+        """
+        _check_client(client)
+        return Remote(cls, client)
+
+
+class Remote(Generic[W]):
+    """The tasks of a class, called over a client. It is no instance of the class.
+
+    Called with one of them and its arguments, it calls that one: it returns a `WorkResult`, and a
+    type checker knows names and types of the arguments.
+    """
+
+    __slots__ = ("_client", "_interface")
+
+    def __init__(self, interface: type, client: Caller) -> None:
+        self._interface = interface
+        self._client = client
+        tasks = _tasks_of(interface)  # so that what is wrong with the class is told here
+        if any(spec.payload is not None for spec in tasks.values()):
+            raise InvalidOption(
+                f"The tasks of {interface.__name__} take a payload instead of keywords. Call them "
+                "by the names of their functions, over a RawClient."
+            )
+
+    def __call__(
+        self, task: Callable[Concatenate[W, P], object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> WorkResult:
+        bases = self._interface.__mro__  # a method of a base stands for its override
+        for spec in _tasks_of(self._interface).values():
+            if any(getattr(base, spec.method, None) == task for base in bases):
+                work: WorkResult = self._caller(spec)(*args, **kwargs)
+                return work
+        raise InvalidOption(f"{task!r} is no task of {self._interface.__name__}. {self._offer()}")
+
+    def __getattr__(self, name: str) -> Callable[..., WorkResult]:
+        # Copy, pickle and debuggers look for underscored names, also before there are tasks.
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        spec = _tasks_of(self._interface).get(name)
+        if spec is None:
+            raise AttributeError(
+                f"{self._interface.__name__} has no task {name!r}. {self._offer()}",
+                name=name,
+                obj=self,
+            )
+        return self._caller(spec)
+
+    def __dir__(self) -> list[str]:
+        return list(_tasks_of(self._interface))
+
+    def __repr__(self) -> str:
+        return f"<{self._interface.__name__} over {self._client!r}>"
+
+    def _caller(self, spec: TaskSpec) -> Callable[..., Any]:
+        client = self._client
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return client.call(spec.function, **spec.bind_arguments(args, kwargs))
+
+        call.__name__ = spec.method
+        call.__qualname__ = f"{self._interface.__name__}.{spec.method}"
+        call.__module__ = self._interface.__module__
+        call.__doc__ = spec.description
+        call.__signature__ = spec.signature  # type: ignore[attr-defined]
+        return call
+
+    def _offer(self) -> str:
+        names = ", ".join(spec.method for spec in find_tasks(self._interface))
+        return f"It has {names}." if names else "It has none."
+
+
+class AioRemote(Protocol[W_co]):
+    """What a `Remote` over an `AioClient` is to type checkers: calls are awaited for what the task
+    returns, or what it returns when it is awaited."""
+
+    @overload
+    def __call__(
+        self,
+        task: Callable[Concatenate[W_co, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, R]: ...
+
+    @overload
+    def __call__(
+        self, task: Callable[Concatenate[W_co, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]: ...
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]: ...
+
+
+@functools.lru_cache(maxsize=256)
+def _tasks_of(interface: type) -> dict[str, TaskSpec]:
+    """The tasks by the names under which they are called: those of their methods, and what comes
+    after `task_` where the class has nothing else of that name."""
+    tasks = {spec.method: spec for spec in find_tasks(interface)}
+    short = {method.removeprefix(TASK_PREFIX): spec for method, spec in tasks.items()}
+    return tasks | {name: spec for name, spec in short.items() if not hasattr(interface, name)}
+
+
+def _check_client(client: object) -> None:
+    # Looked up in the class: an instance may stand for a client that cannot be made yet.
+    kind = type(client)
+    if not hasattr(kind, "call") and not hasattr(kind, "__getattr__"):
+        raise InvalidOption(f"using() takes a client, such as SimpleClient(), not {client!r}.")
+    returns_work = isinstance(client, AsyncClient)
+    if isinstance(client, Caller) and client._options.background and not returns_work:
+        raise InvalidOption(
+            "Background calls do not return what their tasks do. Give using() an AsyncClient for "
+            "them, AsyncClient(…).using(background=True), and it returns work objects."
+        )

@@ -1,0 +1,255 @@
+"""`async def` tasks: the event loop of a worker, in a thread of its own.
+
+The thread of the worker takes the jobs and hands them over, so that it can run
+other tasks, or wait for more jobs, while coroutines wait. Each answers its job
+itself, under the lock of the link. When one has ended, the worker is woken to ask
+for another job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from types import AsyncGeneratorType
+from typing import Any
+
+from gearmanny.errors import JobServerLost, TaskTimeLimitExceeded
+from gearmanny.net.forks import end_as_a_program, this_process
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.working.asynchooks import outcome_of, returned, run_in_hooks
+from gearmanny.working.attempts import GivenBack, log_retry
+from gearmanny.working.companions import JobLoop
+from gearmanny.working.jobs import JobRunner
+from gearmanny.working.link import Link
+from gearmanny.working.loop import loops
+from gearmanny.working.taskrunners import TaskRunner, current_job
+from gearmanny.working.timelimits import where
+
+_CLEANING_UP = 5.0
+"""Seconds for coroutines that are cancelled because their worker ends at once."""
+
+
+class EventLoop:
+    """Runs coroutines in a thread of its own."""
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        """Args: wake: called when a coroutine has ended, in the thread of the loop."""
+        self.error: BaseException | None = None
+        """A `KeyboardInterrupt` that left a coroutine: for the whole worker."""
+        self.cancelling = False
+        """Whether jobs are left without an answer, because the worker ends at once."""
+        self.stopping = asyncio.Event()
+        """Set when the worker was told to stop."""
+        self._wake = wake
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = threading.Lock()
+        self._running = 0
+        self._ended = 0
+        self._idle = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gearmanny event loop", daemon=True)
+        self._thread.start()
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Runs a coroutine beside those that run."""
+        with self._lock:
+            self._running += 1
+            self._idle.clear()
+        self._loop.call_soon_threadsafe(self._begin, coroutine)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Returns what a coroutine returns, and raises what it raises, to another thread."""
+        outcome = asyncio.run_coroutine_threadsafe(outcome_of(coroutine), self._loop)
+        return returned(outcome.result())
+
+    def take_ended(self) -> int:
+        """Returns how many coroutines have ended since this was last asked."""
+        with self._lock:
+            ended, self._ended = self._ended, 0
+        return ended
+
+    def finish(self) -> None:
+        """Waits until no coroutine runs."""
+        with self._lock:
+            if not self._running:
+                return
+        self._idle.wait()
+
+    def stop(self) -> None:
+        """Tells coroutines that wait for another attempt to give their jobs back."""
+        self._loop.call_soon_threadsafe(self.stopping.set)
+
+    def close(self) -> None:
+        """Ends the thread; coroutines that run are cancelled."""
+        self.cancelling = True
+        self._loop.call_soon_threadsafe(self._cancel)
+        self._thread.join(_CLEANING_UP)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._run_until_stopped()
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.close()
+
+    def _run_until_stopped(self) -> None:
+        """Runs the event loop, on and on: out of it comes what a task of asyncio that a coroutine
+        has started exits with, before that coroutine gets it."""
+        while True:
+            try:
+                return self._loop.run_forever()
+            except SystemExit:
+                continue
+            except KeyboardInterrupt as error:
+                self.error = error
+                self._wake()
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(self._guarded(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except KeyboardInterrupt as error:
+            self.error = error
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        with self._lock:
+            self._running -= 1
+            self._ended += 1
+            if not self._running:
+                self._idle.set()
+        self._wake()
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._loop.create_task(self._stop_when_empty())
+
+    async def _stop_when_empty(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._loop.stop()
+
+
+def event_loop_of(worker: GearmanWorker) -> JobLoop:
+    """Returns the event loop of a worker that runs, which is made on first use."""
+    work_loop = loops[worker]
+    if work_loop.event_loop is None:
+        work_loop.event_loop = EventLoop(work_loop.waker.wake)
+    return work_loop.event_loop
+
+
+class CoroutineRunner(TaskRunner):
+    """Runs an `async def` task, with its time limit and its attempts."""
+
+    def begin(self, jobs: JobRunner, link: Link, job: GearmanJob) -> None:
+        """Hands a job over to the event loop, where it will be answered."""
+        loop = event_loop_of(jobs.worker)
+        loop.start(self._answer(loop, jobs, link, job))
+
+    async def _answer(self, loop: JobLoop, jobs: JobRunner, link: Link, job: GearmanJob) -> None:
+        started = time.perf_counter()
+        current_job.set(job)
+        try:
+            result = await self._attempts(loop, jobs, link, job)
+            if link not in jobs.worker.connection_to_handler_map:
+                return  # the connection is gone, and another worker has the job
+            jobs.worker.on_job_complete(job, result)
+        except KeyboardInterrupt:
+            raise
+        except GivenBack:
+            jobs.log_given_back(job)
+            return
+        except BaseException as error:
+            if loop.cancelling:
+                return
+            jobs.answer_failure(link, job, error)
+        else:
+            jobs.log_answer(job, started)
+        with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
+            link.flush()
+
+    async def _attempts(self, loop: JobLoop, jobs: JobRunner, link: Link, job: GearmanJob) -> Any:
+        options = self._task.options
+        arguments = copy.deepcopy(job.data) if options.retries else None
+        number = 1
+        while True:
+            try:
+                return await self._in_hooks(job, self._within_limit(jobs, link, job))
+            except BaseException as error:
+                # Who has got data of one attempt must not get it from the next one again.
+                if job.handle in link.data_sent_for or not options.retries_after(number, error):
+                    raise
+                delay = options.delay_after(number)
+                log_retry(job, error, number, delay)
+            if loops[jobs.worker].attempts.waits:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(loop.stopping.wait(), delay)
+                    raise GivenBack
+            number += 1
+            job.data = copy.deepcopy(arguments)
+            with contextlib.suppress(AttributeError):
+                job.attempt = number
+
+    async def _in_hooks(self, job: GearmanJob, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        worker = self._worker
+        if not worker.hooks:
+            return await coroutine
+        return await run_in_hooks(worker.hooks, job, coroutine, worker.sync_to_async)
+
+    async def _within_limit(self, jobs: JobRunner, link: Link, job: GearmanJob) -> Any:
+        timeout, grace = self._task.options.limit, self._worker.timeout_grace
+        if timeout is None:
+            return await self._call(jobs, job)
+        with self._last_resort(timeout, grace, jobs, link, job):
+            try:
+                async with asyncio.timeout(timeout) as limit:
+                    return await self._call(jobs, job)
+            except TimeoutError:
+                if limit.expired():
+                    raise TaskTimeLimitExceeded(self._task.function, timeout) from None
+                raise
+
+    def _last_resort(
+        self, timeout: float, grace: float | None, jobs: JobRunner, link: Link, job: GearmanJob
+    ) -> AbstractContextManager[None]:
+        """Returns what ends the process when the task goes on after its time and its grace."""
+        if grace is None:
+            return contextlib.nullcontext()
+        thread = threading.get_ident()
+
+        def last_words() -> None:
+            error = TaskTimeLimitExceeded(self._task.function, timeout, grace)
+            jobs.answer_at_last(link, job, error.with_traceback(where(thread)))
+
+        attempts = loops[jobs.worker].attempts
+        return attempts.last_resort.after(timeout + grace, last_words)
+
+    async def _call(self, jobs: JobRunner, job: GearmanJob) -> Any:
+        forks = this_process.forks
+        try:
+            return await self._result(jobs, job)
+        finally:
+            if this_process.forks != forks:
+                end_as_a_program()
+
+    async def _result(self, jobs: JobRunner, job: GearmanJob) -> Any:
+        result = self._method(**self._task.check_arguments(job.data))
+        if not isinstance(result, AsyncGeneratorType):
+            return await result
+        items = []
+        async with contextlib.aclosing(result):
+            async for item in result:
+                jobs.worker.send_job_data(job, item)
+                items.append(item)
+        return self._task.whole(items)

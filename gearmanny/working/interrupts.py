@@ -1,0 +1,55 @@
+"""Exceptions that are meant for a worker, and not for the job that it runs."""
+
+from __future__ import annotations
+
+import functools
+import signal
+from typing import Any
+
+from gearmanny.errors import TaskTimeLimitExceeded
+from gearmanny.vocabulary.gearman_api import GearmanJob
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+def stops_worker(error: BaseException) -> bool:
+    """Returns whether an exception stops the worker: `KeyboardInterrupt`, or a `SystemExit` that a
+    signal handler raised. Any other `SystemExit` is a failure like others: of a task, or a hook."""
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, SystemExit) and _raised_by_signal(error)
+    )
+
+
+def was_interrupted(job: GearmanJob, error: BaseException | None) -> bool:
+    """Returns whether a task was interrupted at a moment that nobody chose.
+
+    Args:
+        job: its job.
+        error: what left the task, if anything: it may have swallowed the interruption.
+    """
+    return (
+        getattr(job, "interrupted", False)  # a job_class may have no place for it
+        or isinstance(error, TaskTimeLimitExceeded)
+        or (error is not None and stops_worker(error))
+    )
+
+
+def is_failure(error: BaseException) -> bool:
+    """Returns whether an exception is an error of the code that it came out of."""
+    return isinstance(error, (Exception, SystemExit)) and not stops_worker(error)
+
+
+def _raised_by_signal(error: BaseException) -> bool:
+    codes = {_code(signal.getsignal(number)) for number in _STOP_SIGNALS} - {None}
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code in codes:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _code(handler: Any) -> object:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return getattr(getattr(handler, "__func__", handler), "__code__", None)
