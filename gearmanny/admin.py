@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import CONNECT_TIMEOUT, parse_host
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.net.transport import CONNECT_TIMEOUT, Deadline, connect, parse_host
+from gearmanny.net.transport import connect
 from gearmanny.protocol.admin import (
     AdminConnection,
     FunctionStatus,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from gearmanny import __version__
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException
-from gearmanny.net.transport import DEFAULT_PORT
+from gearmanny.net.hosts import DEFAULT_PORT
 from gearmanny.serving.process import serve_until
 
 OK = 0

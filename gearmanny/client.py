@@ -15,7 +15,8 @@ from gearmanny.calling.caller import Caller, take
 from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.calling.tracing import CallSpans
 from gearmanny.errors import EncodingError, JobServerLost
-from gearmanny.net.transport import Deadline, Servers
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import Servers
 from gearmanny.results import WorkResult, as_completed, wait
 from gearmanny.vocabulary.encoders import RawDataEncoder
 

@@ -12,7 +12,7 @@ from gearmanny.blocking.inquiries import status_by_handle, status_by_unique
 from gearmanny.blocking.resending import Resending
 from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.errors import JobServerLost, TaskTimeout
-from gearmanny.net.transport import Deadline
+from gearmanny.net.deadline import Deadline
 from gearmanny.vocabulary.gearman_api import DataEncoder
 
 __all__ = ["Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]

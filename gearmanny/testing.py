@@ -20,8 +20,8 @@ from gearmanny.blocking.connections import Connections
 from gearmanny.eager.aio import EagerAioConnection
 from gearmanny.eager.joined import Eager, Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
+from gearmanny.net.hosts import Host
 from gearmanny.net.loopback import free_port
-from gearmanny.net.transport import Host
 from gearmanny.tasks.agreement import check_interface, differences
 from gearmanny.tasks.spec import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, overload
 
 from gearmanny.errors import InvalidTask
 from gearmanny.net.forks import ending_forks
+from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.net.transport import HOSTS, Host, parse_hosts
+from gearmanny.payload.checks import check_count
 from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
-from gearmanny.running.limits import check_count
 from gearmanny.tasks.interface import Interface
 from gearmanny.tasks.options import task
 from gearmanny.tasks.spec import TaskSpec, find_tasks, help_function, help_table, takes_payload

@@ -17,12 +17,14 @@ from types import FrameType
 
 from gearmanny.admin import JobServer
 from gearmanny.errors import GearmanException, InvalidOption, InvalidTask, JobServerUnavailable
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.net.transport import CONNECT_TIMEOUT, HOSTS, Deadline, parse_hosts
 from gearmanny.payload.backoff import Backoff
+from gearmanny.payload.checks import check_count
 from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
 from gearmanny.running.childprocess import Slot, WorkOptions, resident_memory
-from gearmanny.running.limits import Limits, check_count
+from gearmanny.running.limits import Limits
 from gearmanny.running.supervisor import Supervisor
 from gearmanny.tasks.spec import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker

@@ -15,7 +15,8 @@ from gearmanny.calling.caller import Caller, take
 from gearmanny.calling.submission import Data, JobStatus
 from gearmanny.calling.tracing import CallSpans
 from gearmanny.errors import EncodingError
-from gearmanny.net.transport import Deadline, Servers
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import Servers
 
 
 class AioClient(Caller):

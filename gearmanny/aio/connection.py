@@ -9,9 +9,10 @@ from typing import Any
 from gearmanny.aio.opening import Conversation
 from gearmanny.calling.submission import Submission
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable, ProtocolError
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import Host
 from gearmanny.net.polling import has_ended
 from gearmanny.net.tls import TLS
-from gearmanny.net.transport import Deadline, Host
 from gearmanny.protocol.client import ClientConnection, Request
 from gearmanny.vocabulary.gearman_api import DataEncoder
 

@@ -12,7 +12,7 @@ from gearmanny.aio.opening import connect
 from gearmanny.calling.hostchoice import HostChoice
 from gearmanny.calling.options import CallOptions
 from gearmanny.errors import JobServerUnavailable
-from gearmanny.net.transport import Host, Servers
+from gearmanny.net.hosts import Host, Servers
 
 _NO_OPTIONS = CallOptions()
 

@@ -6,7 +6,7 @@ from gearmanny.aio.connection import AioConnection, AioSubmission
 from gearmanny.aio.connections import AioConnections
 from gearmanny.calling.submission import JobState, JobStatus
 from gearmanny.errors import JobServerUnavailable
-from gearmanny.net.transport import Deadline
+from gearmanny.net.deadline import Deadline
 from gearmanny.vocabulary.gearman_api import DataEncoder
 
 

@@ -8,9 +8,11 @@ import os
 from typing import cast
 
 from gearmanny.errors import JobServerLost, JobServerUnavailable
+from gearmanny.net.deadline import Deadline
 from gearmanny.net.forks import keep_from_children
+from gearmanny.net.hosts import Host
 from gearmanny.net.tls import NO_CERTIFICATE, TLS, explained, why_no_handshake
-from gearmanny.net.transport import UNREACHABLE, Deadline, Host, lost, notice_vanishing, reason_of
+from gearmanny.net.transport import UNREACHABLE, lost, notice_vanishing, reason_of
 
 
 class Conversation(asyncio.Protocol):

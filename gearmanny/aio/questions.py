@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 from gearmanny.admin import silent_too, why_silent
 from gearmanny.aio.opening import Conversation, connect
 from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import Host
 from gearmanny.net.tls import TLS
-from gearmanny.net.transport import Deadline, Host
 from gearmanny.protocol.admin import AdminConnection, parse_status
 
 Answer = TypeVar("Answer")

@@ -9,7 +9,7 @@ from gearmanny.aio.connections import AioConnections
 from gearmanny.blocking.resending import FIRST_DELAY, LONGEST_DELAY
 from gearmanny.calling.options import CallOptions
 from gearmanny.errors import JobServerUnavailable
-from gearmanny.net.transport import Deadline
+from gearmanny.net.deadline import Deadline
 from gearmanny.payload.backoff import Backoff
 from gearmanny.protocol.client import Request
 

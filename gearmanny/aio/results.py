@@ -15,7 +15,7 @@ from gearmanny.aio.resending import Resending
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.errors import GearmanException, JobServerLost, TaskTimeout
-from gearmanny.net.transport import Deadline
+from gearmanny.net.deadline import Deadline
 from gearmanny.vocabulary.gearman_api import DataEncoder
 
 _ASK_WHY_TIMEOUT = 1.0

@@ -21,7 +21,8 @@ from collections.abc import Callable
 
 from gearmanny.calling.submission import Submission
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
-from gearmanny.net.transport import Connection, Deadline
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.transport import Connection
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.client import ClientConnection, Event, Request
 from gearmanny.vocabulary.gearman_api import DataEncoder

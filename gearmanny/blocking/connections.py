@@ -13,7 +13,8 @@ from gearmanny.blocking.channel import Channel
 from gearmanny.calling.hostchoice import HostChoice
 from gearmanny.calling.options import CallOptions
 from gearmanny.errors import JobServerUnavailable
-from gearmanny.net.transport import Host, Servers, connect
+from gearmanny.net.hosts import Host, Servers
+from gearmanny.net.transport import connect
 
 _NO_OPTIONS = CallOptions()
 

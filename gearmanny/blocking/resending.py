@@ -10,7 +10,7 @@ from gearmanny.blocking.channel import ChannelSubmission
 from gearmanny.blocking.connections import Connections
 from gearmanny.calling.options import CallOptions
 from gearmanny.errors import JobServerLost, JobServerUnavailable
-from gearmanny.net.transport import Deadline
+from gearmanny.net.deadline import Deadline
 from gearmanny.payload.backoff import Backoff
 from gearmanny.protocol.client import Request
 

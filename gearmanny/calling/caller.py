@@ -13,12 +13,14 @@ from typing import Any, ClassVar, Self
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.tracing import CallSpans, start_span
 from gearmanny.errors import EncodingError, InvalidOption
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.net.transport import CONNECT_TIMEOUT, HOSTS, Deadline, Servers, parse_hosts
+from gearmanny.payload.encoding import encode
 from gearmanny.payload.names import check_function_name, unique_of_key
 from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
 from gearmanny.protocol.client import Request
-from gearmanny.vocabulary.encoders import JSONDataEncoder, encode
+from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.vocabulary.gearman_api import DataEncoder
 
 _FILL_SECONDS = 0.01

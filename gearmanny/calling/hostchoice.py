@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import time
 
-from gearmanny.net.transport import Host
+from gearmanny.net.hosts import Host
 
 _AVOID_UNREACHABLE = 30.0
 """Seconds for which a host that did not answer is not tried while another one does."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from gearmanny.calling.tracing import check_tracing
 from gearmanny.errors import InvalidOption
-from gearmanny.net.transport import Deadline
+from gearmanny.net.deadline import Deadline
 from gearmanny.payload.names import check_key
 from gearmanny.protocol.client import PRIORITIES
 

@@ -16,6 +16,7 @@ from gearmanny.errors import (
     JobServerError,
     TaskError,
 )
+from gearmanny.payload.encoding import decode
 from gearmanny.payload.failures import decode_failure, foreign_failure
 from gearmanny.payload.sizes import Oversized
 from gearmanny.protocol.client import (
@@ -30,7 +31,6 @@ from gearmanny.protocol.client import (
     Told,
     Warned,
 )
-from gearmanny.vocabulary.encoders import decode
 from gearmanny.vocabulary.gearman_api import DataEncoder
 
 Outcome = Created | Completed | Failed | Excepted | Rejected | Told | GearmanException

@@ -9,7 +9,7 @@ from gearmanny.aio.connection import AioConnection, AioSubmission
 from gearmanny.calling.options import CallOptions
 from gearmanny.eager.joined import HOST, ClientEnd, Eager, keep
 from gearmanny.errors import JobServerLost
-from gearmanny.net.transport import Deadline
+from gearmanny.net.deadline import Deadline
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.client import Request
 

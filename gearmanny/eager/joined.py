@@ -25,12 +25,14 @@ from gearmanny.blocking.channel import Channel, ChannelSubmission
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.submission import Submission
 from gearmanny.errors import InvalidTask, TaskTimeout
-from gearmanny.net.transport import Connection, Deadline, Host
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import Host
+from gearmanny.net.transport import Connection
+from gearmanny.payload.encoding import decode
 from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.broker import Connection as Peer
 from gearmanny.protocol.client import Request
 from gearmanny.protocol.server import Server
-from gearmanny.vocabulary.encoders import decode
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.companions import JobLoop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from gearmanny.net.transport import Host
+from gearmanny.net.hosts import Host
 
 
 def loopback_address(host: Host) -> str | None:

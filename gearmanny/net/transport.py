@@ -1,4 +1,4 @@
-"""One connection to one job server: hosts, deadlines, keepalive, and OSError turned into ours.
+"""One connection to one job server: made, kept alive, and OSError turned into ours.
 
 Sockets never block. Whoever wants to wait, waits with a time limit first
 (`Connection.wait`, `Poller.wait`), so that no call can hang for ever.
@@ -8,24 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
-import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from gearmanny.errors import InvalidOption, JobServerLost, JobServerUnavailable
+from gearmanny.errors import JobServerLost, JobServerUnavailable
+from gearmanny.net.deadline import Deadline
 from gearmanny.net.forks import keep_from_children
+from gearmanny.net.hosts import CONNECT_TIMEOUT, Host
 from gearmanny.net.polling import Poller, has_ended
 from gearmanny.net.tls import TLS, TLSSocket
-
-DEFAULT_PORT = 4730
-"""Gearman's port, registered with IANA."""
-
-HOSTS = [f"localhost:{DEFAULT_PORT}"]
-"""Where a job server is looked for when nothing else is said."""
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds for one connection to be made: long for a network, short for a person."""
 
 _RECEIVE_BYTES = 256 * 1024
 _KEEPALIVE_IDLE = 15
@@ -38,103 +28,6 @@ nothing."""
 
 UNREACHABLE = (OSError, UnicodeError)
 """What is raised when no connection can be made; the latter by a name that cannot be one."""
-
-
-class Host(NamedTuple):
-    """The address of a job server: a name and a port, or the path of a unix socket and port 0."""
-
-    name: str
-    port: int
-
-    @property
-    def server_name(self) -> str | None:
-        """Whom its certificate has to name; None for a unix socket, which has no name."""
-        return self.name.partition("%")[0] if self.port else None
-
-    def __str__(self) -> str:
-        if not self.port:
-            return f"unix:{self.name}"
-        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
-
-
-def parse_host(host: str) -> Host:
-    """Reads `"name"`, `"name:port"`, `"[::1]"`, `"[::1]:port"` or `"unix:/path"`.
-
-    Raises:
-        InvalidOption: it is none of these.
-    """
-    if not isinstance(host, str):
-        raise InvalidOption(f'A host is written "name:port", not {host!r}.')
-    if host.startswith("unix:/") and "\0" not in host:
-        return Host(host.removeprefix("unix:"), 0)
-    name, bracket, rest = host.rpartition("]")
-    if bracket:
-        name, port = name.removeprefix("["), rest.removeprefix(":")
-    else:
-        name, _, port = host.partition(":")
-    if "@" in host:  # not quoted: a password may be in it
-        raise InvalidOption('A host is written "name:port", without user and password.')
-    well_named = name.split() == [name] and "/" not in name
-    if not well_named or not (port or str(DEFAULT_PORT)).isdecimal():
-        raise InvalidOption(
-            f'A host is written "name:port", "[address]:port" or "unix:/path", not {host!r}.'
-        )
-    number = int(port or DEFAULT_PORT)
-    if not 0 < number < 2**16:
-        raise InvalidOption(f"The port of {host!r} is not between 1 and 65535.")
-    return Host(name, number)
-
-
-def parse_hosts(hosts: Sequence[str]) -> list[Host]:
-    """Reads a list of hosts; equal ones count once.
-
-    Raises:
-        InvalidOption: the list is empty, a bare string, or holds something that is no host.
-    """
-    if isinstance(hosts, str):
-        raise InvalidOption(f"hosts is a list of hosts: write [{hosts!r}], not {hosts!r}.")
-    parsed = list(dict.fromkeys(parse_host(host) for host in hosts))
-    if not parsed:
-        raise InvalidOption('hosts is empty. Name a job server, such as "localhost:4730".')
-    return parsed
-
-
-class Servers(NamedTuple):
-    """The job servers of a client, and how to reach them."""
-
-    hosts: list[Host]
-    connect_timeout: float
-    """Seconds that making a connection may take, all hosts together."""
-    max_packet: int
-    """Bytes of the longest packet to keep."""
-    tls: TLS | None
-    """How they are secured; None for plain connections."""
-
-
-class Deadline:
-    """A moment in the future, or never: time for a wait of several steps."""
-
-    def __init__(self, timeout: float | None) -> None:
-        """Args: timeout: seconds from now; None or more than any lock waits for never.
-
-        Raises:
-            InvalidOption: it is no number of seconds.
-        """
-        self._at: float | None = None
-        if timeout is None:
-            return
-        if not isinstance(timeout, (int, float)) or not timeout >= 0:
-            raise InvalidOption(f"A timeout is a number of seconds or None, not {timeout!r}.")
-        if timeout < threading.TIMEOUT_MAX:
-            self._at = time.monotonic() + timeout
-
-    def remaining(self) -> float | None:
-        """Returns the seconds that are left, 0 when it has passed, None for never."""
-        return None if self._at is None else max(0.0, self._at - time.monotonic())
-
-
-NEVER = Deadline(None)
-"""No deadline."""
 
 
 class Connection:

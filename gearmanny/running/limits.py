@@ -1,27 +1,10 @@
-"""What a runner allows its processes, and how numbers are checked."""
+"""What a runner allows its processes."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from gearmanny.errors import InvalidOption
-
-
-def check_count(name: str, unit: str, value: object) -> None:
-    """Raises InvalidOption unless the value is a whole number, at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidOption(f"{name} is a number of {unit}, at least 1, not {value!r}.")
-
-
-def check_seconds(name: str, value: object) -> None:
-    """Raises InvalidOption unless the value is a finite number of seconds, at least 0."""
-    if (
-        not isinstance(value, (int, float))
-        or isinstance(value, bool)
-        or not (0 <= value < math.inf)
-    ):
-        raise InvalidOption(f"{name} is a number of seconds, at least 0, not {value!r}.")
+from gearmanny.payload.checks import check_count, check_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

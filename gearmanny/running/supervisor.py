@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 
 from gearmanny.net.polling import Poller, Waker
-from gearmanny.payload.backoff import RestartTable
 from gearmanny.running.childprocess import Slot, WorkOptions
 from gearmanny.running.limits import Limits
+from gearmanny.running.restarts import RestartTable
 from gearmanny.running.workprocess import WorkProcess
 
 logger = logging.getLogger("gearmanny.runner")

@@ -20,7 +20,7 @@ from typing import Self
 
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.net.forks import keep_from_children
-from gearmanny.net.transport import Host
+from gearmanny.net.hosts import Host
 from gearmanny.serving.loop import Peer, ServerLoop
 
 __all__ = ["JobServer"]

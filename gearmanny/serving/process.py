@@ -17,9 +17,9 @@ from multiprocessing.connection import Connection
 from gearmanny.admin import JobServer as Admin
 from gearmanny.errors import GearmanException, InvalidOption, JobServerUnavailable
 from gearmanny.net.forks import end_with, signals_held_back
+from gearmanny.net.hosts import DEFAULT_PORT, parse_hosts
 from gearmanny.net.loopback import loopback_address
 from gearmanny.net.tls import TLSOption
-from gearmanny.net.transport import DEFAULT_PORT, parse_hosts
 from gearmanny.serving.embedded import JobServer
 
 _LISTENING = ""

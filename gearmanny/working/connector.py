@@ -12,9 +12,10 @@ import threading
 import time
 
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
+from gearmanny.net.hosts import Host
 from gearmanny.net.polling import Waker
 from gearmanny.net.tls import TLS
-from gearmanny.net.transport import Connection, Host, connect
+from gearmanny.net.transport import Connection, connect
 from gearmanny.payload.backoff import Backoff
 
 logger = logging.getLogger("gearmanny.worker")

@@ -7,9 +7,9 @@ import time
 
 from gearmanny.errors import EncodingError, GearmanException, InvalidArguments, RejectJob
 from gearmanny.net.forks import end_as_a_program, this_process
+from gearmanny.payload.encoding import decode
 from gearmanny.payload.failures import encode_failure, message_of, type_name
 from gearmanny.protocol.worker import Assigned
-from gearmanny.vocabulary.encoders import decode
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working.attempts import GivenBack
 from gearmanny.working.interrupts import stops_worker

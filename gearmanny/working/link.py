@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from gearmanny.errors import InvalidOption
-from gearmanny.net.transport import NEVER, Connection
+from gearmanny.net.deadline import NEVER
+from gearmanny.net.transport import Connection
 from gearmanny.payload.backoff import rest_between_calls
+from gearmanny.payload.encoding import encode
 from gearmanny.payload.failures import shortened
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.worker import Event, WorkerConnection
-from gearmanny.vocabulary.encoders import encode
 from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob
 from gearmanny.working.timelimits import TimeLimit
 

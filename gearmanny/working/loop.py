@@ -19,9 +19,10 @@ from typing import Any
 
 from gearmanny import __version__
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
+from gearmanny.net.hosts import Host
 from gearmanny.net.polling import Poller, Waker
 from gearmanny.net.tls import TLS
-from gearmanny.net.transport import Connection, Host
+from gearmanny.net.transport import Connection
 from gearmanny.payload.names import check_function_name
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.worker import Assigned

@@ -118,11 +118,11 @@ def test_the_names_for_django_may_be_imported_without_mongodb_and_settings(names
 def test_old_names_are_the_same_objects() -> None:
     done = python(
         "from gearmanny import base, errors, worker\n"
-        "from gearmanny.net import transport\n"
+        "from gearmanny.net import hosts\n"
         "from gearmanny.vocabulary import encoders\n"
         "assert base.JSONDataEncoder is encoders.JSONDataEncoder\n"
         "assert base.GearmanException is errors.GearmanException\n"
-        "assert base.HOSTS is transport.HOSTS\n"
+        "assert base.HOSTS is hosts.HOSTS\n"
         "import gearman\n"
         "assert issubclass(worker.JsonWorker, gearman.GearmanWorker)\n"
         "assert worker.BaseWorker.work_class is worker.JsonWorker\n"

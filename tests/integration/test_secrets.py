@@ -14,7 +14,7 @@ import pytest
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import EncodingError, InvalidOption, JobServerLost, TaskError, TaskTimeout
 from gearmanny.helpers.cache_mongodb import cacheBuilder
-from gearmanny.net.transport import parse_host
+from gearmanny.net.hosts import parse_host
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.worker import BaseWorker
 from tests.servers import PATIENCE, Server, free_port, mongodb, until, working

@@ -29,8 +29,10 @@ from gearmanny.errors import (
     ProtocolError,
     TaskTimeout,
 )
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import parse_host
 from gearmanny.net.tls import TLS
-from gearmanny.net.transport import Deadline, connect, parse_host
+from gearmanny.net.transport import connect
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker
 from tests.servers import PATIENCE, Server, free_port, until, working

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from gearmanny.payload.backoff import Backoff, RestartTable, rest_between_calls
+from gearmanny.payload.backoff import Backoff, rest_between_calls
+from gearmanny.running.restarts import RestartTable
 
 
 def no_jitter() -> float:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from gearmanny.errors import EncodingError
-from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder, decode, encode
+from gearmanny.payload.encoding import decode, encode
+from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 from gearmanny.vocabulary.gearman_api import DataEncoder
 
 DEEP = 100_000

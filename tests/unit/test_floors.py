@@ -32,13 +32,15 @@ FLOORS = [
     gearmanny.protocol.client gearmanny.protocol.worker gearmanny.protocol.admin
     gearmanny.protocol.queue gearmanny.protocol.broker gearmanny.protocol.server
     gearmanny.protocol.server_admin gearmanny.helpers gearmanny.helpers._freshness
-    gearmanny.contrib""",
+    gearmanny.contrib
+    gearmanny.payload.checks gearmanny.payload.encoding gearmanny.running.restarts""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.vocabulary.gearman_api gearmanny.vocabulary.encoders gearmanny.calling.options
     gearmanny.net.polling gearmanny.net.tls gearmanny.net.transport gearmanny.net.loopback
     gearmanny.working.timelimits gearmanny.serving.store gearmanny.working.hooks
     gearmanny.calling.tracing gearmanny.working.progress gearmanny.base gearmanny.net.forks
-    gearmanny.working.interrupts gearmanny.hooks""",
+    gearmanny.working.interrupts gearmanny.hooks
+    gearmanny.net.hosts gearmanny.net.deadline""",
     # 2: the drivers, and the job server's.
     """gearmanny.admin gearmanny.calling.hostchoice gearmanny.calling.caller
     gearmanny.blocking.connections gearmanny.calling.submission gearmanny.blocking.channel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gearmanny.errors import InvalidOption
-from gearmanny.net.transport import Host, parse_host, parse_hosts
+from gearmanny.net.hosts import Host, parse_host, parse_hosts
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,12 @@ from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
 from gearmanny.hooks import Hook, check_hooks
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.net.transport import HOSTS, Deadline, parse_hosts
+from gearmanny.payload.checks import check_count
 from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
-from gearmanny.running.limits import Limits, check_count
+from gearmanny.running.limits import Limits
 from gearmanny.worker import check_concurrency, check_prefetch
 
 NAME = "GEARMANNY"

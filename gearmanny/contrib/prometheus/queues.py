@@ -10,8 +10,8 @@ from prometheus_client.registry import Collector
 
 from gearmanny.admin import FunctionStatus, JobServer
 from gearmanny.errors import GearmanException
+from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLSOption
-from gearmanny.net.transport import HOSTS, parse_hosts
 
 _TIMEOUT = 3.0
 """Seconds for a job server to answer. Prometheus waits for ten."""

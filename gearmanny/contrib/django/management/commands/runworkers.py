@@ -22,7 +22,7 @@ from gearmanny.contrib.django.forking import closed_before_forks
 from gearmanny.contrib.django.settings import Settings, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.hooks import Hook
-from gearmanny.running.limits import check_seconds
+from gearmanny.payload.checks import check_seconds
 from gearmanny.serving.process import running_where_none_is
 from gearmanny.tasks.spec import functions_of
 from gearmanny.workrunner import WorkRunner

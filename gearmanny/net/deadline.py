@@ -1,0 +1,34 @@
+"""How long something may take: a moment in the future, for a wait of several steps."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from gearmanny.errors import InvalidOption
+
+
+class Deadline:
+    """A moment in the future, or never: time for a wait of several steps."""
+
+    def __init__(self, timeout: float | None) -> None:
+        """Args: timeout: seconds from now; None or more than any lock waits for never.
+
+        Raises:
+            InvalidOption: it is no number of seconds.
+        """
+        self._at: float | None = None
+        if timeout is None:
+            return
+        if not isinstance(timeout, (int, float)) or not timeout >= 0:
+            raise InvalidOption(f"A timeout is a number of seconds or None, not {timeout!r}.")
+        if timeout < threading.TIMEOUT_MAX:
+            self._at = time.monotonic() + timeout
+
+    def remaining(self) -> float | None:
+        """Returns the seconds that are left, 0 when it has passed, None for never."""
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+
+NEVER = Deadline(None)
+"""No deadline."""
