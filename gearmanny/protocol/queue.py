@@ -15,10 +15,9 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from gearmanny.protocol.broker import Connection
+from gearmanny.protocol.packets import PacketType
 
 HIGH, NORMAL, LOW = range(3)
 """Priorities, in the order in which they are served."""
@@ -29,6 +28,20 @@ _STALE_TIMERS = 64
 """Timers that may be out of use before they are looked through."""
 
 Key = tuple[bytes, bytes, bytes]
+
+
+class Party(Protocol):
+    """One side of a job: a connection that submitted it, or works on it."""
+
+    wants_exceptions: bool
+    awaited: set[Job]
+    held: dict[bytes, Job]
+
+    def send(self, type: PacketType, *arguments: bytes) -> None:
+        """Queues a packet."""
+
+    def wake(self) -> None:
+        """Calls a worker that sleeps."""
 
 
 class Job:
@@ -54,9 +67,9 @@ class Job:
         self.background = False
         self.row: int | None = None
         """Where the journal keeps it."""
-        self.submitters: list[Connection] = []
+        self.submitters: list[Party] = []
         """Who waits for its answer: a connection stands here as often as it submitted the job."""
-        self.worker: Connection | None = None
+        self.worker: Party | None = None
         self.retries = 0
         """Workers that left while they held it."""
         self.done = self.total = b"0"
@@ -79,7 +92,7 @@ class Function:
         self.total = 0
         """Jobs that wait, run, or are scheduled."""
         self.running = 0
-        self.workers: dict[Connection, None] = {}
+        self.workers: dict[Party, None] = {}
         """Who offers it, longest first."""
         self.limits: tuple[int, ...] = NO_LIMIT
         """Jobs above which those of each priority are refused; 0 for none."""
@@ -149,7 +162,7 @@ class JobQueue:
         job.number = self._places
         job.function.waiting[job.priority][job.number] = job
 
-    def take(self, functions: Iterable[Function], worker: Connection) -> Job | None:
+    def take(self, functions: Iterable[Function], worker: Party) -> Job | None:
         """Gives a worker the next job of the functions that it offers: that of the highest
         priority, and among those the one that has waited longest. No function starves another."""
         best: Job | None = None

@@ -67,7 +67,7 @@ class CallbackRunner:
 
 
 def _run_in_event_loop(worker: GearmanWorker, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    from gearmanny.working.coroutines import event_loop_of  # noqa: PLC0415  imports asyncio
+    from gearmanny.working.eventloop import event_loop_of  # noqa: PLC0415  imports asyncio
 
     return event_loop_of(worker).run(coroutine)
 

@@ -55,7 +55,8 @@ FLOORS = [
     gearmanny.eager.aio gearmanny.serving.loop gearmanny.serving.embedded gearmanny.embedded
     gearmanny.helpers.cache_mongodb gearmanny.helpers._collection
     gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
-    gearmanny.contrib.opentelemetry""",
+    gearmanny.contrib.opentelemetry
+    gearmanny.working.eventloop""",
     # 3: processes, and what tests need.
     """gearmanny.running.workprocess gearmanny.running.childprocess gearmanny.running.supervisor
     gearmanny.workrunner gearmanny.serving.process gearmanny.testing
@@ -124,6 +125,7 @@ TOUCHES = {
         "gearmanny.contrib.django.clients",
         "gearmanny.contrib.django.eager",
         "gearmanny.working.coroutines",
+        "gearmanny.working.eventloop",
         "gearmanny.eager.joined",
         "gearmanny.serving.loop",
         "gearmanny.serving.embedded",

@@ -21,7 +21,7 @@ from gearmanny.eager.joined import Eager
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker
 from gearmanny.working.companions import JobLoop
-from gearmanny.working.coroutines import EventLoop
+from gearmanny.working.eventloop import EventLoop
 from gearmanny.working.interrupts import was_interrupted
 
 

@@ -1,0 +1,136 @@
+"""The event loop of a worker, in a thread of its own, for `async def` tasks.
+
+The thread of the worker takes the jobs and hands them over, so that it can run
+other tasks, or wait for more jobs, while coroutines wait. When one has ended, the
+worker is woken to ask for another job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gearmanny.vocabulary.gearman_api import GearmanWorker
+from gearmanny.working.asynchooks import outcome_of, returned
+from gearmanny.working.companions import JobLoop
+from gearmanny.working.loop import loops
+
+_CLEANING_UP = 5.0
+"""Seconds for coroutines that are cancelled because their worker ends at once."""
+
+
+class EventLoop:
+    """Runs coroutines in a thread of its own."""
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        """Args: wake: called when a coroutine has ended, in the thread of the loop."""
+        self.error: BaseException | None = None
+        """A `KeyboardInterrupt` that left a coroutine: for the whole worker."""
+        self.cancelling = False
+        """Whether jobs are left without an answer, because the worker ends at once."""
+        self.stopping = asyncio.Event()
+        """Set when the worker was told to stop."""
+        self._wake = wake
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = threading.Lock()
+        self._running = 0
+        self._ended = 0
+        self._idle = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gearmanny event loop", daemon=True)
+        self._thread.start()
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Runs a coroutine beside those that run."""
+        with self._lock:
+            self._running += 1
+            self._idle.clear()
+        self._loop.call_soon_threadsafe(self._begin, coroutine)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Returns what a coroutine returns, and raises what it raises, to another thread."""
+        outcome = asyncio.run_coroutine_threadsafe(outcome_of(coroutine), self._loop)
+        return returned(outcome.result())
+
+    def take_ended(self) -> int:
+        """Returns how many coroutines have ended since this was last asked."""
+        with self._lock:
+            ended, self._ended = self._ended, 0
+        return ended
+
+    def finish(self) -> None:
+        """Waits until no coroutine runs."""
+        with self._lock:
+            if not self._running:
+                return
+        self._idle.wait()
+
+    def stop(self) -> None:
+        """Tells coroutines that wait for another attempt to give their jobs back."""
+        self._loop.call_soon_threadsafe(self.stopping.set)
+
+    def close(self) -> None:
+        """Ends the thread; coroutines that run are cancelled."""
+        self.cancelling = True
+        self._loop.call_soon_threadsafe(self._cancel)
+        self._thread.join(_CLEANING_UP)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._run_until_stopped()
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.close()
+
+    def _run_until_stopped(self) -> None:
+        """Runs the event loop, on and on: out of it comes what a task of asyncio that a coroutine
+        has started exits with, before that coroutine gets it."""
+        while True:
+            try:
+                return self._loop.run_forever()
+            except SystemExit:
+                continue
+            except KeyboardInterrupt as error:
+                self.error = error
+                self._wake()
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(self._guarded(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except KeyboardInterrupt as error:
+            self.error = error
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        with self._lock:
+            self._running -= 1
+            self._ended += 1
+            if not self._running:
+                self._idle.set()
+        self._wake()
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._loop.create_task(self._stop_when_empty())
+
+    async def _stop_when_empty(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._loop.stop()
+
+
+def event_loop_of(worker: GearmanWorker) -> JobLoop:
+    """Returns the event loop of a worker that runs, which is made on first use."""
+    work_loop = loops[worker]
+    if work_loop.event_loop is None:
+        work_loop.event_loop = EventLoop(work_loop.waker.wake)
+    return work_loop.event_loop
