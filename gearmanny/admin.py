@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
-from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
-from gearmanny.net.deadline import Deadline
+from gearmanny.errors import JobServerError
 from gearmanny.net.hosts import CONNECT_TIMEOUT, parse_host
+from gearmanny.net.question import ask
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.net.transport import connect
 from gearmanny.protocol.admin import (
     AdminConnection,
     FunctionStatus,
@@ -87,50 +87,12 @@ class JobServer:
     def _ask(
         self, command: str, receive: Callable[[AdminConnection, bytes], Answer | None]
     ) -> Answer:
-        timeout = self._timeout
-        deadline = Deadline(timeout)
         machine = AdminConnection()
-        connection = connect(self._host, timeout, tls=self._tls)
-        try:
-            connection.send(machine.command(command), deadline)
-            while connection.wait(deadline.remaining()):
-                answer = receive(machine, bytes(connection.receive()))
-                if answer is not None:
-                    return answer
-        finally:
-            connection.close()
-        raise JobServerUnavailable(
-            {str(self._host): f"no answer to {command!r} within {timeout or 0:g} s"}
+        return ask(
+            self._host,
+            command,
+            machine.command(command),
+            partial(receive, machine),
+            timeout=self._timeout,
+            tls=self._tls,
         )
-
-
-def explain_silence(server: JobServer, function: str) -> str:
-    """Returns a sentence on why a function did not answer, from what its job server says.
-
-    Args:
-        server: the job server that the job was sent to.
-        function: the Gearman function.
-    """
-    try:
-        return why_silent(str(server), function, server.status())
-    except GearmanException:
-        return silent_too(str(server))
-
-
-def silent_too(host: str) -> str:
-    """Returns a sentence on a job server that does not even say why a function did not answer."""
-    return f"The job server {host} does not answer either."
-
-
-def why_silent(host: str, function: str, rows: Iterable[FunctionStatus]) -> str:
-    """Returns a sentence on why a function did not answer, from the rows of its job server."""
-    for row in rows:
-        if row.function == function and row.workers:
-            return (
-                f"On {host} {row.workers} worker(s) offer it; {row.running} of its jobs run "
-                f"and {row.total - row.running} wait. Wait longer, or start more workers."
-            )
-    return (
-        f"No worker offers it on {host}. Start one that does, or look whether the name "
-        "and the host are right."
-    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from gearmanny.admin import JobServer, explain_silence
+from gearmanny.admin import JobServer
 from gearmanny.blocking.channel import Channel, ChannelSubmission, Group
 from gearmanny.blocking.connections import Connections
-from gearmanny.blocking.inquiries import status_by_handle, status_by_unique
+from gearmanny.blocking.inquiries import explain_silence, status_by_handle, status_by_unique
 from gearmanny.blocking.resending import Resending
 from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.errors import JobServerLost, TaskTimeout

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from gearmanny.admin import silent_too, why_silent
 from gearmanny.aio.opening import Conversation, connect
+from gearmanny.calling.silence import silent_too, why_silent
 from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from gearmanny.admin import JobServer
 from gearmanny.blocking.channel import Channel, ChannelSubmission
 from gearmanny.blocking.connections import Connections
+from gearmanny.calling.silence import silent_too, why_silent
 from gearmanny.calling.submission import JobState, JobStatus
-from gearmanny.errors import JobServerUnavailable
+from gearmanny.errors import GearmanException, JobServerUnavailable
 from gearmanny.net.deadline import Deadline
 from gearmanny.vocabulary.gearman_api import DataEncoder
 
@@ -49,6 +51,19 @@ def find_status(connections: Connections, unique: bytes, deadline: Deadline) -> 
     if failures:
         raise JobServerUnavailable(failures)
     return JobStatus(JobState.UNKNOWN)
+
+
+def explain_silence(server: JobServer, function: str) -> str:
+    """Returns a sentence on why a function did not answer, from what its job server says.
+
+    Args:
+        server: the job server that the job was sent to.
+        function: the Gearman function.
+    """
+    try:
+        return why_silent(str(server), function, server.status())
+    except GearmanException:
+        return silent_too(str(server))
 
 
 def _answer(channel: Channel, question: ChannelSubmission, deadline: Deadline) -> JobStatus:

@@ -12,14 +12,16 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 
-from gearmanny.admin import JobServer as Admin
 from gearmanny.errors import GearmanException, InvalidOption, JobServerUnavailable
 from gearmanny.net.forks import end_with, signals_held_back
-from gearmanny.net.hosts import DEFAULT_PORT, parse_hosts
+from gearmanny.net.hosts import DEFAULT_PORT, Host, parse_hosts
 from gearmanny.net.loopback import loopback_address
+from gearmanny.net.question import Answer, ask
 from gearmanny.net.tls import TLSOption
+from gearmanny.protocol.admin import AdminConnection, parse_status
 from gearmanny.serving.embedded import JobServer
 
 _LISTENING = ""
@@ -90,8 +92,8 @@ def serve_until(
     asyncio.run(serve())
 
 
-def _place(hosts: Sequence[str], tls: TLSOption) -> tuple[str, str, int]:
-    """Returns the host as it was written, the address and the port of a job server to be run."""
+def _place(hosts: Sequence[str], tls: TLSOption) -> tuple[Host, str, int]:
+    """Returns the host, the address and the port of a job server to be run."""
     host, *others = parse_hosts(hosts)
     address = loopback_address(host)
     if others:
@@ -106,19 +108,20 @@ def _place(hosts: Sequence[str], tls: TLSOption) -> tuple[str, str, int]:
             "127.0.0.1; there is no authentication"
         )
     else:
-        return str(host), address, host.port
+        return host, address, host.port
     raise InvalidOption(
         f"An embedded job server cannot be started: {reason}. Name localhost:{DEFAULT_PORT} as the "
         "only host, or run gearmand instead."
     )
 
 
-def _version(host: str) -> str | None:
+def _version(host: Host) -> str | None:
     """Returns the version of the job server at a host; None when nobody listens there."""
-    asked = Admin(host, _ANSWERS_WITHIN)
     try:
-        asked.status()  # any server may have a line to say, but not such ones
-        return asked.version()
+        # Any server may have a line to say, but not such rows.
+        for row in _ask(host, "status", AdminConnection.receive_rows):
+            parse_status(row)
+        return _ask(host, "version", AdminConnection.receive_line)
     except JobServerUnavailable:
         return None
     except GearmanException as error:
@@ -126,6 +129,14 @@ def _version(host: str) -> str | None:
             f"Something that is no job server listens at {host}: {error} Stop that, or choose "
             "another port."
         ) from error
+
+
+def _ask(
+    host: Host, command: str, receive: Callable[[AdminConnection, bytes], Answer | None]
+) -> Answer:
+    machine = AdminConnection()
+    question = machine.command(command)
+    return ask(host, command, question, partial(receive, machine), timeout=_ANSWERS_WITHIN)
 
 
 def _start(server: JobServer) -> multiprocessing.process.BaseProcess:

@@ -40,7 +40,8 @@ FLOORS = [
     gearmanny.working.timelimits gearmanny.serving.store gearmanny.working.hooks
     gearmanny.calling.tracing gearmanny.working.progress gearmanny.base gearmanny.net.forks
     gearmanny.working.interrupts gearmanny.hooks
-    gearmanny.net.hosts gearmanny.net.deadline""",
+    gearmanny.net.hosts gearmanny.net.deadline
+    gearmanny.net.question gearmanny.calling.silence""",
     # 2: the drivers, and the job server's.
     """gearmanny.admin gearmanny.calling.hostchoice gearmanny.calling.caller
     gearmanny.blocking.connections gearmanny.calling.submission gearmanny.blocking.channel
