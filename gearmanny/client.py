@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -18,7 +19,7 @@ from gearmanny.errors import EncodingError, JobServerLost
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
 from gearmanny.results import WorkResult, as_completed, wait
-from gearmanny.vocabulary.encoders import RawDataEncoder
+from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 
 __all__ = [
     "AsyncClient",
@@ -39,6 +40,8 @@ class Client(Caller):
     Connections are made on the first call and kept. A child made by `os.fork()`
     makes its own.
     """
+
+    _default_encoder = JSONDataEncoder
 
     def _reach(self, servers: Servers) -> None:
         self._connections = Connections(servers)
@@ -148,7 +151,7 @@ class Client(Caller):
         deadline = Deadline(options.timeout)
         works: list[WorkResult] = []
         with CallSpans() as spans:
-            requests = self._requests(function, payloads, spans)
+            requests = self._requests(function, payloads, spans, time.time)
             channel = connections.channel(options)
             for request in requests:
                 work = WorkResult(connections, channel, function, self._encoder)

@@ -13,7 +13,7 @@ from gearmanny.blocking.resending import Resending
 from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.errors import JobServerLost, TaskTimeout
 from gearmanny.net.deadline import Deadline
-from gearmanny.vocabulary.gearman_api import DataEncoder
+from gearmanny.payload.encoding import Encoder
 
 __all__ = ["Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]
 
@@ -37,7 +37,7 @@ class WorkResult(ChannelSubmission):
         connections: Connections,
         channel: Channel,
         function: str,
-        encoder: type[DataEncoder],
+        encoder: type[Encoder],
     ) -> None:
         super().__init__(channel, function, encoder)
         self._connections = connections

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -17,6 +18,7 @@ from gearmanny.calling.tracing import CallSpans
 from gearmanny.errors import EncodingError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
+from gearmanny.vocabulary.encoders import JSONDataEncoder
 
 
 class AioClient(Caller):
@@ -27,6 +29,8 @@ class AioClient(Caller):
 
     Cancelling whoever awaits a call forgets its job; the worker may still run it.
     """
+
+    _default_encoder = JSONDataEncoder
 
     def _reach(self, servers: Servers) -> None:
         self._connections = AioConnections(servers)
@@ -172,7 +176,7 @@ class AioClient(Caller):
         deadline = Deadline(options.timeout)
         works = []
         with CallSpans() as spans:
-            requests = self._requests(function, payloads, spans)
+            requests = self._requests(function, payloads, spans, time.time)
             connection = await connections.connection(options)
             for request in requests:
                 work = AioWorkResult(connections, connection, function, self._encoder, options)

@@ -13,8 +13,8 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.net.polling import has_ended
 from gearmanny.net.tls import TLS
+from gearmanny.payload.encoding import Encoder
 from gearmanny.protocol.client import ClientConnection, Request
-from gearmanny.vocabulary.gearman_api import DataEncoder
 
 _ENOUGH_TO_SEND = 256 * 1024
 """Bytes of payloads that wait for the rest of a turn of the event loop to be sent with it."""
@@ -33,9 +33,7 @@ class AioSubmission(Submission):
 
     __slots__ = ("_waiters", "connection")
 
-    def __init__(
-        self, connection: AioConnection, function: str, encoder: type[DataEncoder]
-    ) -> None:
+    def __init__(self, connection: AioConnection, function: str, encoder: type[Encoder]) -> None:
         super().__init__(function, encoder)
         self.connection = connection
         self._waiters: tuple[tuple[Callable[[], bool], asyncio.Future[None]], ...] = ()

@@ -6,11 +6,10 @@ import asyncio
 
 from gearmanny.aio.connection import AioSubmission
 from gearmanny.aio.connections import AioConnections
-from gearmanny.blocking.resending import FIRST_DELAY, LONGEST_DELAY
+from gearmanny.calling.again import new_backoff
 from gearmanny.calling.options import CallOptions
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.deadline import Deadline
-from gearmanny.payload.backoff import Backoff
 from gearmanny.protocol.client import Request
 
 
@@ -24,7 +23,7 @@ class Resending:
         self._request = request
         self._options = options
         # Goes on over all losses: a job server that ends every connection must not keep us busy.
-        self._backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
+        self._backoff = new_backoff()
 
     async def send_again(self, work: AioSubmission) -> None:
         """Sends a job whose connection was lost again, to a job server that is up.

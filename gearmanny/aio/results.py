@@ -16,7 +16,7 @@ from gearmanny.calling.options import CallOptions
 from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.errors import GearmanException, JobServerLost, TaskTimeout
 from gearmanny.net.deadline import Deadline
-from gearmanny.vocabulary.gearman_api import DataEncoder
+from gearmanny.payload.encoding import Encoder
 
 _ASK_WHY_TIMEOUT = 1.0
 """Seconds that a timeout may take longer, to tell whether any worker offers the function."""
@@ -39,7 +39,7 @@ class AioWorkResult(AioSubmission):
         connections: AioConnections,
         connection: AioConnection,
         function: str,
-        encoder: type[DataEncoder],
+        encoder: type[Encoder],
         options: CallOptions,
     ) -> None:
         super().__init__(connection, function, encoder)

@@ -23,9 +23,9 @@ from gearmanny.calling.submission import Submission
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.transport import Connection
+from gearmanny.payload.encoding import Encoder
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.client import ClientConnection, Event, Request
-from gearmanny.vocabulary.gearman_api import DataEncoder
 
 
 class Group:
@@ -43,7 +43,7 @@ class ChannelSubmission(Submission):
 
     __slots__ = ("channel", "groups")
 
-    def __init__(self, channel: Channel, function: str, encoder: type[DataEncoder]) -> None:
+    def __init__(self, channel: Channel, function: str, encoder: type[Encoder]) -> None:
         super().__init__(function, encoder)
         self.channel = channel
         self.groups: tuple[Group, ...] = ()

@@ -8,15 +8,11 @@ import time
 
 from gearmanny.blocking.channel import ChannelSubmission
 from gearmanny.blocking.connections import Connections
+from gearmanny.calling.again import new_backoff
 from gearmanny.calling.options import CallOptions
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.net.deadline import Deadline
-from gearmanny.payload.backoff import Backoff
 from gearmanny.protocol.client import Request
-
-FIRST_DELAY = 0.05
-LONGEST_DELAY = 1.0
-"""Seconds between attempts to find a job server for a job that has to be sent again."""
 
 
 class Resending:
@@ -35,7 +31,7 @@ class Resending:
         none comes back, `JobServerUnavailable` becomes the outcome.
         """
         patience = Deadline(self._connections.servers.connect_timeout)
-        backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
+        backoff = new_backoff()
         with self._lock:
             while isinstance(work.outcome, JobServerLost) and not work.channel.given_up:
                 try:

@@ -6,8 +6,7 @@ import abc
 import functools
 import itertools
 import os
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from gearmanny.calling.options import CallOptions
@@ -16,12 +15,10 @@ from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.payload.encoding import encode
+from gearmanny.payload.encoding import Encoder, encode
 from gearmanny.payload.names import check_function_name, unique_of_key
 from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
 from gearmanny.protocol.client import Request
-from gearmanny.vocabulary.encoders import JSONDataEncoder
-from gearmanny.vocabulary.gearman_api import DataEncoder
 
 _FILL_SECONDS = 0.01
 """Seconds for which `map` collects inputs before it sends those that it has: a slow source must
@@ -52,7 +49,7 @@ class RemoteTask:
 class Caller(abc.ABC):
     """What the clients share. Connections are made on the first call and kept."""
 
-    _default_encoder: ClassVar[type[DataEncoder]] = JSONDataEncoder
+    _default_encoder: ClassVar[type[Encoder]]
     _takes_payload: ClassVar[bool] = False
     """Whether a call is made with one payload instead of keywords."""
 
@@ -62,7 +59,7 @@ class Caller(abc.ABC):
         *,
         timeout: float | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
-        data_encoder: type[DataEncoder] | None = None,
+        data_encoder: type[Encoder] | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
     ) -> None:
@@ -172,7 +169,11 @@ class Caller(abc.ABC):
                 )
 
     def _requests(
-        self, function: str, payloads: Iterable[bytes | EncodingError], spans: CallSpans
+        self,
+        function: str,
+        payloads: Iterable[bytes | EncodingError],
+        spans: CallSpans,
+        clock: Callable[[], float],
     ) -> Iterator[Request | EncodingError]:
         """Makes the requests for some calls of a function, as the options say.
 
@@ -180,13 +181,14 @@ class Caller(abc.ABC):
             function: its name.
             payloads: of the calls.
             spans: takes those of the calls that are traced: to be ended when they are sent.
+            clock: returns the seconds since 1970.
 
         Raises:
             InvalidTask, InvalidOption: the function, or its time, cannot be. At once, and not
                 with the first request.
         """
         name, options = check_function_name(function), self._options
-        due = options.due()
+        due = options.due(clock)
 
         def request(payload: bytes | EncodingError) -> Request | EncodingError:
             if isinstance(payload, EncodingError):
@@ -213,10 +215,10 @@ class Caller(abc.ABC):
 def take(inputs: Iterator[object], size: int) -> list[object]:
     """Returns the next inputs: so many, or those that came before the time to send was over."""
     batch: list[object] = []
-    until = time.monotonic() + _FILL_SECONDS
+    until = Deadline(_FILL_SECONDS)
     for arguments in inputs:
         batch.append(arguments)
-        if len(batch) == size or time.monotonic() >= until:
+        if len(batch) == size or not until.remaining():
             break
     return batch
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import time
 
+from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 
 _AVOID_UNREACHABLE = 30.0
@@ -18,7 +18,7 @@ class HostChoice:
     def __init__(self, hosts: list[Host]) -> None:
         self._hosts = hosts
         self._turns = itertools.count()
-        self._avoided: dict[Host, float] = {}
+        self._avoided: dict[Host, Deadline] = {}
 
     def order(self, key: str | None) -> list[Host]:
         """Returns the hosts in the order in which they are to be tried: in turn, or as a key
@@ -30,16 +30,19 @@ class HostChoice:
 
     def hopeful_first(self, hosts: list[Host]) -> list[Host]:
         """Returns hosts in their order, those that failed lately behind the others."""
-        now = time.monotonic()
-        return sorted(hosts, key=lambda host: self._avoided.get(host, 0.0) > now)
+        return sorted(hosts, key=self._is_avoided)
 
     def avoid(self, host: Host) -> None:
         """Takes note that a host could not be reached."""
-        self._avoided[host] = time.monotonic() + _AVOID_UNREACHABLE
+        self._avoided[host] = Deadline(_AVOID_UNREACHABLE)
 
     def trust(self, host: Host) -> None:
         """Takes note that a host was reached."""
         self._avoided.pop(host, None)
+
+    def _is_avoided(self, host: Host) -> bool:
+        until = self._avoided.get(host)
+        return until is not None and until.remaining() != 0
 
 
 def order_by(key: str, hosts: list[Host]) -> list[Host]:

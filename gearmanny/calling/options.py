@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -57,9 +56,12 @@ class CallOptions(NamedTuple):
         options._check_together()
         return options
 
-    def due(self) -> int | None:
+    def due(self, clock: Callable[[], float]) -> int | None:
         """Returns when a job that is sent now is given out, in seconds since 1970; None for at
         once. Rounded up: never too early.
+
+        Args:
+            clock: returns the seconds since 1970.
 
         Raises:
             InvalidOption: `delay` leads beyond what a job server can keep.
@@ -68,7 +70,7 @@ class CallOptions(NamedTuple):
             return math.ceil(self.at.timestamp())
         if self.delay is None:
             return None
-        due = math.ceil(time.time() + self.delay)
+        due = math.ceil(clock() + self.delay)
         if due > _LATEST:
             raise InvalidOption(f"delay={self.delay!r} seconds leads beyond the year 2105.")
         return due

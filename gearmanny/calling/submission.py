@@ -16,7 +16,7 @@ from gearmanny.errors import (
     JobServerError,
     TaskError,
 )
-from gearmanny.payload.encoding import decode
+from gearmanny.payload.encoding import Encoder, decode
 from gearmanny.payload.failures import decode_failure, foreign_failure
 from gearmanny.payload.sizes import Oversized
 from gearmanny.protocol.client import (
@@ -31,7 +31,6 @@ from gearmanny.protocol.client import (
     Told,
     Warned,
 )
-from gearmanny.vocabulary.gearman_api import DataEncoder
 
 Outcome = Created | Completed | Failed | Excepted | Rejected | Told | GearmanException
 UpdateEvent = DataSent | Warned | Progressed
@@ -97,7 +96,7 @@ class Submission:
         "warned",
     )
 
-    def __init__(self, function: str, encoder: type[DataEncoder]) -> None:
+    def __init__(self, function: str, encoder: type[Encoder]) -> None:
         self.function = function
         self._encoder = encoder
         self.background = False

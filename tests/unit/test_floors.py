@@ -33,7 +33,8 @@ FLOORS = [
     gearmanny.protocol.queue gearmanny.protocol.broker gearmanny.protocol.server
     gearmanny.protocol.server_admin gearmanny.helpers gearmanny.helpers._freshness
     gearmanny.contrib
-    gearmanny.payload.checks gearmanny.payload.encoding gearmanny.running.restarts""",
+    gearmanny.payload.checks gearmanny.payload.encoding gearmanny.running.restarts
+    gearmanny.calling.again""",
     # 1: the outside world, one file for each part of it.
     """gearmanny.vocabulary.gearman_api gearmanny.vocabulary.encoders gearmanny.calling.options
     gearmanny.net.polling gearmanny.net.tls gearmanny.net.transport gearmanny.net.loopback

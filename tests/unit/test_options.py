@@ -89,11 +89,11 @@ def test_what_can_be_is_taken(options: dict[str, Any]) -> None:
 
 def test_a_job_is_due_never_too_early() -> None:
     options = CallOptions(background=True)
-    assert options.due() is None
-    assert options.changed(at=datetime.fromtimestamp(1000.25, UTC)).due() == 1001
-    assert options.changed(at=datetime.fromtimestamp(1000, UTC)).due() == 1000
+    assert options.due(time.time) is None
+    assert options.changed(at=datetime.fromtimestamp(1000.25, UTC)).due(time.time) == 1001
+    assert options.changed(at=datetime.fromtimestamp(1000, UTC)).due(time.time) == 1000
     before = time.time()
-    due = options.changed(delay=2.5).due()
+    due = options.changed(delay=2.5).due(time.time)
     assert due is not None
     assert before + 2.5 <= due <= time.time() + 3.5
 
