@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 from gearmanny.blocking.connections import Connections
 from gearmanny.blocking.inquiries import find_status
@@ -241,6 +241,8 @@ class KeywordClient(Client):
 class SimpleClient(KeywordClient):
     """Calls and waits: `SimpleClient().myworker_add(a=10, b=15)` returns 25."""
 
+    _returns: ClassVar[Literal["answers"]] = "answers"
+
     def call(self, function: str, /, **kwargs: Any) -> Any:
         """Calls a Gearman function and returns what its task returned.
 
@@ -266,6 +268,8 @@ class SimpleClient(KeywordClient):
 class AsyncClient(KeywordClient):
     """Calls and returns a `WorkResult` at once, to be waited for later."""
 
+    _returns: ClassVar[Literal["work"]] = "work"
+
     def call(self, function: str, /, **kwargs: Any) -> WorkResult:
         """Sends a job: the same as `submit`."""
         return self._sent(function, kwargs)
@@ -280,6 +284,7 @@ class RawClient(Client):
 
     _default_encoder = RawDataEncoder
     _takes_payload = True
+    _returns: ClassVar[Literal["payloads"]] = "payloads"
 
     def call(self, function: str, payload: bytes = b"", /) -> Any:
         """Calls a Gearman function and returns the bytes that it answers.

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 from gearmanny.aio.connections import AioConnections
 from gearmanny.aio.inquiries import find_status
@@ -31,6 +31,7 @@ class AioClient(Caller):
     """
 
     _default_encoder = JSONDataEncoder
+    _returns: ClassVar[Literal["awaitables"]] = "awaitables"
 
     def _reach(self, servers: Servers) -> None:
         self._connections = AioConnections(servers)

@@ -1,0 +1,1 @@
+"""What a worker offers, read by callers and workers alike. Pure."""

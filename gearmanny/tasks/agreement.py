@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gearmanny.client import SimpleClient
-from gearmanny.tasks.interface import Interface
+from gearmanny.tasks.interface import Interface, ReturnsAnswers
 from gearmanny.tasks.spec import find_tasks, help_function, help_table
 
 _ANY_DEFAULT = "Ellipsis"
@@ -26,7 +25,7 @@ _OLD_NAMES = {"Dict", "FrozenSet", "List", "Set", "Tuple", "Type"}
 
 
 def check_interface(
-    interface: type[Interface], client: SimpleClient, *, strict: bool = False
+    interface: type[Interface], client: ReturnsAnswers, *, strict: bool = False
 ) -> None:
     """Compares an interface class with the help of the live worker that has its name.
 

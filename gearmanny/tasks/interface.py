@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine
 from typing import (
-    TYPE_CHECKING,
     Any,
     ClassVar,
     Concatenate,
     Generic,
+    Literal,
     ParamSpec,
     Protocol,
     Self,
@@ -21,15 +21,9 @@ from typing import (
     overload,
 )
 
-from gearmanny.calling.caller import Caller
-from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidOption
-from gearmanny.results import WorkResult
 from gearmanny.tasks.options import TASK_PREFIX, task
 from gearmanny.tasks.spec import TaskSpec, find_tasks
-
-if TYPE_CHECKING:
-    from gearmanny.aio import AioClient
 
 __all__ = ["AioRemote", "Interface", "Remote", "task"]
 
@@ -37,6 +31,32 @@ W = TypeVar("W", bound="Interface")
 W_co = TypeVar("W_co", bound="Interface", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
+Work = TypeVar("Work")
+Work_co = TypeVar("Work_co", covariant=True)
+
+
+class ReturnsAnswers(Protocol):
+    """A client whose calls return what the task returned, such as `SimpleClient`."""
+
+    _returns: ClassVar[Literal["answers"]]
+
+    def call(self, function: str, /, **kwargs: Any) -> Any: ...
+
+
+class ReturnsWork(Protocol[Work_co]):
+    """A client whose calls return work objects, such as `AsyncClient`."""
+
+    _returns: ClassVar[Literal["work"]]
+
+    def call(self, function: str, /, **kwargs: Any) -> Work_co: ...
+
+
+class ReturnsAwaitables(Protocol):
+    """A client whose calls are awaited for what the task returned, such as `AioClient`."""
+
+    _returns: ClassVar[Literal["awaitables"]]
+
+    def call(self, function: str, /, **kwargs: Any) -> Coroutine[Any, Any, Any]: ...
 
 
 class Interface:
@@ -51,15 +71,15 @@ class Interface:
 
     @overload
     @classmethod
-    def using(cls, client: SimpleClient) -> Self: ...
+    def using(cls, client: ReturnsAnswers) -> Self: ...
 
     @overload
     @classmethod
-    def using(cls, client: AsyncClient) -> Remote[Self]: ...
+    def using(cls, client: ReturnsWork[Work]) -> Remote[Self, Work]: ...
 
     @overload
     @classmethod
-    def using(cls, client: AioClient) -> AioRemote[Self]: ...
+    def using(cls, client: ReturnsAwaitables) -> AioRemote[Self]: ...
 
     @classmethod
     def using(cls, client: Any) -> Any:
@@ -84,7 +104,7 @@ class Interface:
         return Remote(cls, client)
 
 
-class Remote(Generic[W]):
+class Remote(Generic[W, Work]):
     """The tasks of a class, called over a client. It is no instance of the class.
 
     Called with one of them and its arguments, it calls that one: it returns a `WorkResult`, and a
@@ -93,7 +113,7 @@ class Remote(Generic[W]):
 
     __slots__ = ("_client", "_interface")
 
-    def __init__(self, interface: type, client: Caller) -> None:
+    def __init__(self, interface: type, client: Any) -> None:
         self._interface = interface
         self._client = client
         tasks = _tasks_of(interface)  # so that what is wrong with the class is told here
@@ -105,15 +125,15 @@ class Remote(Generic[W]):
 
     def __call__(
         self, task: Callable[Concatenate[W, P], object], /, *args: P.args, **kwargs: P.kwargs
-    ) -> WorkResult:
+    ) -> Work:
         bases = self._interface.__mro__  # a method of a base stands for its override
         for spec in _tasks_of(self._interface).values():
             if any(getattr(base, spec.method, None) == task for base in bases):
-                work: WorkResult = self._caller(spec)(*args, **kwargs)
+                work: Work = self._caller(spec)(*args, **kwargs)
                 return work
         raise InvalidOption(f"{task!r} is no task of {self._interface.__name__}. {self._offer()}")
 
-    def __getattr__(self, name: str) -> Callable[..., WorkResult]:
+    def __getattr__(self, name: str) -> Callable[..., Work]:
         # Copy, pickle and debuggers look for underscored names, also before there are tasks.
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -185,8 +205,8 @@ def _check_client(client: object) -> None:
     kind = type(client)
     if not hasattr(kind, "call") and not hasattr(kind, "__getattr__"):
         raise InvalidOption(f"using() takes a client, such as SimpleClient(), not {client!r}.")
-    returns_work = isinstance(client, AsyncClient)
-    if isinstance(client, Caller) and client._options.background and not returns_work:
+    returned = getattr(kind, "_returns", None)
+    if returned not in (None, "work") and client._options.background:  # type: ignore[attr-defined]
         raise InvalidOption(
             "Background calls do not return what their tasks do. Give using() an AsyncClient for "
             "them, AsyncClient(…).using(background=True), and it returns work objects."
