@@ -1,0 +1,1 @@
+"""Calls that threads wait for."""

@@ -1,0 +1,1 @@
+"""What a call is, whoever waits for its answer. No I/O."""

@@ -1,0 +1,1 @@
+"""Both sides and a job server between them, in memory."""

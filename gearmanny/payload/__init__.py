@@ -1,0 +1,1 @@
+"""What may travel: failures, names, sizes, encoded values; and how numbers are checked. Pure."""

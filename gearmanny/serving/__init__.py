@@ -1,0 +1,1 @@
+"""The job server of our own, around `protocol.server`."""

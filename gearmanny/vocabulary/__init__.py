@@ -1,0 +1,1 @@
+"""The vocabulary of gearman3, and what derives from its classes."""

@@ -51,6 +51,33 @@ def test_the_package_itself_imports_next_to_nothing() -> None:
     assert done.stdout.split() == ["gearmanny"], done.stderr
 
 
+CLIENTS = ("gearmanny.client", "gearmanny.results", "gearmanny.blocking", "gearmanny.calling")
+WORKERS = ("gearmanny.worker", "gearmanny.working", "gearmanny.tasks", "gearmanny.running")
+
+
+@pytest.mark.parametrize(
+    ("code", "unused"),
+    [
+        ("import gearmanny.worker", (*CLIENTS, "gearmanny.aio")),
+        ("import gearmanny.interface", (*CLIENTS, *WORKERS[:2], "gearmanny.aio", "gearman")),
+        ("import gearmanny.aio", (*CLIENTS[:3], *WORKERS, "gearmanny.admin")),
+        ("import gearmanny.client", ("gearmanny.aio", *WORKERS)),
+        ("import gearmanny.embedded", (*CLIENTS, "gearmanny.aio", *WORKERS, "gearman")),
+        (
+            "import contextlib, gearmanny.cli\n"
+            "with contextlib.suppress(SystemExit): gearmanny.cli.main(['server', '--help'])",
+            (*CLIENTS, "gearmanny.aio", *WORKERS, "gearman"),
+        ),
+    ],
+    ids=["worker", "interface", "aio", "client", "embedded", "command"],
+)
+def test_a_side_does_not_load_the_other_one(code: str, unused: tuple[str, ...]) -> None:
+    done = python(f"{code}\nimport sys; print(*sys.modules, file=sys.stderr)")
+    loaded = done.stderr.split()
+    assert "gearmanny.errors" in loaded, done.stderr
+    assert [name for name in loaded if f"{name}.".startswith(tuple(f"{u}." for u in unused))] == []
+
+
 @pytest.mark.parametrize("blocked", [("pymongo",), ("bson",), ("pymongo", "bson")])
 def test_the_cache_without_pymongo_names_the_extra_to_install(blocked: tuple[str, ...]) -> None:
     done = python("import gearmanny.helpers.cache_mongodb", *blocked)

@@ -1,12 +1,14 @@
 """The house: who may import whom, who may touch what, and how long anything may be.
 
+The map is the one that `docs/architecture.md` draws.
+
 Every import counts, wherever it stands: also inside a function, and for types.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -21,52 +23,29 @@ LONGEST_MODULE = 330
 LONGEST_FUNCTION = 60
 """Lines."""
 
-FLOORS = [
-    # 0: pure. No socket, no thread, no clock: time comes in as an argument.
-    """gearmanny gearmanny.payload gearmanny.tasks gearmanny.vocabulary gearmanny.net
-    gearmanny.calling gearmanny.blocking gearmanny.working gearmanny.running gearmanny.serving
-    gearmanny.eager gearmanny.errors gearmanny.payload.sizes gearmanny.payload.names
-    gearmanny.tasks.spec gearmanny.tasks.options gearmanny.payload.failures
-    gearmanny.payload.backoff gearmanny.running.limits gearmanny.protocol
-    gearmanny.protocol.packets gearmanny.protocol.incoming gearmanny.protocol.outgoing
-    gearmanny.protocol.client gearmanny.protocol.worker gearmanny.protocol.admin
-    gearmanny.protocol.queue gearmanny.protocol.broker gearmanny.protocol.server
-    gearmanny.protocol.server_admin gearmanny.helpers gearmanny.helpers._freshness
-    gearmanny.contrib
-    gearmanny.payload.checks gearmanny.payload.encoding gearmanny.running.restarts
-    gearmanny.calling.again""",
-    # 1: the outside world, one file for each part of it.
-    """gearmanny.vocabulary.gearman_api gearmanny.vocabulary.encoders gearmanny.calling.options
-    gearmanny.net.polling gearmanny.net.tls gearmanny.net.transport gearmanny.net.loopback
-    gearmanny.working.timelimits gearmanny.serving.store gearmanny.working.hooks
-    gearmanny.calling.tracing gearmanny.working.progress gearmanny.base gearmanny.net.forks
-    gearmanny.working.interrupts gearmanny.hooks
-    gearmanny.net.hosts gearmanny.net.deadline
-    gearmanny.net.question gearmanny.calling.silence""",
-    # 2: the drivers, and the job server's.
-    """gearmanny.admin gearmanny.calling.hostchoice gearmanny.calling.caller
-    gearmanny.blocking.connections gearmanny.calling.submission gearmanny.blocking.channel
-    gearmanny.blocking.inquiries gearmanny.blocking.resending gearmanny.results gearmanny.client
-    gearmanny.aio gearmanny.aio.opening gearmanny.aio.connection gearmanny.aio.connections
-    gearmanny.aio.inquiries gearmanny.aio.questions gearmanny.aio.resending
-    gearmanny.aio.results gearmanny.aio.client gearmanny.working.link
-    gearmanny.working.connector gearmanny.working.attempts gearmanny.working.jobs
-    gearmanny.working.companions gearmanny.working.loop gearmanny.tasks.interface
-    gearmanny.tasks.agreement gearmanny.working.taskrunners gearmanny.working.coroutines
-    gearmanny.working.asynchooks gearmanny.interface gearmanny.worker gearmanny.eager.joined
-    gearmanny.eager.aio gearmanny.serving.loop gearmanny.serving.embedded gearmanny.embedded
-    gearmanny.helpers.cache_mongodb gearmanny.helpers._collection
-    gearmanny.contrib.prometheus.queues gearmanny.contrib.prometheus.instruments
-    gearmanny.contrib.opentelemetry
-    gearmanny.working.eventloop""",
-    # 3: processes, and what tests need.
-    """gearmanny.running.workprocess gearmanny.running.childprocess gearmanny.running.supervisor
-    gearmanny.workrunner gearmanny.serving.process gearmanny.testing
-    gearmanny.contrib.prometheus gearmanny.contrib.prometheus.serving""",
-    # 4: the command line.
-    "gearmanny.cli gearmanny.__main__",
-]
-ABOVE = ("gearmanny.contrib.django", "gearmanny.pytest_plugin")
+WALLS = {
+    "payload": "",
+    "net": "",
+    "vocabulary": "",
+    "protocol": "payload",
+    "tasks": "payload",
+    "calling": "protocol payload net.hosts net.deadline net.tls",
+    "blocking": "calling admin protocol payload net vocabulary",
+    "aio": "calling protocol payload net vocabulary",
+    "working": "tasks protocol payload net vocabulary",
+    "running": "worker working payload net vocabulary",
+    "serving": "protocol payload net",
+}
+"""What a wing may import besides itself and the errors: wings, or modules of them."""
+
+PURE = (
+    *("gearmanny.payload", "gearmanny.protocol", "gearmanny.tasks", "gearmanny.calling"),
+    *("gearmanny.running.limits", "gearmanny.running.restarts", "gearmanny.net.hosts"),
+    *("gearmanny.helpers._freshness", "gearmanny.errors"),
+)
+"""Modules, and the wings of which each module is, without a socket, a thread and a clock."""
+
+USES_DJANGO = ("gearmanny.contrib.django", "gearmanny.pytest_plugin")
 
 NOT_PURE = {
     "socket", "select", "ssl", "threading", "time", "subprocess", "multiprocessing", "asyncio",
@@ -136,8 +115,6 @@ TOUCHES = {
 }
 """Who alone may import what. Django belongs to everything above."""
 
-FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
-
 
 @cache
 def modules() -> dict[str, ast.Module]:
@@ -150,14 +127,42 @@ def modules() -> dict[str, ast.Module]:
     return trees
 
 
-def is_above(module: str) -> bool:
-    return any(f"{module}.".startswith(f"{each}.") for each in ABOVE)
+@cache
+def storeys() -> dict[str, int]:
+    """Where the map of the architecture draws each module: the number of its wing, or of itself
+    where it is in none, from below."""
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = text.partition("## The floors")[2].split("```")[1].strip()
+    places: dict[str, int] = {}
+    folder, storey = "", 0
+    for line in filter(None, drawn.splitlines()):
+        entry = line.split()[0]
+        if not line.startswith(" "):
+            storey -= 1
+            folder = entry if entry.endswith("/") else ""
+        if entry.endswith(".py"):
+            name = f"gearmanny/{folder}{entry}".removesuffix(".py").replace("/", ".")
+            assert name not in places, f"{name} is drawn twice"
+            places[name] = storey
+        elif folder:
+            places[f"gearmanny/{folder}".rstrip("/").replace("/", ".")] = storey
+    return places
 
 
-def floor_of(module: str) -> int:
-    if is_above(module):
-        return len(FLOORS)
-    return FLOOR_OF[module]
+def storey_of(module: str) -> int:
+    """The storey of a module; that of its folder for what only makes a folder a package."""
+    while module not in storeys() and "." in module:
+        module = module.rpartition(".")[0]
+    return storeys().get(module, -len(storeys()))  # the package itself lies below all
+
+
+def wing_of(module: str) -> str:
+    """The name of the wing of a module; its own where it is in none."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def is_one_of(module: str, names: Iterable[str]) -> bool:
+    return any(f"{module}.".startswith(f"{name}.") for name in names)
 
 
 def imported(node: ast.AST) -> Iterator[str]:
@@ -180,42 +185,50 @@ def of_the_package(names: set[str]) -> set[str]:
     return {name for name in names if name.split(".")[0] == "gearmanny"}
 
 
-def outside_of_functions(tree: ast.AST) -> Iterator[ast.AST]:
-    """The statements that an import of the module runs."""
-    for node in ast.iter_child_nodes(tree):
-        for_types = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-        if not for_types and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield node
-            yield from outside_of_functions(node)
-
-
 every_module = pytest.mark.parametrize("module", modules())
 
 
-@every_module
-def test_every_module_lives_on_a_floor(module: str) -> None:
-    assert module in FLOOR_OF or is_above(module), (
-        f"{module} has no floor: give it one in {Path(__file__).name}, and in the architecture"
-    )
-
-
-def test_every_floor_holds_modules_that_exist() -> None:
-    assert set(FLOOR_OF) <= set(modules())
+def test_the_map_of_the_architecture_shows_the_modules_that_exist() -> None:
+    exist = {name for name in modules() if not (PACKAGE.parent / name.replace(".", "/")).is_dir()}
+    drawn = {name for name in storeys() if (PACKAGE.parent / name.replace(".", "/")).is_dir()}
+    assert set(storeys()) - drawn == exist
 
 
 @every_module
-def test_no_import_points_upwards(module: str) -> None:
+def test_imports_point_downwards_or_stay_in_their_wing(module: str) -> None:
     upwards = {
-        name for name in of_the_package(all_imports(module)) if floor_of(name) > floor_of(module)
+        name for name in of_the_package(all_imports(module)) if storey_of(name) > storey_of(module)
     }
-    assert not upwards, f"{module} (floor {floor_of(module)}) must not import from above"
+    assert not upwards, f"{module} must not import what the map draws above it"
+
+
+@every_module
+def test_no_import_goes_through_a_wall(module: str) -> None:
+    wing = wing_of(module)
+    if wing in WALLS:
+        allowed = ["errors", wing, *WALLS[wing].split()]
+        through = {
+            name
+            for name in of_the_package(all_imports(module)) - {"gearmanny"}
+            if not is_one_of(name, [f"gearmanny.{each}" for each in allowed])
+        }
+        assert not through, f"{wing}/ may import only {', '.join(allowed)}"
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = {
-        module: of_the_package({n for node in outside_of_functions(tree) for n in imported(node)})
-        for module, tree in modules().items()
-    }
+    graph = {module: of_the_package(all_imports(module)) for module in modules()}
+    _check_no_circle(graph)
+
+
+def test_no_wings_import_each_other_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for module in modules():
+        wings = {wing_of(name) for name in of_the_package(all_imports(module))}
+        graph.setdefault(wing_of(module), set()).update(wings - {wing_of(module)})
+    _check_no_circle(graph)
+
+
+def _check_no_circle(graph: dict[str, set[str]]) -> None:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -231,12 +244,12 @@ def test_only_the_one_file_for_it_touches_the_outside_world(module: str) -> None
 
 @every_module
 def test_django_is_known_only_above(module: str) -> None:
-    if floor_of(module) < len(FLOORS):
+    if not is_one_of(module, USES_DJANGO):
         assert "django" not in {name.split(".")[0] for name in all_imports(module)}
 
 
-@pytest.mark.parametrize("module", FLOORS[0].split())
-def test_the_pure_floor_has_no_socket_no_thread_and_no_clock(module: str) -> None:
+@pytest.mark.parametrize("module", [name for name in modules() if is_one_of(name, PURE)])
+def test_what_is_pure_has_no_socket_no_thread_and_no_clock(module: str) -> None:
     assert not NOT_PURE & {name.split(".")[0] for name in all_imports(module)}
     clocks = {"now", "utcnow", "today", "monotonic"}
     called = {node.attr for node in ast.walk(modules()[module]) if isinstance(node, ast.Attribute)}
