@@ -104,7 +104,7 @@ class Client(Caller):
         more = True
         while more or under_way:
             if more and len(under_way) <= window - size:
-                batch = take(inputs, size)
+                batch = take(inputs, size, time.monotonic)
                 more = bool(batch)
                 if more:
                     payloads = self._encode_all(batch)

@@ -130,7 +130,7 @@ class AioClient(Caller):
         try:
             while more or under_way:
                 if more and len(under_way) <= window - size:
-                    batch = take(inputs, size)
+                    batch = take(inputs, size, time.monotonic)
                     more = bool(batch)
                     payloads = self._encode_all(batch)
                     under_way.extend(await self._submit(function, payloads, keeps_updates=False))

@@ -212,13 +212,19 @@ class Caller(abc.ABC):
                 yield error
 
 
-def take(inputs: Iterator[object], size: int) -> list[object]:
-    """Returns the next inputs: so many, or those that came before the time to send was over."""
+def take(inputs: Iterator[object], size: int, clock: Callable[[], float]) -> list[object]:
+    """Returns the next inputs: so many, or those that came before the time to send was over.
+
+    Args:
+        inputs: where they are taken from.
+        size: how many.
+        clock: returns the seconds of a monotonic clock.
+    """
     batch: list[object] = []
-    until = Deadline(_FILL_SECONDS)
+    until = clock() + _FILL_SECONDS
     for arguments in inputs:
         batch.append(arguments)
-        if len(batch) == size or not until.remaining():
+        if len(batch) == size or clock() >= until:
             break
     return batch
 
