@@ -1,1 +1,1 @@
-"""What a call is, whoever waits for its answer. No I/O."""
+"""Calls, whoever waits for their answers. No I/O."""

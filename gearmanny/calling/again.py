@@ -1,4 +1,4 @@
-"""When an idempotent job whose connection was lost is sent again."""
+"""Delays before an idempotent job whose connection was lost is sent again."""
 
 from __future__ import annotations
 

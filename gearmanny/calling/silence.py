@@ -1,4 +1,4 @@
-"""Why a call is silent: a sentence for whoever waits for its answer."""
+"""Sentences that explain why a call was not answered."""
 
 from __future__ import annotations
 

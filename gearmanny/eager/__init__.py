@@ -1,1 +1,1 @@
-"""Both sides and a job server between them, in memory."""
+"""Eager mode: both sides and a job server between them, in memory."""

@@ -1,1 +1,1 @@
-"""One blocking connection to a job server, and what it takes to make one."""
+"""A blocking connection to a job server, and what it takes to make one."""

@@ -1,4 +1,4 @@
-"""How long something may take: a moment in the future, for a wait of several steps."""
+"""Deadlines: moments in the future, for waits of several steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where job servers are: how hosts are written, and what a client knows of its job servers."""
+"""Addresses of job servers, as users write them, and how a client reaches its job servers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What may travel: failures, names, sizes, encoded values; and how numbers are checked. Pure."""
+"""Payloads: failures, names, sizes, encoded values; and checks of numbers. Pure."""

@@ -1,4 +1,4 @@
-"""How numbers are checked."""
+"""Checks of counts and of numbers of seconds."""
 
 from __future__ import annotations
 

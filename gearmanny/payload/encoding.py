@@ -1,4 +1,4 @@
-"""How values become payloads: the guard around every encoder.
+"""Encoding of values and decoding of payloads: the guard around every encoder.
 
 An encoder is a class with the two class methods of gearman3's `DataEncoder`:
 `encode(value)` returns bytes (or str, taken as UTF-8), `decode(payload)` takes

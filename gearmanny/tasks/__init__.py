@@ -1,1 +1,1 @@
-"""What a worker offers, read by callers and workers alike. Pure."""
+"""Tasks that a worker offers, as callers and workers both read them. Pure."""

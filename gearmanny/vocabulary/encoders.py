@@ -1,4 +1,4 @@
-"""The encoders that are here: JSON, and bytes as they are. Both are encoders of gearman3 too."""
+"""Encoders: JSON, and bytes as they are. Both are encoders of gearman3 too."""
 
 from __future__ import annotations
 

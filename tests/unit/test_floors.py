@@ -25,11 +25,17 @@ LONGEST_FUNCTION = 60
 """Lines."""
 
 PURE = (
-    *("gearmanny.payload", "gearmanny.protocol", "gearmanny.tasks", "gearmanny.calling"),
-    *("gearmanny.running.limits", "gearmanny.running.restarts", "gearmanny.net.hosts"),
-    *("gearmanny.helpers._freshness", "gearmanny.errors"),
+    "gearmanny.payload",
+    "gearmanny.protocol",
+    "gearmanny.tasks",
+    "gearmanny.calling",
+    "gearmanny.running.limits",
+    "gearmanny.running.restarts",
+    "gearmanny.net.hosts",
+    "gearmanny.helpers._freshness",
+    "gearmanny.errors",
 )
-"""Modules, and the wings of which each module is, without a socket, a thread and a clock."""
+"""Wings and modules without a socket, a thread and a clock."""
 
 USES_DJANGO = ("gearmanny.contrib.django", "gearmanny.pytest_plugin")
 
@@ -147,7 +153,7 @@ def _named(cell: str) -> list[str]:
 
 
 def _floors() -> str:
-    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
     return text.partition("## The floors")[2].partition("\n## ")[0]
 
 
