@@ -11,7 +11,7 @@ from gearmanny.errors import EncodingError, GearmanException, InvalidArguments, 
 from gearmanny.failures import encode_failure, message_of, type_name
 from gearmanny.forks import end_as_a_program, this_process
 from gearmanny.gearman_api import GearmanJob, GearmanWorker
-from gearmanny.interrupts import stops_worker
+from gearmanny.interrupts import is_failure, stops_worker
 from gearmanny.link import Link
 from gearmanny.protocol.worker import Assigned
 
@@ -82,7 +82,22 @@ class JobRunner:
             self.answer_failure(link, job, error)
         if self._failed is not job:
             self.log_answer(job, started)
-        return not self.worker.after_job()
+        return not self.goes_on_after_job()
+
+    def goes_on_after_job(self) -> bool:
+        """Returns what `after_job` of the worker says. What it raises is logged: the job has its
+        answer, and must not be run again because of that."""
+        try:
+            return bool(self.worker.after_job())
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            logger.exception(
+                "after_job of %s failed",
+                type(self.worker).__qualname__,
+                extra={"action": "after_job_failed"},
+            )
+            return True
 
     def log_answer(self, job: GearmanJob, started: float) -> None:
         """Logs that a job was answered, which was begun at `started` by `time.perf_counter`."""
