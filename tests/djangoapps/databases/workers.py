@@ -52,7 +52,7 @@ class Plain(BaseWorker):
         with contextlib.suppress(BaseException):
             self.task_begin_without_end()
 
-    @task(timeout=0.2, retries=1, backoff=0)
+    @task(timeout=1, retries=1, backoff=0)
     def task_write_at_last(self, n: int) -> None:
         if self.job.attempt == 1:
             self.task_swallow()
