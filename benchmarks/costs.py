@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gearmanny.admin import JobServer
+from gearmanny.net.loopback import free_port
 from gearmanny.serving.process import running_where_none_is
-from tests.servers import Gearmand, end, free_port, until
+from gearmanny.testing import Gearmand
+from tools.processes import end, until, workers_of
 
 CONTESTANT = [sys.executable, str(Path(__file__).parent / "contestant.py")]
 REPETITIONS = 5
@@ -169,7 +171,7 @@ def idle(tell: Tell) -> None:
     with Gearmand() as server:
         process = subprocess.Popen([*CONTESTANT, str(server.port), "work", "0"], text=True)
         try:
-            until(lambda: server.workers_of("bench_add") == 1)
+            until(lambda: workers_of(server, "bench_add") == 1)
             before = cpu_seconds(process.pid)
             time.sleep(IDLE)
             share = (cpu_seconds(process.pid) - before) / IDLE

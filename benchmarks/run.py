@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.costs import costs
-from tests.servers import Gearmand, end, find_program, free_port, until
+from gearmanny.net.loopback import free_port
+from gearmanny.testing import Gearmand
+from tools.processes import end, find_program, until
 
 HERE = Path(__file__).parent
 LIBGEARMAN, PEERS = sys.argv[1:3]

@@ -27,8 +27,9 @@ from typing import NamedTuple
 from gearmanny.admin import JobServer
 from gearmanny.client import SimpleClient
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
+from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker
-from tests.servers import ROOT, Gearmand
+from tools.processes import ROOT
 
 WORKERS = 3
 LONGEST_LIFE = 0.5

@@ -16,10 +16,11 @@ import threading
 import time
 from typing import Any
 
+from chaos.faults import Proxy, proxy
 from gearmanny.client import SimpleClient
+from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker
-from tests.faults import Proxy, proxy
-from tests.servers import Gearmand, working
+from tools.processes import working
 
 THREADS = 8
 TIMEOUT = 60

@@ -24,9 +24,10 @@ from pathlib import Path
 
 from gearmanny.admin import JobServer
 from gearmanny.client import SimpleClient
+from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until, workers_of
+from tools.processes import PATIENCE, ROOT, end, until, workers_of
 
 
 class Chaos(BaseWorker):

@@ -44,8 +44,9 @@ def second_server(gearman_server: Server) -> Iterator[Server]:
 
 @pytest.fixture
 def unique_name() -> str:
-    """A name that no other test uses: of what tests share, a MongoDB and the servers of some."""
-    return f"test{next(_numbers)}"
+    """A name that no other test uses, nor one of another process of `pytest -n`: of what tests
+    share, a MongoDB and the servers of some."""
+    return f"test{os.environ.get('PYTEST_XDIST_WORKER', '')}{next(_numbers)}"
 
 
 @pytest.fixture(scope="session")

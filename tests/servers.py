@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pymemcache
@@ -19,74 +14,44 @@ import pymongo
 import pymongo.errors
 import pytest
 
-from gearmanny.admin import JobServer as Admin
-from gearmanny.embedded import JobServer
 from gearmanny.net.loopback import free_port
 from gearmanny.testing import Gearmand
-from gearmanny.worker import BaseWorker
+from tools import processes
+from tools.processes import PATIENCE, ROOT, Server, end, until, workers_of, working
 
-PATIENCE = 20.0
-"""Seconds that anything may take on a busy machine before it counts as broken."""
-
-ROOT = Path(__file__).parent.parent
-
-_FURTHER_PATHS = [
-    "/usr/sbin",
-    # Debian has each version of PostgreSQL in a folder of its own: the newest first.
-    *sorted(
-        map(str, Path("/usr/lib/postgresql").glob("*/bin")),
-        key=lambda folder: [int(digits) for digits in re.findall(r"\d+", folder)],
-        reverse=True,
-    ),
+__all__ = [
+    "PATIENCE",
+    "ROOT",
+    "Gearmand",
+    "RunWorker",
+    "Server",
+    "Start",
+    "end",
+    "find_program",
+    "free_port",
+    "memcached",
+    "mongodb",
+    "until",
+    "workers_of",
+    "working",
 ]
-
-
-def until(condition: Callable[[], object], what: str = "the condition") -> None:
-    """Waits until a condition holds; fails loudly when it never does."""
-    deadline = time.monotonic() + PATIENCE
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come true within {PATIENCE:g} s"
-        pause.wait(0.01)
 
 
 def find_program(name: str, package: str) -> str:
     """Returns the path of a program. Without it, a test is skipped at home and fails in CI."""
-    path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *_FURTHER_PATHS]))
-    if path is None:
-        message = f"{name} is missing: apt-get install {package}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """Ends a process, politely first."""
-    process.terminate()
     try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pipe in (process.stdout, process.stderr, process.stdin):
-        if pipe is not None:
-            pipe.close()
+        return processes.find_program(name, package)
+    except FileNotFoundError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
-
-Server = Gearmand | JobServer
-"""What `gearman_server` is."""
 
 RunWorker = Callable[..., Any]
 """What `gearman_worker` is."""
 
 Start = Callable[..., "subprocess.Popen[str]"]
 """What `start_runworkers` is."""
-
-
-def workers_of(server: Server, function: str) -> int:
-    """Returns how many workers offer a function."""
-    return sum(row.workers for row in Admin(server.host).status() if row.function == function)
 
 
 @contextlib.contextmanager
@@ -148,23 +113,3 @@ def memcached() -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         end(process)
-
-
-@contextlib.contextmanager
-def working(*workers: BaseWorker) -> Iterator[None]:
-    """Runs workers, each in a thread of its own, until the block ends.
-
-    Other than `gearmanny.testing.running`, it does not wait for a job server that knows them: here
-    are tests of workers without one.
-    """
-    threads = [threading.Thread(target=worker.start) for worker in workers]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        for worker in workers:
-            worker.stop()
-        for thread in threads:
-            thread.join(PATIENCE)
-            assert not thread.is_alive(), "a worker did not stop"

@@ -38,7 +38,7 @@ class HasDescriptor(Protocol):
     """A socket, a pipe, or their owner."""
 
     def fileno(self) -> int:
-        """Returns the descriptor; -1 once it is closed."""
+        """Returns the descriptor; -1, or an OSError, once it is closed."""
 
 
 D = TypeVar("D", bound=HasDescriptor)
@@ -82,10 +82,11 @@ def _close_copies() -> None:
         return
     nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for owner in _kept:
-        descriptor = owner.fileno()
-        if descriptor >= 0:
-            # Not closed: the number would be that of another file when the owner closes it.
-            os.dup2(nowhere, descriptor, inheritable=False)
+        with contextlib.suppress(OSError):  # a pipe that is closed raises it
+            descriptor = owner.fileno()
+            if descriptor >= 0:
+                # Not closed: the number would be that of another file when the owner closes it.
+                os.dup2(nowhere, descriptor, inheritable=False)
     os.close(nowhere)
     _kept.clear()
 

@@ -1,18 +1,20 @@
 """Hooks around a coroutine.
 
-The hooks and the coroutine share a context of variables, so that what a hook sets there
-the coroutine sees, and the hook can reset. They need not share a thread: a synchronous
-hook may wait for something, and then it must not keep the event loop from going on.
+The hooks and the coroutine are one asyncio task, so that a hook may use `asyncio.timeout()` or
+a task group, and share its context of variables, so that what a hook sets there the coroutine
+sees, and the hook can reset. They need not share a thread: a synchronous hook may wait for
+something, and then it must not keep the event loop from going on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
+from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.hooks import (
     Enter,
@@ -30,9 +32,6 @@ from gearmanny.working.hooks import (
 )
 
 T = TypeVar("T")
-
-Outcome = tuple[Any, BaseException | None]
-"""What a coroutine returned, and what it raised."""
 
 
 async def run_in_hooks(
@@ -52,66 +51,85 @@ async def run_in_hooks(
     Raises:
         RejectJob: a hook raised it, and the coroutine was not run.
     """
-    around = _Around(sync_to_async)
-    steps = HookSteps(hooks, job)
-    try:
-        await around.take(steps.entering())
-    except BaseException:
-        coroutine.close()
-        raise
-    # Left outside of `except`: a thread that is called from there gets the exception too, and adds
-    # itself to the traceback.
-    outcome = await around.outcome_of(coroutine)
-    try:
-        await around.take(steps.leaving(outcome[1]))
-        return cast("T", returned(outcome))
-    finally:
-        del outcome  # or its error would refer to itself, by its traceback
+    outcome = Outcome[T]()
+    around = _Around(HookSteps(hooks, job), sync_to_async)
+    await asyncio.get_running_loop().create_task(
+        outcome.of(around.run(coroutine)), context=around.context
+    )
+    return outcome.get()
 
 
 class _Around:
-    """One context of variables, and what runs in it."""
+    """What happens in the task of one job."""
 
-    def __init__(self, sync_to_async: SyncToAsync | None) -> None:
-        self._context = contextvars.copy_context()
+    def __init__(self, steps: HookSteps, sync_to_async: SyncToAsync | None) -> None:
+        self.context = contextvars.copy_context()
+        self._outside = contextvars.copy_context()
+        self._steps = steps
         self._sync_to_async = sync_to_async
 
-    async def take(self, steps: Steps) -> None:
-        """Takes the steps before or after the coroutine."""
+    async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Returns what the coroutine returns."""
+        try:
+            await self._take(self._steps.entering())
+        except BaseException:
+            coroutine.close()
+            raise
+        outcome = Outcome[T]()
+        await outcome.of(coroutine)
+        # Left outside of `except`: a thread that is called from there gets the exception too, and
+        # adds itself to the traceback.
+        await self._take(self._steps.leaving(outcome.error))
+        return outcome.get()
+
+    async def _take(self, steps: Steps) -> None:
         step = next(steps, None)
         while step is not None:
+            forks = this_process.forks
             try:
                 result = await (self._enter(step) if isinstance(step, Enter) else self._leave(step))
             except BaseException as error:
+                if this_process.forks != forks:
+                    end_as_a_program()
                 step = after_error(steps, error)
             else:
+                if this_process.forks != forks:
+                    end_as_a_program()
                 step = after_result(steps, result)
-
-    async def outcome_of(self, coroutine: Coroutine[Any, Any, Any]) -> Outcome:
-        """Runs a coroutine. It is cancelled by cancelling the current task."""
-        loop = asyncio.get_running_loop()
-        return await loop.create_task(outcome_of(coroutine), context=self._context)
 
     async def _enter(self, step: Enter) -> object:
         context: Any
         if makes_asynchronous(step.hook):
-            context = self._context.run(step.hook, step.job)
+            context = step.hook(step.job)
         else:
             context = await self._call(step.hook, _enter_unless_asynchronous, step)
         if is_asynchronous(context):
-            returned(await self.outcome_of(context.__aenter__()))
+            await context.__aenter__()
         return context
 
     async def _leave(self, step: Leave) -> object:
         if is_asynchronous(step.context):
-            return returned(await self.outcome_of(step.context.__aexit__(*step.arguments)))
+            return await step.context.__aexit__(*step.arguments)
         return await self._call(step.hook, step.context.__exit__, *step.arguments)
 
     async def _call(self, hook: Hook, function: Callable[..., Any], *arguments: object) -> Any:
-        call = partial(self._context.run, function, *arguments)
-        if self._sync_to_async is not None and may_wait(hook):
-            return await self._sync_to_async(call)()
-        return call()
+        if self._sync_to_async is None or not may_wait(hook):
+            return function(*arguments)
+        loop = asyncio.get_running_loop()
+        call = self._sync_to_async(partial(self.context.run, function, *arguments))
+        outcome, called = Outcome[Any](), loop.create_future()
+
+        def begin() -> None:
+            loop.create_task(outcome.of(call())).add_done_callback(finish)
+
+        def finish(task: asyncio.Task[None]) -> None:
+            if not called.done():  # by a cancellation
+                called.set_result(None)
+
+        # Once this task waits, and outside of its context: nobody can enter that a second time.
+        loop.call_soon(begin, context=self._outside)
+        await called
+        return outcome.get()
 
 
 def _enter_unless_asynchronous(step: Enter) -> Any:
@@ -121,21 +139,30 @@ def _enter_unless_asynchronous(step: Enter) -> Any:
     return context
 
 
-async def outcome_of(coroutine: Coroutine[Any, Any, Any]) -> Outcome:
-    """Returns what a coroutine returns or raises: asyncio ends its loop for some exceptions."""
-    try:
-        return await coroutine, None
-    except BaseException as error:
-        return None, error
+class Outcome(Generic[T]):
+    """What a coroutine returned or raised, told to another task or thread.
 
+    Not by the task that runs it: asyncio ends its loop for some exceptions, and a task refers to
+    the error that it ended with, whose traceback may refer to the task.
+    """
 
-def returned(outcome: Outcome) -> Any:
-    """Returns what a coroutine with this outcome returned, or raises what it raised."""
-    result, error = outcome
-    del outcome
-    try:
-        if error is not None:
-            raise error
-        return result
-    finally:
-        del error  # or it would refer to itself, by its traceback
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self._result: T | None = None
+
+    async def of(self, coroutine: Awaitable[T]) -> None:
+        """Keeps what a coroutine returns or raises."""
+        try:
+            self._result = await coroutine
+        except BaseException as error:
+            self.error = error
+
+    def get(self) -> T:
+        """Returns what the coroutine returned, or raises what it raised. Call at most once."""
+        error, self.error = self.error, None
+        try:
+            if error is not None:
+                raise error
+            return cast("T", self._result)
+        finally:
+            del error  # or it would refer to itself, by its traceback

@@ -8,12 +8,15 @@ worker is woken to ask for another job.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.vocabulary.gearman_api import GearmanWorker
-from gearmanny.working.asynchooks import outcome_of, returned
+from gearmanny.working.asynchooks import Outcome
 from gearmanny.working.companions import JobLoop
 from gearmanny.working.loop import loops
 
@@ -33,6 +36,7 @@ class EventLoop:
         self.stopping = asyncio.Event()
         """Set when the worker was told to stop."""
         self._wake = wake
+        self._stopped = False
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock = threading.Lock()
@@ -41,6 +45,13 @@ class EventLoop:
         self._idle = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gearmanny event loop", daemon=True)
         self._thread.start()
+        _event_loops.add(self)
+
+    def end_in_child(self) -> None:
+        """Ends a child that the thread of this loop has forked, when it gets back to the loop:
+        that has its sockets in common with the parent."""
+        if self._thread is threading.current_thread():
+            self._loop.call_soon(end_as_a_program)
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs a coroutine beside those that run."""
@@ -51,8 +62,9 @@ class EventLoop:
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Returns what a coroutine returns, and raises what it raises, to another thread."""
-        outcome = asyncio.run_coroutine_threadsafe(outcome_of(coroutine), self._loop)
-        return returned(outcome.result())
+        outcome = Outcome[Any]()
+        asyncio.run_coroutine_threadsafe(outcome.of(coroutine), self._loop).result()
+        return outcome.get()
 
     def take_ended(self) -> int:
         """Returns how many coroutines have ended since this was last asked."""
@@ -87,13 +99,15 @@ class EventLoop:
             self._loop.close()
 
     def _run_until_stopped(self) -> None:
-        """Runs the event loop, on and on: out of it comes what a task of asyncio that a coroutine
-        has started exits with, before that coroutine gets it."""
-        while True:
+        """Runs the event loop, on and on: a coroutine may stop it, and out of it comes what a task
+        of asyncio that a coroutine has started exits with, before that coroutine gets it."""
+        forks = this_process.forks
+        while not self._stopped:
             try:
-                return self._loop.run_forever()
+                self._loop.run_forever()
             except SystemExit:
-                continue
+                if this_process.forks != forks:
+                    end_as_a_program()
             except KeyboardInterrupt as error:
                 self.error = error
                 self._wake()
@@ -125,7 +139,19 @@ class EventLoop:
 
     async def _stop_when_empty(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopped = True
         self._loop.stop()
+
+
+_event_loops: weakref.WeakSet[EventLoop] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for event_loop in _event_loops:
+        event_loop.end_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def event_loop_of(worker: GearmanWorker) -> JobLoop:

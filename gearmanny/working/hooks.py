@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from gearmanny.errors import InvalidOption, RejectJob
+from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.interrupts import is_failure
@@ -153,11 +154,16 @@ class HookStack:
     def _take(self, steps: Steps) -> None:
         step = next(steps, None)
         while step is not None:
+            forks = this_process.forks
             try:
                 result = self._enter(step) if isinstance(step, Enter) else self._leave(step)
             except BaseException as error:
+                if this_process.forks != forks:
+                    end_as_a_program()
                 step = after_error(steps, error)
             else:
+                if this_process.forks != forks:
+                    end_as_a_program()
                 step = after_result(steps, result)
 
     def _enter(self, step: Enter) -> object:

@@ -52,4 +52,7 @@ def _raised_by_signal(error: BaseException) -> bool:
 def _code(handler: Any) -> object:
     while isinstance(handler, functools.partial):
         handler = handler.func
-    return getattr(getattr(handler, "__func__", handler), "__code__", None)
+    function = getattr(handler, "__func__", handler)
+    if not hasattr(function, "__code__") and callable(handler):  # an object
+        function = type(handler).__call__
+    return getattr(function, "__code__", None)

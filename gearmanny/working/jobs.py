@@ -12,7 +12,7 @@ from gearmanny.payload.failures import encode_failure, message_of, type_name
 from gearmanny.protocol.worker import Assigned
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working.attempts import GivenBack
-from gearmanny.working.interrupts import stops_worker
+from gearmanny.working.interrupts import is_failure, stops_worker
 from gearmanny.working.link import Link
 
 logger = logging.getLogger("gearmanny.worker")
@@ -82,7 +82,22 @@ class JobRunner:
             self.answer_failure(link, job, error)
         if self._failed is not job:
             self.log_answer(job, started)
-        return not self.worker.after_job()
+        return not self.goes_on_after_job()
+
+    def goes_on_after_job(self) -> bool:
+        """Returns what `after_job` of the worker says. What it raises is logged: the job has its
+        answer, and must not be run again because of that."""
+        try:
+            return bool(self.worker.after_job())
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            logger.exception(
+                "after_job of %s failed",
+                type(self.worker).__qualname__,
+                extra={"action": "after_job_failed"},
+            )
+            return True
 
     def log_answer(self, job: GearmanJob, started: float) -> None:
         """Logs that a job was answered, which was begun at `started` by `time.perf_counter`."""

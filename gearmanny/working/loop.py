@@ -127,7 +127,7 @@ class WorkLoop:
         for _ in range(self.event_loop.take_ended() if self.event_loop else 0):
             if self._observer is not None:
                 self._observer.job_done()
-            if not self._worker.after_job():
+            if not self._jobs.goes_on_after_job():
                 self._stopping = True
         if self.event_loop is not None and self.event_loop.error is not None:
             raise self.event_loop.error

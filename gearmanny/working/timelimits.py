@@ -138,7 +138,7 @@ class TimeLimit:
         self._thread = threading.get_ident()
         in_main_thread = threading.current_thread() is threading.main_thread()
         self._by_signal = interrupt_by_signals and in_main_thread
-        self._previous: Any = None
+        self.previous: Any = None
         self._shields = 1
         self.is_over = False
         """Whether the time has passed, and the task was interrupted or is about to be."""
@@ -153,7 +153,7 @@ class TimeLimit:
             TaskTimeLimitExceeded: its time was over, and it let that pass.
         """
         if self._by_signal:
-            self._previous = signal.signal(_SIGNAL, self._on_signal)
+            self.previous = signal.signal(_SIGNAL, self._on_signal)
         try:
             try:
                 self._watchdog.watch(self)
@@ -169,7 +169,7 @@ class TimeLimit:
             # Again, because the exception may have interrupted the first time: there is but one.
             self._end()
             if self._by_signal:
-                signal.signal(_SIGNAL, self._previous or signal.SIG_DFL)
+                signal.signal(_SIGNAL, self.previous or signal.SIG_DFL)
 
     def shielding(self, lock: AbstractContextManager[Any]) -> AbstractContextManager[None]:
         """Returns a lock that is this one, and within which the task is not interrupted."""
@@ -193,8 +193,8 @@ class TimeLimit:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # Runs in the thread of the task, which may hold the mutex: so it must not wait for it.
-        if callable(self._previous):
-            self._previous(number, frame)
+        if callable(self.previous):
+            self.previous(number, frame)
         if self._sent and not self._ended:
             self._sent = False
             if not self._shields:
@@ -231,6 +231,15 @@ class TimeLimit:
         assert self._grace is not None
         error = self._error(self._grace).with_traceback(where(self._thread))
         end_process(partial(self._on_ignored, error))
+
+
+def _forget_handler() -> None:
+    limit = getattr(signal.getsignal(_SIGNAL), "__self__", None)
+    if isinstance(limit, TimeLimit):  # nobody watches it here
+        signal.signal(_SIGNAL, limit.previous or signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_forget_handler)
 
 
 class LastResort:

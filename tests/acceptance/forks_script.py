@@ -11,13 +11,43 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
 
 processes = multiprocessing.get_context("fork")
+
+
+@contextlib.contextmanager
+def forking(job: GearmanJob) -> Iterator[None]:
+    """Forks where the argument says; the child exits, fails, or goes on."""
+    if not isinstance(job.data, dict) or "fork" not in job.data:
+        yield
+        return
+    where, how = job.data["fork"].split()
+    if where == "before":
+        leave_in_child(how)
+    yield
+    if where == "after":
+        leave_in_child(how)
+
+
+@contextlib.asynccontextmanager
+async def forking_asynchronously(job: GearmanJob) -> AsyncIterator[None]:
+    with forking(job):
+        yield
+
+
+def leave_in_child(how: str) -> None:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    elif how == "exit":
+        sys.exit(0)
+    elif how == "fail":
+        raise ValueError("in the child")
 
 
 def wait_for_the_end() -> None:
@@ -125,6 +155,24 @@ def exit_(worker: GearmanWorker, job: GearmanJob) -> None:
     sys.exit("registered")
 
 
+class Hooked(BaseWorker):
+    name = "hooked"
+    hooks = [forking]
+
+    def task_note(self, path: str, fork: str) -> int:
+        with open(path, "a") as file:
+            file.write("done\n")
+        return os.getpid()
+
+    async def task_note_asynchronously(self, path: str, fork: str) -> int:
+        return self.task_note(path, fork)
+
+
+class HookedAsynchronously(Hooked):
+    name = "ahooked"
+    hooks = [forking_asynchronously]
+
+
 class Registering(BaseWorker):
     name = "registering"
 
@@ -136,7 +184,9 @@ class Registering(BaseWorker):
 if __name__ == "__main__":
     logging.basicConfig(format="%(levelname)s %(message)s")
     host, *options = sys.argv[1:]
-    runner = WorkRunner([Forking, Registering], [host], verbosity=1, max_crashes=3)
+    runner = WorkRunner(
+        [Forking, Registering, Hooked, HookedAsynchronously], [host], verbosity=1, max_crashes=3
+    )
     if "in-thread" in options:
         thread = threading.Thread(target=runner.start)
         thread.start()

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from gearmanny.client import AsyncClient, SimpleClient
+from gearmanny.client import AsyncClient, SimpleClient, WorkResult
 from gearmanny.errors import TaskError
 from tests.postgres import Postgres
 from tests.servers import PATIENCE, ROOT, Server, Start, until
@@ -106,9 +106,9 @@ class TestInterruptedTasks:
     ) -> None:
         entry, query = database
         start(entry)
-        for n in range(20):
+        for n in range(6):
             gearman_client.plain_write_at_last(n=n)
-        assert query("SELECT count(*) FROM written") == [(20,)]
+        assert query("SELECT count(*) FROM written") == [(6,)]
 
     def test_a_query_that_goes_on_is_not_the_next_job_s(
         self, start: Start, postgres_database: dict[str, Any], gearman_client: SimpleClient
@@ -230,6 +230,54 @@ class TestCoroutines:
             gearman_client.asynchronous_backend()
             path.unlink()
             assert work.get_result(PATIENCE) == 10_000
+
+    @pytest.fixture
+    def idle_neighbour(
+        self, gearman_server: Server, tmp_path: Path
+    ) -> Iterator[Callable[[], WorkResult]]:
+        """Lets another job do nothing for as long as the test takes."""
+        path = tmp_path / "idle"
+        with AsyncClient([gearman_server.host]) as client:
+
+            def start() -> WorkResult:
+                work = client.asynchronous_idle(path=str(path))
+                until(path.exists, "the neighbour")
+                return work
+
+            yield start
+            path.unlink(missing_ok=True)
+
+    @pytest.mark.parametrize("how", ["atomic", "begin", "autocommit"])
+    def test_a_transaction_that_is_left_open_beside_a_neighbour_ends(
+        self,
+        start: Start,
+        database: tuple[dict[str, Any], Query],
+        gearman_client: SimpleClient,
+        idle_neighbour: Callable[[], WorkResult],
+        how: str,
+    ) -> None:
+        entry, query = database
+        start(entry)
+        idle_neighbour()
+        for n in range(3):
+            gearman_client.asynchronous_leave_open(how=how)
+            gearman_client.asynchronous_write(n=n)
+        assert query("SELECT count(*) FROM written") == [(3,)]
+
+    def test_health_checks_hold_beside_a_neighbour(
+        self,
+        start: Start,
+        own_postgres: Postgres,
+        gearman_client: SimpleClient,
+        idle_neighbour: Callable[[], WorkResult],
+    ) -> None:
+        with own_postgres.database("checked") as entry:
+            start({**entry, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True})
+            before = gearman_client.asynchronous_backend()
+            idle_neighbour()
+            gearman_client.asynchronous_backend()
+            own_postgres.restart()
+            assert gearman_client.asynchronous_backend() != before
 
     def test_a_hook_may_use_the_database(
         self, start: Start, database: tuple[dict[str, Any], Query], gearman_client: SimpleClient

@@ -107,15 +107,22 @@ class Handling(BaseWorker):
         print("begun", flush=True)
         threading.Event().wait(60)
 
-signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(5))
+class Handler:
+    def __call__(self, number, frame):
+        sys.exit(5)
+    handle = __call__
+
+handlers = {{"object": Handler(), "method": Handler().handle, "function": lambda *_: sys.exit(5)}}
+signal.signal(signal.SIGTERM, handlers["{kind}"])
 Handling([sys.argv[1]]).start()
 """
 
 
+@pytest.mark.parametrize("kind", ["function", "method", "object"])
 def test_an_exit_of_a_signal_handler_stops_a_worker_and_its_job_goes_back(
-    gearman_server: Server, gearman_client: SimpleClient
+    gearman_server: Server, gearman_client: SimpleClient, kind: str
 ) -> None:
-    command = [sys.executable, "-c", HANDLING_A_SIGNAL, gearman_server.host]
+    command = [sys.executable, "-c", HANDLING_A_SIGNAL.format(kind=kind), gearman_server.host]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
         gearman_client.using(background=True).handling_wait()
         assert worker.stdout is not None
@@ -159,6 +166,27 @@ class TestForks:
         assert gearman_client.forking_fork_and_fail() == 1
         assert "ValueError: in the child" in log.read_text()
         assert gearman_client.foreign_fork() == 5
+
+    @pytest.mark.parametrize("how", ["exit", "fail", "return"])
+    @pytest.mark.parametrize("where", ["before", "after"])
+    @pytest.mark.parametrize(
+        "function",
+        [
+            "hooked_note",
+            "hooked_note_asynchronously",
+            "ahooked_note",
+            "ahooked_note_asynchronously",
+        ],
+    )
+    def test_so_does_one_that_leaves_a_hook(
+        self, gearman_client: SimpleClient, tmp_path: Path, function: str, where: str, how: str
+    ) -> None:
+        path = tmp_path / "notes"
+        pids = {
+            gearman_client.call(function, path=str(path), fork=f"{where} {how}") for _ in range(3)
+        }
+        assert len(pids) == 1
+        assert path.read_text().splitlines() == ["done"] * 3
 
     @pytest.mark.parametrize("function", ["terminate_a_child", "terminate_a_child_of_a_coroutine"])
     def test_a_child_can_be_terminated(self, gearman_client: SimpleClient, function: str) -> None:

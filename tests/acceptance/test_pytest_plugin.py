@@ -375,6 +375,60 @@ def test_a_live_worker(gearman_worker, function):
 """
 
 
+INTERRUPTED_TESTS = """
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
+from django.test import TestCase
+from gearmanny.contrib.django import client
+from gearmanny.contrib.django.testing import eager
+from gearmanny.errors import TaskError
+from gearmanny.worker import BaseWorker, task
+
+committed = []
+
+class Interrupted(BaseWorker):
+    name = "interrupted"
+
+    @task(timeout=0.1)
+    def task_wait(self):
+        Group.objects.create(name="of the task")
+        transaction.on_commit(lambda: committed.append(1))
+        connection.cursor().execute("SELECT pg_sleep(60)")
+
+    @task(timeout=60)
+    def task_write(self, name):
+        Group.objects.create(name=name)
+
+class TestInterruptions(TestCase):
+    def test_the_transaction_of_a_test_goes_on(self):
+        Group.objects.create(name="before")
+        with eager([Interrupted]), self.captureOnCommitCallbacks(execute=True):
+            for number in range(3):
+                with self.assertRaisesRegex(TaskError, "TaskTimeLimitExceeded"):
+                    client.interrupted_wait()
+                client.interrupted_write(name=str(number))
+        Group.objects.create(name="after")
+        names = sorted(Group.objects.values_list("name", flat=True))
+        assert names == ["0", "1", "2", "after", "before"]
+        assert committed == []
+
+    def test_no_query_is_counted_that_a_task_did_not_make(self):
+        with eager([Interrupted]), self.assertNumQueries(1):
+            client.interrupted_write(name="one")
+"""
+
+
+def test_an_interrupted_query_does_not_spoil_the_transaction_of_a_test(
+    pytester: pytest.Pytester, postgres: Postgres
+) -> None:
+    databases = {"default": postgres.settings()}
+    settings = f"{DJANGO_SETTINGS}\nDATABASES = {databases}"
+    pytester.makepyfile(project_settings=settings, test_interrupted=INTERRUPTED_TESTS)
+    (pytester.mkpydir("shop") / "workers.py").write_text(DJANGO_WORKERS)
+    result = pytester.runpytest_subprocess(*OPTIONS, "--ds=project_settings", "--create-db")
+    result.assert_outcomes(passed=2)
+
+
 def test_a_test_database_can_be_removed_after_live_workers(
     pytester: pytest.Pytester, postgres: Postgres
 ) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from chaos import faults
 from gearmanny.aio import AioClient, AioWorkResult
 from gearmanny.errors import (
     JobServerLost,
@@ -32,7 +33,7 @@ from gearmanny.errors import (
     TaskTimeout,
 )
 from gearmanny.worker import BaseWorker
-from tests import faults, tls_proxy
+from tests import tls_proxy
 from tests.servers import PATIENCE, RunWorker, Server, free_port
 from tests.tls_proxy import Authority
 

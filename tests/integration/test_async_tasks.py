@@ -106,6 +106,11 @@ class Napper(BaseWorker):
 
         await asyncio.create_task(leave())
 
+    async def task_stop_the_loop(self) -> str:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+        return "stopped"
+
     async def task_interrupt(self) -> None:
         raise KeyboardInterrupt
 
@@ -249,6 +254,12 @@ def test_exits_are_failures_of_their_jobs(gearman_client: SimpleClient, function
             gearman_client.call(function)
         assert failed.value.type == "builtins.SystemExit"
     assert waiting.get_result(PATIENCE)[0] == "beside"
+    assert gearman_client.napper_nap(text="on", seconds=0)[0] == "on"
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_coroutine_that_stops_its_event_loop_stops_nothing(gearman_client: SimpleClient) -> None:
+    assert gearman_client.napper_stop_the_loop() == "stopped"
     assert gearman_client.napper_nap(text="on", seconds=0)[0] == "on"
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from chaos.faults import Proxy, proxy
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.worker import BaseWorker
-from tests.faults import Proxy, proxy
 from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working
 
 

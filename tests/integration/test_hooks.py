@@ -361,6 +361,27 @@ def test_a_hook_that_waits_beside_the_event_loop_does_not_keep_it_from_going_on(
         assert long.get_result(PATIENCE) == "long"
 
 
+@contextlib.asynccontextmanager
+async def limiting(job: GearmanJob) -> AsyncIterator[None]:
+    async with asyncio.timeout(0.05):
+        yield
+
+
+def test_a_hook_may_limit_the_time_of_a_coroutine(
+    gearman_server: Server, gearman_client: SimpleClient
+) -> None:
+    class Limited(BaseWorker):
+        name = "limited"
+
+        async def task_wait(self) -> None:
+            await asyncio.sleep(PATIENCE)
+
+    with running(Limited([gearman_server.host], hooks=[limiting])):
+        with pytest.raises(TaskError) as failed:
+            gearman_client.limited_wait()
+        assert failed.value.type == "asyncio.exceptions.CancelledError"
+
+
 class TestRejectJob:
     def test_the_caller_is_told_and_the_log_has_one_line(
         self, call: Call, hooked: Hooked, caplog: pytest.LogCaptureFixture

@@ -292,6 +292,38 @@ def test_a_json_worker_works_by_itself(
     assert not thread.is_alive()
 
 
+@pytest.mark.parametrize("error", [ValueError("not so"), SystemExit(3)])
+def test_what_after_job_raises_neither_loses_the_answer_nor_ends_the_worker(
+    gearman_server: Server,
+    gearman_client: SimpleClient,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+) -> None:
+    class Failing(JsonWorker):
+        def after_job(self) -> bool:
+            raise error
+
+    class Worker(BaseWorker):
+        name = "counting"
+        work_class = Failing
+
+        def setUp(self) -> None:
+            self.jobs = 0
+
+        def task_next(self) -> int:
+            self.jobs += 1
+            return self.jobs
+
+        async def task_next_asynchronously(self) -> int:
+            return self.task_next()
+
+    with running(Worker([gearman_server.host])):
+        assert gearman_client.counting_next() == 1
+        assert gearman_client.counting_next_asynchronously() == 2
+        assert gearman_client.counting_next() == 3
+    assert [r for r in caplog.records if getattr(r, "action", "") == "after_job_failed"]
+
+
 def test_hooks_wrap_every_job_in_their_order(
     gearman_server: Server, gearman_client: SimpleClient
 ) -> None:

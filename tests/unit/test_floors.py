@@ -290,3 +290,13 @@ def test_no_function_does_too_much(module: str) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             lines = (node.end_lineno or 0) - node.lineno + 1
             assert lines <= LONGEST_FUNCTION, f"{module}.{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "chaos", "fuzz", "tools"])
+def test_what_runs_beside_the_tests_imports_nothing_from_them(folder: str) -> None:
+    paths = sorted((Path(__file__).parents[2] / folder).rglob("*.py"))
+    assert paths
+    for path in paths:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        names = {name for node in ast.walk(tree) for name in imported(node)}
+        assert "tests" not in {name.split(".")[0] for name in names}, path

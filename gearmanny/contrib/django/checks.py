@@ -1,4 +1,4 @@
-"""System checks. They look at the settings and connect to nothing."""
+"""System checks of the setting `GEARMANNY`: docs/checks.md lists them. They connect to nothing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from gearmanny.contrib.django.settings import HYGIENE, get_settings
 
 @register("gearmanny")
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """gearmanny.E001: GEARMANNY has an unknown key or a value that cannot be.
-    gearmanny.W002: its HOOKS leave broken database connections to the tasks."""
+    """Checks that the settings are valid, and that tasks get healthy database connections."""
+    problem = ""
     try:
-        get_settings().CACHE.washer()
         hooks = get_settings().hooks()
-    except (ImproperlyConfigured, ImportError) as error:
+        get_settings().CACHE.washer()
+    except ImproperlyConfigured as error:
+        problem = str(error)
+    except ImportError as error:  # says which module or name is missing, but not who asked for it
+        problem = f"GEARMANNY['CACHE']['RETURNVALUE_WASHER'] cannot be imported: {error}"
+    if problem:
         return [
             Error(
-                str(error),
+                problem,
                 hint="The keys and their values are listed in gearmanny.contrib.django.settings.",
                 id="gearmanny.E001",
             )
@@ -30,36 +34,37 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            f"GEARMANNY['HOOKS'] is without {HYGIENE!r}: tasks get database connections that "
-            "broke or are too old, and the log of queries grows under DEBUG.",
-            hint="Add it as the first, or silence this where no task uses a database.",
-            id="gearmanny.W002",
+            f"GEARMANNY['HOOKS'] does not contain {HYGIENE!r}: tasks may get database connections "
+            "that are broken or too old, and under DEBUG the log of queries grows with every job.",
+            hint="Add it as the first hook. If no task uses a database, silence this warning.",
+            id="gearmanny.W003",
         )
     ]
 
 
 @register("gearmanny", deploy=True)
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
-    """gearmanny.W001, gearmanny.W002: what is for tests and for development is on."""
+    """Checks that no setting for tests or for development is on."""
     try:
         settings = get_settings()
-    except ImproperlyConfigured:  # told by E001
+    except ImproperlyConfigured:  # reported by E001
         return []
     messages: list[CheckMessage] = []
     if settings.EAGER:
         messages.append(
             Warning(
-                "GEARMANNY['EAGER'] is on: jobs run in the processes of the site.",
-                hint="Set it in the settings of the tests only.",
+                "GEARMANNY['EAGER'] is set to True: calls run their tasks in the process that "
+                "makes them.",
+                hint="Set it in the settings of your tests only.",
                 id="gearmanny.W001",
             )
         )
     if settings.EMBEDDED:
         messages.append(
             Warning(
-                "GEARMANNY['EMBEDDED'] is on: the job server may end with runworkers, and all of "
-                "its jobs with it.",
-                hint="Leave it out, and run gearmand.",
+                "GEARMANNY['EMBEDDED'] is set to True: a job server that runworkers starts ends "
+                "with it, and loses all of its jobs.",
+                hint="Remove the key, and run gearmand.",
                 id="gearmanny.W002",
             )
         )

@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from typing import Any
 
 from django.db import close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger("gearmanny.worker")
 
-_IDLE = 0
-"""PostgreSQL's status of a connection without a transaction, for psycopg 2 and 3 alike."""
+_ACTIVE, _IN_TRANSACTION, _IN_ERROR = _OPEN = 1, 2, 3
+"""PostgreSQL's status of a connection on which a query runs, or a transaction is open."""
 
 
 def tidy_up() -> None:
     """Closes connections that broke or outlived `CONN_MAX_AGE`, and those on which a transaction
-    is still open: what the next job writes would be a part of it, and be lost with it."""
+    is still open."""
+    _end_transactions()
+    close_old_connections()
+
+
+def tidy_up_beside_others() -> None:
+    """Closes connections that broke, and those on which a transaction is still open, but no others:
+    somebody else works with them."""
+    _end_transactions()
+    connection: Any  # the types of Django know less of it
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        connection.health_check_done = False
+        if connection.errors_occurred:
+            if connection.is_usable():
+                connection.errors_occurred = False
+            else:
+                connection.close()
+
+
+def _end_transactions() -> None:
+    """Closes connections on which a transaction is open: what the next job writes would be a part
+    of it, and be lost with it."""
     for connection in connections.all(initialized_only=True):
         if _in_transaction(connection):
             logger.warning(
@@ -25,19 +49,6 @@ def tidy_up() -> None:
                 extra={"action": "transaction_left_open"},
             )
             discard(connection)
-    close_old_connections()
-
-
-def close_broken() -> None:
-    """Closes connections that broke, and no others: somebody else works with them."""
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is None or connection.in_atomic_block:
-            continue
-        if connection.errors_occurred:
-            if connection.is_usable():
-                connection.errors_occurred = False
-            else:
-                connection.close()
 
 
 def discard_all() -> None:
@@ -71,6 +82,22 @@ def discard(connection: BaseDatabaseWrapper) -> None:
         del connections[connection.alias]
 
 
+def stop_query(connection: BaseDatabaseWrapper) -> None:
+    """Ends a query of PostgreSQL that was interrupted while it ran, and forgets what comes of it:
+    psycopg 3 does so for a Ctrl-C only."""
+    raw = connection.connection
+    if connection.vendor == "postgresql" and raw.info.transaction_status == _ACTIVE:
+        raw.cancel()
+        while hasattr(raw, "pgconn") and raw.pgconn.get_result() is not None:
+            pass
+
+
+def in_open_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Returns whether PostgreSQL waits for statements of a transaction that began."""
+    raw = connection.connection
+    return raw is not None and raw.info.transaction_status in (_IN_TRANSACTION, _IN_ERROR)
+
+
 def close_for_good() -> None:
     """Closes all connections of this thread, those to databases in memory included."""
     for connection in connections.all(initialized_only=True):
@@ -83,13 +110,13 @@ def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
     raw = connection.connection
     if raw is None or not connection.settings_dict["AUTOCOMMIT"]:
         return False
-    if connection.in_atomic_block:
+    if connection.in_atomic_block or not connection.autocommit:
         return True
     # Begun in plain SQL, or by a statement that was interrupted before its flag was set.
     if connection.vendor == "sqlite":
         return bool(raw.in_transaction)
     if connection.vendor == "postgresql":
-        return bool(raw.info.transaction_status != _IDLE)
+        return raw.info.transaction_status in _OPEN
     return False
 
 

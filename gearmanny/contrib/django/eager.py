@@ -10,19 +10,16 @@ from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as django_settings
-from django.db import connections
 
-from gearmanny.contrib.django.connections import discard
 from gearmanny.contrib.django.discovery import find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
 from gearmanny.contrib.django.settings import get_settings
+from gearmanny.contrib.django.transactions import transactions_of_the_test
 from gearmanny.eager.joined import Eager
-from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker
 from gearmanny.working.companions import JobLoop
 from gearmanny.working.eventloop import EventLoop
-from gearmanny.working.interrupts import was_interrupted
 
 
 class DjangoEager(Eager):
@@ -85,48 +82,12 @@ class _LoopAround:
             self._beside.close()
 
 
-class _Transactions:
-    """A hook that gives connections back as they were when a task is interrupted: those of a test,
-    which goes on with them, perhaps in a transaction of its own."""
-
-    def __init__(self, job: GearmanJob) -> None:
-        self._job = job
-        self._before = {
-            connection.alias: (
-                connection,
-                list(connection.savepoint_ids),
-                list(connection.atomic_blocks),
-                connection.needs_rollback,
-            )
-            for connection in connections.all(initialized_only=True)
-            if connection.in_atomic_block
-        }
-
-    def __enter__(self) -> None:
-        """There is nothing to be done before."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if not was_interrupted(self._job, error):
-            return
-        for connection in connections.all(initialized_only=True):
-            before = self._before.get(connection.alias)
-            if before is None or before[0] is not connection:
-                discard(connection)
-                continue
-            _, savepoints, blocks, needs_rollback = before
-            begun = connection.savepoint_ids[len(savepoints) :]
-            connection.savepoint_ids, connection.atomic_blocks = savepoints, blocks
-            connection.in_atomic_block, connection.needs_rollback = True, needs_rollback
-            if begun and begun[0]:
-                connection.savepoint_rollback(begun[0])
-
-
 def new_eager() -> Eager:
     """Returns an eager mode without workers that runs them as `runworkers` does. Only the hook
     that closes database connections is missing: jobs run in the transaction of their test."""
     hooks = [hook for hook in get_settings().hooks() if hook is not healthy_connections]
     return DjangoEager(
-        hooks=[_Transactions, *hooks],
+        hooks=[transactions_of_the_test, *hooks],
         send_tracebacks=django_settings.DEBUG or None,
         default_work_class=DjangoJsonWorker,
         sync_to_async=sync_to_async,

@@ -9,7 +9,7 @@ from types import TracebackType
 from asgiref.sync import sync_to_async
 from django.db import reset_queries
 
-from gearmanny.contrib.django.connections import close_broken, discard_all, tidy_up
+from gearmanny.contrib.django.connections import discard_all, tidy_up, tidy_up_beside_others
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.interrupts import was_interrupted
 
@@ -21,7 +21,7 @@ class healthy_connections:
 
     After a task that was interrupted by its time limit, all connections of its thread are closed.
     The connections of `async def` tasks are those of the one thread in which Django's ORM runs, and
-    their jobs share them: as long as there are others, only what broke is closed.
+    their jobs share them: as long as there are others, none is closed for its age.
     """
 
     def __init__(self, job: GearmanJob) -> None:
@@ -64,7 +64,7 @@ def _begin() -> None:
 def begin_beside_others() -> None:
     """Counts a job among those that share the connections of this thread, and tidies these up."""
     if _thread.jobs:
-        close_broken()
+        tidy_up_beside_others()
     else:
         _begin()
     _thread.jobs += 1
@@ -74,6 +74,6 @@ def end_beside_others(clean_up: Callable[[], object]) -> None:
     """Counts a job no longer, and cleans up after the last one."""
     _thread.jobs -= 1
     if _thread.jobs:
-        close_broken()
+        tidy_up_beside_others()
     else:
         clean_up()

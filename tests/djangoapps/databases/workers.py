@@ -52,7 +52,7 @@ class Plain(BaseWorker):
         with contextlib.suppress(BaseException):
             self.task_begin_without_end()
 
-    @task(timeout=0.2, retries=1, backoff=0)
+    @task(timeout=1, retries=1, backoff=0)
     def task_write_at_last(self, n: int) -> None:
         if self.job.attempt == 1:
             self.task_swallow()
@@ -84,6 +84,18 @@ class Asynchronous(BaseWorker):
 
     async def task_backend(self) -> int:
         return (await sync_to_async(execute)("SELECT pg_backend_pid()"))[0][0]  # type: ignore[no-any-return]
+
+    async def task_leave_open(self, how: str) -> None:
+        def leave_open() -> None:
+            Plain.task_leave_open(None, how)  # type: ignore[arg-type]
+
+        await sync_to_async(leave_open)()
+
+    async def task_idle(self, path: str) -> None:
+        with open(path, "w"):
+            pass
+        while os.path.exists(path):
+            await asyncio.sleep(0.01)
 
     async def task_read_slowly(self, path: str) -> int:
         """Returns how many rows a query has, which is read while others are done."""

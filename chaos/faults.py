@@ -1,4 +1,4 @@
-"""A TCP proxy that does to a connection what networks do: for tests of what then happens."""
+"""A TCP proxy that does to a connection what networks do, to see what happens then."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
-from tests.servers import until
+from tools.processes import until
 
 
 class Proxy:
