@@ -34,6 +34,9 @@ _WITHOUT_DELETE_AT = {
     "key": {"$regex": "^[0-9a-f]{64}$"},
     "purge_at": {"$type": "date"},
     "delete_at": {"$exists": False},
+    "type": {"$type": "string"},
+    "query.kwargs": {"$type": "object"},
+    "added": {"$type": "date"},
 }
 """Entries of the version whose `purge_at` was the time of their deletion."""
 

@@ -42,6 +42,8 @@ class Connection:
         self._readable.add(sock)
         # Kept: a new one for every receive would be mapped and unmapped by the kernel each time.
         self._received = memoryview(bytearray(_RECEIVE_BYTES))
+        self._heard = False
+        """Whether the job server ever said anything."""
 
     def fileno(self) -> int:
         """Returns the descriptor of the socket; -1 when it is closed."""
@@ -90,6 +92,7 @@ class Connection:
             raise self._lost(reason_of(error)) from error
         if not size:
             raise self._lost("closed by the job server")
+        self._heard = True
         return self._received[:size]
 
     def wait(self, timeout: float | None) -> bool:
@@ -126,8 +129,7 @@ class Connection:
         self._socket.close()
 
     def _lost(self, reason: str) -> JobServerLost:
-        # Any answer has left its mark here.
-        return lost(self.host, self.tls, reason, heard=any(self._received[:4]))
+        return lost(self.host, self.tls, reason, heard=self._heard)
 
 
 def connect(

@@ -14,10 +14,15 @@ without arguments holds one empty one."""
 class IncomingPayload:
     """The last argument of one packet after another, each with the packet that it belongs to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dropped_at_once: bool) -> None:
+        """Args: dropped_at_once: whether a packet is given out before all of its payload has
+        arrived, if that is not kept."""
+        self._dropped_at_once = dropped_at_once
         self.missing = 0
         """Bytes still to come, whether they are kept or not."""
         self._begun: tuple[int, list[bytes], int] | None = None
+        self._dropped: Oversized | None = None
+        """What stands for the payload where it is not kept."""
         # Its getvalue() hands the bytes over without a copy.
         self._kept = io.BytesIO()
 
@@ -39,36 +44,38 @@ class IncomingPayload:
             exceeded: the limit that the packet is over; None if the payload is to be kept.
 
         Returns:
-            What `take` returns; the packet of a payload that is not kept at once.
+            What `take` returns.
         """
         self.missing = size
-        if exceeded is None:
-            self._begun = type, names, size
-            return self.take(received)
-        _, rest = self.take(received)
-        return (type, [*names, Oversized.of(size, exceeded)]), rest
+        self._begun = type, names, size
+        self._dropped = None if exceeded is None else Oversized.of(size, exceeded)
+        return self.take(received)
 
     def take(self, received: bytes | memoryview) -> tuple[Packet | None, memoryview]:
         """Takes its part of the bytes that arrived.
 
         Returns:
-            The packet once it can be given out, and the bytes that follow the payload. Where
-            there is not enough memory for it, what was kept is freed, and `Oversized` stands in
-            its place.
+            The packet once it can be given out, and the bytes that follow the payload. Where that
+            is not kept, or there is not enough memory for it, `Oversized` stands in its place.
         """
         view = memoryview(received)
         piece, rest = view[: self.missing], view[self.missing :]
         self.missing -= len(piece)
         if self._begun is None:
             return None, rest
-        try:
-            self._kept.write(piece)
-            if self.missing:
-                return None, rest
-            payload = self._kept.getvalue()
-        except MemoryError:
-            payload = None
-        self._kept = io.BytesIO()
         type_, names, size = self._begun
-        self._begun = None
-        return (type_, [*names, Oversized.of(size, None) if payload is None else payload]), rest
+        payload = b""
+        if self._dropped is None:
+            try:
+                self._kept.write(piece)
+                if not self.missing:
+                    payload = self._kept.getvalue()
+            except MemoryError:
+                self._kept = io.BytesIO()
+                self._dropped = Oversized.of(size, None)
+        if self.missing and (self._dropped is None or not self._dropped_at_once):
+            return None, rest
+        packet = type_, [*names, payload if self._dropped is None else self._dropped]
+        self._kept = io.BytesIO()
+        self._begun = self._dropped = None
+        return packet, rest

@@ -167,18 +167,26 @@ class PacketParser:
     Between requests, lines of text may stand: what does not begin with NUL is one.
     """
 
-    def __init__(self, max_packet: int = MAX_PACKET, *, magic: bytes = RESPONSE) -> None:
+    def __init__(
+        self,
+        max_packet: int = MAX_PACKET,
+        *,
+        magic: bytes = RESPONSE,
+        dropped_at_once: bool = True,
+    ) -> None:
         """
         Args:
             max_packet: bytes of the longest body to keep.
             magic: `RESPONSE` or `REQUEST`, what every packet begins with.
+            dropped_at_once: whether a packet is given out as soon as it is known that its payload
+                is not kept, or when all of that has arrived.
         """
         self._max_packet = max_packet
         self._magic = magic
         self._separators = _RESPONSES if magic == RESPONSE else _REQUESTS
         self._buffer = bytearray()
         self._needed = _HEADER.size
-        self._payload = IncomingPayload()
+        self._payload = IncomingPayload(dropped_at_once=dropped_at_once)
 
     def feed(self, received: bytes | memoryview) -> Iterator[Packet]:
         """Takes the bytes that arrived; yields the packets that they completed.

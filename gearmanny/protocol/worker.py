@@ -61,7 +61,9 @@ class WorkerConnection:
     def __init__(self, max_packet: int = MAX_PACKET) -> None:
         """Args: max_packet: bytes of the longest packet to keep: of a payload in a longer one,
         `Oversized` stands in its place."""
-        self._parser = PacketParser(max_packet)
+        # gearmand 1.1.20 ends the connection of a worker that answers a job before it has sent all
+        # of it.
+        self._parser = PacketParser(max_packet, dropped_at_once=False)
         self._outgoing: list[Data] = []
         self._functions: set[bytes] = set()
         self._withdrawn: set[bytes] = set()

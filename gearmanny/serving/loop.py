@@ -221,12 +221,13 @@ class Peer(asyncio.BufferedProtocol):
 
     def lack_memory(self) -> None:
         """Ends this connection alone: part of what it sent, or was sent, is lost."""
-        logger.warning(
-            "closing a connection of %s: not enough memory to serve it",
-            self.connection.address,
-            extra={"action": "peer_refused"},
-        )
         self.abort()
+        with contextlib.suppress(MemoryError):  # nothing is left to say so with
+            logger.warning(
+                "closing a connection of %s: not enough memory to serve it",
+                self.connection.address,
+                extra={"action": "peer_refused"},
+            )
 
     def pause_writing(self) -> None:
         self._server_loop.full.add(self)

@@ -85,13 +85,15 @@ def packet(type: int, *arguments: bytes) -> bytes:
 
 
 class TestTooLarge:
+    # Of so much that gearmand still sends it when the worker knows that it is too much, too.
+    @pytest.mark.parametrize("size", [1_000_000, 60_000_000])
     def test_a_job_over_the_workers_limit_is_answered_once_and_the_connection_holds(
-        self, server: Gearmand, client: SimpleClient, caplog: pytest.LogCaptureFixture
+        self, server: Gearmand, client: SimpleClient, caplog: pytest.LogCaptureFixture, size: int
     ) -> None:
         with pytest.raises(TaskError) as caught:
-            client.small_length(text="x" * 1_000_000)
+            client.small_length(text="x" * size)
         assert caught.value.type == "gearmanny.errors.EncodingError"
-        assert "1000011 bytes are over max_packet, 20000 bytes" in caught.value.message
+        assert f"{size + 11} bytes are over max_packet, 20000 bytes" in caught.value.message
         assert client.small_length(text="abc") == 3
         actions = [record.action for record in caplog.records if hasattr(record, "action")]
         assert actions.count("job_failed") == 1
