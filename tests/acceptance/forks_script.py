@@ -1,7 +1,8 @@
 """Run by the tests of tasks that fork, exit and are killed, as a program of its own:
 forks_script.py HOST OPTION…
 
-An option is `in-thread`, for a runner in a thread, `no-keepalive`, or `exit-in-setup`.
+An option is `in-thread`, for a runner in a thread, `no-keepalive`, `exit-in-setup`, or `no-pidfd`, for
+a system that does not tell of the end of a process.
 """
 
 import contextlib
@@ -184,6 +185,8 @@ class Registering(BaseWorker):
 if __name__ == "__main__":
     logging.basicConfig(format="%(levelname)s %(message)s")
     host, *options = sys.argv[1:]
+    if "no-pidfd" in options:
+        del os.pidfd_open
     runner = WorkRunner(
         [Forking, Registering, Hooked, HookedAsynchronously], [host], verbosity=1, max_crashes=3
     )

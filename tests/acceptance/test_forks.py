@@ -234,9 +234,11 @@ class TestHelpers:
         assert lives(helper)
         assert gearman_client.forking_pid() != worker
 
+    @pytest.mark.parametrize("options", [[], ["no-pidfd"]], ids=["told", "asked"])
     def test_a_killed_process_is_replaced_though_a_helper_lives(
-        self, runner: subprocess.Popen[str], gearman_client: SimpleClient, log: Path
+        self, start: Start, gearman_client: SimpleClient, log: Path, options: list[str]
     ) -> None:
+        start(*options)
         worker, helper = gearman_client.forking_leave_a_helper()
         os.kill(worker, signal.SIGKILL)
         until(lambda: "was ended by SIGKILL" in log.read_text(), "the end being noticed")
