@@ -1,8 +1,8 @@
 """Run by the tests of tasks that fork, exit and are killed, as a program of its own:
 forks_script.py HOST OPTION…
 
-An option is `in-thread`, for a runner in a thread, `no-keepalive`, `exit-in-setup`, or `no-pidfd`, for
-a system that does not tell of the end of a process.
+An option is `in-thread`, for a runner in a thread, `no-keepalive`, `exit-in-setup`, or `no-pidfd`,
+for a system that does not tell of the end of a process.
 """
 
 import contextlib

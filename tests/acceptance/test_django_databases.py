@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -163,6 +164,49 @@ if "in-thread" in sys.argv:
 else:
     call()
 """
+
+
+INTERRUPTED = """
+import sys
+from django.conf import settings
+database = {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[2], "CONN_MAX_AGE": None}
+settings.configure(DATABASES={"default": database})
+import django; django.setup()
+from django.db import transaction
+from gearmanny.contrib.django.hooks import healthy_connections
+from tests.djangoapps.databases.workers import BaseWorker, execute
+
+class Endless(BaseWorker):
+    name = "endless"
+    def task_loop(self):
+        print("begun", flush=True)
+        while True:
+            with transaction.atomic():
+                pass
+
+worker = Endless([sys.argv[1]], hooks=[healthy_connections])
+for n in range(10):
+    try:
+        worker.start()
+    except KeyboardInterrupt:
+        execute("INSERT INTO written VALUES (%s)", n)
+"""
+
+
+def test_what_is_written_after_an_interrupt_is_kept(
+    gearman_server: Server, gearman_client: SimpleClient, tmp_path: Path
+) -> None:
+    path = tmp_path / "written.db"
+    query_sqlite(path, TABLES[0])
+    command = [sys.executable, "-c", INTERRUPTED, gearman_server.host, str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        gearman_client.using(background=True).endless_loop()
+        for _ in range(10):  # the job goes back each time, and is given out again
+            assert worker.stdout.readline() == "begun\n"
+            worker.send_signal(signal.SIGINT)
+        assert worker.wait(PATIENCE) == 0
+    assert query_sqlite(path, "SELECT count(*) FROM written") == [(10,)]
 
 
 @pytest.mark.parametrize("how", ["atomic", "begin", "autocommit"])
