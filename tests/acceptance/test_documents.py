@@ -86,6 +86,8 @@ def test_the_readme_is_short_and_begins_with_a_worker_and_its_answer() -> None:
     lines = PAGES["README.md"].splitlines()
     assert len(lines) <= 130
     assert any("# 25" in line for line in lines[:40])
+    worker = BLOCKS["README.md"][0].splitlines()
+    assert len([line for line in worker if line.strip()]) <= 12
 
 
 def test_every_python_block_is_run_here() -> None:
