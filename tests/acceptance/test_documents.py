@@ -1,32 +1,55 @@
-"""What the documents show is true: README's Python runs, examples print what they say."""
+"""What the documents show is true: their Python runs and prints what it says, and their tables
+are those of the code."""
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import gearmanny
+from gearmanny import errors
+from gearmanny.contrib.django.management.commands import runworkers
+from gearmanny.contrib.django.settings import Settings
+from gearmanny.worker import BaseWorker
+from gearmanny.workrunner import WorkRunner
 from tests.servers import PATIENCE, ROOT, Server, end, find_program, until, workers_of
 from tests.tls_proxy import Authority, proxy
 
+ELSEWHERE = {"embedded.md", "hooks.md", "testing.md"}
+"""Of docs/, the pages whose Python other modules run."""
 
-def blocks(document: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
-
-
-BLOCKS = blocks("README.md")
-CALLS = blocks("docs/calls.md")
-EXAMPLES = [block for block in CALLS if "office_" in block]
+PAGES = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+BLOCKS: dict[str, list[str]] = {
+    page: re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    for page, text in PAGES.items()
+    if page not in ELSEWHERE
+}
+EXAMPLES = [block for block in BLOCKS["calls.md"] if "office_" in block]
 """Of docs/calls.md, those that say in comments what they print."""
+
+FIRST_STEPS = ["README.md", "quickstart.md"]
+DJANGO = {"README.md": "runworkers", "quickstart.md": "runworkers", "django.md": "runshop"}
+"""The pages that show a Django project, with the command that runs its workers here."""
+
+ACTION = re.compile("`([a-z]+_[a-z_]+|[a-z]+ing)`")
+FILE = re.compile(r"# (\S+\.py)\n")
 
 
 def block(mark: str, **replaced: str) -> str:
     """Returns the block that holds a mark, with addresses of our own servers."""
-    (found,) = [block for block in [*BLOCKS, *CALLS] if mark in block]
+    (found,) = [block for page in BLOCKS.values() for block in page if mark in block]
     for old, new in replaced.items():
         assert {"gearmand": "localhost:4730", "mongodb": "localhost:27017"}[old] in found
         found = found.replace(
@@ -48,9 +71,119 @@ def run(code: str, *arguments: str, folder: Path = ROOT) -> list[str]:
     return done.stdout.splitlines()
 
 
+def said_by(code: str) -> list[str]:
+    """Returns what a block says that it prints: its comments that end a line, or are one."""
+    return re.findall(r"(?:^ +| {2})# (.*)$", code, re.M)
+
+
+def table(page: str, head: str) -> list[list[str]]:
+    """Returns the cells of the table with that head, row by row."""
+    (rows,) = re.findall(rf"^\| {re.escape(head)}.*\n\|-.*\n((?:\|.*\n)+)", PAGES[page], re.M)
+    return [[cell.strip() for cell in row.split(" | ")] for row in rows.splitlines()]
+
+
+def test_the_readme_is_short_and_begins_with_a_worker_and_its_answer() -> None:
+    lines = PAGES["README.md"].splitlines()
+    assert len(lines) <= 130
+    assert any("# 25" in line for line in lines[:40])
+    worker = BLOCKS["README.md"][0].splitlines()
+    assert len([line for line in worker if line.strip()]) <= 12
+
+
+def test_every_python_block_is_run_here() -> None:
+    assert {page: len(found) for page, found in BLOCKS.items() if found} == {
+        "README.md": 2 + 4,  # the first steps, and a project of Django
+        "quickstart.md": 2 + 4,
+        "django.md": 4 + 1,
+        "workers.md": 1 + 2,
+        "calls.md": 1 + 1 + len(EXAMPLES) + 4 + 2,
+        "connections.md": 1,
+        "cache.md": 1,
+        "logging.md": 1,
+    }
+
+
+def test_links_lead_to_files_and_headings_that_exist() -> None:
+    for page, text in PAGES.items():
+        folder = ROOT if page == "README.md" else ROOT / "docs"
+        for target in re.findall(r"\]\(((?!http)[^)]+)\)", text):
+            name, _, heading = target.partition("#")
+            path = folder / name if name else folder / page
+            assert path.exists(), (page, target)
+            titles = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.M) if heading else []
+            slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert not heading or heading in slugs, (page, target)
+
+
+@pytest.mark.parametrize("page", ["README.md", "index.md"])
+def test_every_page_is_in_the_tables_of_pages(page: str) -> None:
+    linked = [
+        name.rpartition("/")[2] for name in re.findall(r"^\| \[.*?\]\((.*?)\)", PAGES[page], re.M)
+    ]
+    assert sorted(linked) == sorted({*PAGES} - {"README.md", "index.md"})
+
+
+@pytest.mark.parametrize("page", FIRST_STEPS)
+def test_the_first_steps_print_what_they_say(
+    gearman_server: Server, tmp_path: Path, page: str
+) -> None:
+    worker, call = (
+        code.replace("localhost:4730", gearman_server.host)
+        .replace("MyWorker()", f"MyWorker([{gearman_server.host!r}])")
+        .replace("SimpleClient()", f"SimpleClient([{gearman_server.host!r}], timeout=20)")
+        for code in BLOCKS[page][:2]
+    )
+    (tmp_path / "myworker.py").write_text(worker)
+    process = subprocess.Popen([sys.executable, "myworker.py"], cwd=tmp_path, text=True)
+    try:
+        assert "25" in said_by(call)
+        assert run(call) == said_by(call)
+    finally:
+        end(process)
+
+
+@pytest.mark.parametrize("page", DJANGO)
+def test_the_projects_of_django_answer_what_they_say(
+    gearman_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """The files of the page are put into a new project, the settings at the end of its own."""
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "mysite.settings")
+    for command in (["startproject", "mysite", "."], ["startapp", "shop"]):
+        subprocess.run(
+            [sys.executable, "-m", "django", *command], cwd=tmp_path, check=True, timeout=PATIENCE
+        )
+    settings = tmp_path / "mysite" / "settings.py"
+    written = settings.read_text()
+    if page == "django.md":  # where this is said in words
+        written += 'INSTALLED_APPS += ["gearmanny.contrib.django", "shop"]\n'
+    for code in BLOCKS[page]:
+        if (file := FILE.match(code)) and "/" in file[1]:
+            path = tmp_path / file[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = code.replace("localhost:4730", gearman_server.host)
+            path.write_text(written + text if path == settings else text)
+    calls = re.findall(r'^    curl "http://localhost:8000(\S+)" +# (.*)$', PAGES[page], re.M)
+    assert calls
+    workers = subprocess.Popen([sys.executable, "manage.py", DJANGO[page]], cwd=tmp_path)
+    try:
+        until(lambda: workers_of(gearman_server, "shop_price") == 1, "a worker")
+        code = (
+            "import django\n"
+            "django.setup()\n"
+            "from django.test import Client\n"
+            "client = Client(headers={'host': 'localhost'})\n"
+            f"for path in {[path for path, _ in calls]}:\n"
+            "    print(client.get(path).content.decode())\n"
+        )
+        assert run(code, folder=tmp_path) == [answer for _, answer in calls]
+    finally:
+        workers.terminate()
+        assert workers.wait(PATIENCE) == 0
+
+
 @pytest.fixture
-def readme_workers(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
-    script = tmp_path / "workers.py"
+def text_workers(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
+    script = tmp_path / "text_workers.py"
     script.write_text(block("class TextWorker"))
     process = subprocess.Popen([sys.executable, str(script), gearman_server.host], text=True)
     try:
@@ -61,34 +194,8 @@ def readme_workers(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
         assert process.wait(PATIENCE) == 0
 
 
-def test_every_python_block_of_the_readme_is_run_here() -> None:
-    assert len(BLOCKS) == 6
-    assert len(CALLS) == len(EXAMPLES) + 1 + 4 + 2
-
-
-def test_the_first_example_has_twelve_lines_and_works(gearman_server: Server) -> None:
-    code = block("class MyWorker")
-    assert len([line for line in code.splitlines() if line.strip()]) <= 12
-    worker = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            code.replace("MyWorker()", f"MyWorker([{gearman_server.host!r}])"),
-        ],
-        text=True,
-    )
-    try:
-        assert run(
-            "from gearmanny.client import SimpleClient\n"
-            f"print(SimpleClient([{gearman_server.host!r}], timeout=20)"
-            ".myworker_add(a=10, b=15))"
-        ) == ["25"]
-    finally:
-        end(worker)
-
-
-@pytest.mark.usefixtures("readme_workers")
-def test_the_clients_of_the_readme_print_what_it_says(gearman_server: Server) -> None:
+@pytest.mark.usefixtures("text_workers")
+def test_the_clients_print_what_they_say(gearman_server: Server) -> None:
     assert run(block("client.text_help()", gearmand=gearman_server.host)) == [
         "hihi",
         "Echoes the text",
@@ -105,21 +212,38 @@ def test_the_clients_of_the_readme_print_what_it_says(gearman_server: Server) ->
     ]
 
 
-@pytest.mark.usefixtures("readme_workers")
-def test_the_asyncio_client_of_the_readme_prints_what_it_says(gearman_server: Server) -> None:
-    assert run(block("asyncio.gather(*(client", gearmand=gearman_server.host)) == [
-        *("hi", "one", "two", "0", "1", "2", "later"),
-        "['a', 'b', 'c']",
-    ]
+def test_the_options_of_a_task_work_as_they_are_shown(
+    gearman_server: Server, tmp_path: Path
+) -> None:
+    script = tmp_path / "fetch_workers.py"
+    script.write_text(block("class FetchWorker", gearmand=gearman_server.host))
+    worker = subprocess.Popen([sys.executable, str(script)], text=True)
+    try:
+        example = block("client.fetch_size", gearmand=gearman_server.host)
+        assert run(example) == said_by(example) == ["5"]
+    finally:
+        end(worker)
 
 
-@pytest.mark.usefixtures("readme_workers")
-def test_the_tls_of_the_readme_works(gearman_server: Server, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("text_workers")
+def test_the_tls_of_connections_works(gearman_server: Server, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.client_files()
     demanding = authority.context("127.0.0.1", wants_certificate=True)
     with proxy(gearman_server.port, demanding) as running:
         assert run(block("tls = {", gearmand=running.host), folder=tmp_path) == ["hi"]
+
+
+def test_the_logging_that_is_shown_shows_every_job() -> None:
+    record = "logging.getLogger('gearmanny.worker').info('text_echo answered')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKS["logging.md"][0] + record],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stderr.endswith("INFO text_echo answered\n")
 
 
 def test_typed_calls_work_as_their_document_says(gearman_server: Server, tmp_path: Path) -> None:
@@ -142,7 +266,7 @@ def test_typed_calls_work_as_their_document_says(gearman_server: Server, tmp_pat
         end(worker)
 
 
-def test_the_cache_of_the_readme_works(mongodb_uri: str) -> None:
+def test_the_cache_works(mongodb_uri: str) -> None:
     host = mongodb_uri.removeprefix("mongodb://").rstrip("/")
     assert run(block("cacheBuilder", mongodb=host)) == ["3 3"]
 
@@ -185,9 +309,8 @@ def office(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("office")
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_the_examples_of_calls_print_what_they_say(gearman_server: Server, example: str) -> None:
-    said = re.findall(r"(?:^ +| {2})# (.*)$", example, re.M)
-    assert said
-    assert run(example.replace("localhost:4730", gearman_server.host)) == said
+    assert said_by(example)
+    assert run(example.replace("localhost:4730", gearman_server.host)) == said_by(example)
 
 
 def test_the_workers_of_bytes_print_what_they_say(gearman_server: Server, tmp_path: Path) -> None:
@@ -206,8 +329,68 @@ def test_the_workers_of_bytes_print_what_they_say(gearman_server: Server, tmp_pa
         for function in ("blobs_sha256", "their_count"):
             until(lambda name=function: workers_of(gearman_server, name) == 1, function)
         example = block("blobs_sha256(b")
-        said = re.findall(r" {2}# (.*)$", example, re.M)
-        assert run(example.replace("localhost:4730", gearman_server.host)) == said
+        assert run(example.replace("localhost:4730", gearman_server.host)) == said_by(example)
     finally:
         for process in processes:
             end(process)
+
+
+def test_the_settings_that_are_shown_are_the_defaults() -> None:
+    shown: dict[str, Any] = {}
+    exec(block("GEARMANNY = {\n"), shown)
+    defaults = dataclasses.asdict(Settings())
+    assert shown["GEARMANNY"] == defaults
+    assert list(shown["GEARMANNY"]) == list(defaults)
+    assert list(shown["GEARMANNY"]["CACHE"]) == list(defaults["CACHE"])
+
+
+def test_the_exit_codes_are_those_of_runworkers() -> None:
+    rows = {int(row[0].strip("| ")): row[1] for row in table("django.md", "exit code")}
+    assert list(rows) == [0, 1, 2, 3, 4]
+    assert "--connect-timeout" in rows[runworkers._NO_JOB_SERVER]
+    assert "crashed again" in rows[runworkers._CRASH_LOOP]
+
+
+def test_the_options_of_runworkers_that_are_shown_exist() -> None:
+    parser = runworkers.Command().create_parser("manage.py", "runworkers")
+    lines = re.findall(r"^    manage\.py runworkers(.*?)(?: +#.*)?$", PAGES["django.md"], re.M)
+    assert len(lines) == 7
+    for line in lines:
+        parser.parse_args(line.replace("#", " #").partition("#")[0].split())
+
+
+def test_the_options_of_workrunner_have_the_defaults_that_are_shown() -> None:
+    rows = table("workers.md", "option of `WorkRunner`")
+    shown = [option.partition("=")[::2] for row in rows for option in re.findall("`(.*?)`", row[0])]
+    parameters = inspect.signature(WorkRunner.__init__).parameters
+    assert len(shown) == 6
+    assert {name: ast.literal_eval(value) for name, value in shown} == {
+        name: parameters[name].default for name, _ in shown
+    }
+
+
+def test_the_options_of_a_worker_that_are_shown_exist() -> None:
+    class Named(BaseWorker):
+        name = "named"
+
+    rows = table("workers.md", "in a worker class")
+    names = [name for row in rows for name in re.findall(r"`(?:self\.)?(\w+)", row[0])]
+    assert len(names) > 12
+    assert [name for name in names if not hasattr(Named, name)] == []
+
+
+def test_the_errors_that_are_shown_exist() -> None:
+    rows = table("calls.md", "error")
+    assert len(rows) == 6
+    assert {row[0].strip("|` ") for row in rows} <= set(errors.__all__)
+
+
+def test_every_action_that_is_logged_is_listed_and_no_other() -> None:
+    listed = {name for row in table("logging.md", "logger") for name in ACTION.findall(row[2])}
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in Path(gearmanny.__file__).parent.rglob("*.py")
+    )
+    logged = set(re.findall(r'"action": "(\w+)"', code))
+    logged |= {f"job_{name}" for name in re.findall(r'_about\("(\w+)"', code)}
+    logged |= {f"cache_{name}" for name in ("hit", "miss", "stale", "served_stale", "write")}
+    assert listed == logged
