@@ -19,8 +19,9 @@ from gearmanny.net.polling import Poller, Waker
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.options import TaskOptions
 from gearmanny.vocabulary.gearman_api import GearmanJob
+from gearmanny.working.lastresort import LastResort
 from gearmanny.working.link import Link
-from gearmanny.working.timelimits import LastResort, TimeLimit, Watchdog
+from gearmanny.working.timelimits import TimeLimit, Watchdog
 
 Result = TypeVar("Result")
 

@@ -20,10 +20,10 @@ from gearmanny.working.attempts import GivenBack, log_retry
 from gearmanny.working.companions import JobLoop
 from gearmanny.working.eventloop import event_loop_of
 from gearmanny.working.jobs import JobRunner
+from gearmanny.working.lastresort import where
 from gearmanny.working.link import Link
 from gearmanny.working.loop import loops
 from gearmanny.working.taskrunners import TaskRunner, current_job
-from gearmanny.working.timelimits import where
 
 
 class CoroutineRunner(TaskRunner):

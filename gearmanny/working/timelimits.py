@@ -24,22 +24,21 @@ that: one that blocks the loop keeps everything in it from noticing.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import math
 import os
-import sched
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, TypeVar
 
 from gearmanny.errors import TaskTimeLimitExceeded
+from gearmanny.working.lastresort import end_process, where
 
 Result = TypeVar("Result")
 
@@ -48,9 +47,8 @@ interrupt_by_signals = True
 
 _SIGNAL = signal.SIGURG
 
-_LAST_WORDS = 5.0
-"""Seconds that telling of a task which ignored its limit may take: what it takes may be held by
-that very task, and then the process ends without."""
+_A_LITTLE_LATER = 0.001
+"""Seconds, in which a finalizer has ended."""
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
@@ -81,6 +79,10 @@ class Watchdog:
             self._thread.start()
         elif sleeps_too_long:
             self._news.set()
+
+    def look(self) -> None:
+        """Has the thread look at the limit again, whose time has changed."""
+        self._news.set()
 
     def forget(self) -> None:
         """Ends to look after the current limit. Called with the mutex."""
@@ -129,6 +131,10 @@ class TimeLimit:
         """
         self.due = time.monotonic() + timeout
         """When the watchdog has something to do next, by `time.monotonic`."""
+        self._grace_over = math.inf
+        """When the process is to be ended, by `time.monotonic`."""
+        self._lost = False
+        """Whether Python ignored the interruption."""
         self._watchdog = watchdog
         self._mutex = watchdog.mutex
         self._function = function
@@ -144,7 +150,7 @@ class TimeLimit:
         """Whether the time has passed, and the task was interrupted or is about to be."""
         self._sent = False
         self._postponed = False
-        self._ended = False
+        self.has_ended = False
 
     def run(self, task: Callable[[], Result]) -> Result:
         """Returns what the task returns.
@@ -154,6 +160,8 @@ class TimeLimit:
         """
         if self._by_signal:
             self.previous = signal.signal(_SIGNAL, self._on_signal)
+        hook = _UnraisableHook(self, sys.unraisablehook)
+        sys.unraisablehook = hook
         try:
             try:
                 self._watchdog.watch(self)
@@ -168,6 +176,8 @@ class TimeLimit:
         finally:
             # Again, because the exception may have interrupted the first time: there is but one.
             self._end()
+            if sys.unraisablehook is hook:  # else another thread's is installed
+                sys.unraisablehook = hook.otherwise
             if self._by_signal:
                 signal.signal(_SIGNAL, self.previous or signal.SIG_DFL)
 
@@ -178,10 +188,14 @@ class TimeLimit:
     def act(self) -> None:
         """Does what is due: interrupts the task, or else ends the process. Called by the watchdog,
         with the mutex: what the task is to do next has to wait for that."""
-        if self.is_over:
+        if self._lost:
+            self._lost = False
+            self.due = self._grace_over
+        elif self.is_over:
             self._end_process()
-        self.is_over = True
-        self.due = math.inf if self._grace is None else self.due + self._grace
+        else:
+            self.is_over = True
+            self.due = math.inf if self._grace is None else self.due + self._grace
         if self._shields:
             self._postponed = True
             return
@@ -191,11 +205,22 @@ class TimeLimit:
         else:
             _set_async_exc(ctypes.c_ulong(self._thread), ctypes.py_object(TaskTimeLimitExceeded))
 
+    def on_ignored(self) -> bool:
+        """Has the task interrupted again, because Python ignored what interrupted it. Returns
+        whether it was this task that was interrupted."""
+        if threading.get_ident() != self._thread or self.has_ended:
+            return False
+        # By the watchdog and a little later: in here it would be ignored as well.
+        self._grace_over, self._lost = self.due, True
+        self.due = time.monotonic() + _A_LITTLE_LATER
+        self._watchdog.look()
+        return True
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # Runs in the thread of the task, which may hold the mutex: so it must not wait for it.
         if callable(self.previous):
             self.previous(number, frame)
-        if self._sent and not self._ended:
+        if self._sent and not self.has_ended:
             self._sent = False
             if not self._shields:
                 raise self._error()
@@ -219,7 +244,7 @@ class TimeLimit:
 
     def _end(self) -> None:
         with self._mutex:
-            self._ended = True
+            self.has_ended = True
             self._watchdog.forget()
             if self._sent and not self._by_signal:
                 _set_async_exc(ctypes.c_ulong(self._thread), None)
@@ -233,6 +258,23 @@ class TimeLimit:
         end_process(partial(self._on_ignored, error))
 
 
+class _UnraisableHook:
+    """Stands in for `sys.unraisablehook`, which is called where Python ignores an exception: in a
+    finalizer, or the callback of a weak reference."""
+
+    def __init__(self, limit: TimeLimit, otherwise: Callable[[Any], object]) -> None:
+        self._limit: TimeLimit = limit
+        self.otherwise: Callable[[Any], object] = otherwise
+        # Not those of threads that ended while another began.
+        while isinstance(self.otherwise, _UnraisableHook) and self.otherwise._limit.has_ended:
+            self.otherwise = self.otherwise.otherwise
+
+    def __call__(self, unraisable: Any) -> None:
+        ours = isinstance(unraisable.exc_value, TaskTimeLimitExceeded)
+        if not ours or not self._limit.on_ignored():
+            self.otherwise(unraisable)
+
+
 def _forget_handler() -> None:
     limit = getattr(signal.getsignal(_SIGNAL), "__self__", None)
     if isinstance(limit, TimeLimit):  # nobody watches it here
@@ -240,66 +282,6 @@ def _forget_handler() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_handler)
-
-
-class LastResort:
-    """The thread that ends this process when a coroutine goes on long after its time. It is
-    started by the first that has a limit, and ends with `close()`."""
-
-    def __init__(self) -> None:
-        self._events = sched.scheduler(time.monotonic)
-        self._thread: threading.Thread | None = None
-        self._news = threading.Event()
-        self._wakes_at = math.inf
-        self._closed = False
-
-    @contextlib.contextmanager
-    def after(self, seconds: float, last_words: Callable[[], object]) -> Iterator[None]:
-        """Ends the process unless the block has ended within so many seconds.
-
-        Args:
-            seconds: from now.
-            last_words: called by another thread just before that.
-        """
-        event = self._events.enter(seconds, 0, end_process, (last_words,))
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name="gearmanny last resort", daemon=True
-            )
-            self._thread.start()
-        elif event.time < self._wakes_at:
-            self._news.set()
-        try:
-            yield
-        finally:
-            with contextlib.suppress(ValueError):  # too late: the process is being ended
-                self._events.cancel(event)
-
-    def close(self) -> None:
-        """Ends the thread."""
-        if self._thread is not None:
-            self._closed = True
-            self._news.set()
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._closed:
-            self._news.clear()
-            self._wakes_at = (
-                math.inf
-            )  # what is entered from now on may be too late for the next line
-            delay = self._events.run(blocking=False)
-            self._wakes_at = math.inf if delay is None else time.monotonic() + delay
-            if not self._closed:
-                self._news.wait(delay and min(delay, threading.TIMEOUT_MAX))
-
-
-def end_process(last_words: Callable[[], object]) -> None:
-    """Ends this process at once, but for a moment in which a thread may say why."""
-    telling = threading.Thread(target=last_words, daemon=True)
-    telling.start()
-    telling.join(_LAST_WORDS)
-    os._exit(1)
 
 
 class _ShieldingLock:
@@ -316,13 +298,3 @@ class _ShieldingLock:
     def __exit__(self, *exc_info: Any) -> None:
         self._lock.__exit__(*exc_info)
         self._limit._lift_shield()
-
-
-def where(thread: int) -> TracebackType | None:
-    """Returns where a thread is, as the traceback of an exception that came from there."""
-    frame = sys._current_frames().get(thread)
-    traceback = None
-    while frame is not None:
-        traceback = TracebackType(traceback, frame, frame.f_lasti, frame.f_lineno or 0)
-        frame = frame.f_back
-    return traceback

@@ -32,6 +32,16 @@ SURELY_BEGUN = 0.4
 """Seconds."""
 
 
+class Finalized:
+    def __init__(self) -> None:
+        self.myself = self
+
+    def __del__(self) -> None:
+        end = time.monotonic() + 4 * SOON
+        while time.monotonic() < end:
+            pass
+
+
 class Hasty(BaseWorker):
     name = "hasty"
     timeout = SOON
@@ -53,6 +63,13 @@ class Hasty(BaseWorker):
             lock.acquire(timeout=PATIENCE)
 
     def task_spin(self) -> None:
+        while True:
+            pass
+
+    def task_finalize(self) -> None:
+        """Is interrupted where Python ignores exceptions, and goes on."""
+        finalized = Finalized()
+        del finalized.myself, finalized
         while True:
             pass
 
@@ -154,7 +171,7 @@ def fails(client: SimpleClient, function: str) -> TaskError:
     return caught.value
 
 
-@pytest.mark.parametrize("function", ["sleep", "read", "lock", "spin", "stubborn"])
+@pytest.mark.parametrize("function", ["sleep", "read", "lock", "spin", "stubborn", "finalize"])
 def test_a_task_is_interrupted_whatever_it_does(worker: Hasty, function: str) -> None:
     def calls(client: SimpleClient) -> TaskError:
         error = fails(client, function)
@@ -169,7 +186,7 @@ def test_a_task_is_interrupted_whatever_it_does(worker: Hasty, function: str) ->
     assert worker.seen == ["cleaned"]
 
 
-@pytest.mark.parametrize("function", ["spin", "stubborn"])
+@pytest.mark.parametrize("function", ["spin", "stubborn", "finalize"])
 def test_a_task_in_another_thread_is_interrupted_between_bytecodes(
     worker: Hasty, function: str
 ) -> None:
