@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
-from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.hooks import (
     Enter,
@@ -85,16 +84,11 @@ class _Around:
     async def _take(self, steps: Steps) -> None:
         step = next(steps, None)
         while step is not None:
-            forks = this_process.forks
             try:
                 result = await (self._enter(step) if isinstance(step, Enter) else self._leave(step))
             except BaseException as error:
-                if this_process.forks != forks:
-                    end_as_a_program()
                 step = after_error(steps, error)
             else:
-                if this_process.forks != forks:
-                    end_as_a_program()
                 step = after_result(steps, result)
 
     async def _enter(self, step: Enter) -> object:

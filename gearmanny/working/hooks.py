@@ -65,6 +65,20 @@ class Leave(NamedTuple):
 Steps = Generator[Enter | Leave, Any, None]
 
 
+def _taken(step: Enter | Leave) -> Generator[Enter | Leave, Any, Any]:
+    """Yields a step, and returns its result. A child that the hook forked ends on its way out."""
+    forks = this_process.forks
+    try:
+        result = yield step
+    except BaseException:
+        if this_process.forks != forks:
+            end_as_a_program()
+        raise
+    if this_process.forks != forks:
+        end_as_a_program()
+    return result
+
+
 class HookSteps:
     """The steps to be taken before and after one job."""
 
@@ -77,7 +91,7 @@ class HookSteps:
         """Yields the steps before the job. Raises RejectJob when a hook does."""
         for hook in self._hooks:
             try:
-                self._entered.append((hook, (yield Enter(hook, self._job))))
+                self._entered.append((hook, (yield from _taken(Enter(hook, self._job)))))
             except RejectJob as rejection:
                 yield from self.leaving(rejection)
                 raise
@@ -93,7 +107,7 @@ class HookSteps:
         while self._entered:
             hook, context = self._entered.pop()
             try:
-                swallowed = yield Leave(hook, context, error)
+                swallowed = yield from _taken(Leave(hook, context, error))
             except BaseException as failure:
                 if failure is error:  # a context may raise anew what it was left with
                     continue
@@ -154,16 +168,11 @@ class HookStack:
     def _take(self, steps: Steps) -> None:
         step = next(steps, None)
         while step is not None:
-            forks = this_process.forks
             try:
                 result = self._enter(step) if isinstance(step, Enter) else self._leave(step)
             except BaseException as error:
-                if this_process.forks != forks:
-                    end_as_a_program()
                 step = after_error(steps, error)
             else:
-                if this_process.forks != forks:
-                    end_as_a_program()
                 step = after_result(steps, result)
 
     def _enter(self, step: Enter) -> object:
