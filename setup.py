@@ -12,7 +12,7 @@ version = next(
 )
 
 DJANGO = ["Django>=5.2"]
-MONGO = ["pymongo>=4.6"]
+MONGO = ["pymongo>=4.13"]
 OPENTELEMETRY = ["opentelemetry-api>=1.30"]
 PROMETHEUS = ["prometheus_client>=0.21"]
 # A server that speaks MongoDB's wire protocol. GPL: never a dependency of the package itself.

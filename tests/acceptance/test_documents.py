@@ -392,5 +392,7 @@ def test_every_action_that_is_logged_is_listed_and_no_other() -> None:
     )
     logged = set(re.findall(r'"action": "(\w+)"', code))
     logged |= {f"job_{name}" for name in re.findall(r'_about\("(\w+)"', code)}
-    logged |= {f"cache_{name}" for name in ("hit", "miss", "stale", "served_stale", "write")}
+    logged |= {
+        f"cache_{name}" for name in ("hit", "miss", "stale", "served_stale", "refresh", "write")
+    }
     assert listed == logged

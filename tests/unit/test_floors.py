@@ -32,7 +32,14 @@ PURE = (
     "gearmanny.running.limits",
     "gearmanny.running.restarts",
     "gearmanny.net.hosts",
-    "gearmanny.helpers._freshness",
+    "gearmanny.helpers.breaker",
+    "gearmanny.helpers.counting",
+    "gearmanny.helpers.freshness",
+    "gearmanny.helpers.keys",
+    "gearmanny.helpers.options",
+    "gearmanny.helpers.redaction",
+    "gearmanny.helpers.switch",
+    "gearmanny.helpers.values",
     "gearmanny.errors",
 )
 """Wings and modules without a socket, a thread and a clock."""
@@ -46,8 +53,20 @@ NOT_PURE = {
 
 TOUCHES = {
     "gearman": {"gearmanny.vocabulary.gearman_api"},
-    "pymongo": {"gearmanny.helpers.cache_mongodb", "gearmanny.helpers._collection"},
-    "bson": {"gearmanny.helpers.cache_mongodb", "gearmanny.helpers._collection"},
+    "pymongo": {
+        "gearmanny.helpers.aio",
+        "gearmanny.helpers.blocking",
+        "gearmanny.helpers.cache_mongodb",
+        "gearmanny.helpers.entries",
+        "gearmanny.helpers.indexes",
+        "gearmanny.helpers.storage",
+    },
+    "bson": {
+        "gearmanny.helpers.blocking",
+        "gearmanny.helpers.entries",
+        "gearmanny.helpers.indexes",
+        "gearmanny.helpers.storage",
+    },
     "opentelemetry": {"gearmanny.calling.tracing", "gearmanny.contrib.opentelemetry"},
     "prometheus_client": {
         "gearmanny.contrib.prometheus",
@@ -100,6 +119,8 @@ TOUCHES = {
         "gearmanny.working.coroutines",
         "gearmanny.working.eventloop",
         "gearmanny.eager.joined",
+        "gearmanny.helpers.aio",
+        "gearmanny.helpers.coroutines",
         "gearmanny.serving.loop",
         "gearmanny.serving.embedded",
         "gearmanny.serving.process",

@@ -1,0 +1,181 @@
+"""A cache: a collection of answers, and what all functions that use it have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from gearmanny.helpers import entries, values
+from gearmanny.helpers.flights import Flights
+from gearmanny.helpers.leases import Leases
+from gearmanny.helpers.options import check_seconds_above_0, check_stale_days, check_switch
+from gearmanny.helpers.storage import Client, Storage, Unavailable
+from gearmanny.helpers.switch import switch
+from gearmanny.net.forks import this_process
+
+if TYPE_CHECKING:
+    from gearmanny.helpers.aio import AioStorage
+
+logger = logging.getLogger("gearmanny.cache")
+
+Washer = Callable[[Any], Any]
+
+DEFAULT_HOST = "mongodb://localhost:27017/"
+DEFAULT_DBNAME = "GEARMANCACHE"
+DEFAULT_COLLECTION = "gearman_cache_table"
+DEFAULT_LEASE = 10.0
+"""Seconds."""
+
+
+class MongoCache:
+    """A collection of answers. Connects on first use, and again in a forked child."""
+
+    def __init__(
+        self,
+        host: str | Client = DEFAULT_HOST,
+        dbname: str = DEFAULT_DBNAME,
+        collection: str = DEFAULT_COLLECTION,
+        DEBUG: int = 0,
+        returnvalue_washer: Washer | None = None,
+        json_encoder: type[json.JSONEncoder] = json.JSONEncoder,
+        *,
+        timeout: float | None = None,
+        stale_days: float = 0,
+        lease: float = DEFAULT_LEASE,
+        enabled: bool = True,
+        around_refresh: Callable[[], contextlib.AbstractContextManager[object]] | None = None,
+    ) -> None:
+        """
+        Args:
+            host: URI of the MongoDB server, or a `MongoClient`.
+            dbname: name of the database.
+            collection: name of the collection.
+            DEBUG: whether hits, misses and writes are logged, on `gearmanny.cache`.
+            returnvalue_washer: given what a function returned; what it returns is stored and
+                returned instead.
+            json_encoder: makes JSON of arguments and answers that json itself cannot.
+            timeout: seconds that MongoDB may take for one operation. None: what the URI says with
+                `timeoutMS`, else 1. Shorter timeouts of the URI hold, too.
+            stale_days: days for which an answer past its age is still served while it is computed
+                again, for functions that do not say it themselves.
+            lease: seconds after which others compute an answer when the process that was computing
+                it has died.
+            enabled: False computes every answer.
+            around_refresh: returns the context in which a thread computes an answer again.
+
+        Raises:
+            InvalidOption: a value that is not allowed.
+        """
+        if timeout is not None:
+            timeout = check_seconds_above_0("timeout", timeout)
+        check_switch("enabled", enabled)
+        self.stale: timedelta = check_stale_days(stale_days)
+        self.washer = returnvalue_washer
+        self.json_encoder = json_encoder
+        self.level = logging.INFO if DEBUG else logging.DEBUG
+        self.unstorable: set[str] = set()
+        self.flights = Flights()
+        self.leases = Leases(
+            check_seconds_above_0("lease", lease),
+            lambda operation: self.storage().ask(operation, writes=True),
+        )
+        if DEBUG and not logger.isEnabledFor(logging.INFO):
+            logger.setLevel(logging.INFO)
+        self._host = host
+        self._names = dbname, collection
+        self._timeout = timeout
+        self._enabled = enabled
+        self._around_refresh = around_refresh or contextlib.nullcontext
+        self._connecting = threading.Lock()
+        self._forks = this_process.forks
+        self._storage: Storage | None = None
+        self._aio_storage: AioStorage | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether answers are looked for and stored."""
+        return self._enabled and switch.is_on
+
+    def storage(self) -> Storage:
+        """Returns the collection in this process.
+
+        Raises:
+            InvalidOption: the URI is invalid.
+        """
+        if self._forks != this_process.forks:
+            # A client of the parent cannot be used in a forked child, nor a lock that some thread
+            # of the parent held.
+            self._connecting = threading.Lock()
+            self._storage = None
+            self._aio_storage = None
+            self._forks = this_process.forks
+        storage = self._storage
+        if storage is None:
+            with self._connecting:
+                storage = self._storage
+                if storage is None:
+                    storage = self._storage = Storage(self._host, *self._names, self._timeout)
+        return storage
+
+    def aio_storage(self) -> AioStorage:
+        """Returns the same for event loops."""
+        from gearmanny.helpers.aio import AioStorage  # noqa: PLC0415  imports asyncio
+
+        storage = self.storage()
+        if self._aio_storage is None:
+            host = self._host if isinstance(self._host, str) else None
+            self._aio_storage = AioStorage(storage, host, *self._names)
+        return self._aio_storage
+
+    def to_json(self, unique_name: str, value: Any) -> str:
+        """Returns an answer as it is stored: washed, as JSON.
+
+        Raises:
+            EncodingError: it is not JSON.
+        """
+        if self.washer is not None:
+            value = self.washer(value)
+        return values.to_json(unique_name, value, self.json_encoder)
+
+    def beside(self, key: str, refresh: Callable[[], object]) -> None:
+        """Lets a thread compute an answer again."""
+
+        def run() -> None:
+            with self._around_refresh():
+                refresh()
+
+        try:
+            threading.Thread(target=run, name=f"{__name__} refresh", daemon=True).start()
+        except RuntimeError:  # no thread can be started
+            self.flights.abandon(key)
+
+    def clear(self, unique_name: str | None = None) -> int:
+        """Deletes all answers of a function, or of all.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            Unavailable: MongoDB cannot be used.
+        """
+        deleted: int = (
+            self.storage().ask(entries.delete_all(unique_name), writes=True).deleted_count
+        )
+        return deleted
+
+    def info(self, unique_name: str | None = None) -> list[dict[str, Any]]:
+        """Returns, for each function or for one, its name and how many entries it has, with their
+        bytes and the oldest and the newest of them.
+
+        Raises:
+            Unavailable: MongoDB cannot be used.
+        """
+        return list(self.storage().ask(lambda found: list(entries.count(unique_name)(found))))
+
+
+__all__ = ["MongoCache", "Unavailable", "Washer"]

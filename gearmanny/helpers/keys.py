@@ -1,0 +1,172 @@
+"""The key of a call: equal for equal arguments, and for no others.
+
+Pure. Arguments that are plain JSON make the key of `json.dumps`, so that entries outlive releases.
+Of everything else that an encoder accepts, the key holds more than the encoder's output: Django's
+encoder, for one, makes the same string of two datetimes within a millisecond.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import hashlib
+import inspect
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gearmanny.errors import EncodingError
+
+_NOT_GIVEN = object()
+
+
+def belongs_to_a_class(function: Callable[..., Any]) -> bool:
+    """Returns whether the first argument of a function is the object that it is a method of."""
+    first = next(iter(inspect.signature(function).parameters), None)
+    scope = getattr(function, "__qualname__", "").rpartition(".")[0]
+    in_a_class = bool(scope) and not scope.endswith("<locals>")
+    return first == "self" or (first == "cls" and in_a_class)
+
+
+class Arguments:
+    """The arguments of a call, by name."""
+
+    __slots__ = ("_bound", "_is_method", "_signature", "given", "named")
+
+    def __init__(
+        self,
+        signature: inspect.Signature,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        is_method: bool = False,
+        ignore: frozenset[str] = frozenset(),
+    ) -> None:
+        """
+        Args:
+            signature: of the function.
+            args: given by position, the object of a method included.
+            kwargs: given by name.
+            is_method: whether the first argument is the object of a method, which does not count.
+            ignore: the names of other arguments that do not count.
+
+        Raises:
+            TypeError: the function does not take them.
+        """
+        self._signature = signature
+        self._is_method = is_method
+        self._bound = bound = signature.bind(*args, **kwargs)
+        first = next(iter(signature.parameters)) if is_method else None
+        self.given = _counting(bound.arguments, first, ignore)
+        """Those that the caller gave, without defaults."""
+        bound.apply_defaults()
+        self.named = _counting(bound.arguments, first, ignore)
+        """All of them, defaults included."""
+        for name, parameter in signature.parameters.items():
+            if ignore and parameter.kind is inspect.Parameter.VAR_KEYWORD and name in self.named:
+                self.named[name] = _counting(self.named[name], None, ignore)
+
+    def passed_to(self, function: Callable[..., Any]) -> Any:
+        """Returns what a function returns for these arguments, ignored ones included, without the
+        object of a method."""
+        args = self._bound.args[1:] if self._is_method else self._bound.args
+        return function(*args, **self._bound.kwargs)
+
+
+def _counting(
+    arguments: Mapping[str, Any], first: str | None, ignore: frozenset[str]
+) -> dict[str, Any]:
+    return {
+        name: value for name, value in arguments.items() if name != first and name not in ignore
+    }
+
+
+def cache_key(
+    unique_name: str,
+    arguments: Mapping[str, Any],
+    json_encoder: type[json.JSONEncoder] = json.JSONEncoder,
+    *,
+    version: str | int | None = None,
+    computed: Any = _NOT_GIVEN,
+) -> str:
+    """Returns the hashed key of a call, the same for every order of the arguments.
+
+    Args:
+        unique_name: of the function.
+        arguments: by name.
+        json_encoder: decides which arguments are accepted besides plain JSON.
+        version: of the answers, if the function has one.
+        computed: stands in for the arguments, where a function makes the key.
+
+    Raises:
+        EncodingError: an argument is not JSON.
+    """
+    parts: list[Any] = [unique_name, arguments if computed is _NOT_GIVEN else [computed]]
+    if version is not None:
+        parts.append({"version": version})
+    try:
+        text = _canonical(parts, json_encoder)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EncodingError(
+            f"The answers of {unique_name!r} cannot be cached: an argument is not JSON ({error})."
+        ) from error
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _canonical(value: Any, json_encoder: type[json.JSONEncoder]) -> str:
+    try:
+        text = json.dumps(value, sort_keys=True, allow_nan=False)
+    except TypeError:
+        return _Writer(json_encoder()).text(value)
+    _check_keys(value)
+    return text
+
+
+def _check_keys(value: object) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise TypeError(f"a key is {type(name).__name__}, not text")
+            _check_keys(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_keys(inner)
+
+
+def _exactly(value: object) -> str | None:
+    """Returns what tells a value from all others of its type; None for an unknown type."""
+    match value:
+        case datetime.datetime() | datetime.time():
+            return f"{value.isoformat()} {value.fold}"
+        case datetime.date():
+            return value.isoformat()
+        case datetime.timedelta():
+            return f"{value.days} {value.seconds} {value.microseconds}"
+        case decimal.Decimal() | uuid.UUID():
+            return str(value)
+    return None
+
+
+class _Writer:
+    """Writes JSON, and names of types where json has none: no two values look the same."""
+
+    def __init__(self, encoder: json.JSONEncoder) -> None:
+        self._encoder = encoder
+
+    def text(self, value: object) -> str:
+        match value:
+            case None | bool() | int() | float() | str():
+                return json.dumps(value, allow_nan=False)
+            case list() | tuple():
+                return f"[{','.join(map(self.text, value))}]"
+            case dict():
+                _check_keys(value)
+                return "{%s}" % ",".join(
+                    f"{json.dumps(name)}:{self.text(inner)}"
+                    for name, inner in sorted(value.items())
+                )
+        accepted = self._encoder.default(value)  # raises TypeError for what it does not know
+        exact = _exactly(value)
+        inner = self.text(accepted) if exact is None else json.dumps(exact)
+        return f"{type(value).__module__}.{type(value).__qualname__}({inner})"

@@ -1,0 +1,37 @@
+"""A process whose threads want one answer: `stampede_script.py URI COLLECTION THREADS SECONDS`.
+
+Says `ready`, waits for a line, and calls. `computing PID` is said where the answer is computed,
+which takes so many seconds, and at the end the answers that the threads got.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from gearmanny.helpers.cache_mongodb import cacheBuilder
+
+uri, collection, threads, seconds = sys.argv[1:]
+cachewrap = cacheBuilder(host=uri, dbname="cachetests", collection=collection, lease=3, timeout=10)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+@cachewrap("stampede")
+def costly(n: int) -> dict[str, int]:
+    say(f"computing {os.getpid()}")
+    time.sleep(float(seconds))
+    return {"n": n}
+
+
+say("ready")
+sys.stdin.readline()
+with ThreadPoolExecutor(int(threads)) as pool:
+    answers = list(pool.map(costly, [7] * int(threads)))
+say(json.dumps(answers))
