@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-HIDDEN = "***"
 
-
-def without_credentials(uri: str) -> str:
-    """Returns a URI with stars for all of user and password, and nothing else.
+def without_credentials(uri: str, instead: str = "***") -> str:
+    """Returns a URI with something else instead of all of user and password.
 
     They end at the last `@`: in a password that was not escaped, there may be another one.
     """
@@ -14,7 +12,7 @@ def without_credentials(uri: str) -> str:
     if not found:
         scheme, rest = "", uri
     _, at, address = rest.rpartition("@")
-    return f"{scheme}{found}{HIDDEN}@{address}" if at else uri
+    return f"{scheme}{found}{instead}@{address}" if at else uri
 
 
 def address_of(uri: str) -> str:

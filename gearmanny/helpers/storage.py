@@ -278,7 +278,7 @@ def _connect_later(host: str) -> Client:
 def _problem_of(host: str) -> str:
     """Returns what pymongo says of a URI, which may quote it, of the same without credentials."""
     try:
-        pymongo.MongoClient(without_credentials(host), connect=False).close()
+        pymongo.MongoClient(without_credentials(host, "user:password"), connect=False).close()
     except (pymongo.errors.ConfigurationError, ValueError, TypeError) as error:
         return str(error)
     return (

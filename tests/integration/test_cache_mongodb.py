@@ -6,9 +6,6 @@ import base64
 import logging
 import os
 import random
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -22,11 +19,11 @@ from pymongo.collection import Collection
 from gearmanny.client import SimpleClient
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.helpers.blocking import Threads
-from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder, cached_by
+from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder
 from gearmanny.helpers.steps import Ask, Nothing
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
-from tests.servers import Server, free_port, mongodb, until
+from tests.servers import Server
 
 
 @pytest.fixture
@@ -394,66 +391,6 @@ def test_debug_logs_hits_misses_and_writes(
     ]
     assert all(record.levelno == logging.INFO for record in records)
     assert "secret" not in caplog.text
-
-
-class TestWithoutMongoDB:
-    def away(self, host: str, caplog: pytest.LogCaptureFixture) -> None:
-        counter = Counter()
-        cachewrap = cacheBuilder(host=host)
-        costly = cached(cachewrap, counter)
-        started = time.monotonic()
-        assert costly(1) == {"sum": [1, 2, None]}
-        first = time.monotonic() - started
-        started = time.monotonic()
-        for number in range(50):
-            costly(number)
-        assert counter.runs == 51
-        # Bounds of the promise, far from what is measured: 0.9 s, then next to nothing.
-        assert first < 2
-        assert time.monotonic() - started < 2
-        assert [record.action for record in caplog.records] == ["cache_away"]
-
-    def test_tasks_run_uncached_when_nobody_listens(self, caplog: pytest.LogCaptureFixture) -> None:
-        self.away(f"mongodb://127.0.0.1:{free_port()}/", caplog)
-
-    def test_tasks_run_uncached_when_nobody_answers(self, caplog: pytest.LogCaptureFixture) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as silent:
-            self.away("mongodb://127.0.0.1:%d/" % silent.getsockname()[1], caplog)
-
-    def test_tasks_run_uncached_when_it_goes_away_later(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        counter = Counter()
-        with mongodb(own=True) as uri:
-            costly = cached(cacheBuilder(host=uri), counter)
-            costly(1)
-            costly(1)
-            assert counter.runs == 1
-        assert costly(1) == costly(1) == {"sum": [1, 2, None]}
-        assert counter.runs == 3
-        assert [record.action for record in caplog.records] == ["cache_away"]
-
-    def test_a_long_absence_costs_one_client(self) -> None:
-        cache = MongoCache(host=f"mongodb://127.0.0.1:{free_port()}/", timeout=0.2)
-        costly = cached(cached_by(lambda: cache), Counter())
-        costly(0)
-        threads = threading.active_count()
-        for number in range(3):
-            until(lambda: cache.storage().server.breaker.probe_is_due(time.monotonic()))
-            costly(number)
-        until(lambda: threading.active_count() <= threads, "the probe having ended")
-
-    @pytest.mark.parametrize("port", ["99999", "abc"])
-    def test_a_port_that_cannot_be_is_told(self, port: str) -> None:
-        costly = cached(cacheBuilder(host=f"mongodb://localhost:{port}/"), Counter())
-        with pytest.raises(InvalidOption, match="The URI of MongoDB cannot be used"):
-            costly(1)
-
-    def test_a_uri_that_cannot_be_is_told_without_its_password(self) -> None:
-        costly = cached(cacheBuilder(host="mongodb://me:hunter2@/?x"), Counter())
-        with pytest.raises(InvalidOption, match="The URI of MongoDB cannot be used") as caught:
-            costly(1)
-        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "  ", None, 5, print])
