@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from gearmanny.helpers import entries, values
@@ -14,7 +15,7 @@ from gearmanny.helpers.aio import AioStream, Loop
 from gearmanny.helpers.answers import answering, clearing, looking, recomputing, refreshing
 from gearmanny.helpers.caches import MongoCache
 from gearmanny.helpers.calls import Call
-from gearmanny.helpers.functions import CachedFunction, Given, inside, joined
+from gearmanny.helpers.functions import CachedFunction, Given, inside, whole
 
 _beside: set[asyncio.Task[Any]] = set()
 """Kept, as a task to which nobody refers may vanish before it ran."""
@@ -64,14 +65,18 @@ class CachedCoroutine(CachedFunction):
         return cleared
 
     def _loop(self, cache: MongoCache, call: Call, given: Given) -> Loop:
-        async def compute() -> str:
-            with inside(cache, call):
-                return await self._acompute(cache, given)
+        return Loop(
+            cache.aio_storage,
+            partial(self._acompute_inside, cache, call, given),
+            partial(self._refresh_in_loop, cache, call, given),
+        )
 
-        def refresh() -> None:
-            run_beside(Loop(cache.aio_storage, compute, refresh).run(refreshing(call)))
+    def _refresh_in_loop(self, cache: MongoCache, call: Call, given: Given) -> None:
+        run_beside(self._loop(cache, call, given).run(refreshing(call)))
 
-        return Loop(cache.aio_storage, compute, refresh)
+    async def _acompute_inside(self, cache: MongoCache, call: Call, given: Given) -> str:
+        with inside(cache, call):
+            return await self._acompute(cache, given)
 
     async def _acompute(self, cache: MongoCache, given: Given) -> str:
         args, kwargs = given
@@ -103,22 +108,13 @@ class CachedAsyncGenerator(CachedCoroutine):
         return cached
 
     def _loop(self, cache: MongoCache, call: Call, given: Given) -> AioStream:
-        def items() -> AsyncGenerator[str, None]:
-            return self._aitems(cache, call, given)
-
-        def whole(texts: list[str]) -> str:
-            text = joined(texts)
-            return cache.to_json(self.name, json.loads(text)) if cache.washer else text
-
-        def refresh() -> None:
-            run_beside(stream().run(refreshing(call)))
-
-        def stream() -> AioStream:
-            return AioStream(
-                cache.aio_storage, items, refresh, whole, at_the_end=cache.washer is not None
-            )
-
-        return stream()
+        return AioStream(
+            cache.aio_storage,
+            partial(self._aitems, cache, call, given),
+            partial(self._refresh_in_loop, cache, call, given),
+            partial(whole, cache, self.name),
+            at_the_end=cache.washer is not None,
+        )
 
     async def _aitems(
         self, cache: MongoCache, call: Call | None, given: Given
@@ -135,7 +131,7 @@ class CachedAsyncGenerator(CachedCoroutine):
 
     async def _acompute(self, cache: MongoCache, given: Given) -> str:
         texts = [text async for text in self._aitems(cache, None, given)]
-        return cache.to_json(self.name, json.loads(joined(texts)))
+        return whole(cache, self.name, texts)
 
 
 def run_beside(coroutine: Coroutine[Any, Any, Any]) -> None:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from gearmanny.helpers import values
@@ -141,16 +142,19 @@ class CachedFunction:
         return self._driver(cache, call, given).run(answering(call))
 
     def _driver(self, cache: MongoCache, call: Call, given: Given) -> Threads:
-        def compute() -> str:
-            with inside(cache, call):
-                return self._compute(cache, given)
+        # Closures that know each other would keep the answer alive until garbage is collected.
+        return Threads(
+            cache.storage,
+            partial(self._compute_inside, cache, call, given),
+            partial(self._refresh_beside, cache, call, given),
+        )
 
-        def refresh() -> None:
-            cache.beside(
-                call.key, lambda: Threads(cache.storage, compute, refresh).run(refreshing(call))
-            )
+    def _refresh_beside(self, cache: MongoCache, call: Call, given: Given) -> None:
+        cache.beside(call.key, lambda: self._driver(cache, call, given).run(refreshing(call)))
 
-        return Threads(cache.storage, compute, refresh)
+    def _compute_inside(self, cache: MongoCache, call: Call, given: Given) -> str:
+        with inside(cache, call):
+            return self._compute(cache, given)
 
     def _compute(self, cache: MongoCache, given: Given) -> str:
         args, kwargs = given
@@ -175,20 +179,13 @@ class CachedGenerator(CachedFunction):
         return cached
 
     def _driver(self, cache: MongoCache, call: Call, given: Given) -> Stream:
-        def items() -> Generator[str, None, None]:
-            return self._items(cache, call, given)
-
-        def whole(texts: list[str]) -> str:
-            text = joined(texts)
-            return cache.to_json(self.name, json.loads(text)) if cache.washer else text
-
-        def refresh() -> None:
-            cache.beside(call.key, lambda: stream().run(refreshing(call)))
-
-        def stream() -> Stream:
-            return Stream(cache.storage, items, refresh, whole, at_the_end=cache.washer is not None)
-
-        return stream()
+        return Stream(
+            cache.storage,
+            partial(self._items, cache, call, given),
+            partial(self._refresh_beside, cache, call, given),
+            partial(whole, cache, self.name),
+            at_the_end=cache.washer is not None,
+        )
 
     def _items(
         self, cache: MongoCache, call: Call | None, given: Given
@@ -204,13 +201,13 @@ class CachedGenerator(CachedFunction):
                 yield values.to_json(self.name, item, cache.json_encoder)
 
     def _compute(self, cache: MongoCache, given: Given) -> str:
-        text = joined(list(self._items(cache, None, given)))
-        return cache.to_json(self.name, json.loads(text))
+        return whole(cache, self.name, list(self._items(cache, None, given)))
 
 
-def joined(texts: list[str]) -> str:
-    """Returns the JSON of a list of what is JSON already."""
-    return f"[{','.join(texts)}]"
+def whole(cache: MongoCache, unique_name: str, texts: list[str]) -> str:
+    """Returns the answer that is made of items, as JSON like them: washed, if that is wanted."""
+    text = f"[{','.join(texts)}]"
+    return cache.to_json(unique_name, json.loads(text)) if cache.washer else text
 
 
 @contextlib.contextmanager

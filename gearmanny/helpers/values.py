@@ -27,9 +27,6 @@ _INT64 = range(-(2**63), 2**63)
 
 _JSON, _COMPRESSED, _DATA, _INT64S = "json", "zlib", "data", "int64"
 
-FIELDS = (_DATA, _JSON, _COMPRESSED, _INT64S)
-"""Fields of a document that hold the answer, or tell how to read it."""
-
 
 def to_json(unique_name: str, value: Any, encoder: type[json.JSONEncoder]) -> str:
     """Returns an answer as JSON.

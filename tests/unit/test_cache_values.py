@@ -10,7 +10,6 @@ import bson
 import pytest
 
 from gearmanny.errors import EncodingError
-from gearmanny.helpers import values
 from gearmanny.helpers.values import MISSING, as_it_is, as_json, read, to_json
 
 
@@ -90,12 +89,6 @@ def test_what_cannot_be_read_is_missing(document: dict[str, Any]) -> None:
 
 def test_none_is_an_answer() -> None:
     assert read({"data": None}) is None
-
-
-def test_the_fields_are_those_that_are_looked_for() -> None:
-    exact = as_it_is([2**40])
-    assert exact
-    assert {*exact, *as_json("x" * 70_000)} == set(values.FIELDS)
 
 
 def test_what_is_not_json_is_refused_by_name() -> None:
