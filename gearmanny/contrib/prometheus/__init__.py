@@ -10,6 +10,9 @@ job servers, which `QueueCollector` asks for.
 `gearmanny_job_seconds`                   histogram of what they took, by `function`, without
                                           those that were rejected
 `gearmanny_jobs_in_progress`              tasks that run, by `function`
+`gearmanny_cache_calls_total`             calls of cached functions, by the `name` of their answers
+                                          and `outcome`: `hit`, `stale`, `fallback`, `joined`,
+                                          `miss` or `uncached`
 `gearmanny_queue_jobs`                    jobs of a job server, by `host`, `function` and `state`:
                                           `queued` or `running`
 `gearmanny_queue_workers`                 workers of a job server, by `host` and `function`
