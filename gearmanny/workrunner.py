@@ -21,21 +21,17 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.backoff import Backoff
-from gearmanny.payload.checks import check_count
-from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
-from gearmanny.running.childprocess import Slot, WorkOptions, resident_memory
-from gearmanny.running.limits import Limits
+from gearmanny.payload.checks import COUNT
+from gearmanny.payload.sizes import MAX_PACKET
+from gearmanny.running.childprocess import Slot, resident_memory
+from gearmanny.running.factory import work_class_of
+from gearmanny.running.options import RunnerOptions
 from gearmanny.running.supervisor import Supervisor
 from gearmanny.tasks.spec import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
-from gearmanny.worker import (
-    BaseWorker,
-    JsonWorker,
-    check_concurrency,
-    check_prefetch,
-    set_verbosity,
-)
+from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
+from gearmanny.working.options import WorkerOptions
 
 __all__ = ["WorkRunner"]
 
@@ -95,21 +91,27 @@ class WorkRunner:
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
-        grace: float | None = Limits.grace,
-        max_jobs: int | None = Limits.max_jobs,
-        max_memory: int | None = Limits.max_memory,
-        max_crashes: int | None = Limits.max_crashes,
-        crash_window: float = Limits.crash_window,
-        connect_timeout: float | None = Limits.connect_timeout,
+        grace: float | None = RunnerOptions.grace,
+        max_jobs: int | None = RunnerOptions.max_jobs,
+        max_memory: int | None = RunnerOptions.max_memory,
+        max_crashes: int | None = RunnerOptions.max_crashes,
+        crash_window: float = RunnerOptions.crash_window,
+        connect_timeout: float | None = RunnerOptions.connect_timeout,
     ) -> None:
         _check_workers(workers)
-        parse_hosts(HOSTS if hosts is None else hosts)
-        if prefetch is not None:
-            check_prefetch(prefetch)
-        if concurrency is not None:
-            check_concurrency(concurrency)
-        check_max_packet(max_packet)
-        self._limits = Limits(
+        self._options = RunnerOptions(
+            worker=WorkerOptions(
+                hosts=() if hosts is None else parse_hosts(hosts),
+                verbosity=verbosity,
+                hooks=check_hooks(hooks),
+                sync_to_async=sync_to_async,
+                send_tracebacks=send_tracebacks,
+                default_work_class=default_work_class,
+                prefetch=prefetch,
+                concurrency=concurrency,
+                max_packet=max_packet,
+                tls=TLS.of(tls),
+            ),
             grace=grace,
             max_jobs=max_jobs,
             max_memory=max_memory,
@@ -121,20 +123,6 @@ class WorkRunner:
             _check_memory(max_memory)
         set_verbosity(verbosity)
         self._workers = workers
-        self._default_work_class = default_work_class
-        self._options = WorkOptions(
-            hosts=hosts,
-            verbosity=verbosity,
-            hooks=check_hooks(hooks),
-            sync_to_async=sync_to_async,
-            send_tracebacks=send_tracebacks,
-            prefetch=prefetch,
-            concurrency=concurrency,
-            max_packet=max_packet,
-            tls=TLS.of(tls),
-            max_jobs=max_jobs,
-            max_memory=max_memory,
-        )
         self._supervisor: Supervisor | None = None
         self._stopped = False
 
@@ -162,17 +150,15 @@ class WorkRunner:
             InvalidOption: `threads` is no number of processes.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
-        check_count("threads", "processes", threads)
-        supervisor = Supervisor(
-            self._slots(threads), self._options, self._limits, keep_alive=keepAlive
-        )
+        COUNT.check("threads", threads)
+        supervisor = Supervisor(self._slots(threads), self._options, keep_alive=keepAlive)
         self._supervisor = supervisor
         try:
             with _signals_handled(supervisor):
                 if self._stopped and not supervisor.stopping:
                     supervisor.stop()
-                if self._limits.connect_timeout is not None:
-                    self._reach_a_job_server(supervisor, self._limits.connect_timeout)
+                if self._options.connect_timeout is not None:
+                    self._reach_a_job_server(supervisor, self._options.connect_timeout)
                 return supervisor.run()
         finally:
             self._supervisor = None
@@ -199,19 +185,17 @@ class WorkRunner:
     def _slots(self, threads: int) -> list[Slot]:
         groups: dict[type[GearmanWorker], list[type[BaseWorker]]] = {}
         for worker in self._workers:
-            chosen = worker.work_class
-            work_class = self._default_work_class if chosen is JsonWorker else chosen
-            groups.setdefault(work_class, []).append(worker)
+            groups.setdefault(work_class_of(worker, self._options.worker), []).append(worker)
         return [
-            Slot(work_class, tuple(workers), number)
-            for work_class, workers in groups.items()
+            Slot(tuple(workers), number)
+            for workers in groups.values()
             for number in range(1, threads + 1)
         ]
 
     def _reach_a_job_server(self, supervisor: Supervisor, timeout: float) -> None:
         """Returns when one has answered, or when there was a signal to stop. The connection is not
         kept: what a process holds when it forks, its children hold too."""
-        hosts = [str(host) for host in parse_hosts(self._options.hosts or HOSTS)]
+        hosts = [str(host) for host in self._options.worker.hosts or parse_hosts(HOSTS)]
         deadline = Deadline(timeout)
         backoff = Backoff(first=0.1, longest=2.0)
         while not supervisor.stopping:
@@ -222,7 +206,7 @@ class WorkRunner:
                     JobServer(
                         host,
                         min(max(share, _SHORTEST_QUESTION), CONNECT_TIMEOUT),
-                        tls=self._options.tls,
+                        tls=self._options.worker.tls,
                     ).version()
                 except JobServerUnavailable as error:
                     failures |= error.failures

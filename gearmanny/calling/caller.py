@@ -17,7 +17,7 @@ from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.encoding import Encoder, encode
 from gearmanny.payload.names import check_function_name, unique_of_key
-from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
+from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
 
 _FILL_SECONDS = 0.01
@@ -82,7 +82,7 @@ class Caller(abc.ABC):
             InvalidOption: a host, a timeout, a limit or `tls` that cannot be.
         """
         Deadline(connect_timeout)
-        check_max_packet(max_packet)
+        PACKET_SIZE.check("max_packet", max_packet)
         self._servers = Servers(
             parse_hosts(HOSTS if hosts is None else hosts),
             connect_timeout,

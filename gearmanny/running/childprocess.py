@@ -14,18 +14,16 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import Any
 
 from gearmanny.net.forks import Handler, end_with, handle_signals, ignore, keep_from_children
-from gearmanny.net.tls import TLS
-from gearmanny.vocabulary.gearman_api import GearmanWorker
+from gearmanny.running.factory import make_workers
+from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
 from gearmanny.working import timelimits
-from gearmanny.working.hooks import Hook, SyncToAsync
 
 logger = logging.getLogger("gearmanny.runner")
 
@@ -44,29 +42,11 @@ the reason why it should be replaced."""
 class Slot:
     """A place for one child: what it runs, and its number among the children that run the same."""
 
-    work_class: type[GearmanWorker]
     workers: tuple[type[BaseWorker], ...]
     number: int
 
     def __str__(self) -> str:
         return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkOptions:
-    """What a child does with its workers. `WorkRunner` tells the meaning of each."""
-
-    hosts: Sequence[str] | None
-    verbosity: int
-    hooks: tuple[Hook, ...]
-    sync_to_async: SyncToAsync | None
-    send_tracebacks: bool | None
-    prefetch: int | None
-    concurrency: int | None
-    max_packet: int
-    tls: TLS | None
-    max_jobs: int | None
-    max_memory: int | None
 
 
 class Parent:
@@ -80,7 +60,7 @@ class Parent:
 class _Reporter:
     """Tells the parent what happens in the loop of a child."""
 
-    def __init__(self, teller: Connection, options: WorkOptions) -> None:
+    def __init__(self, teller: Connection, options: RunnerOptions) -> None:
         self._teller = teller
         self._max_jobs = options.max_jobs
         self._max_memory = options.max_memory
@@ -127,7 +107,7 @@ def resident_memory() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
-def run(slot: Slot, options: WorkOptions, parent: Parent, teller: Connection) -> None:
+def run(slot: Slot, options: RunnerOptions, parent: Parent, teller: Connection) -> None:
     """Runs the workers of a slot: all that happens in a child.
 
     Args:
@@ -158,12 +138,7 @@ def run(slot: Slot, options: WorkOptions, parent: Parent, teller: Connection) ->
     end_with(parent.pid)
     reporter = _Reporter(teller, options)
     try:
-        gearman_worker = slot.work_class()
-        made = [_make(worker, gearman_worker, options) for worker in slot.workers]
-        made[0].prefetch = options.prefetch or min(worker.prefetch for worker in made)
-        made[0].concurrency = options.concurrency or max(w.concurrency for w in made)
-        made[0].max_packet = options.max_packet
-        made[0].tls = options.tls or made[0].tls
+        made = make_workers(slot.workers, options.worker)
         made[0].observer = reporter
         first = made[0]
         if stopped:
@@ -193,16 +168,3 @@ def _handle_in_a_thread(number: int, handle: Callable[[int], object]) -> None:
                     handle(number)
 
     threading.Thread(target=receive, name="gearmanny signals", daemon=True).start()
-
-
-def _make(
-    worker: type[BaseWorker], gearman_worker: GearmanWorker, options: WorkOptions
-) -> BaseWorker:
-    arguments: dict[str, Any] = {"hosts": options.hosts, "verbosity": options.verbosity}
-    made = worker(gearman_worker=gearman_worker, **arguments)
-    made.hooks = (*options.hooks, *made.hooks)
-    if options.sync_to_async is not None:
-        made.sync_to_async = options.sync_to_async
-    if options.send_tracebacks is not None:
-        made.send_tracebacks = options.send_tracebacks
-    return made

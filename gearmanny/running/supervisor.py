@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 
 from gearmanny.net.polling import Poller, Waker
-from gearmanny.running.childprocess import Slot, WorkOptions
-from gearmanny.running.limits import Limits
+from gearmanny.running.childprocess import Slot
+from gearmanny.running.options import RunnerOptions
 from gearmanny.running.restarts import RestartTable
 from gearmanny.running.workprocess import WorkProcess
 
@@ -32,21 +32,18 @@ _ASK_INTERVAL = 0.5
 class Supervisor:
     """Keeps processes alive until it is told to stop, or gives up."""
 
-    def __init__(
-        self, slots: Sequence[Slot], options: WorkOptions, limits: Limits, *, keep_alive: bool
-    ) -> None:
+    def __init__(self, slots: Sequence[Slot], options: RunnerOptions, *, keep_alive: bool) -> None:
         """
         Args:
             slots: what is to run.
-            options: how.
-            limits: until when.
+            options: how, and until when.
             keep_alive: whether a process that ends by itself is replaced.
         """
         self._options = options
-        self._grace = limits.grace
+        self._grace = options.grace
         self._keep_alive = keep_alive
         self._restarts = RestartTable(
-            max_crashes=limits.max_crashes, crash_window=limits.crash_window
+            max_crashes=options.max_crashes, crash_window=options.crash_window
         )
         self._due = dict.fromkeys(slots, 0.0)
         self._children: list[WorkProcess] = []

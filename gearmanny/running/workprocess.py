@@ -14,9 +14,9 @@ from gearmanny.running.childprocess import (
     READY,
     Parent,
     Slot,
-    WorkOptions,
     run,
 )
+from gearmanny.running.options import RunnerOptions
 
 _processes = multiprocessing.get_context("fork")
 
@@ -24,7 +24,7 @@ _processes = multiprocessing.get_context("fork")
 class WorkProcess:
     """A child, as its parent sees it."""
 
-    def __init__(self, slot: Slot, options: WorkOptions) -> None:
+    def __init__(self, slot: Slot, options: RunnerOptions) -> None:
         """Forks it.
 
         Args:

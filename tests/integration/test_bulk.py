@@ -297,5 +297,5 @@ class TestPrefetch:
 
     @pytest.mark.parametrize("prefetch", [0, -1, 1.5, "16"])
     def test_prefetch_is_a_number_of_jobs(self, prefetch: Any) -> None:
-        with pytest.raises(InvalidOption, match="prefetch is a number of jobs"):
+        with pytest.raises(InvalidOption, match="prefetch must be a whole number, 1 or more, not"):
             Bulk(prefetch=prefetch)

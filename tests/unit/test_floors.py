@@ -29,7 +29,7 @@ PURE = (
     "gearmanny.protocol",
     "gearmanny.tasks",
     "gearmanny.calling",
-    "gearmanny.running.limits",
+    "gearmanny.running.options",
     "gearmanny.running.restarts",
     "gearmanny.net.hosts",
     "gearmanny.helpers._freshness",

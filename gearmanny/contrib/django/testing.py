@@ -19,9 +19,12 @@ from gearmanny.contrib.django.hooks import begin_beside_others, end_beside_other
 from gearmanny.contrib.django.settings import NAME
 from gearmanny.eager.joined import Eager
 from gearmanny.errors import InvalidOption
+from gearmanny.net.hosts import parse_hosts
+from gearmanny.running.factory import make_worker
 from gearmanny.testing import calls_run_in
 from gearmanny.vocabulary.gearman_api import GearmanJob
-from gearmanny.worker import BaseWorker, JsonWorker
+from gearmanny.worker import BaseWorker
+from gearmanny.working.options import WorkerOptions
 
 
 @contextlib.contextmanager
@@ -55,12 +58,13 @@ def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
             "@pytest.mark.django_db(transaction=True) or derive it from TransactionTestCase, or "
             "run the worker with gearman_eager."
         )
-    if kind.work_class is JsonWorker:
-        options.setdefault("gearman_worker", DjangoJsonWorker())
-    worker = kind(hosts=[host], **options)
-    worker.hooks = (_NoConnectionsLeft, *worker.hooks)
-    worker.sync_to_async = sync_to_async
-    return worker
+    of_the_project = WorkerOptions(
+        hosts=parse_hosts([host]),
+        hooks=(_NoConnectionsLeft,),
+        sync_to_async=sync_to_async,
+        default_work_class=DjangoJsonWorker,
+    )
+    return make_worker(kind, of_the_project, **options)
 
 
 class _NoConnectionsLeft:
