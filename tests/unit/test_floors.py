@@ -31,6 +31,7 @@ PURE = (
     "gearmanny.calling",
     "gearmanny.running.options",
     "gearmanny.running.restarts",
+    "gearmanny.running.roster",
     "gearmanny.net.hosts",
     "gearmanny.helpers._freshness",
     "gearmanny.errors",
