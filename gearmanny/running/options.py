@@ -39,11 +39,11 @@ class RunnerOptions:
     max_crashes: int | None = option(
         7,
         COUNT,
-        "crashes of a process within the crash window after which the runner gives up",
-        none="it never does",
+        "crashes within the crash window after which to give up",
+        none="never",
         metavar="N",
     )
-    crash_window: float = option(60.0, SECONDS, "seconds within which crashes of a process count")
+    crash_window: float = option(60.0, SECONDS, "seconds within which crashes of one process count")
     connect_timeout: float | None = option(
         None,
         SECONDS,

@@ -46,14 +46,14 @@ class WorkerOptions:
     prefetch: int | None = option(
         None,
         COUNT,
-        "jobs that a process holds at a time",
+        "jobs a process holds at a time",
         none="as the workers say",
         metavar="N",
     )
     concurrency: int | None = option(
         None,
         COUNT,
-        "`async def` tasks that a process runs at a time",
+        "`async def` tasks a process runs at a time",
         none="as the workers say",
         metavar="N",
     )

@@ -87,13 +87,13 @@ class Settings:
     MAX_PACKET: int = same_as(WorkerOptions, "max_packet")
     TLS: TLSOption = same_as(WorkerOptions, "tls")
     HOOKS: Sequence[Hook | str] = option(
-        [HYGIENE], _check_hooks, "hooks around every job of `runworkers`, or their dotted paths"
+        [HYGIENE], _check_hooks, "hooks around every job, or their dotted paths"
     )
     METRICS_PORT: int | None = option(
         None,
         PORT,
-        "port on which `runworkers` serves metrics for Prometheus",
-        none="it serves none",
+        "port on which metrics for Prometheus are served",
+        none="none are",
         metavar="PORT",
     )
     METRICS_ADDRESS: str = option("127.0.0.1", ADDRESS, "address of that port")

@@ -41,19 +41,19 @@ _MISCONFIGURED = (
     InvalidOption,
     InvalidTask,
 )
-"""What is told in one line. ImportError: an extra that the metrics need."""
+"""Errors that are reported in one line. ImportError: an extra that the metrics need."""
 
 _EPILOG = f"""
-SIGTERM and Ctrl-C let the current jobs finish, a second one ends at once; SIGHUP replaces the
-processes one after another. Exits with 0 when it was stopped, 1 when something is configured
-wrongly or, with --no-keepalive, when a process ended badly, 2 when the command line is wrong,
-{_NO_JOB_SERVER} when no job server answered within --connect-timeout, {_CRASH_LOOP} when a process
+SIGTERM and Ctrl-C let current jobs finish; a second signal ends them at once. SIGHUP replaces the
+processes, one after another. The exit code is 0 after a signal to stop; 1 if something is
+misconfigured or, with --no-keepalive, if a process ended badly; 2 if the command line is wrong;
+{_NO_JOB_SERVER} if no job server answered within --connect-timeout; {_CRASH_LOOP} if a process
 crashed again and again.
 """
 
 
 class Command(BaseCommand):
-    """Parses, prints the banner, and hands over to `WorkRunner`."""
+    """Parses the command line, prints a banner, and runs a `WorkRunner`."""
 
     help = "Runs the Gearman workers found in the workers.py of the installed apps."
 
@@ -213,7 +213,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _log_to_stderr(self) -> None:
-        """Shows our log where the project configured none: Django's default shows nothing of it."""
+        """Shows the log of gearmanny if the project does not: Django's default shows none of it."""
         logger = logging.getLogger("gearmanny")
         if logger.hasHandlers():
             return
