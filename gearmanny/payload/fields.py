@@ -81,7 +81,7 @@ def same_as(kind: type, name: str) -> Any:
         name: its field.
     """
     (found,) = (field for field in dataclasses.fields(kind) if field.name == name)
-    return dataclasses.field(default=found.default, metadata=found.metadata)
+    return dataclasses.field(default=found.default, metadata=found.metadata, repr=found.repr)
 
 
 def options_of(kind: Any) -> dict[str, Option]:
