@@ -1,8 +1,7 @@
-"""What happens in a process that runs workers, and what it tells its parent.
+"""The life of a process that runs workers, and its reports to its parent.
 
-A terminal sends Ctrl-C, and that it was closed, to the whole process group:
-children ignore both and are told to stop by the parent alone, so that one
-Ctrl-C never counts as two.
+A terminal sends its signals, for Ctrl-C and when it is closed, to the whole process group. Children
+ignore them, and stop when their parent sends SIGTERM, so that one Ctrl-C never counts as two.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from gearmanny.working import timelimits
 logger = logging.getLogger("gearmanny.runner")
 
 HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Blocked when a child starts, until it can handle them."""
+"""Signals that are blocked when a child starts, until it can handle them."""
 
 READY = b""
-"""What a child tells first: a job server has answered it, or none of them can be reached."""
+"""The first report of a child: a job server has answered it, or none of them can be reached."""
 
 FINISHED = b"\0"
-"""What a child tells last when its workers stopped by themselves. Anything else that it tells is
-the reason why it should be replaced."""
+"""The last report of a child whose workers stopped by themselves. Any other report is a reason to
+replace it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Slot:
 
 
 class Parent:
-    """What a child has to know of the process that forks it."""
+    """The process that forks a child, as far as the child has to know it."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -58,20 +57,20 @@ class Parent:
 
 
 class _Reporter:
-    """Tells the parent what happens in the loop of a child."""
+    """An observer of the loop of a child: it reports to the parent."""
 
-    def __init__(self, teller: Connection, options: RunnerOptions) -> None:
-        self._teller = teller
+    def __init__(self, reports: Connection, options: RunnerOptions) -> None:
+        self._reports = reports
         self._max_jobs = options.max_jobs
         self._max_memory = options.max_memory
         self._jobs = 0
         self._asked = False
 
     def ready(self) -> None:
-        self._tell(READY)
+        self._report(READY)
 
     def finished(self) -> None:
-        self._tell(FINISHED)
+        self._report(FINISHED)
 
     def job_done(self) -> None:
         self._jobs += 1
@@ -86,16 +85,16 @@ class _Reporter:
 
     def _ask_for_replacement(self, reason: str) -> None:
         self._asked = True
-        self._tell(reason.encode())
+        self._report(reason.encode())
 
-    def _tell(self, news: bytes) -> None:
+    def _report(self, message: bytes) -> None:
         with contextlib.suppress(OSError):  # without a parent this process is about to end
-            self._teller.send_bytes(news)
+            self._reports.send_bytes(message)
 
 
 def resident_memory() -> int | None:
-    """Returns how much memory of this process is resident, in whole MiB; None where the system
-    does not tell (`/proc/self/statm`, Linux)."""
+    """Returns the resident memory of this process in whole MiB; None on systems without
+    `/proc/self/statm`, which is Linux's."""
     try:
         descriptor = os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
@@ -107,16 +106,19 @@ def resident_memory() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
-def run(slot: Slot, options: RunnerOptions, parent: Parent, teller: Connection) -> None:
-    """Runs the workers of a slot: all that happens in a child.
+def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection) -> None:
+    """Runs the workers of a slot. A child does this and nothing else.
 
     Args:
         slot: what is run.
-        options: how.
+        options: the options of the runner.
         parent: the process that forked this one.
-        teller: where the parent hears from this process.
+        reports: the pipe to the parent.
+
+    Raises:
+        SystemExit: with 1, when the workers cannot be made or their loop fails.
     """
-    # Ready for a signal before anything of the user's runs.
+    # Signals are handled before any code of the user runs.
     first: BaseWorker | None = None
     stopped = False
 
@@ -134,9 +136,9 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, teller: Connection) 
         timelimits.interrupt_by_signals = False
         _handle_in_a_thread(signal.SIGTERM, handle)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
-    keep_from_children(teller)
+    keep_from_children(reports)
     end_with(parent.pid)
-    reporter = _Reporter(teller, options)
+    reporter = _Reporter(reports, options)
     try:
         made = make_workers(slot.workers, options.worker)
         made[0].observer = reporter
@@ -151,11 +153,11 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, teller: Connection) 
 
 
 def _handle_in_a_thread(number: int, handle: Callable[[int], object]) -> None:
-    """Lets a thread call the handler of a signal, beside Python.
+    """Lets a thread call the handler of a signal, in addition to Python.
 
-    Since 3.13, Python tells of signals the thread that was the main one before the fork. In a child
-    of another thread, which is its main thread now, handlers run only when a signal happens to
-    interrupt a system call.
+    Since 3.13, Python notifies the thread that was the main one before the fork. In a child that
+    another thread forked, and where that thread is the main one now, handlers run only if a signal
+    happens to interrupt a system call.
     """
     receiver, sender = map(keep_from_children, socket.socketpair())
     sender.setblocking(False)

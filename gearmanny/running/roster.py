@@ -37,7 +37,7 @@ class Stage(enum.Enum):
     SERVING = "it serves"
     OUTDATED = "it serves, and waits for its turn to be replaced"
     REPLACING = "it serves until its successor is ready"
-    LEAVING = "it was told to stop, or killed"
+    LEAVING = "it is finishing its current jobs, or was killed"
 
 
 _SERVES = (Stage.SERVING, Stage.OUTDATED)
@@ -70,11 +70,11 @@ class Start(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Stop(Generic[S]):
-    """An order: tell a process to finish its current jobs, and to end."""
+    """An order: let a process finish its current jobs, and end."""
 
     member: Member[S]
     late: bool = False
-    """Whether that is because its successor was not ready in time."""
+    """Whether the reason is that its successor was not ready in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Kill(Generic[S]):
 
     member: Member[S]
     overdue: bool = False
-    """Whether that is because its grace is over."""
+    """Whether the reason is that its grace is over."""
 
 
 @dataclass(frozen=True, slots=True)

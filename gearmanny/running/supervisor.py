@@ -35,7 +35,7 @@ _ASK_INTERVAL = 0.5
 
 
 class Supervisor:
-    """Keeps processes alive until it is told to stop, or gives up."""
+    """Keeps a process alive in every slot, until `stop` is called or it gives up."""
 
     def __init__(self, slots: Sequence[Slot], options: RunnerOptions, *, keep_alive: bool) -> None:
         """

@@ -34,10 +34,10 @@ class WorkProcess:
         """
         self._finished = False
         """Whether its workers stopped by themselves. Without that, any end is a crash."""
-        news, report = _processes.Pipe(duplex=False)
+        news, reports = _processes.Pipe(duplex=False)
         self._news: Connection | None = keep_from_children(news)
         self._process = _processes.Process(
-            target=run, args=(slot, options, Parent(), report), name=f"gearmanny {slot}"
+            target=run, args=(slot, options, Parent(), reports), name=f"gearmanny {slot}"
         )
         try:
             with signals_held_back(HANDLED_SIGNALS):
@@ -46,7 +46,7 @@ class WorkProcess:
             self._news.close()
             raise
         finally:
-            report.close()
+            reports.close()
         self._end = _end_of(self._process.pid)
 
     @property

@@ -83,7 +83,7 @@ TOUCHES = {
         "gearmanny.running.childprocess",
         "gearmanny.net.forks",
         "gearmanny.working.interrupts",
-        "gearmanny.workrunner",
+        "gearmanny.running.signals",
         "gearmanny.cli",
     },
     "subprocess": {"gearmanny.testing"},

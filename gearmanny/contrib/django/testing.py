@@ -1,4 +1,4 @@
-"""What tests of a Django project need: eager mode with workers of their own, live workers."""
+"""Helpers for tests of a Django project: eager mode with workers of their own, live workers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,16 @@ from gearmanny.working.options import WorkerOptions
 
 @contextlib.contextmanager
 def eager(workers: Sequence[type[BaseWorker]] = ()) -> Iterator[Eager]:
-    """Runs the calls of all clients of this process where they are made, until the block ends, as
-    `GEARMANNY["EAGER"]` does, but with workers of its own: `gearmanny.testing.eager`, with the
-    hooks and the encoder of the project, in the transaction of the test.
+    """Runs the calls of all clients of this process where they are made, until the block ends.
+
+    Like `GEARMANNY["EAGER"]`, with the hooks and the encoder of the project and in the transaction
+    of the test, but with the workers that are given here.
 
     Args:
         workers: the worker classes that do the jobs.
+
+    Yields:
+        The `Eager`, to which more workers may be added.
 
     Raises:
         InvalidTask: a worker cannot be exported, or two export the same function.
@@ -46,10 +50,16 @@ def eager(workers: Sequence[type[BaseWorker]] = ()) -> Iterator[Eager]:
 
 
 def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
-    """Returns a worker for a thread of a test, that encodes as those of `runworkers` do.
+    """Returns a worker for a thread of a test, which encodes as `runworkers` does.
+
+    Args:
+        kind: its class.
+        host: its job server, `"name:port"`.
+        options: more arguments of the class.
 
     Raises:
-        InvalidOption: the test runs in a transaction.
+        InvalidOption: the test runs in a transaction, or an argument is invalid.
+        InvalidTask: a task cannot be exported.
     """
     if any(each.in_atomic_block for each in connections.all(initialized_only=True)):
         raise InvalidOption(
@@ -75,7 +85,7 @@ class _NoConnectionsLeft:
         pass
 
     def __enter__(self) -> None:
-        """There is nothing to be done before."""
+        """Does nothing: all is done after the job."""
 
     def __exit__(self, *exc_info: object) -> None:
         close_for_good()
@@ -89,7 +99,11 @@ class _NoConnectionsLeft:
 
 @contextlib.contextmanager
 def clients_connected_to(host: str) -> Iterator[None]:
-    """Lets the clients of the project call a live job server."""
+    """Lets the clients of the project call a live job server, until the block ends.
+
+    Args:
+        host: the job server, `"name:port"`.
+    """
     settings = {**getattr(django_settings, NAME, {}), "HOSTS": [host], "EAGER": False}
     with override_settings(**{NAME: settings}):
         try:
