@@ -96,7 +96,7 @@ class BaseWorker(Interface):
             the process also out of a blocking call, in another thread after that has returned.
         timeout_grace: seconds that such a task may go on nevertheless, None for ever. Then its
             caller gets the failure, and the process ends with all that runs in it.
-        observer: is told when the worker serves, and of every job that is done.
+        observer: notified when the worker serves, and after every job.
     """
 
     work_class: ClassVar[type[GearmanWorker]] = JsonWorker
@@ -112,6 +112,7 @@ class BaseWorker(Interface):
     gearman_worker: GearmanWorker
     hosts: list[Host]
     worker_options: WorkerOptions
+    """What the loop of this worker is given; `running/factory.py` replaces it."""
 
     def __init__(
         self,
@@ -135,7 +136,8 @@ class BaseWorker(Interface):
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
             hooks: contexts around every job, outside of those of the class.
-            prefetch, concurrency: override what the class says.
+            prefetch: overrides that of the class.
+            concurrency: overrides that of the class.
             max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
                 does one whose result is.
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
@@ -144,7 +146,7 @@ class BaseWorker(Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a hook, a prefetch, a limit or `tls` that cannot be.
+            InvalidOption: a host, a hook, a number or `tls` is invalid.
         """
         self.gearman_worker = gearman_worker or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)

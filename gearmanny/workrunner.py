@@ -151,8 +151,7 @@ class WorkRunner:
             InvalidOption: `threads` is not a number of processes.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
-        COUNT.check("threads", threads)
-        supervisor = Supervisor(self._slots(threads), self._options, keep_alive=keepAlive)
+        supervisor = Supervisor(self.slots(threads), self._options, keep_alive=keepAlive)
         self._supervisor = supervisor
         try:
             with handled_signals(supervisor):
@@ -185,7 +184,16 @@ class WorkRunner:
         if self._supervisor is not None:
             self._supervisor.restart()
 
-    def _slots(self, threads: int) -> list[Slot]:
+    def slots(self, threads: int) -> list[Slot]:
+        """Returns what `start(threads)` runs, one process each.
+
+        Args:
+            threads: processes for every distinct `work_class`.
+
+        Raises:
+            InvalidOption: `threads` is not a number of processes.
+        """
+        COUNT.check("threads", threads)
         groups: dict[type[GearmanWorker], list[type[BaseWorker]]] = {}
         for worker in self._workers:
             groups.setdefault(work_class_of(worker, self._options.worker), []).append(worker)

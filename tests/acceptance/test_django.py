@@ -26,10 +26,12 @@ from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.django import aio_client, async_client, cachewrap, client, clients
 from gearmanny.contrib.django.discovery import DiscoveryError
+from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
+from gearmanny.workrunner import WorkRunner
 from tests.servers import PATIENCE, Server, Start, free_port, until, workers_of
 from tests.tls_proxy import Authority, proxy
 
@@ -379,6 +381,17 @@ class TestRunworkers:
             log,
             re.MULTILINE,
         ), log
+
+    def test_a_class_that_is_the_default_anyway_has_no_processes_of_its_own(self) -> None:
+        class Chosen(BaseWorker):
+            name = "chosen"
+            work_class = DjangoJsonWorker
+
+        class Default(BaseWorker):
+            name = "default"
+
+        runner = WorkRunner([Chosen, Default], default_work_class=DjangoJsonWorker)
+        assert [str(slot) for slot in runner.slots(2)] == ["chosen+default-1", "chosen+default-2"]
 
     def test_verbosity_0_is_quiet_but_tells_failures(
         self, start_runworkers: Start, gearman_client: SimpleClient, tmp_path: Path

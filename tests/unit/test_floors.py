@@ -293,6 +293,21 @@ def test_no_function_does_too_much(module: str) -> None:
             assert lines <= LONGEST_FUNCTION, f"{module}.{node.name} has {lines} lines"
 
 
+@every_module
+def test_only_one_module_says_what_a_number_is(module: str) -> None:
+    """A check that leaves out `bool`, as whoever writes one at home has to."""
+    if module != "gearmanny.payload.checks":
+        calls = [node for node in ast.walk(modules()[module]) if isinstance(node, ast.Call)]
+        checked = {
+            name.id
+            for call in calls
+            if ast.unparse(call.func) == "isinstance"
+            for name in ast.walk(call.args[1])
+            if isinstance(name, ast.Name)
+        }
+        assert not checked & {"bool", "float"}, "take a rule of payload/checks.py"
+
+
 @pytest.mark.parametrize("folder", ["benchmarks", "chaos", "fuzz", "tools"])
 def test_what_runs_beside_the_tests_imports_nothing_from_them(folder: str) -> None:
     paths = sorted((Path(__file__).parents[2] / folder).rglob("*.py"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -341,6 +342,35 @@ class TestAsking:
         member = in_stage(roster, stage)
         assert roster.ask(member, 1.0) == [Stop(member)]
         assert member.stage is Stage.LEAVING
+
+
+def stage_after(event: str, stage: Stage) -> str:
+    """Returns what the table of the architecture says of a stage and an event."""
+    roster = new_roster()
+    member = in_stage(roster, stage)
+    {
+        "ready": lambda: roster.ready(member),
+        "asks": lambda: roster.ask(member, LONG),
+        "ends": lambda: roster.end(member, LONG, crashed=False),
+        "SIGHUP": lambda: roster.restart(LONG),
+        "SIGTERM": lambda: roster.stop(LONG),
+    }[event]()
+    changes = [] if member.stage is stage else [member.stage.name.lower()]
+    has_its_turn = member.stage in (Stage.OUTDATED, Stage.REPLACING) and member in roster.members
+    if not has_its_turn and started(roster, LONG):
+        changes.append("started again")
+    return ", ".join(changes)
+
+
+def test_the_table_of_the_architecture_says_what_the_roster_does() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| stage \|.*\n(?:\|.*\n)+", text, re.M)
+    head, _, *rows = table.splitlines()
+    events = [cell.strip() for cell in head.split("|")[2:-1]]
+    shown = {row.split("|")[1].strip(): [c.strip() for c in row.split("|")[2:-1]] for row in rows}
+    assert shown == {
+        stage.name.lower(): [stage_after(event, stage) for event in events] for stage in Stage
+    }
 
 
 def test_the_drawing_in_the_module_shows_every_stage_once() -> None:

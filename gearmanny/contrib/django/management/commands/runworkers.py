@@ -113,7 +113,8 @@ class Command(BaseCommand):
             try:
                 with self._metrics(settings) as metrics_url:
                     if verbosity:
-                        self._print_banner(workers, settings, verbosity, metrics_url)
+                        processes = len(runner.slots(settings.THREADS))
+                        self._print_banner(workers, settings, processes, verbosity, metrics_url)
                     self._run(runner, settings)
             except InvalidOption as error:
                 raise CommandError(str(error)) from error
@@ -195,11 +196,10 @@ class Command(BaseCommand):
         self,
         workers: list[FoundWorker],
         settings: Settings,
+        processes: int,
         verbosity: int,
         metrics_url: str | None,
     ) -> None:
-        classes = {found.worker.work_class for found in workers}
-        processes = settings.THREADS * len(classes)
         self.stdout.write(
             f"gearmanny {__version__}, Django settings {django_settings.SETTINGS_MODULE!r}\n"
             f"Job servers: {', '.join(settings.HOSTS)}\n"
