@@ -31,6 +31,7 @@ PURE = (
     "gearmanny.calling",
     "gearmanny.running.limits",
     "gearmanny.running.restarts",
+    "gearmanny.working.decisions",
     "gearmanny.net.hosts",
     "gearmanny.helpers._freshness",
     "gearmanny.errors",
