@@ -72,7 +72,7 @@ class WorkLoop:
         self._answers = Answers(gearman_worker)
         self._context = Context(
             self._answers,
-            lambda: self._stopping,
+            self._is_stopping,
             environment.pause,
             partial(environment.new_event_loop, environment.waker.wake),
         )
@@ -110,6 +110,10 @@ class WorkLoop:
         finally:
             self._context.close()
             self._links.close()
+
+    def _is_stopping(self) -> bool:
+        event_loop = self._context.running_event_loop
+        return self._stopping or (event_loop is not None and event_loop.error is not None)
 
     def _note_answered(self) -> None:
         """Does what is done after a job, for those that were answered in the event loop."""
