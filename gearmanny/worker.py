@@ -89,8 +89,8 @@ class BaseWorker(Reports, Interface):
         send_exceptions: whether a failure travels as WORK_EXCEPTION instead of WORK_WARNING and
             WORK_FAIL. That hangs libgearman 1.1.20 clients that did not ask for exceptions.
         hooks: functions of a job that return the context in which its task runs, the first one
-            outermost; around every attempt at one that is tried again. What they do takes none of
-            the time of a task. See `gearmanny.hooks`.
+            outermost; around every attempt at one that is tried again. They take none of the time
+            of a task. See `gearmanny.hooks`.
         sync_to_async: how synchronous hooks are called around an `async def` task: given a
             function, returns one to be awaited, as `asgiref.sync.sync_to_async` does, which
             `runworkers` sets. None: in the thread of the event loop, which they must not block.
@@ -105,7 +105,7 @@ class BaseWorker(Reports, Interface):
             the process also out of a blocking call, in another thread after that has returned.
         timeout_grace: seconds that such a task may go on nevertheless, None for ever. Then its
             caller gets the failure, and the process ends with all that runs in it.
-        observer: is told when the worker serves, and of every job that is done.
+        observer: notified when the worker serves, and of every job that was answered.
     """
 
     work_class: ClassVar[type[GearmanWorker]] = JsonWorker

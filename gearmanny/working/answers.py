@@ -41,7 +41,7 @@ class Answers:
             link: the connection that the job came by, and that its answer is queued on.
             job: the job.
             started: when it was begun, by `time.perf_counter`.
-            error: what came out of it, if anything.
+            error: the exception that came out of it, if any.
 
         Returns:
             Whether the job was answered. One that is given back was not.
@@ -71,7 +71,7 @@ class Answers:
         Args:
             link: the connection that the answer is queued on.
             job: the job.
-            error: what it failed with.
+            error: the exception that it failed with.
         """
         self._queue_failure(link, job, error)
         self._failed.add(id(job))
@@ -83,7 +83,7 @@ class Answers:
         Args:
             link: the connection that the answer is sent over.
             job: the job.
-            error: what it failed with.
+            error: the exception that it failed with.
 
         Raises:
             JobServerLost: the connection has ended.
@@ -94,8 +94,12 @@ class Answers:
         link.finish()
 
     def goes_on_after_job(self) -> bool:
-        """Returns the answer of the worker's `after_job`. What it raises is logged: the job has
-        its answer, and must not be run again because of that."""
+        """Returns whether the worker's `after_job` lets it go on. An error in there is logged: the
+        job has its answer, and must not be run again because of that.
+
+        Raises:
+            BaseException: an exception that stops the worker.
+        """
         try:
             return bool(self._worker.after_job())
         except BaseException as error:
@@ -144,7 +148,7 @@ def about(what: str, job: GearmanJob) -> dict[str, str]:
     """Returns the attributes of a log record about a job.
 
     Args:
-        what: happened to it.
+        what: the event, `"answered"`.
         job: the job.
     """
     return {"action": f"job_{what}", "function": job.task, "handle": job.handle}

@@ -49,7 +49,7 @@ class Attempts:
         """Returns the seconds until the next attempt; None when the failure is the answer.
 
         Args:
-            error: what the attempt failed with.
+            error: the exception that the attempt failed with.
 
         Raises:
             GivenBack: the worker stops, or has lost the job.

@@ -20,7 +20,7 @@ class JobLoop(Protocol):
     where there are some."""
 
     error: BaseException | None
-    """What left a coroutine and stops the worker."""
+    """The exception of a coroutine that stops the whole worker."""
     cancelling: bool
     """Whether jobs are left without an answer, because the worker ends at once."""
 
@@ -32,10 +32,13 @@ class JobLoop(Protocol):
         """
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Returns what a coroutine returns, and raises what it raises, to another thread.
+        """Returns the result of a coroutine to another thread.
 
         Args:
-            coroutine: what to run.
+            coroutine: is run beside the others.
+
+        Raises:
+            BaseException: the exception of the coroutine.
         """
 
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""What follows when an attempt at a job fails."""
+"""Decisions about a job whose attempt failed."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def after_failure(
     stopping: bool,
     lost: bool,
 ) -> Decision:
-    """Returns what follows an attempt that failed.
+    """Returns the decision about a job whose attempt failed.
 
     Args:
-        error: what it failed with.
-        attempt: its number, 1 for the first.
+        error: the exception that it failed with.
+        attempt: the number of the attempt, 1 for the first.
         options: of the task.
         data_sent: whether a part of the result was sent: a caller who has it must not get it from
             the next attempt again.

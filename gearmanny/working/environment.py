@@ -1,4 +1,4 @@
-"""What a worker's loop is made with: connections, and ways to wait. Eager mode has its own."""
+"""The environment of a worker's loop: its connections, and how it waits. Eager mode has its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Connects(Protocol):
         """Returns whether an attempt has ended, for `connect()` to take."""
 
     def due(self) -> list[float]:
-        """Returns when hosts are to be tried, by `time.monotonic`."""
+        """Returns the times when hosts are to be tried, by `time.monotonic`."""
 
     def lost(self, host: Host, error: GearmanException) -> None:
         """Notes that a host is not connected.
@@ -80,7 +80,7 @@ class Polls(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What a worker's loop is made with."""
+    """The connections of a worker's loop, and how it waits."""
 
     waker: Waker
     """Interrupts the loop."""
@@ -95,7 +95,7 @@ class Environment:
 
 
 def environment_of(hosts: list[Host], tls: TLS | None) -> Environment:
-    """Returns what a loop is made with that works for real job servers.
+    """Returns the environment of a loop that works for real job servers.
 
     Args:
         hosts: the job servers.

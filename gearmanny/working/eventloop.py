@@ -32,7 +32,7 @@ class EventLoop:
             wake: called when a coroutine has ended, in the thread of the loop.
         """
         self.error: BaseException | None = None
-        """What left a coroutine and stops the whole worker."""
+        """The exception of a coroutine that stops the whole worker."""
         self.cancelling = False
         """Whether jobs are left without an answer, because the worker ends at once."""
         self._wake = wake
@@ -67,10 +67,13 @@ class EventLoop:
         self._loop.call_soon_threadsafe(self._begin, coroutine)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Returns what a coroutine returns, and raises what it raises, to another thread.
+        """Returns the result of a coroutine to another thread.
 
         Args:
-            coroutine: what to run.
+            coroutine: is run beside the others.
+
+        Raises:
+            BaseException: the exception of the coroutine.
         """
         outcome = Outcome[Any]()
         asyncio.run_coroutine_threadsafe(outcome.of(coroutine), self._loop).result()

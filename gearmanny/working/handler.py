@@ -1,4 +1,4 @@
-"""What gearman3 sees of a link."""
+"""The side of a link that gearman3 calls."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Handler:
         for number in (numerator, denominator):
             if not isinstance(number, int) or not 0 <= number <= _LARGEST_NUMBER:
                 raise InvalidOption(
-                    f"Progress is told in whole numbers from 0 to {_LARGEST_NUMBER}, not as "
+                    f"Progress must be two whole numbers from 0 to {_LARGEST_NUMBER}, not "
                     f"{numerator!r} of {denominator!r}. For fractions choose a smaller unit."
                 )
         self.link.send_status(handle_of(current_job), b"%d" % numerator, b"%d" % denominator)

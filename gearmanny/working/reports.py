@@ -1,4 +1,4 @@
-"""What a task reports to its caller while it runs."""
+"""The reports of a task to its caller while it runs."""
 
 from __future__ import annotations
 

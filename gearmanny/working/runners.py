@@ -29,7 +29,7 @@ class CallbackRunner(Exported):
         """
         Args:
             worker: the worker that registers it.
-            callback: what to run.
+            callback: is called with the `GearmanWorker` and the job.
         """
         super().__init__(worker)
         self._callback = callback

@@ -83,7 +83,7 @@ class TestSettings:
             ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
             ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet is a number of bytes"),
             ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks is a list"),
-            ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is no hook"),
+            ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is not a hook"),
             ({"METRICS_PORT": 0}, r"GEARMANNY\['METRICS_PORT'\]: A port is a number from 1"),
         ],
     )
@@ -291,7 +291,7 @@ class TestHooks:
         ("path", "message"),
         [
             ("no.such.hook", r"'no\.such\.hook' cannot be imported: ModuleNotFoundError"),
-            ("gearmanny.__version__", r"is no hook"),
+            ("gearmanny.__version__", r"is not a hook"),
         ],
     )
     def test_a_path_that_leads_to_no_hook_is_told_by_the_check_and_by_runworkers(
