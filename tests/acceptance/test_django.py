@@ -82,7 +82,7 @@ class TestSettings:
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
             ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
             ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet is a number of bytes"),
-            ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks is a list"),
+            ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks must be a list"),
             ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is not a hook"),
             ({"METRICS_PORT": 0}, r"GEARMANNY\['METRICS_PORT'\]: A port is a number from 1"),
         ],
