@@ -59,6 +59,8 @@ def test_a_failure_that_is_the_answer_stays_so(stopping: bool, lost: bool) -> No
 
 def test_a_backoff_that_returns_nonsense_is_an_error() -> None:
     options = TaskOptions(retries=1, backoff=lambda attempt: -1.0)
-    with pytest.raises(InvalidOption, match=r"after attempt 1 must be a number of seconds, 0 or more, not -1\.0"):
+    with pytest.raises(
+        InvalidOption, match=r"after attempt 1 must be a number of seconds, 0 or more, not -1\.0"
+    ):
         decide(options=options)
     assert decide(options=options, stopping=True) == GiveBack(), "it is not asked in vain"
