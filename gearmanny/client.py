@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
+from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.connections import Connections
-from gearmanny.blocking.inquiries import find_status
-from gearmanny.blocking.resending import Resending
-from gearmanny.calling.caller import Caller, take
-from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
+from gearmanny.blocking.driver import Driver, SharedAgain
+from gearmanny.calling.again import Again
+from gearmanny.calling.asking import find_status
+from gearmanny.calling.call import Call
+from gearmanny.calling.caller import Caller
+from gearmanny.calling.exchange import Watcher
 from gearmanny.calling.tracing import CallSpans
+from gearmanny.calling.values import Data, JobState, JobStatus, Progress, Warning
+from gearmanny.calling.waiting import stream
+from gearmanny.calling.window import map_calls
 from gearmanny.errors import EncodingError, JobServerLost
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
+from gearmanny.protocol.client import Request
 from gearmanny.results import WorkResult, as_completed, wait
 from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 
@@ -45,6 +51,7 @@ class Client(Caller):
 
     def _reach(self, servers: Servers) -> None:
         self._connections = Connections(servers)
+        self._driver = Driver(self._connections)
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +77,8 @@ class Client(Caller):
             JobServerLost: a connection ended before the answer came.
             InvalidOption: the timeout is no number of seconds, or no job can have that id.
         """
-        return find_status(self._connections, unique.encode(), Deadline(timeout))
+        deadline, hosts = Deadline(timeout), self._servers.hosts
+        return self._driver.run(find_status(hosts, unique.encode(), deadline))
 
     def close(self) -> None:
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call
@@ -78,66 +86,36 @@ class Client(Caller):
         self._connections.close()
 
     def _result(self, function: str, arguments: object) -> Any:
-        seen = self._options.on_update is not None
+        options = self._options
+        seen = options.on_update is not None
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (work,) = self._submit(function, [self._encode(arguments)], keeps_updates=seen)
-        answer = work.get_result(self._options.timeout)
-        return work if self._options.background else answer
+        (call,) = self._submit(function, [self._encode(arguments)], keeps_updates=seen)
+        try:
+            answer = self._driver.result(call, options.timeout)
+        finally:
+            if call.outcome is None:
+                call.forget()
+        return WorkResult(call, self._driver) if options.background else answer
 
     def _sent(self, function: str, arguments: object) -> WorkResult:
-        (work,) = self._submit(function, [self._encode(arguments)])
-        if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
-            raise work.outcome
-        return work
+        (call,) = self._submit(function, [self._encode(arguments)])
+        return WorkResult(call, self._driver)
 
     def _map(
-        self, function: str, calls: Iterable[object], window: int, return_exceptions: bool
+        self, function: str, inputs: Iterable[object], window: int, return_exceptions: bool
     ) -> Iterator[Any]:
         self._check_map(function, window)
-        return self._mapped(function, iter(calls), window, return_exceptions)
-
-    def _mapped(
-        self, function: str, inputs: Iterator[object], window: int, return_exceptions: bool
-    ) -> Iterator[Any]:
-        size = (window + 1) // 2  # half of a window leaves in one send while the other half runs
-        under_way: deque[WorkResult] = deque()
-        more = True
-        while more or under_way:
-            if more and len(under_way) <= window - size:
-                batch = take(inputs, size, time.monotonic)
-                more = bool(batch)
-                if more:
-                    payloads = self._encode_all(batch)
-                    under_way.extend(self._submit(function, payloads, keeps_updates=False))
-                if more and len(under_way) <= window - size and not under_way[0].is_done():
-                    continue
-            if under_way:
-                work = under_way.popleft()
-                try:
-                    result = work.get_result(self._options.timeout)
-                except Exception as error:
-                    if not return_exceptions:
-                        raise
-                    result = error
-                yield result
+        timeout = self._options.timeout
+        steps = map_calls(iter(inputs), window, timeout, return_exceptions, time.monotonic)
+        return self._driver.iterate(
+            steps,
+            lambda batch: self._submit(function, self._encode_all(batch), keeps_updates=False),
+        )
 
     def _stream(self, function: str, arguments: object) -> Iterator[Any]:
-        self._check_stream()
-        (work,) = self._submit(function, [self._encode(arguments)])
-        return self._streamed(work)
-
-    def _streamed(self, work: WorkResult) -> Iterator[Any]:
-        sent_ahead = False
-        try:
-            for update in work.updates(self._options.timeout):
-                if work.on_update is not None:
-                    work.on_update(update)
-                if isinstance(update, Data):
-                    sent_ahead = True
-                    yield update.value
-            yield from work.rest_of_stream(sent_ahead)
-        finally:
-            work.drop_updates()
+        self._check_stream(function)
+        steps = stream(self._encode(arguments), self._options.timeout)
+        return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
 
     def _submit(
         self,
@@ -145,31 +123,31 @@ class Client(Caller):
         payloads: Iterable[bytes | EncodingError],
         *,
         keeps_updates: bool = True,
-    ) -> list[WorkResult]:
+    ) -> list[Call[Channel]]:
         """Sends jobs together. One that could not be encoded has failed already."""
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
-        works: list[WorkResult] = []
-        with CallSpans() as spans:
-            requests = self._requests(function, payloads, spans, time.time)
-            channel = connections.channel(options)
-            for request in requests:
-                work = WorkResult(connections, channel, function, self._encoder)
-                work.background = options.background
-                work.keeps_updates = keeps_updates
-                work.on_update = options.on_update
-                works.append(work)
-                if isinstance(request, EncodingError):
-                    work.outcome = request
-                    continue
-                work.unique_id = request.unique
-                if options.idempotent:
-                    work.resending = Resending(connections, request, options)
-                while not channel.queue(work, request):
-                    work.channel = channel = connections.channel(options)
-            with contextlib.suppress(JobServerLost):  # told by every job that was on its way
-                channel.flush(deadline)
-        return works
+        calls: list[Call[Channel]] = []
+        try:
+            with CallSpans() as spans:
+                requests = self._requests(function, payloads, spans, time.time)
+                channel = connections.channel(options)
+                for request in requests:
+                    calls.append(call := self._new_call(channel, function, request, keeps_updates))
+                    if isinstance(request, EncodingError):
+                        continue
+                    while not channel.queue(call, request):
+                        channel = connections.channel(options)
+                with contextlib.suppress(JobServerLost):  # every call that was on its way says so
+                    channel.flush(deadline)
+        except BaseException:
+            for call in calls:
+                call.forget()
+            raise
+        return calls
+
+    def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
+        return SharedAgain(request, self._options, self._connections), ()
 
 
 class KeywordClient(Client):

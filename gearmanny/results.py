@@ -2,63 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
-from gearmanny.admin import JobServer
-from gearmanny.blocking.channel import Channel, ChannelSubmission, Group
-from gearmanny.blocking.connections import Connections
-from gearmanny.blocking.inquiries import explain_silence, status_by_handle, status_by_unique
-from gearmanny.blocking.resending import Resending
-from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
-from gearmanny.errors import JobServerLost, TaskTimeout
+from gearmanny.blocking.channel import Channel, Group
+from gearmanny.blocking.driver import Driver
+from gearmanny.calling import asking, waiting
+from gearmanny.calling.call import Call
+from gearmanny.calling.values import Data, JobStatus, Progress, Update, Warning
 from gearmanny.net.deadline import Deadline
-from gearmanny.payload.encoding import Encoder
 
 __all__ = ["Data", "Progress", "Warning", "WorkResult", "as_completed", "wait"]
-
-_ASK_WHY_TIMEOUT = 1.0
-"""Seconds that a timeout may take longer, to tell whether any worker offers the function."""
 
 _TURN = 0.02
 """Seconds for which one of several connections is read, when any of them may bring an answer."""
 
 
-UpdateCallback = Callable[[Progress | Data | Warning], object]
+class WorkResult:
+    """A job that was sent. Any thread may ask it, any number of times."""
 
+    __slots__ = ("_call", "_driver")
 
-class WorkResult(ChannelSubmission):
-    """A job that was sent. May be waited for from any thread, any number of times."""
+    def __init__(self, call: Call[Channel], driver: Driver) -> None:
+        self._call = call
+        self._driver = driver
 
-    __slots__ = ("_connections", "on_update", "resending", "unique_id")
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._call}>"
 
-    def __init__(
-        self,
-        connections: Connections,
-        channel: Channel,
-        function: str,
-        encoder: type[Encoder],
-    ) -> None:
-        super().__init__(channel, function, encoder)
-        self._connections = connections
-        self.on_update: UpdateCallback | None = None
-        """Called with every update by who waits for the result."""
-        self.resending: Resending | None = None
-        """How to send an idempotent job again."""
-        self.unique_id = b""
-        """As it travels."""
+    @property
+    def function(self) -> str:
+        """The Gearman function that was called."""
+        return self._call.function
+
+    @property
+    def handle(self) -> bytes | None:
+        """The name that the job server gave the job, which its worker knows as `self.job.handle`;
+        None until the job server has accepted it."""
+        return self._call.handle
 
     @property
     def unique(self) -> str | None:
         """The unique id of the job, by which `client.status()` finds it also after a restart of
         the job server; None for a foreground call without a key."""
-        return self.unique_id.decode() or None
+        return self._call.unique.decode() or None
+
+    @property
+    def progress(self) -> Progress | None:
+        """The last progress that the worker reported, or None. Never waits."""
+        self._driver.look(self._call)
+        return self._call.progress
 
     def is_done(self) -> bool:
-        """Returns whether there is an answer, good or bad. Never waits for one."""
-        if self.outcome is None:
-            self.channel.poll()
-        return self._has_ended(Deadline(0))
+        """Returns whether there is an answer, good or bad. Never waits for one.
+
+        An idempotent job that was lost is sent again here when it is time, which may take as long
+        as connecting does.
+        """
+        self._driver.look(self._call)
+        return self._call.is_answered()
 
     def get_result(self, timeout: float | None = 60) -> Any:
         """Returns what the task returned. May be called again.
@@ -73,34 +75,43 @@ class WorkResult(ChannelSubmission):
             TaskTimeout: no answer in time. The job may still run, and may still be waited for.
             JobCancelled: `cancel()` took it from its queue.
             JobServerLost: the connection ended; the job may or may not run.
+            JobServerUnavailable: an idempotent job was lost, and no job server could be reached.
             JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
             EncodingError: the answer, or an update for `on_update`, cannot be decoded.
-            InvalidOption: the timeout is no number of seconds.
-            What `on_update` raises.
+            InvalidOption: the timeout is not a number of seconds.
+            Exception: any that `on_update` raises.
         """
-        deadline = Deadline(timeout)
-        if self.on_update is not None:
-            for update in self._updates(deadline, timeout):
-                self.on_update(update)
-        self._wait(self.is_answered, deadline, timeout)
-        return self.value()
+        return self._driver.result(self._call, timeout)
 
     def exception(self, timeout: float | None = 60) -> Exception | None:
-        """Returns what `get_result()` would raise of the job's end; None when it ended well.
+        """Returns the exception that `get_result()` would raise for the end of the job; None when
+        it ended well.
 
         Args:
             timeout: seconds to wait; None waits for as long as it takes.
 
         Raises:
             TaskTimeout: no answer in time. The job may still run, and may still be waited for.
-            InvalidOption: the timeout is no number of seconds.
+            InvalidOption: the timeout is not a number of seconds.
         """
-        self._wait(self.is_answered, Deadline(timeout), timeout)
-        try:
-            self.value()
-        except Exception as error:
-            return error
-        return None
+        error: Exception | None = self._run(waiting.exception, timeout)
+        return error
+
+    def updates(self, timeout: float | None = None) -> Iterator[Update]:
+        """Yields what the worker sends while the job runs, in its order, until the job ends.
+
+        Every update is given out once. How the job ended, `get_result()` says.
+
+        Args:
+            timeout: seconds for the whole job to end; None waits for as long as it takes.
+
+        Raises:
+            TaskTimeout: the job did not end in time.
+            EncodingError: an update cannot be decoded.
+            InvalidOption: the timeout is not a number of seconds.
+        """
+        return self._driver.iterate(waiting.updates(self._call, Deadline(timeout), timeout))
 
     def status(self, timeout: float | None = 60) -> JobStatus:
         """Asks the job server for the job: whether it waits, runs, or is unknown by now.
@@ -112,32 +123,24 @@ class WorkResult(ChannelSubmission):
             timeout: seconds to wait for the answer; None waits for as long as it takes.
 
         Raises:
-            TaskTimeout: no answer in time.
-            JobServerUnavailable: the job server of the job cannot be reached.
+            TaskTimeout: the job server did not accept the job in time.
+            JobServerUnavailable: the job server cannot be reached, or did not answer in time.
             JobServerLost: the connection ended before the answer came.
             JobServerError: the job server refused the job.
-            InvalidOption: the timeout is no number of seconds.
+            InvalidOption: the timeout is not a number of seconds.
         """
-        deadline = Deadline(timeout)
-        if self.cancelled:  # gearmand 1.1.20 lists it until a worker asks for its function
-            return JobStatus(JobState.UNKNOWN)
-        if self.background:
-            channel = self._connections.channel_to(self.channel.host)
-            return status_by_unique(channel, self.unique_id, deadline)
-        handle = self._await_handle(deadline, timeout)
-        if handle is None or self.outcome is not None:
-            return JobStatus(JobState.UNKNOWN)
-        return status_by_handle(self.channel, handle, deadline)
+        found: JobStatus = self._run(asking.status, timeout)
+        return found
 
     def cancel(self, timeout: float | None = 60) -> bool:
         """Takes the job from its queue, when no worker has it yet. Nothing stops a job that runs:
         the protocol has no way to.
 
-        Args:
-            timeout: seconds to wait for the job server; None waits for as long as it takes.
-
         With a `unique` key, all its callers lose the job; gearmand 1.1.20 lets new calls with
         that key join it, and be lost with it, until a worker asks for the function again.
+
+        Args:
+            timeout: seconds to wait for the job server; None waits for as long as it takes.
 
         Returns:
             Whether the job will not run. Then `get_result()` raises `JobCancelled`. False when
@@ -145,90 +148,23 @@ class WorkResult(ChannelSubmission):
             caller: `get_result()` raises a `TaskError` then.
 
         Raises:
-            What `status` raises. JobServerLost also where the connection has ended on which a
+            TaskTimeout: the job server did not accept the job in time.
+            JobServerUnavailable: the job server cannot be reached, or did not answer in time.
+            JobServerLost: the connection ended before the answer came, or the one on which a
                 background job was sent: its handle may name another job by now.
+            JobServerError: the job server refused.
+            InvalidOption: the timeout is not a number of seconds.
         """
-        deadline = Deadline(timeout)
-        handle = self._await_handle(deadline, timeout)
-        if self.cancelled:
-            return True
-        if handle is None or (self.outcome is not None and not self.background):
-            return False
-        if status_by_handle(self.channel, handle, deadline).state is not JobState.QUEUED:
-            return False
-        self.cancelled = True  # who waits is told before we are
-        known = self._job_server(deadline.remaining()).cancel(handle)
-        after = status_by_handle(self.channel, handle, deadline).state
-        self.cancelled = known and after is not JobState.RUNNING
-        return self.cancelled
+        return bool(self._run(asking.cancel, timeout))
 
-    def _await_handle(self, deadline: Deadline, timeout: float | None) -> bytes | None:
-        """Returns the handle of the job; None when its submission failed."""
-        self._wait(self.has_handle, deadline, timeout)
-        return self.handle
-
-    @property
-    def progress(self) -> Progress | None:
-        """The last progress that the worker told, or None. Never waits."""
-        if self.outcome is None:
-            self.channel.poll()
-        return self.last_progress
-
-    def updates(self, timeout: float | None = None) -> Iterator[Progress | Data | Warning]:
-        """Yields what the worker sends while the job runs, in its order, until the job ends.
-
-        Every update is given out once. How the job ended, `get_result()` tells.
-
-        Args:
-            timeout: seconds for the whole job to end; None waits for as long as it takes.
-
-        Raises:
-            TaskTimeout: the job did not end in time.
-            EncodingError: an update cannot be decoded.
-            InvalidOption: the timeout is no number of seconds.
-        """
-        return self._updates(Deadline(timeout), timeout)
-
-    def _updates(
-        self, deadline: Deadline, timeout: float | None
-    ) -> Iterator[Progress | Data | Warning]:
-        while True:
-            self._wait(self.has_news, deadline, timeout)
-            if not self.unread:
-                return
-            update = self.next_update()
-            if update is not None:
-                yield update
-
-    def _has_ended(self, deadline: Deadline) -> bool:
-        """Returns whether this is over. An idempotent job that was lost is sent again."""
-        if self.resending and isinstance(self.outcome, JobServerLost):
-            self.resending.send_again(self, deadline)
-        return self.outcome is not None
-
-    def _wait_until(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
-        while self.channel.wait(self, ready, deadline):
-            if self._has_ended(deadline) or ready():
-                return True
-        return False
-
-    def _wait(self, ready: Callable[[], bool], deadline: Deadline, timeout: float | None) -> None:
-        if self._wait_until(ready, deadline):
-            return
-        assert timeout is not None  # only a deadline ends a wait without an answer
-        if timeout == 0:  # a look, not a wait: not worth a question to the server
-            raise TaskTimeout(self.function, timeout)
-        server = self._job_server(_ASK_WHY_TIMEOUT)
-        raise TaskTimeout(self.function, timeout, explain_silence(server, self.function))
-
-    def _job_server(self, timeout: float | None) -> JobServer:
-        return JobServer(str(self.channel.host), timeout, tls=self.channel.tls)
+    def _run(self, what: Any, timeout: float | None) -> Any:
+        return self._driver.run(what(self._call, Deadline(timeout), timeout))
 
 
 def as_completed(
     results: Iterable[WorkResult], timeout: float | None = None
 ) -> Iterator[WorkResult]:
-    """Yields work objects as their jobs end, whoever ends first.
+    """Yields work objects as their jobs end, in the order in which they do.
 
     Args:
         results: the work objects.
@@ -236,25 +172,26 @@ def as_completed(
 
     Raises:
         TimeoutError: some did not end in time.
+        InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)
     group = Group()
-    pending = set(results)
-    channels = {work.channel for work in pending}
-    for work in pending:
-        work.channel.watch(work, group)
+    pending = {work._call: work for work in results}
+    channels = {call.line for call in pending}
+    for call in pending:
+        call.line.watch(call, group)
     while pending:
         while not group.ended:
             if not _wait_for_any(group, channels, deadline):
-                raise TimeoutError(f"{len(pending)} jobs did not end within {timeout} s.")
+                raise _late(pending, timeout)
         ended = group.ended.popleft()
-        assert isinstance(ended, WorkResult)
-        if not ended._has_ended(deadline):  # sent again
-            ended.channel.watch(ended, group)
-            channels = {work.channel for work in pending}
-            continue
-        pending.discard(ended)
-        yield ended
+        if ended.is_lost and not pending[ended]._driver.send_again(ended, deadline):
+            raise _late(pending, timeout)
+        if ended.is_answered():
+            yield pending.pop(ended)
+        else:  # sent again
+            ended.line.watch(ended, group)
+            channels = {call.line for call in pending}
 
 
 def wait(
@@ -268,12 +205,15 @@ def wait(
 
     Returns:
         The work objects that are done, and those that are not.
+
+    Raises:
+        InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)
+    done: set[WorkResult] = set()
     pending = set(results)
-    done = set()
     for work in list(pending):
-        if work._wait_until(work.is_answered, deadline):
+        if work._driver.wait(work._call, work._call.is_answered, deadline):
             pending.discard(work)
             done.add(work)
     return done, pending
@@ -289,3 +229,7 @@ def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> b
         for channel in channels:
             channel.wait(group, lambda: group.ended, Deadline(_TURN))
     return bool(group.ended)
+
+
+def _late(pending: Sized, timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"{len(pending)} jobs did not end within {timeout} s.")

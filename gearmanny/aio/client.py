@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
+from gearmanny.aio.connection import AioConnection
 from gearmanny.aio.connections import AioConnections
-from gearmanny.aio.inquiries import find_status
-from gearmanny.aio.resending import Resending
-from gearmanny.aio.results import AioWorkResult, pass_on
-from gearmanny.calling.caller import Caller, take
-from gearmanny.calling.submission import Data, JobStatus
+from gearmanny.aio.driver import AioDriver
+from gearmanny.aio.results import AioWorkResult
+from gearmanny.calling.again import Again
+from gearmanny.calling.asking import find_status
+from gearmanny.calling.call import Call
+from gearmanny.calling.caller import Caller
+from gearmanny.calling.exchange import Watcher
 from gearmanny.calling.tracing import CallSpans
+from gearmanny.calling.values import JobStatus
+from gearmanny.calling.waiting import result, stream
+from gearmanny.calling.window import map_calls
 from gearmanny.errors import EncodingError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
+from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 
 
@@ -35,6 +41,7 @@ class AioClient(Caller):
 
     def _reach(self, servers: Servers) -> None:
         self._connections = AioConnections(servers)
+        self._driver = AioDriver(self._connections)
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,13 +63,14 @@ class AioClient(Caller):
         options = self._options
         seen = options.on_update is not None
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (work,) = await self._submit(function, [self._encode(kwargs)], keeps_updates=seen)
+        (call,) = await self._submit(function, [self._encode(kwargs)], keeps_updates=seen)
         try:
-            answer = await work
+            deadline = Deadline(options.timeout)
+            answer = await self._driver.run(result(call, deadline, options.timeout))
         finally:
-            if not work.is_done():
-                work.forget()
-        return work if options.background else answer
+            if call.outcome is None:
+                call.forget()
+        return AioWorkResult(call, self._driver) if options.background else answer
 
     async def submit(self, function: str, /, **kwargs: Any) -> AioWorkResult:
         """Sends a job, and returns its work object: `work = await client.submit("f", a=1)`, later
@@ -71,8 +79,8 @@ class AioClient(Caller):
         Arguments are those of `AsyncClient.submit`, and so are the errors; that a connection
         ended, only the work object tells.
         """
-        (work,) = await self._submit(function, [self._encode(kwargs)])
-        return work
+        (call,) = await self._submit(function, [self._encode(kwargs)])
+        return AioWorkResult(call, self._driver)
 
     def map(
         self,
@@ -88,7 +96,12 @@ class AioClient(Caller):
         errors are those of `SimpleClient.map`.
         """
         self._check_map(function, window)
-        return self._map(function, iter(arguments), window, return_exceptions)
+        timeout = self._options.timeout
+        steps = map_calls(iter(arguments), window, timeout, return_exceptions, time.monotonic)
+        return self._driver.iterate(
+            steps,
+            lambda batch: self._submit(function, self._encode_all(batch), keeps_updates=False),
+        )
 
     def stream(self, function: str, /, **kwargs: Any) -> AsyncIterator[Any]:
         """Calls a function, and yields the parts of its result as they come:
@@ -97,8 +110,9 @@ class AioClient(Caller):
         The job is sent when the first part is asked for. Arguments and errors are those of
         `SimpleClient.stream`.
         """
-        self._check_stream()
-        return self._stream(function, self._encode(kwargs))
+        self._check_stream(function)
+        steps = stream(self._encode(kwargs), self._options.timeout)
+        return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
 
     async def status(self, unique: str, timeout: float | None = 60) -> JobStatus:
         """Asks the job servers for the job with a unique id: whether it waits, runs, or is
@@ -106,7 +120,8 @@ class AioClient(Caller):
 
         Arguments and errors are those of `SimpleClient.status`.
         """
-        return await find_status(self._connections, unique.encode(), Deadline(timeout))
+        deadline, hosts = Deadline(timeout), self._servers.hosts
+        return await self._driver.run(find_status(hosts, unique.encode(), deadline))
 
     async def close(self) -> None:
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call
@@ -117,82 +132,35 @@ class AioClient(Caller):
         """
         await self._connections.close()
 
-    async def _map(
-        self,
-        function: str,
-        inputs: Iterator[object],
-        window: int,
-        return_exceptions: bool,
-    ) -> AsyncIterator[Any]:
-        size = (window + 1) // 2  # half of a window leaves in one send while the other half runs
-        under_way: deque[AioWorkResult] = deque()
-        more = True
-        try:
-            while more or under_way:
-                if more and len(under_way) <= window - size:
-                    batch = take(inputs, size, time.monotonic)
-                    more = bool(batch)
-                    payloads = self._encode_all(batch)
-                    under_way.extend(await self._submit(function, payloads, keeps_updates=False))
-                    if more and len(under_way) <= window - size and not under_way[0].is_done():
-                        continue
-                if under_way:
-                    try:
-                        result = await under_way[0]
-                    except Exception as error:
-                        if not return_exceptions:
-                            raise
-                        result = error
-                    under_way.popleft()
-                    yield result
-        finally:
-            for work in under_way:
-                work.forget()
-
-    async def _stream(self, function: str, payload: bytes) -> AsyncIterator[Any]:
-        (work,) = await self._submit(function, [payload])
-        on_update = self._options.on_update
-        sent_ahead = False
-        try:
-            async for update in work.updates(self._options.timeout):
-                if on_update is not None:
-                    await pass_on(update, on_update)
-                if isinstance(update, Data):
-                    sent_ahead = True
-                    yield update.value
-            for value in work.rest_of_stream(sent_ahead):
-                yield value
-        finally:
-            work.forget()
-
     async def _submit(
         self,
         function: str,
         payloads: Iterable[bytes | EncodingError],
         *,
         keeps_updates: bool = True,
-    ) -> list[AioWorkResult]:
+    ) -> list[Call[AioConnection]]:
         """Sends jobs together. One that could not be encoded has failed already."""
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
-        works = []
-        with CallSpans() as spans:
-            requests = self._requests(function, payloads, spans, time.time)
-            connection = await connections.connection(options)
-            for request in requests:
-                work = AioWorkResult(connections, connection, function, self._encoder, options)
-                work.keeps_updates = keeps_updates
-                works.append(work)
-                if isinstance(request, EncodingError):
-                    work.outcome = request
-                    continue
-                work.unique_id = request.unique
-                if options.idempotent:
-                    work.resending = Resending(connections, request, options)
-                while True:
-                    if connection.busy:
-                        await connection.drain(deadline)
-                    if connection.queue(work, request):
-                        break
-                    connection = await connections.connection(options)
-        return works
+        calls: list[Call[AioConnection]] = []
+        try:
+            with CallSpans() as spans:
+                requests = self._requests(function, payloads, spans, time.time)
+                connection = await connections.connection(options)
+                for request in requests:
+                    call = self._new_call(connection, function, request, keeps_updates)
+                    calls.append(call)
+                    while isinstance(request, Request):
+                        if connection.busy:
+                            await connection.drain(deadline)
+                        if connection.queue(call, request):
+                            break
+                        connection = await connections.connection(options)
+        except BaseException:
+            for call in calls:
+                call.forget()
+            raise
+        return calls
+
+    def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
+        return Again(request, self._options.unique, self._connections.pool), (self._driver,)

@@ -7,8 +7,11 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
+from gearmanny.calling.again import Again
+from gearmanny.calling.call import Call
+from gearmanny.calling.exchange import Line, Watcher
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.tracing import CallSpans, start_span
 from gearmanny.errors import EncodingError, InvalidOption
@@ -20,9 +23,7 @@ from gearmanny.payload.names import check_function_name, unique_of_key
 from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
 from gearmanny.protocol.client import Request
 
-_FILL_SECONDS = 0.01
-"""Seconds for which `map` collects inputs before it sends those that it has: a slow source must
-not keep the answers back."""
+L = TypeVar("L", bound=Line)
 
 
 class RemoteTask:
@@ -159,8 +160,9 @@ class Caller(abc.ABC):
                     f"{name} is for one call, and map() makes many. Submit them one by one."
                 )
 
-    def _check_stream(self) -> None:
-        """Raises InvalidOption when a function cannot be called as a stream."""
+    def _check_stream(self, function: str) -> None:
+        """Raises InvalidTask or InvalidOption when a function cannot be called as a stream."""
+        check_function_name(function)
         for name in ("background", "idempotent"):
             if getattr(self._options, name):
                 raise InvalidOption(
@@ -201,6 +203,29 @@ class Caller(abc.ABC):
 
         return map(request, payloads)
 
+    def _new_call(
+        self, line: L, function: str, request: Request | EncodingError, keeps_updates: bool
+    ) -> Call[L]:
+        """Returns a call that is about to be queued; one that could not be encoded has failed."""
+        again: Again | None = None
+        watchers: tuple[Watcher, ...] = ()
+        if self._options.idempotent and isinstance(request, Request):
+            again, watchers = self._again(request)
+        return Call(
+            line,
+            function,
+            self._encoder,
+            self._options,
+            request,
+            keeps_updates=keeps_updates,
+            again=again,
+            watchers=watchers,
+        )
+
+    @abc.abstractmethod
+    def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
+        """Returns how a job is sent again, and who sees to that."""
+
     def _encode(self, arguments: object) -> bytes:
         return encode(self._encoder, arguments, self._servers.max_packet)
 
@@ -210,23 +235,6 @@ class Caller(abc.ABC):
                 yield self._encode(arguments)
             except EncodingError as error:
                 yield error
-
-
-def take(inputs: Iterator[object], size: int, clock: Callable[[], float]) -> list[object]:
-    """Returns the next inputs: so many, or those that came before the time to send was over.
-
-    Args:
-        inputs: where they are taken from.
-        size: how many.
-        clock: returns the seconds of a monotonic clock.
-    """
-    batch: list[object] = []
-    until = clock() + _FILL_SECONDS
-    for arguments in inputs:
-        batch.append(arguments)
-        if len(batch) == size or clock() >= until:
-            break
-    return batch
 
 
 def _unique_id(options: CallOptions) -> bytes:

@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gearmanny import __version__
-from gearmanny.blocking.channel import Channel, ChannelSubmission
+from gearmanny.blocking.channel import Channel
+from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
-from gearmanny.calling.submission import Submission
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
-from gearmanny.net.hosts import Host
+from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import Connection
-from gearmanny.payload.encoding import decode
 from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.broker import Connection as Peer
 from gearmanny.protocol.client import Request
@@ -65,18 +64,17 @@ outbox: list[Sent] = []
 """The background calls that were made in eager mode, as Django's `mail.outbox` has the mails."""
 
 
-def keep(submission: Submission, request: Request, options: CallOptions) -> None:
+def keep(call: Call[Any], request: Request) -> None:
     """Keeps a call in the outbox when it is one for the background."""
     if request.background:
-        arguments = decode(submission._encoder, request.payload)
-        unique = request.unique.decode()
+        arguments, unique = call.decode(request.payload), request.unique.decode()
         outbox.append(
-            Sent(function=submission.function, arguments=arguments, unique=unique, options=options)
+            Sent(function=call.function, arguments=arguments, unique=unique, options=call.options)
         )
 
 
 class Eager:
-    """The workers of eager mode. Its `channel` stands in for the job servers of clients.
+    """The workers of eager mode.
 
     Jobs that run at the same time, because a task calls another one, or in threads, have a
     worker object each, as they would in as many processes.
@@ -123,10 +121,6 @@ class Eager:
                 )
             self._owners |= dict.fromkeys(functions, worker)
             self._free[worker] = [made]
-
-    def channel(self, options: CallOptions) -> Channel:
-        """Returns a connection to a job server whose jobs these workers do."""
-        return _EagerChannel(ClientEnd(self), options)
 
     async def work_aside(self, work: Callable[[], None]) -> None:
         """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
@@ -182,16 +176,24 @@ class Eager:
         return made
 
 
+class EagerDialer:
+    """Makes the connections of clients, whose jobs some workers do here."""
+
+    lasting = False
+
+    def __init__(self, eager: Eager) -> None:
+        self._eager = eager
+
+    def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
+        return _EagerChannel(ClientEnd(self._eager))
+
+
 class _EagerChannel(Channel):
     """The channel of one call: a real one, over a connection in memory."""
 
-    def __init__(self, connection: ClientEnd, options: CallOptions) -> None:
-        super().__init__(connection)
-        self._options = options
-
-    def queue(self, submission: ChannelSubmission, request: Request) -> bool:
-        keep(submission, request, self._options)
-        return super().queue(submission, request)
+    def queue(self, call: Call[Channel], request: Request) -> bool:
+        keep(call, request)
+        return super().queue(call, request)
 
     def flush(self, deadline: Deadline) -> None:
         super().flush(deadline)

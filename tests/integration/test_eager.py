@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gearmanny.aio import AioClient
-from gearmanny.calling.submission import JobState
+from gearmanny.calling.values import JobState
 from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
 from gearmanny.contrib.django.testing import eager as django_eager
 from gearmanny.errors import EncodingError, InvalidTask, JobServerLost, TaskError, TaskTimeout
