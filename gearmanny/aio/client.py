@@ -18,7 +18,7 @@ from gearmanny.calling.caller import Caller
 from gearmanny.calling.exchange import Watcher
 from gearmanny.calling.tracing import CallSpans
 from gearmanny.calling.values import JobStatus
-from gearmanny.calling.waiting import result, stream
+from gearmanny.calling.waiting import stream
 from gearmanny.calling.window import map_calls
 from gearmanny.errors import EncodingError
 from gearmanny.net.deadline import Deadline
@@ -65,8 +65,7 @@ class AioClient(Caller):
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
         (call,) = await self._submit(function, [self._encode(kwargs)], keeps_updates=seen)
         try:
-            deadline = Deadline(options.timeout)
-            answer = await self._driver.run(result(call, deadline, options.timeout))
+            answer = await self._driver.result(call, options.timeout)
         finally:
             if call.outcome is None:
                 call.forget()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, assert_never
 from gearmanny.aio.connection import AioConnection, wait
 from gearmanny.aio.connections import AioConnections
 from gearmanny.aio.questions import ask
+from gearmanny.calling import waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import Exchange
 from gearmanny.calling.resending import send_again
@@ -29,7 +30,7 @@ from gearmanny.calling.steps import (
 )
 from gearmanny.calling.walk import Walk
 from gearmanny.errors import GearmanException, JobServerLost
-from gearmanny.net.deadline import NEVER
+from gearmanny.net.deadline import NEVER, Deadline
 
 R = TypeVar("R")
 
@@ -82,6 +83,13 @@ class AioDriver:
                     walk.answer(answer)
         finally:
             walk.close()
+
+    async def result(self, call: Call[AioConnection], timeout: float | None) -> Any:
+        """Returns what a task returned, or raises what its job ended with."""
+        deadline = Deadline(timeout)
+        if call.options.on_update is None and await wait(call, call.is_answered, deadline):
+            return call.value()
+        return await self.run(waiting.result(call, deadline, timeout))
 
     def notice(self, exchange: Exchange[Any]) -> None:
         """Sends the job of a call again when it was lost. Nobody has to wait for it."""

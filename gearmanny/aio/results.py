@@ -31,7 +31,7 @@ class AioWorkResult:
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Returns what `get_result` returns, within the timeout of the client."""
-        return self.get_result(self._call.options.timeout).__await__()
+        return self._driver.result(self._call, self._call.options.timeout).__await__()
 
     @property
     def function(self) -> str:
@@ -81,7 +81,7 @@ class AioWorkResult:
             RuntimeError: the job belongs to another event loop.
             Exception: any that `on_update` raises.
         """
-        return await self._run(waiting.result, timeout)
+        return await self._driver.result(self._call, timeout)
 
     async def exception(self, timeout: float | None = 60) -> Exception | None:
         """Returns the exception that `get_result()` would raise for the end of the job; None when
