@@ -9,7 +9,7 @@ from gearmanny.calling.exchange import Line, Question
 from gearmanny.calling.steps import Ask, Command, Reach, Steps
 from gearmanny.calling.values import JobState, JobStatus
 from gearmanny.calling.waiting import until
-from gearmanny.errors import JobServerError, JobServerUnavailable
+from gearmanny.errors import JobServerError, JobServerLost, JobServerUnavailable
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.protocol.admin import AdminConnection
@@ -30,10 +30,7 @@ def status(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[
     if call.options.background:
         line = yield Reach([call.line.host])
         return (yield from ask(line, call.unique, deadline, by_unique=True))
-    yield from until(call, call.has_handle, deadline, timeout)
-    if call.handle is None or call.is_answered():
-        return JobStatus(JobState.UNKNOWN)
-    return (yield from ask(call.line, call.handle, deadline))
+    return (yield from _ask_by_handle(call, deadline, timeout))
 
 
 def cancel(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[bool]:
@@ -45,13 +42,11 @@ def cancel(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[
         JobServerLost: a connection ended before the answer came.
         JobServerError: the job server refused.
     """
-    yield from until(call, call.has_handle, deadline, timeout)
-    line, handle = call.line, call.handle
     if call.cancelled:
         return True
-    if handle is None or (call.is_answered() and not call.options.background):
-        return False
-    if (yield from ask(line, handle, deadline)).state is not JobState.QUEUED:
+    before = yield from _ask_by_handle(call, deadline, timeout)
+    line, handle = call.line, call.handle
+    if handle is None or before.state is not JobState.QUEUED:
         return False
     call.cancelled = True  # whoever waits for the answer is told before we are
     cancelled = False
@@ -100,6 +95,18 @@ def ask(line: Line, job: bytes, deadline: Deadline, *, by_unique: bool = False) 
     if not (yield Ask(question, job, by_unique, deadline)):
         raise JobServerUnavailable({str(line.host): "no answer in time about a job"})
     return question.status()
+
+
+def _ask_by_handle(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[JobStatus]:
+    while True:
+        yield from until(call, call.has_handle, deadline, timeout)
+        if call.handle is None or (call.is_answered() and not call.options.background):
+            return JobStatus(JobState.UNKNOWN)
+        try:
+            return (yield from ask(call.line, call.handle, deadline))
+        except JobServerLost:
+            if not call.is_lost:  # else it is sent again, and gets another handle
+                raise
 
 
 def _take_from_queue(line: Line, handle: bytes, deadline: Deadline) -> Steps[bool]:

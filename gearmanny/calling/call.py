@@ -202,7 +202,7 @@ class Call(Exchange[L]):
         try:
             self.value()
         except Exception as error:
-            return error
+            return error.with_traceback(None)  # whose frames would keep the payload
         return None
 
     def decode(self, payload: bytes) -> Any:

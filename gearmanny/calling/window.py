@@ -85,6 +85,6 @@ def _answer(
     except Exception as error:
         if not return_exceptions:
             raise
-        return error
+        return error.with_traceback(None)  # whose frames would keep the payload
     finally:
         under_way.popleft().forget()
