@@ -7,12 +7,12 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 from gearmanny.calling.again import Again
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import Line, Watcher
-from gearmanny.calling.options import CallOptions
+from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.calling.tracing import CallSpans, start_span
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.net.deadline import Deadline
@@ -123,7 +123,7 @@ class Caller(abc.ABC):
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Calls a Gearman function by name, as `client.<function>(…)` does."""
 
-    def using(self, **options: Any) -> Self:
+    def using(self, **options: Unpack[OptionsOfUsing]) -> Self:
         """Returns a client of the same kind, over the same connections, with other options.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from gearmanny.calling.tracing import check_tracing
 from gearmanny.errors import InvalidOption
@@ -15,6 +15,20 @@ from gearmanny.protocol.client import PRIORITIES
 
 _LATEST = 2**32 - 1
 """Seconds since 1970, in February 2106: what fits into the 32 bits that queues keep it in."""
+
+
+class OptionsOfUsing(TypedDict, total=False):
+    """The options of a call by their names, for type checkers: those of `CallOptions`."""
+
+    timeout: float | None
+    background: bool
+    idempotent: bool
+    priority: Literal["high", "normal", "low"]
+    unique: str | None
+    at: datetime | None
+    delay: float | None
+    on_update: Callable[[Any], object] | None
+    trace: bool
 
 
 class CallOptions(NamedTuple):

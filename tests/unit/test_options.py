@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from gearmanny.aio import AioClient
-from gearmanny.calling.options import CallOptions
+from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidOption
+from gearmanny.protocol.client import PRIORITIES
 
 NOW = datetime.now(UTC)
 INVALID: list[tuple[dict[str, Any], str]] = [
@@ -101,3 +102,10 @@ def test_a_job_is_due_never_too_early() -> None:
 def test_a_delay_beyond_what_a_job_server_keeps_is_refused_with_the_call() -> None:
     with pytest.raises(InvalidOption, match="leads beyond the year 2105"):
         SimpleClient().using(background=True, delay=2**32).call("nobody")
+
+
+def test_type_checkers_know_the_options_that_there_are() -> None:
+    known, there = get_type_hints(OptionsOfUsing), get_type_hints(CallOptions)
+    assert known.pop("priority").__args__ == PRIORITIES
+    del there["priority"]
+    assert known == there
