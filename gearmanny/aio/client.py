@@ -33,7 +33,7 @@ class AioClient(Caller):
     Any number of tasks of one event loop may use one; the loop that uses it first has it until
     that loop is closed, or `close()` was called. Used from another one, it raises RuntimeError.
 
-    Cancelling whoever awaits a call forgets its job; the worker may still run it.
+    Cancelling a call discards its result; the worker may still run its job.
     """
 
     _default_encoder = JSONDataEncoder
@@ -58,7 +58,25 @@ class AioClient(Caller):
         """Calls a Gearman function and returns what its task returned.
 
         With `using(background=True)`, returns the `AioWorkResult` of the job as soon as the job
-        server has accepted it. Arguments and errors are those of `SimpleClient.call`.
+        server has accepted it.
+
+        Args:
+            function: its name, `"myworker_add"`.
+            **kwargs: the arguments of the task.
+
+        Raises:
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached, or it does not take what is sent.
+                Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the arguments, or the answer, are refused by the encoder.
+            InvalidTask: no function can have that name.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
+            RuntimeError: another event loop uses this client.
+            Exception: any that `on_update` raises.
         """
         options = self._options
         seen = options.on_update is not None
@@ -75,8 +93,22 @@ class AioClient(Caller):
         """Sends a job, and returns its work object: `work = await client.submit("f", a=1)`, later
         `await work`.
 
-        Arguments are those of `AsyncClient.submit`, and so are the errors; that a connection
-        ended, only the work object tells.
+        Args:
+            function: its name, `"myworker_add"`.
+            **kwargs: the arguments of the task.
+
+        Returns:
+            The work object: `is_done()`, `get_result(timeout=60)`, `updates()`. That of a
+            background job is done when the job server has accepted it. It also says when the
+            connection ended, even where that was noticed while the job was sent.
+
+        Raises:
+            JobServerUnavailable: no job server could be reached, or it does not take what is sent.
+                Nothing was sent.
+            EncodingError: the arguments are refused by the encoder.
+            InvalidTask: no function can have that name.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
+            RuntimeError: another event loop uses this client.
         """
         (call,) = await self._submit(function, [self._encode(kwargs)])
         return AioWorkResult(call, self._driver)
@@ -91,8 +123,29 @@ class AioClient(Caller):
         """Calls a function with many sets of arguments, and yields the results in their order:
         `async for result in client.map("f", …)`.
 
-        Lazy: inputs are taken as results are consumed, so they may be endless. Arguments and
-        errors are those of `SimpleClient.map`.
+        Lazy: inputs are taken as results are consumed, so they may be endless. Leaving it early
+        discards the results of what is under way. A call that fails raises its error at its place.
+
+        Args:
+            function: the name of the Gearman function.
+            arguments: a mapping of keyword arguments for every call.
+            window: how many calls may be under way at a time.
+            return_exceptions: whether a call that fails yields its exception, in its place,
+                instead of raising it there.
+
+        Raises:
+            InvalidTask: no function can have that name.
+            InvalidOption: `window` is not a whole number, 1 or more, or the client has an option
+                that is for one call.
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached, or it does not take what is sent.
+                Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the arguments, or the answer, are refused by the encoder.
+            RuntimeError: another event loop uses this client.
         """
         self._check_map(function, window)
         timeout = self._options.timeout
@@ -106,8 +159,28 @@ class AioClient(Caller):
         """Calls a function, and yields the parts of its result as they come:
         `async for row in client.stream("f", …)`.
 
-        The job is sent when the first part is asked for. Arguments and errors are those of
-        `SimpleClient.stream`.
+        The job is sent when the first part is asked for. What the task raises is raised here,
+        after the parts that it sent before. Where a worker sends its result only as a whole, that
+        has to be a list, whose items are yielded.
+
+        Args:
+            function: the name of the Gearman function.
+            **kwargs: the arguments of the task.
+
+        Raises:
+            InvalidTask: no function can have that name, or the result is no list and nothing was
+                sent ahead.
+            InvalidOption: the client has an option that a stream cannot have.
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached, or it does not take what is sent.
+                Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the arguments, or the answer, are refused by the encoder.
+            RuntimeError: another event loop uses this client.
+            Exception: any that `on_update` raises.
         """
         self._check_stream(function)
         steps = stream(self._encode(kwargs), self._options.timeout)
@@ -117,7 +190,16 @@ class AioClient(Caller):
         """Asks the job servers for the job with a unique id: whether it waits, runs, or is
         unknown by now. `AioWorkResult.unique` is such an id.
 
-        Arguments and errors are those of `SimpleClient.status`.
+        Args:
+            unique: the id.
+            timeout: seconds to wait for the answers; None waits for as long as it takes.
+
+        Raises:
+            JobServerUnavailable: no job server knows the job, and some could not be asked.
+            JobServerLost: a connection ended before the answer came.
+            JobServerError: a job server refused the question.
+            InvalidOption: the timeout is not a number of seconds, or no job can have that id.
+            RuntimeError: another event loop uses this client.
         """
         deadline, hosts = Deadline(timeout), self._servers.hosts
         return await self._driver.run(find_status(hosts, unique.encode(), deadline))

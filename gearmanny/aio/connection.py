@@ -116,7 +116,7 @@ class AioConnection(Conversation):
     async def drain(self, deadline: Deadline) -> None:
         """Waits until the job server has taken what was sent, or the connection has ended.
 
-        Who comes first goes on first, and may queue one job before it waits again.
+        Tasks go on in the order in which they came, and may queue one job each.
 
         Raises:
             JobServerUnavailable: the deadline has passed.

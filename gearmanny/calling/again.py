@@ -22,7 +22,7 @@ _LONGEST_DELAY = 1.0
 
 
 class Again:
-    """What it takes to send one job again."""
+    """How one job is sent again after a loss."""
 
     __slots__ = (
         "_backoff", "_closings", "_due", "_key", "_lost_at", "_pool", "lost", "patience", "request",

@@ -1,4 +1,4 @@
-"""What all clients are, whoever waits for their answers: hosts, options, tasks by name."""
+"""The base of all clients: hosts, options, tasks by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ L = TypeVar("L", bound=Line)
 
 
 class RemoteTask:
-    """A Gearman function that can be called: what `client.myworker_add` is."""
+    """A Gearman function that can be called, such as `client.myworker_add`."""
 
     __slots__ = ("_client", "_function")
 
@@ -48,7 +48,7 @@ class RemoteTask:
 
 
 class Caller(abc.ABC):
-    """What the clients share. Connections are made on the first call and kept."""
+    """The base of all clients. Connections are made on the first call and kept."""
 
     _default_encoder: ClassVar[type[Encoder]]
     _takes_payload: ClassVar[bool] = False
@@ -80,7 +80,7 @@ class Caller(abc.ABC):
                 an `ssl.SSLContext`. None, the default, for plain connections.
 
         Raises:
-            InvalidOption: a host, a timeout, a limit or `tls` that cannot be.
+            InvalidOption: a host, a timeout, a limit or `tls` is invalid.
         """
         Deadline(connect_timeout)
         check_max_packet(max_packet)
@@ -143,7 +143,7 @@ class Caller(abc.ABC):
             trace: whether calls are spans of OpenTelemetry, which the worker continues.
 
         Raises:
-            InvalidOption: there is no such option, its value cannot be, or it contradicts another.
+            InvalidOption: there is no such option, its value is invalid, or it contradicts another.
         """
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, _options=self._options.changed(**options))
@@ -153,7 +153,9 @@ class Caller(abc.ABC):
         """Raises InvalidTask or InvalidOption when a function cannot be called many times."""
         check_function_name(function)
         if not isinstance(window, int) or window < 1:
-            raise InvalidOption(f"window is a number of calls, at least 1, not {window!r}.")
+            raise InvalidOption(
+                f"window must be a whole number of calls, 1 or more, not {window!r}."
+            )
         for name in ("unique", "on_update"):
             if getattr(self._options, name) is not None:
                 raise InvalidOption(
@@ -166,8 +168,8 @@ class Caller(abc.ABC):
         for name in ("background", "idempotent"):
             if getattr(self._options, name):
                 raise InvalidOption(
-                    f"A stream is read from its begin to its end, and {name} jobs may have none "
-                    f"or two of them. Use using({name}=False)."
+                    f"A stream is read from beginning to end, and {name} jobs may have none or "
+                    f"two of them. Use using({name}=False)."
                 )
 
     def _requests(
@@ -186,8 +188,8 @@ class Caller(abc.ABC):
             clock: returns the seconds since 1970.
 
         Raises:
-            InvalidTask, InvalidOption: the function, or its time, cannot be. At once, and not
-                with the first request.
+            InvalidTask: no function can have that name. At once, and not with the first request.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
         """
         name, options = check_function_name(function), self._options
         due = options.due(clock)

@@ -1,4 +1,4 @@
-"""How a call is made: what `client.using(…)` changes."""
+"""How a call is made: the options that `client.using(…)` changes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class CallOptions(NamedTuple):
         """Returns these options with some of them replaced.
 
         Raises:
-            InvalidOption: there is no such option, its value cannot be, or it contradicts another.
+            InvalidOption: there is no such option, its value is invalid, or it contradicts another.
         """
         unknown = changes.keys() - set(self._fields)
         if unknown:
@@ -94,10 +94,10 @@ class CallOptions(NamedTuple):
         for name in ("background", "idempotent", "trace"):
             value = getattr(self, name)
             if not isinstance(value, bool):
-                raise InvalidOption(f"{name} is True or False, not {value!r}.")
+                raise InvalidOption(f"{name} must be True or False, not {value!r}.")
         if self.priority not in PRIORITIES:
             raise InvalidOption(
-                f"priority is one of {', '.join(PRIORITIES)}, not {self.priority!r}."
+                f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r}."
             )
         if self.unique is not None:
             check_key(self.unique)
@@ -106,14 +106,16 @@ class CallOptions(NamedTuple):
         if self.at is not None:
             _check_at(self.at)
         if self.delay is not None and not _is_delay(self.delay):
-            raise InvalidOption(f"delay is a number of seconds, 0 or more, not {self.delay!r}.")
+            raise InvalidOption(
+                f"delay must be a number of seconds, 0 or more, not {self.delay!r}."
+            )
         if self.on_update is not None and not callable(self.on_update):
-            raise InvalidOption(f"on_update is a function, not {self.on_update!r}.")
+            raise InvalidOption(f"on_update must be a function, not {self.on_update!r}.")
 
     def _check_together(self) -> None:
         scheduled = self.at is not None or self.delay is not None
         if self.at is not None and self.delay is not None:
-            raise InvalidOption("at and delay both say when. Give one of them.")
+            raise InvalidOption("at and delay both say when the job is due. Give one of them.")
         if scheduled and not self.background:
             raise InvalidOption(
                 "Only background jobs are kept for later: add background=True to at or delay."
@@ -124,7 +126,7 @@ class CallOptions(NamedTuple):
             )
         if self.background and self.on_update is not None:
             raise InvalidOption(
-                "A job server tells nobody of the updates of a background job. Ask status() of "
+                "A job server passes no updates of a background job on. Ask status() of "
                 "its work object for its progress."
             )
         if self.trace and self.unique is not None:
@@ -135,10 +137,12 @@ class CallOptions(NamedTuple):
 
 def _check_at(at: object) -> None:
     if not isinstance(at, datetime):
-        raise InvalidOption(f"at is a datetime, not {at!r}. For seconds from now there is delay.")
+        raise InvalidOption(
+            f"at must be a datetime, not {at!r}. For seconds from now there is delay."
+        )
     if at.utcoffset() is None:
         raise InvalidOption(
-            f"at={at} has no time zone, so it may be any of 38 hours. Write "
+            f"at={at} has no time zone, so it is ambiguous. Write "
             "datetime.now(timezone.utc) + timedelta(…), or at.astimezone() for local time."
         )
     if not 0 <= at.timestamp() <= _LATEST:

@@ -1,4 +1,4 @@
-"""What a client does about a call, as generators of steps that a driver carries out.
+"""The steps of calls that a driver carries out.
 
 A driver takes a step, does it in its own way, as threads or an event loop do, and sends the
 answer back, or throws the error in. So the rules stand here once, and no step of them needs

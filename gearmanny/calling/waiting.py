@@ -89,7 +89,12 @@ def next_update(call: Call[Any], deadline: Deadline, timeout: float | None) -> S
 
 
 def updates(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[None]:
-    """Yields the updates of a job until it ends. Raises what `next_update` raises."""
+    """Yields the updates of a job until it ends.
+
+    Raises:
+        TaskTimeout: it did not end in time.
+        EncodingError: an update cannot be decoded.
+    """
     while (update := (yield from next_update(call, deadline, timeout))) is not None:
         yield Give(update)
 

@@ -15,7 +15,7 @@ class Walk(Generic[S, R]):
     __slots__ = ("_steps", "result", "step")
 
     result: R
-    """What the steps lead to, once there are none left."""
+    """The result of the steps, once there are none left."""
 
     def __init__(self, steps: Generator[S, Any, R]) -> None:
         """

@@ -53,7 +53,7 @@ class _EagerAioConnection(AioConnection):
 
 
 class _EagerTransport(asyncio.Transport):
-    """What is written is done in a thread. What comes of it arrives when all is done."""
+    """A transport whose jobs are done in a thread. Answers arrive when all of them are."""
 
     def __init__(self, connection: _EagerAioConnection, eager: Eager) -> None:
         super().__init__()

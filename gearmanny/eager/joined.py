@@ -41,7 +41,7 @@ from gearmanny.working.loop import loop_of
 __all__ = ["Eager", "Sent", "outbox"]
 
 HOST = Host("eager", 4730)
-"""What connections in memory say that they lead to."""
+"""The host that connections in memory name."""
 
 _servers = itertools.count(1)
 
@@ -57,7 +57,7 @@ class Sent:
     unique: str
     """The unique id of the job."""
     options: CallOptions
-    """What the client was told by `using()`."""
+    """The options of the call, as `using()` set them."""
 
 
 outbox: list[Sent] = []
@@ -89,7 +89,17 @@ class Eager:
         send_tracebacks: bool | None = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
-        """Args and errors are those of `WorkRunner`, save that there may be no workers."""
+        """
+        Args:
+            workers: the worker classes that do the jobs. More may be added.
+            hooks: contexts around every job of every worker, outside of its own hooks.
+            sync_to_async: runs a synchronous hook for a coroutine; None for a thread.
+            send_tracebacks: overrides what the worker classes say, unless None.
+            default_work_class: stands in for `JsonWorker`, for workers that chose no other.
+
+        Raises:
+            InvalidTask: a worker cannot be exported, or two export the same function.
+        """
         self._hooks = tuple(hooks)
         self._sync_to_async = sync_to_async
         self._send_tracebacks = send_tracebacks

@@ -60,7 +60,7 @@ class ReturnsAwaitables(Protocol):
 
 
 class Interface:
-    """What can be called: a name, and tasks, which need no bodies. Every worker class is one;
+    """A name, and the tasks that can be called, which need no bodies. Every worker class is one;
     subclass this where the worker itself is not at hand.
 
     Class attributes:
@@ -87,18 +87,18 @@ class Interface:
 
         The arguments of a call are checked against the task before anything is sent; those with
         a default may be left out, and are the worker's then. Calls raise `InvalidArguments`, and
-        what those of the client raise.
+        the errors of the client's `call`.
 
         Args:
-            client: what calls. Over a `SimpleClient`, `MyWorker.using(client).add(a=1, b=2)` is
-                what `add` returns; over an `AsyncClient` it is a `WorkResult`, and so is
+            client: makes the calls. Over a `SimpleClient`, `MyWorker.using(client).add(a=1, b=2)`
+                is what `add` returns; over an `AsyncClient` it is a `WorkResult`, and so is
                 `MyWorker.using(client)(MyWorker.add, a=1, b=2)`, which type checkers can check.
                 Over an `AioClient`, both are awaited, for what `add` returns.
 
         Raises:
             InvalidTask: the class has no usable name, or a task cannot be called.
             InvalidOption: this is no client, or one of background jobs that is no `AsyncClient`,
-                whose calls return something else than the tasks do.
+                whose calls return something else than the tasks do; or the tasks take a payload.
         """
         _check_client(client)
         return Remote(cls, client)
@@ -171,7 +171,7 @@ class Remote(Generic[W, Work]):
 
 
 class AioRemote(Protocol[W_co]):
-    """What a `Remote` over an `AioClient` is to type checkers: calls are awaited for what the task
+    """A `Remote` over an `AioClient`, to type checkers: calls are awaited for what the task
     returns, or what it returns when it is awaited."""
 
     @overload

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from gearmanny.client import AsyncClient, Client, SimpleClient
+from gearmanny.blocking.client import Client
+from gearmanny.client import AsyncClient, SimpleClient
 
 if TYPE_CHECKING:
     import asyncio
