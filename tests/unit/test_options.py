@@ -18,8 +18,8 @@ from gearmanny.protocol.client import PRIORITIES
 NOW = datetime.now(UTC)
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"nonsense": 1}, "There is no option nonsense. There are timeout, background"),
-    ({"timeout": -1}, "A timeout is a number of seconds or None, not -1"),
-    ({"timeout": "5"}, "A timeout is a number of seconds"),
+    ({"timeout": -1}, "timeout must be a number of seconds, 0 or more, or None, not -1"),
+    ({"timeout": "5"}, "timeout must be a number of seconds"),
     ({"background": 1}, "background must be True or False, not 1"),
     ({"idempotent": None}, "idempotent must be True or False"),
     ({"trace": "yes"}, "trace must be True or False"),
