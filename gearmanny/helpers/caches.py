@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from gearmanny.helpers import entries, values
 from gearmanny.helpers.flights import Flights
 from gearmanny.helpers.leases import Leases
-from gearmanny.helpers.options import check_seconds_above_0, check_stale_days, check_switch
+from gearmanny.helpers.options import check_stale_days
 from gearmanny.helpers.storage import Client, Storage, Unavailable
 from gearmanny.helpers.switch import switch
 from gearmanny.net.forks import this_process
+from gearmanny.payload.checks import SWITCH, TIME_LIMIT
 
 if TYPE_CHECKING:
     from gearmanny.helpers.aio import AioStorage
@@ -71,19 +72,16 @@ class MongoCache:
         Raises:
             InvalidOption: a value that is not allowed.
         """
-        if timeout is not None:
-            timeout = check_seconds_above_0("timeout", timeout)
-        check_switch("enabled", enabled)
+        TIME_LIMIT.check("timeout", timeout, optional=True)
+        TIME_LIMIT.check("lease", lease)
+        SWITCH.check("enabled", enabled)
         self.stale: timedelta = check_stale_days(stale_days)
         self.washer = returnvalue_washer
         self.json_encoder = json_encoder
         self.level = logging.INFO if DEBUG else logging.DEBUG
         self.unstorable: set[str] = set()
         self.flights = Flights()
-        self.leases = Leases(
-            check_seconds_above_0("lease", lease),
-            lambda operation: self.storage().ask(operation, writes=True),
-        )
+        self.leases = Leases(lease, lambda operation: self.storage().ask(operation, writes=True))
         if DEBUG and not logger.isEnabledFor(logging.INFO):
             logger.setLevel(logging.INFO)
         self._host = host
