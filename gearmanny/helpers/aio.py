@@ -22,17 +22,14 @@ Operation = Callable[[Any], Any]
 class AioStorage:
     """The collection of a `Storage`, in event loops. That one connects first, and probes."""
 
-    def __init__(self, storage: Storage, host: str | None, dbname: str, collection: str) -> None:
+    def __init__(self, storage: Storage, host: str | None) -> None:
         """
         Args:
             storage: the collection in threads.
             host: URI of the server; None where there is only a client for threads.
-            dbname: name of the database.
-            collection: name of the collection.
         """
         self._storage = storage
         self._host = host
-        self._names = dbname, collection
         self._collections: dict[asyncio.AbstractEventLoop, Any] = {}
 
     async def ask(self, operation: Operation, *, writes: bool = False) -> Any:
@@ -75,10 +72,9 @@ class AioStorage:
             client: Any = pymongo.AsyncMongoClient(
                 host, tz_aware=True, appname="gearmanny", connect=False
             )
-            dbname, name = self._names
             closing = _closed_with_the_loop(client)
-            database = client.get_database(dbname, codec_options=CODEC)
-            self._collections[loop] = database.get_collection(name), closing
+            database = client.get_database(self._storage.dbname, codec_options=CODEC)
+            self._collections[loop] = database.get_collection(self._storage.name), closing
             await anext(closing)
         return self._collections[loop][0]
 

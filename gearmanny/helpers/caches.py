@@ -49,6 +49,7 @@ class MongoCache:
         stale_days: float = 0,
         lease: float = DEFAULT_LEASE,
         enabled: bool = True,
+        is_eager: bool = False,
         around_refresh: Callable[[], contextlib.AbstractContextManager[object]] | None = None,
     ) -> None:
         """
@@ -57,16 +58,16 @@ class MongoCache:
             dbname: name of the database.
             collection: name of the collection.
             DEBUG: whether hits, misses and writes are logged, on `gearmanny.cache`.
-            returnvalue_washer: given what a function returned; what it returns is stored and
-                returned instead.
+            returnvalue_washer: given an answer; what it returns is stored and returned instead.
             json_encoder: makes JSON of arguments and answers that json itself cannot.
             timeout: seconds that MongoDB may take for one operation. None: what the URI says with
                 `timeoutMS`, else 1. Shorter timeouts of the URI hold, too.
             stale_days: days for which an answer past its age is still served while it is computed
                 again, for functions that do not say it themselves.
-            lease: seconds after which others compute an answer when the process that was computing
-                it has died.
+            lease: seconds after which others compute what a process was computing that died.
             enabled: False computes every answer.
+            is_eager: whether the project is in eager mode, where only tests that ask for it have a
+                cache.
             around_refresh: returns the context in which a thread computes an answer again.
 
         Raises:
@@ -85,9 +86,11 @@ class MongoCache:
         if DEBUG and not logger.isEnabledFor(logging.INFO):
             logger.setLevel(logging.INFO)
         self._host = host
-        self._names = dbname, collection
+        self._dbname = dbname
+        self._collection = collection
         self._timeout = timeout
         self._enabled = enabled
+        self._is_eager = is_eager
         self._around_refresh = around_refresh or contextlib.nullcontext
         self._connecting = threading.Lock()
         self._forks = this_process.forks
@@ -97,7 +100,9 @@ class MongoCache:
     @property
     def is_on(self) -> bool:
         """Whether answers are looked for and stored."""
-        return self._enabled and switch.is_on
+        if not self._enabled:
+            return False
+        return switch.database is not None or (switch.is_on and not self._is_eager)
 
     def storage(self) -> Storage:
         """Returns the collection in this process.
@@ -112,12 +117,17 @@ class MongoCache:
             self._storage = None
             self._aio_storage = None
             self._forks = this_process.forks
+        dbname = switch.database or self._dbname
         storage = self._storage
-        if storage is None:
+        if storage is None or storage.dbname != dbname:
             with self._connecting:
                 storage = self._storage
-                if storage is None:
-                    storage = self._storage = Storage(self._host, *self._names, self._timeout)
+                if storage is None or storage.dbname != dbname:
+                    self._aio_storage = None
+                    storage = Storage(self._host, dbname, self._collection, self._timeout)
+                    self._storage = storage
+                    if switch.database is not None:
+                        switch.at_the_end(storage.discard)
         return storage
 
     def aio_storage(self) -> AioStorage:
@@ -127,7 +137,7 @@ class MongoCache:
         storage = self.storage()
         if self._aio_storage is None:
             host = self._host if isinstance(self._host, str) else None
-            self._aio_storage = AioStorage(storage, host, *self._names)
+            self._aio_storage = AioStorage(storage, host)
         return self._aio_storage
 
     def to_json(self, unique_name: str, value: Any) -> str:

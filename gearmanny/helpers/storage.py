@@ -112,6 +112,8 @@ class Storage:
         Raises:
             InvalidOption: the URI is invalid.
         """
+        self.dbname = dbname
+        self.name = collection
         self.client = _connect_later(host) if isinstance(host, str) else host
         self._collection: Entries = self.client.get_database(
             dbname, codec_options=CODEC
@@ -123,11 +125,11 @@ class Storage:
         self._reached = threading.Event()
         self._indexed = threading.Event()
         self._wait_until: float | None = None
+        self._close: Callable[[], object] | None = None
         if isinstance(host, str):
             finalizer = weakref.finalize(self, _close_in, os.getpid(), self.client)
-            finalizer.atexit = (
-                False  # what ends anyhow need not take leave of a server that is away
-            )
+            finalizer.atexit = False  # a process that ends need not take leave
+            self._close = finalizer
 
     def ask(self, operation: Callable[[Entries], T], *, writes: bool = False) -> T:
         """Returns what an operation on the collection returns.
@@ -231,6 +233,14 @@ class Storage:
         if not self._reached.is_set() and self.server.breaker.is_closed:
             self.server.failed(_NotInTime(self.limit), certain=True)
         return Unavailable()
+
+    def discard(self) -> None:
+        """Deletes the database, if the server can be used, and closes a client that is ours."""
+        if self._reached.is_set():
+            with pymongo.timeout(self.limit), contextlib.suppress(pymongo.errors.PyMongoError):
+                self.client.drop_database(self.dbname)
+        if self._close is not None:
+            self._close()
 
     def _reach_in_thread(self) -> None:
         if self._reaching.acquire(blocking=False):

@@ -560,6 +560,7 @@ def waiting(cache: MongoCache) -> int:
     return sum(flight.passengers for flight in cache.flights._flights.values())
 
 
+@pytest.mark.usefixtures("caches_on")
 class TestTasks:
     def test_every_kind_of_task_is_cached(
         self,

@@ -90,6 +90,7 @@ def test_another_process_or_object_finds_the_entry(build: Callable[..., Any]) ->
     assert (first.runs, second.runs, other.runs) == (1, 0, 1)
 
 
+@pytest.mark.usefixtures("caches_on")
 def test_a_task_method_is_cached_over_all_objects_of_its_class(
     build: Callable[..., Any],
     gearman_server: Server,

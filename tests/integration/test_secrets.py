@@ -154,6 +154,7 @@ def test_a_timeout_and_a_lost_server_tell_nothing(
     assert SECRET not in f"{late.value!r} {late.value} {lost.value!r} {lost.value} {work!r}"
 
 
+@pytest.mark.usefixtures("caches_on")
 @pytest.mark.parametrize("away", [True, False], ids=["nobody there", "wrong password"])
 def test_a_cache_that_cannot_be_used_tells_no_password(
     gearman_server: Server, logged: Callable[[], set[str]], away: bool

@@ -163,7 +163,7 @@ aio_client = cast("AioClient", _OfEachLoop())
 
 
 @functools.lru_cache(maxsize=1)
-def _cache_for(settings: Any) -> MongoCache:
+def _cache_for(settings: Any, is_eager: bool) -> MongoCache:
     from gearmanny.contrib.django.connections import closed_afterwards  # noqa: PLC0415
     from gearmanny.helpers.cache_mongodb import MongoCache  # noqa: PLC0415  needs an extra
 
@@ -178,6 +178,7 @@ def _cache_for(settings: Any) -> MongoCache:
         stale_days=settings.STALE_DAYS,
         lease=settings.LEASE,
         enabled=settings.ENABLED,
+        is_eager=is_eager,
         around_refresh=closed_afterwards,
     )
 
@@ -191,7 +192,8 @@ def get_cache() -> MongoCache:
     """
     from gearmanny.contrib.django.settings import get_settings  # noqa: PLC0415
 
-    return _cache_for(get_settings().CACHE)
+    settings = get_settings()
+    return _cache_for(settings.CACHE, settings.EAGER)
 
 
 def _cachewrap(unique_name: str, max_days_age: float = 1, **options: Any) -> Any:
