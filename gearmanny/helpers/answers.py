@@ -79,6 +79,16 @@ def _anew(call: Call) -> Steps:
     return (yield from _computing(call, anew=True))
 
 
+def refreshing_by_job(call: Call) -> Steps:
+    """Computes an answer again in a job that is there for that."""
+    yield from _looking(call)
+    is_fresh = call.entry is not None and call.entry.freshness is Freshness.HIT
+    if not is_fresh:
+        _, leads = call.cache.flights.board(call.key)
+        if leads:
+            yield from refreshing(call)
+
+
 def refreshing(call: Call) -> Steps:
     """Computes an answer that nobody waits for, unless another process does. The caller has boarded
     the flight. After a failure, nobody tries again before the lease has ended by itself."""

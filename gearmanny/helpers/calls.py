@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from gearmanny.errors import EncodingError
@@ -33,9 +35,9 @@ class Call:
     """One call of a cached function."""
 
     __slots__ = (
-        "_arguments",
         "_counts",
         "ages",
+        "arguments",
         "cache",
         "entry",
         "is_away",
@@ -78,19 +80,19 @@ class Call:
         """When our entry was stored, as it says."""
         self.is_away = False
         """Whether MongoDB did not answer when the entry was looked for."""
-        self._arguments = arguments
+        self.arguments = arguments
         self._counts = counts
 
     def candidates(self) -> list[entries.Document]:
         """Returns what programs of the first version may have stored as the arguments."""
-        given, named = self._as_json(self._arguments.given), self._as_json(self._arguments.named)
+        given, named = self._as_json(self.arguments.given), self._as_json(self.arguments.named)
         if given is None or named is None or values.as_it_is([given, named]) is None:
             return []
         return entries.candidates(given, named)
 
     def shared_arguments(self) -> entries.Document | None:
         """Returns the arguments that these programs look for; None where they must find none."""
-        return self._as_json(self._arguments.named) if self.is_shared else None
+        return self._as_json(self.arguments.named) if self.is_shared else None
 
     def _as_json(self, arguments: dict[str, Any]) -> entries.Document | None:
         try:
@@ -99,6 +101,17 @@ class Call:
             return None
         found: entries.Document = json.loads(text)
         return found
+
+    def submit(self, submit: Callable[[], None]) -> None:
+        """Has a background job compute the answer, and ends the flight. For a while, no other call
+        in this process does the same."""
+        now = time.monotonic()
+        self.cache.flights.rest(self.key, now, now + self.cache.leases.seconds / 4)
+        self.cache.flights.abandon(self.key)  # first: the job may run in this process
+        try:
+            submit()
+        except Exception as error:
+            self.log_failure(error)
 
     def count(self, outcome: Outcome) -> None:
         """Counts how the call was answered."""
@@ -112,7 +125,7 @@ class Call:
                 "%s: %s %s",
                 what,
                 self.unique_name,
-                sorted(self._arguments.named),
+                sorted(self.arguments.named),
                 extra={"action": f"cache_{what.replace(' ', '_')}", "type": self.unique_name},
             )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gearmanny.helpers import entries, values
 from gearmanny.helpers.aio import AioStream, Loop
-from gearmanny.helpers.answers import answering, clearing, looking, recomputing, refreshing
+from gearmanny.helpers.answers import clearing, looking, recomputing, refreshing
 from gearmanny.helpers.caches import MongoCache
 from gearmanny.helpers.calls import Call
 from gearmanny.helpers.functions import CachedFunction, Given, inside, whole
@@ -31,7 +31,7 @@ class CachedCoroutine(CachedFunction):
             cache, call = self.begin(given)
             if call is None:
                 return json.loads(await self._acompute(cache, given))
-            return await self._loop(cache, call, given).run(answering(call))
+            return await self._loop(cache, call, given).run(self.steps(call, given))
 
         return cached
 
@@ -72,7 +72,11 @@ class CachedCoroutine(CachedFunction):
         )
 
     def _refresh_in_loop(self, cache: MongoCache, call: Call, given: Given) -> None:
-        run_beside(self._loop(cache, call, given).run(refreshing(call)))
+        submit = self.submission(call, given)
+        if submit is None:
+            run_beside(self._loop(cache, call, given).run(refreshing(call)))
+        else:
+            cache.beside(call.key, submit)
 
     async def _acompute_inside(self, cache: MongoCache, call: Call, given: Given) -> str:
         with inside(cache, call):
@@ -93,7 +97,9 @@ class CachedAsyncGenerator(CachedCoroutine):
             cache, call = self.begin((args, kwargs))
             if call is not None:
                 async with contextlib.aclosing(
-                    self._loop(cache, call, (args, kwargs)).iterate(answering(call))
+                    self._loop(cache, call, (args, kwargs)).iterate(
+                        self.steps(call, (args, kwargs))
+                    )
                 ) as answer:
                     async for item in answer:
                         yield item

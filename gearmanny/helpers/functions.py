@@ -16,14 +16,23 @@ from functools import partial
 from typing import Any
 
 from gearmanny.helpers import values
-from gearmanny.helpers.answers import answering, clearing, looking, recomputing, refreshing
+from gearmanny.helpers.answers import (
+    answering,
+    clearing,
+    looking,
+    recomputing,
+    refreshing,
+    refreshing_by_job,
+)
 from gearmanny.helpers.blocking import Stream, Threads
 from gearmanny.helpers.caches import MongoCache
 from gearmanny.helpers.calls import Call
 from gearmanny.helpers.counting import CacheInfo, Counts
 from gearmanny.helpers.flights import computing
 from gearmanny.helpers.freshness import Ages
+from gearmanny.helpers.jobs import is_refresh, submission
 from gearmanny.helpers.keys import Arguments, belongs_to_a_class, cache_key
+from gearmanny.helpers.steps import Steps
 
 Given = tuple[tuple[Any, ...], dict[str, Any]]
 """The arguments of a call: by position, and by name."""
@@ -139,7 +148,24 @@ class CachedFunction:
         cache, call = self.begin(given)
         if call is None:
             return json.loads(self._compute(cache, given))
-        return self._driver(cache, call, given).run(answering(call))
+        return self._driver(cache, call, given).run(self.steps(call, given))
+
+    def steps(self, call: Call, given: Given) -> Steps:
+        """Returns the steps of a call: in a job that is there to compute an answer again, others
+        than usually."""
+        args, _ = given
+        if self._is_method and args and is_refresh(args[0], call.key):
+            return refreshing_by_job(call)
+        return answering(call)
+
+    def submission(self, call: Call, given: Given) -> Callable[[], None] | None:
+        """Returns a function that lets a background job compute an answer again; None where this
+        process has to."""
+        args, _ = given
+        if not self._is_method or not args:
+            return None
+        submit = submission(self.function, args[0], call.arguments, call.key)
+        return submit and partial(call.submit, submit)
 
     def _driver(self, cache: MongoCache, call: Call, given: Given) -> Threads:
         # Closures that know each other would keep the answer alive until garbage is collected.
@@ -150,7 +176,11 @@ class CachedFunction:
         )
 
     def _refresh_beside(self, cache: MongoCache, call: Call, given: Given) -> None:
-        cache.beside(call.key, lambda: self._driver(cache, call, given).run(refreshing(call)))
+        submit = self.submission(call, given)
+        if submit is None:
+            cache.beside(call.key, lambda: self._driver(cache, call, given).run(refreshing(call)))
+        else:
+            cache.beside(call.key, submit)
 
     def _compute_inside(self, cache: MongoCache, call: Call, given: Given) -> str:
         with inside(cache, call):
@@ -169,7 +199,9 @@ class CachedGenerator(CachedFunction):
         def cached(*args: Any, **kwargs: Any) -> Generator[Any, None, None]:
             cache, call = self.begin((args, kwargs))
             if call is not None:
-                yield from self._driver(cache, call, (args, kwargs)).iterate(answering(call))
+                yield from self._driver(cache, call, (args, kwargs)).iterate(
+                    self.steps(call, (args, kwargs))
+                )
             elif cache.washer is not None:
                 yield from json.loads(self._compute(cache, (args, kwargs)))
             else:

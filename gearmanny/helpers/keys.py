@@ -63,6 +63,22 @@ class Arguments:
             if ignore and parameter.kind is inspect.Parameter.VAR_KEYWORD and name in self.named:
                 self.named[name] = _counting(self.named[name], None, ignore)
 
+    def keywords(self) -> dict[str, Any] | None:
+        """Returns all arguments by name, without the object of a method; None where some have
+        none."""
+        keywords: dict[str, Any] = {}
+        names = [name for name in self._signature.parameters if name in self._bound.arguments]
+        for name in names[1:] if self._is_method else names:
+            kind = self._signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                keywords.update(self._bound.arguments[name])
+            elif kind is inspect.Parameter.VAR_POSITIONAL:
+                if self._bound.arguments[name]:
+                    return None
+            else:
+                keywords[name] = self._bound.arguments[name]
+        return keywords
+
     def passed_to(self, function: Callable[..., Any]) -> Any:
         """Returns what a function returns for these arguments, ignored ones included, without the
         object of a method."""
