@@ -55,7 +55,11 @@ def dogpile(place: str, costly: Costly, seconds: float) -> Costly:
     region = make_region().configure(
         "dogpile.cache.dbm", expiration_time=seconds, arguments={"filename": f"{place}/dogpile"}
     )
-    cached: Costly = region.cache_on_arguments()(costly)
+
+    def compute(n: int) -> Any:
+        return costly(n)
+
+    cached: Costly = region.cache_on_arguments()(compute)
     return cached
 
 
