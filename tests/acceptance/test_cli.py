@@ -136,7 +136,7 @@ def test_a_taken_port_is_said_in_one_line() -> None:
             check=False,
         )
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"gearmanny: The port \d+ of 127\.0\.0\.1 is taken: .*\n", done.stderr)
+    assert re.fullmatch(r"gearmanny: Port \d+ of 127\.0\.0\.1 is in use by .*\n", done.stderr)
 
 
 def test_the_example_of_the_document_runs() -> None:
