@@ -80,8 +80,11 @@ class TestSettings:
             ({"EAGER": "yes"}, r"GEARMANNY\['EAGER'\]: it is True or False, not 'yes'"),
             (["localhost"], r"GEARMANNY is a dict"),
             ({"CACHE": []}, r"CACHE'?\]? is a dict"),
-            ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
-            ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet is a number of bytes"),
+            (
+                {"MAX_PACKET": 100},
+                r"\['MAX_PACKET'\]: max_packet must be a number of bytes f",
+            ),
+            ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet must be a number of bytes"),
             ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks is a list"),
             ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is no hook"),
             ({"METRICS_PORT": 0}, r"GEARMANNY\['METRICS_PORT'\]: A port is a number from 1"),

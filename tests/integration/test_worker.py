@@ -366,7 +366,7 @@ class TestConstruction:
         class Worker(BaseWorker):
             name = bad
 
-        with pytest.raises(InvalidTask, match=r"white space or control|has no name"):
+        with pytest.raises(InvalidTask, match=r"whitespace or control|has no name"):
             Worker()
 
     def test_two_workers_of_one_process_cannot_export_the_same_function(self) -> None:
