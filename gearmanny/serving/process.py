@@ -102,7 +102,7 @@ def _place(hosts: Sequence[str], tls: TLSOption) -> tuple[Host, str, int]:
     elif tls:
         reason = "it has no TLS"
     elif not host.port:
-        reason = "it has no unix sockets"
+        reason = "it has no Unix sockets"
     elif address is None:
         reason = (
             f"{host} is not a loopback address, such as 127.0.0.1, and it has no authentication"

@@ -69,9 +69,9 @@ class TestSettings:
         [
             ({"HOST": []}, r"GEARMANNY has no key 'HOST'. It has HOSTS, TIMEOUT, "),
             ({"CACHE": {"URI": ""}}, r"GEARMANNY\['CACHE'\] has no key 'URI'"),
-            ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts is a list"),
+            ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts must be a list"),
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
-            ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\]: A timeout is a number"),
+            ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\]: timeout must be a number"),
             ({"THREADS": 0}, r"GEARMANNY\['THREADS'\]: threads is a number of processes"),
             ({"GRACE": "long"}, r"GEARMANNY\['GRACE'\]: grace is a number of seconds"),
             ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\]: max_jobs is a number of jobs"),
@@ -577,7 +577,7 @@ class TestRunworkers:
             (["--threads", "0"], 2, "'0' is no whole number, at least 1"),
             (["--grace", "-1"], 2, "'-1' is no number of seconds, at least 0"),
             (["--max-memory", "1"], 1, "CommandError: max_memory is 1 MiB, but this process"),
-            (["--hosts", "localhost:x"], 1, "CommandError: A host is written"),
+            (["--hosts", "localhost:x"], 1, "CommandError: A host must be"),
             (["god"], 1, "CommandError: No worker is named 'god'"),
         ],
     )

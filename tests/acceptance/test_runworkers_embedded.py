@@ -164,7 +164,7 @@ def test_without_verbosity_nothing_is_said(start: Start, host: str) -> None:
         ("no-such-host.invalid", r"no-such-host\.invalid:4730 is not a loopback address"),
         ("0.0.0.0:4730", r"0\.0\.0\.0:4730 is not a loopback address"),
         ("localhost:4730,localhost:4731", "it replaces one job server, and 2 hosts are configured"),
-        ("unix:/run/gearmand", "it has no unix sockets"),
+        ("unix:/run/gearmand", "it has no Unix sockets"),
     ],
 )
 def test_where_it_cannot_be_is_told_in_one_line(start: Start, hosts: str, reason: str) -> None:

@@ -232,7 +232,7 @@ class TestBackground:
         ("options", "message"),
         [
             ({"timeuot": 5}, "There is no option timeuot. There are timeout, background"),
-            ({"timeout": -1}, "A timeout is a number of seconds"),
+            ({"timeout": -1}, "timeout must be a number of seconds"),
             ({"background": "yes"}, "background is True or False"),
         ],
     )

@@ -17,8 +17,8 @@ from gearmanny.errors import InvalidOption
 NOW = datetime.now(UTC)
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"nonsense": 1}, "There is no option nonsense. There are timeout, background"),
-    ({"timeout": -1}, "A timeout is a number of seconds or None, not -1"),
-    ({"timeout": "5"}, "A timeout is a number of seconds"),
+    ({"timeout": -1}, "timeout must be a number of seconds or None, not -1"),
+    ({"timeout": "5"}, "timeout must be a number of seconds"),
     ({"background": 1}, "background is True or False, not 1"),
     ({"idempotent": None}, "idempotent is True or False"),
     ({"trace": "yes"}, "trace is True or False"),
