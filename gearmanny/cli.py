@@ -1,4 +1,4 @@
-"""The command `gearmanny`."""
+"""The command line: `gearmanny`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gearmanny.serving.process import serve_until
 
 OK = 0
 FAILED = 1
-"""Exit codes. Wrong arguments are 2, as argparse has it."""
+"""Exit codes. argparse exits with 2 for invalid arguments."""
 
 _BANNER = """\
 gearmanny {version}: a Gearman job server at {host}, {kept}.
-It is for development, tests and single-machine use: production runs on gearmand, and hosts are
-the only thing to change.
+It is for development, tests and single-machine use. In production, use gearmand: only the hosts
+change.
 Quit with Ctrl-C."""
 
 
@@ -29,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        arguments: those of the command line, which is the default.
+        arguments: the arguments; default: those of the command line.
 
     Returns:
-        Its exit code.
+        The exit code.
     """
     parser = argparse.ArgumentParser(
         prog="gearmanny", description="Gearman, from the command line."
@@ -56,16 +56,16 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         "--port",
         type=int,
         default=DEFAULT_PORT,
-        help="0 for any that is free (default: %(default)s)",
+        help="port to listen on; 0 chooses a free one (default: %(default)s)",
     )
     parser.add_argument(
         "--address",
         default="127.0.0.1",
-        help="address of this machine to listen on; whoever can reach it can use it "
+        help="address of this machine to listen on; anyone who can reach it can use the server "
         "(default: %(default)s)",
     )
     parser.add_argument(
-        "--store", metavar="FILE", help="keep background jobs in this file over restarts"
+        "--store", metavar="FILE", help="keep background jobs in this file across restarts"
     )
     parser.set_defaults(run=_run_server)
 

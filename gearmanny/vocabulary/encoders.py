@@ -1,4 +1,4 @@
-"""Encoders: JSON, and bytes as they are. Both are encoders of gearman3 too."""
+"""Encoders: JSON, and raw bytes. Both are also encoders of gearman3."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def _refuse_constant(name: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("an object has the same key twice")
+        raise ValueError("an object contains the same key twice")
     return value
 
 
 class JSONDataEncoder(DataEncoder):
-    """Strict JSON in UTF-8, the same in both directions and in every language.
+    """Strict JSON in UTF-8, which means the same in every language.
 
-    NaN, infinities and lone surrogates are refused: they are not JSON, and the
-    other side may be a program that says so only by crashing. So is an object with
-    the same key twice, which every language reads in its own way.
+    NaN, infinities and lone surrogates are refused: they are not JSON, and a program
+    in another language may crash on them. So are objects with duplicate keys, which
+    languages read differently.
     """
 
     json_encoder: ClassVar[type[json.JSONEncoder]] = json.JSONEncoder
-    """Override with a subclass to encode more types."""
+    """Override this with a subclass to encode more types."""
 
     _encoder: ClassVar[json.JSONEncoder]
     _decoder: ClassVar[json.JSONDecoder] = json.JSONDecoder(
@@ -43,7 +43,7 @@ class JSONDataEncoder(DataEncoder):
 
     @classmethod
     def _prepare(cls) -> None:
-        # json.dumps() would make a new encoder for every call with these options.
+        # json.dumps() would create an encoder for every call with these options.
         cls._encoder = cls.json_encoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
     @classmethod
@@ -54,7 +54,7 @@ class JSONDataEncoder(DataEncoder):
     def decode(cls, decodable_string: bytes) -> Any:
         value = cls._decoder.decode(decodable_string.decode())
         if b"\\ud" in decodable_string or b"\\uD" in decodable_string:
-            json.dumps(value, ensure_ascii=False).encode()  # half a pair is no character
+            json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates
         return value
 
 
@@ -62,15 +62,15 @@ JSONDataEncoder._prepare()
 
 
 class RawDataEncoder(DataEncoder):
-    """Bytes as they are, both ways. Whatever else they mean, caller and task agree upon."""
+    """Bytes, unchanged in both directions. Caller and task agree on their meaning."""
 
     takes_payload: ClassVar[bool] = True
-    """Tells workers that a call brings one payload, and not an object of keywords."""
+    """Whether a call has a single payload in place of keyword arguments."""
 
     @classmethod
     def encode(cls, encodable_object: Any) -> bytes:
-        if not isinstance(encodable_object, bytes):  # no buffers: what was sent must not change
-            raise TypeError("only bytes travel as they are. Make bytes of it, or let JSON do so")
+        if not isinstance(encodable_object, bytes):  # no buffers, which could change meanwhile
+            raise TypeError("it must be bytes. Convert it, or use the JSON encoder")
         return encodable_object
 
     @classmethod

@@ -200,5 +200,5 @@ def test_raw_payloads_are_the_bytes_that_they_are() -> None:
 
 @pytest.mark.parametrize("value", ["text", None, {}, [b"x"], bytearray(b"x"), memoryview(b"x")])
 def test_only_bytes_are_raw_payloads(value: object) -> None:
-    with pytest.raises(EncodingError, match="only bytes travel as they are"):
+    with pytest.raises(EncodingError, match="it must be bytes"):
         encode(RawDataEncoder, value)

@@ -192,7 +192,7 @@ def test_a_worker_in_another_language_may_leave_out_what_it_has_not() -> None:
         (b"out of stock", "f() failed on its worker: out of stock"),
         ("Grüße".encode(), "f() failed on its worker: Grüße"),
         (b"caf\xe9", "f() failed on its worker: caf\ufffd"),
-        (b"", "f() failed and its worker did not say why. Look into the log of the worker."),
+        (b"", "f() failed, and its worker gave no reason. See the log of the worker."),
     ],
 )
 def test_the_text_of_another_library_becomes_the_message(payload: bytes, text: str) -> None:
