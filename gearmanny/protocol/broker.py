@@ -183,10 +183,11 @@ class Broker:
             worker.wake()
 
     def withdraw(self, worker: Connection, functions: Iterable[Function]) -> None:
-        """Unregisters functions of a worker. Its running jobs of them return to the queue."""
+        """Unregisters functions that a worker offers. Its running jobs of them return to the
+        queue."""
         for function in functions:
-            if worker.offered.pop(function, None) is not None:
-                del function.workers[worker]
+            del worker.offered[function]
+            del function.workers[worker]
         for job in [job for job in worker.held.values() if job.function not in worker.offered]:
             del worker.held[job.handle]
             job.retries += 1

@@ -341,3 +341,21 @@ def test_bytes_that_arrive_may_be_overwritten_when_they_were_taken_in() -> None:
             packets += parser.feed(memoryview(buffer)[: len(piece)])
             buffer[:] = bytes(size)
         assert packets == PACKETS
+
+
+def test_long_names_that_are_not_over_the_limit_are_waited_for() -> None:
+    name = b"f" * 20_000
+    data = response(PacketType.JOB_ASSIGN_UNIQ, b"H:vm:1", name, b"", b"payload")
+    assert parse(data[:19_000], data[19_000:], max_packet=30_000) == [
+        (PacketType.JOB_ASSIGN_UNIQ, [b"H:vm:1", name, b"", b"payload"])
+    ]
+
+
+def test_one_piece_with_names_that_there_is_no_memory_to_cut_out() -> None:
+    data = response(PacketType.WORK_FAIL, bytes(80 * MIB))
+
+    def feed() -> None:
+        with pytest.raises(MemoryError):
+            parse(data, max_packet=2**30)
+
+    run_with_little_memory(50 * MIB, feed)
