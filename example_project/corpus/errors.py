@@ -13,7 +13,7 @@ from gearmanny.errors import (
 
 
 class BadInput(ValueError):
-    """The request asks for nothing that there could be."""
+    """The request is invalid."""
 
 
 def status_of(error: BadInput | GearmanException) -> int:

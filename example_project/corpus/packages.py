@@ -1,4 +1,4 @@
-"""Where the Python source of installed packages is. Nothing is imported to find out."""
+"""Finds the Python source of installed packages, without importing them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOT_THE_LIBRARY = {*_NEVER_SOURCE, "site-packages", "dist-packages", "test", "t
 
 
 class PackageNotFound(LookupError):
-    """There is no such package, or none of its source."""
+    """There is no such package, or it has no Python source."""
 
 
 class PackageTooLarge(ValueError):
@@ -109,8 +109,8 @@ def _find_spec(package: str) -> ModuleSpec:
         if spec is not None:
             return spec
     raise PackageNotFound(
-        f"There is no package {package!r} here. Give the name of a top-level package that is "
-        f"installed, such as 'json', or {STDLIB!r}."
+        f"There is no package {package!r} here. Give the name of an installed top-level "
+        f"package, such as 'json', or {STDLIB!r}."
     )
 
 
