@@ -32,7 +32,8 @@ _let_others_run = getattr(os, "sched_yield", lambda: None)
 class HasDescriptor(Protocol):
     """An object with a descriptor to wait for."""
 
-    def fileno(self) -> int: ...
+    def fileno(self) -> int:
+        """Returns the descriptor."""
 
 
 class Poller:

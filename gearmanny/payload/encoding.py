@@ -20,10 +20,12 @@ class Encoder(Protocol):
     """A class that converts values to payloads, and back."""
 
     @classmethod
-    def encode(cls, value: Any, /) -> bytes | str: ...
+    def encode(cls, value: Any, /) -> bytes | str:
+        """Returns the payload for a value, or raises any exception."""
 
     @classmethod
-    def decode(cls, payload: bytes, /) -> Any: ...
+    def decode(cls, payload: bytes, /) -> Any:
+        """Returns the value of a payload, or raises any exception."""
 
 
 def encode(encoder: type[Encoder], value: object, max_packet: int = MAX_PACKET) -> bytes:

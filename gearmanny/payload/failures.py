@@ -27,7 +27,7 @@ def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
     """Encodes an exception.
 
     Never raises an exception, whatever the methods of the given one do: otherwise the
-    caller would wait in vain.
+    caller would get no answer.
 
     Args:
         error: the exception that the task raised.

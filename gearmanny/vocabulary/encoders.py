@@ -48,10 +48,33 @@ class JSONDataEncoder(DataEncoder):
 
     @classmethod
     def encode(cls, encodable_object: Any) -> bytes:
+        """Encodes a value.
+
+        Args:
+            encodable_object: the value.
+
+        Returns:
+            Its JSON, in UTF-8.
+
+        Raises:
+            ValueError: it contains NaN, an infinity, or a lone surrogate.
+            TypeError: it contains an object that the JSON encoder does not support.
+        """
         return cls._encoder.encode(encodable_object).encode()
 
     @classmethod
     def decode(cls, decodable_string: bytes) -> Any:
+        """Decodes a value.
+
+        Args:
+            decodable_string: JSON in UTF-8.
+
+        Returns:
+            The value.
+
+        Raises:
+            ValueError: it is not strict JSON.
+        """
         value = cls._decoder.decode(decodable_string.decode())
         if b"\\ud" in decodable_string or b"\\uD" in decodable_string:
             json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates
@@ -69,10 +92,23 @@ class RawDataEncoder(DataEncoder):
 
     @classmethod
     def encode(cls, encodable_object: Any) -> bytes:
+        """Returns bytes unchanged.
+
+        Args:
+            encodable_object: the bytes.
+
+        Raises:
+            TypeError: it is not an object of type bytes.
+        """
         if not isinstance(encodable_object, bytes):  # no buffers, which could change meanwhile
             raise TypeError("it must be bytes. Convert it, or use the JSON encoder")
         return encodable_object
 
     @classmethod
     def decode(cls, decodable_string: bytes) -> bytes:
+        """Returns bytes unchanged.
+
+        Args:
+            decodable_string: the bytes.
+        """
         return decodable_string

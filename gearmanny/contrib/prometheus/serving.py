@@ -91,7 +91,14 @@ def serve_metrics(
 
 
 def check_port(port: object) -> None:
-    """Raises InvalidOption unless it is the number of a TCP port, or 0."""
+    """Checks the port to serve metrics on.
+
+    Args:
+        port: its number, or 0 for a free port.
+
+    Raises:
+        InvalidOption: it is not a number from 0 to 65535.
+    """
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 2**16:
         raise InvalidOption(f"A port for metrics is a number from 0 to 65535, not {port!r}.")
 
