@@ -11,8 +11,7 @@ from gearmanny.errors import InvalidTask
 from gearmanny.net.forks import ending_forks
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.payload.checks import check_count
-from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
+from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.tasks.interface import Interface
 from gearmanny.tasks.options import task
 from gearmanny.tasks.spec import TaskSpec, find_tasks, help_function, help_table, takes_payload
@@ -21,6 +20,7 @@ from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, Job, hos
 from gearmanny.working.companions import Observer
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.working.loop import loop_of, loops
+from gearmanny.working.options import WorkerOptions
 from gearmanny.working.progress import Item, counted, counted_async
 from gearmanny.working.taskrunners import (
     AttemptRunner,
@@ -42,16 +42,6 @@ def set_verbosity(verbosity: int) -> None:
         logging.getLogger("gearmanny").setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
 
 
-def check_prefetch(prefetch: object) -> None:
-    """Raises InvalidOption unless it is a number of jobs, at least 1."""
-    check_count("prefetch", "jobs", prefetch)
-
-
-def check_concurrency(concurrency: object) -> None:
-    """Raises InvalidOption unless it is a number of jobs, at least 1."""
-    check_count("concurrency", "jobs", concurrency)
-
-
 class JsonWorker(GearmanWorker):
     """The default `work_class`: a gearman3 worker that speaks JSON and runs on our engine."""
 
@@ -64,7 +54,7 @@ class JsonWorker(GearmanWorker):
             poll_timeout: taken for gearman3's sake; our engine needs none.
         """
         hosts = parse_hosts(hosts_of(self) or HOSTS)
-        with loop_of(self, hosts, tls=TLS.of(tls_of(self))) as loop:
+        with loop_of(self, WorkerOptions(hosts=hosts, tls=TLS.of(tls_of(self)))) as loop:
             loop.run()
 
     def wait_until_updates_sent(
@@ -106,7 +96,7 @@ class BaseWorker(Interface):
             the process also out of a blocking call, in another thread after that has returned.
         timeout_grace: seconds that such a task may go on nevertheless, None for ever. Then its
             caller gets the failure, and the process ends with all that runs in it.
-        observer: is told when the worker serves, and of every job that is done.
+        observer: notified when the worker serves, and after every job.
     """
 
     work_class: ClassVar[type[GearmanWorker]] = JsonWorker
@@ -121,8 +111,8 @@ class BaseWorker(Interface):
     observer: Observer | None = None
     gearman_worker: GearmanWorker
     hosts: list[Host]
-    max_packet: int
-    tls: TLS | None
+    worker_options: WorkerOptions
+    """What the loop of this worker is given; `running/factory.py` replaces it."""
 
     def __init__(
         self,
@@ -146,7 +136,8 @@ class BaseWorker(Interface):
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
             hooks: contexts around every job, outside of those of the class.
-            prefetch, concurrency: override what the class says.
+            prefetch: overrides that of the class.
+            concurrency: overrides that of the class.
             max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
                 does one whose result is.
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
@@ -155,7 +146,7 @@ class BaseWorker(Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a hook, a prefetch, a limit or `tls` that cannot be.
+            InvalidOption: a host, a hook, a number or `tls` is invalid.
         """
         self.gearman_worker = gearman_worker or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)
@@ -163,16 +154,17 @@ class BaseWorker(Interface):
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
-        self.tls = TLS.of(tls_of(self.gearman_worker) if tls is None else tls)
         self.hooks = (*check_hooks(hooks), *check_hooks(self.hooks))
         if prefetch is not None:
             self.prefetch = prefetch
-        check_prefetch(self.prefetch)
         if concurrency is not None:
             self.concurrency = concurrency
-        check_concurrency(self.concurrency)
-        check_max_packet(max_packet)
-        self.max_packet = max_packet
+        self.worker_options = WorkerOptions(
+            hosts=self.hosts,
+            max_packet=max_packet,
+            tls=TLS.of(tls_of(self.gearman_worker) if tls is None else tls),
+        )
+        self.worker_options.settled([self])  # reports now what the loop could not take
         self.only_job: Job | None = None
         self._stopped = False
         for spec in tasks:
@@ -216,15 +208,8 @@ class BaseWorker(Interface):
         the failure of its job.
         """
         try:
-            with loop_of(
-                self.gearman_worker,
-                self.hosts,
-                prefetch=self.prefetch,
-                concurrency=self.concurrency,
-                max_packet=self.max_packet,
-                tls=self.tls,
-                observer=self.observer,
-            ) as loop:
+            options = self.worker_options.settled([self])
+            with loop_of(self.gearman_worker, options, self.observer) as loop:
                 if self._stopped:
                     loop.stop()
                 loop.run()

@@ -33,11 +33,13 @@ from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.broker import Connection as Peer
 from gearmanny.protocol.client import Request
 from gearmanny.protocol.server import Server
+from gearmanny.running.factory import make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.companions import JobLoop
 from gearmanny.working.hooks import SyncToAsync
 from gearmanny.working.loop import loop_of
+from gearmanny.working.options import WorkerOptions
 
 __all__ = ["Eager", "Sent", "outbox"]
 
@@ -92,10 +94,12 @@ class Eager:
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
         """Args and errors are those of `WorkRunner`, save that there may be no workers."""
-        self._hooks = tuple(hooks)
-        self._sync_to_async = sync_to_async
-        self._send_tracebacks = send_tracebacks
-        self._default_work_class = default_work_class
+        self._options = WorkerOptions(
+            hooks=tuple(hooks),
+            sync_to_async=sync_to_async,
+            send_tracebacks=send_tracebacks,
+            default_work_class=default_work_class,
+        )
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
         self.add(*workers)
@@ -114,7 +118,7 @@ class Eager:
         for worker in workers:
             if worker in self._free:
                 continue
-            made = self._make(worker)
+            made = make_worker(worker, self._options)
             functions = set(map(_travelling, made.gearman_worker.worker_abilities))
             for function in functions & self._owners.keys():
                 raise InvalidTask(
@@ -145,10 +149,9 @@ class Eager:
             if function.name in self._owners and queue.has_work([function])
         ]:
             free = self._free[offered[0]]
-            worker = free.pop() if free else self._make(offered[0])
+            worker = free.pop() if free else make_worker(offered[0], self._options)
             try:
-                hosts, max_packet = worker.hosts, worker.max_packet
-                with loop_of(worker.gearman_worker, hosts, max_packet=max_packet) as loop:
+                with loop_of(worker.gearman_worker, worker.worker_options) as loop:
                     loop.event_loop = self.event_loop()
                     loop.work_off(_WorkerEnd(server))
             finally:
@@ -168,18 +171,6 @@ class Eager:
             f"No worker of eager mode offers {names}; offered: {known}. "
             "Give eager() the worker class that does, or look whether the name is right.",
         )
-
-    def _make(self, worker: type[BaseWorker]) -> BaseWorker:
-        work_class = worker.work_class
-        if work_class is JsonWorker:
-            work_class = self._default_work_class
-        made = worker(gearman_worker=work_class())
-        made.hooks = (*self._hooks, *made.hooks)
-        if self._sync_to_async is not None:
-            made.sync_to_async = self._sync_to_async
-        if self._send_tracebacks is not None:
-            made.send_tracebacks = self._send_tracebacks
-        return made
 
 
 class _EagerChannel(Channel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from gearmanny.errors import InvalidOption
+from gearmanny.payload.checks import WAIT
 
 
 class Deadline:
@@ -18,13 +18,12 @@ class Deadline:
                 `threading.TIMEOUT_MAX`.
 
         Raises:
-            InvalidOption: it is not a number of seconds.
+            InvalidOption: `timeout` is not a number of seconds, or is negative.
         """
         self._at: float | None = None
         if timeout is None:
             return
-        if not isinstance(timeout, (int, float)) or not timeout >= 0:
-            raise InvalidOption(f"timeout must be a number of seconds or None, not {timeout!r}.")
+        WAIT.check("timeout", timeout, optional=True)
         if timeout < threading.TIMEOUT_MAX:
             self._at = time.monotonic() + timeout
 

@@ -9,7 +9,7 @@ that does not fit into memory.
 
 from __future__ import annotations
 
-from gearmanny.errors import InvalidOption
+from gearmanny.payload.checks import whole_number
 
 MAX_PACKET = 256 * 1024 * 1024
 """Default of `max_packet`, in bytes."""
@@ -21,8 +21,8 @@ ROOM_FOR_NAMES = 4096
 """Bytes that a payload leaves free for names, because it does not arrive with those that it was
 sent with: more than handle, function and unique id need (63, 512 and 63)."""
 
-_LARGEST_LENGTH = 2**32 - 1
-"""Largest `max_packet`, in bytes. The header of a packet has 32 bits for the length."""
+PACKET_SIZE = whole_number(SMALLEST_MAX_PACKET, 2**32 - 1, of="bytes")
+"""The rule for `max_packet`. The header of a packet has 32 bits for its length."""
 
 
 class Oversized(bytes):
@@ -56,26 +56,6 @@ class Oversized(bytes):
         return (
             f"its {self.length} bytes exceed max_packet, which is {self.limit} bytes on this side. "
             "Raise max_packet, or send less at a time"
-        )
-
-
-def check_max_packet(max_packet: object) -> None:
-    """Checks the option `max_packet`.
-
-    Args:
-        max_packet: its value.
-
-    Raises:
-        InvalidOption: it is not a number of bytes from 8192 to 4294967295.
-    """
-    if (
-        not isinstance(max_packet, int)
-        or isinstance(max_packet, bool)
-        or not SMALLEST_MAX_PACKET <= max_packet <= _LARGEST_LENGTH
-    ):
-        raise InvalidOption(
-            f"max_packet must be a number of bytes from {SMALLEST_MAX_PACKET} to "
-            f"{_LARGEST_LENGTH}, not {max_packet!r}."
         )
 
 

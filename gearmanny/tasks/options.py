@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +16,7 @@ from gearmanny.errors import (
     TaskTimeLimitExceeded,
 )
 from gearmanny.payload.backoff import Backoff
+from gearmanny.payload.checks import SECONDS, TIME_LIMIT, Rule, whole_number
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -27,6 +27,13 @@ _ATTRIBUTE = "_gearmanny_task_options"
 _LONGEST_DELAY = 60.0
 """Seconds between two attempts, unless the first delay is longer: the worker is kept busy."""
 
+_RETRIES = whole_number(0)
+
+_BACKOFF = Rule(
+    f"{SECONDS.words}, or a function of the attempt that returns one",
+    lambda backoff: callable(backoff) or SECONDS.allows(backoff),
+    float,
+)
 
 _FINAL = (InvalidArguments, RejectJob)
 """What another attempt would fail with as well."""
@@ -79,11 +86,7 @@ class TaskOptions:
             longest = max(self.backoff, _LONGEST_DELAY)
             return Backoff(first=self.backoff, longest=longest, attempts=attempt - 1).next_delay()
         delay = self.backoff(attempt)
-        if not _is_number(delay, least=0):
-            raise InvalidOption(
-                f"The backoff of a task returned {delay!r} after attempt {attempt}. It has to "
-                "return a number of seconds, 0 or more."
-            )
+        SECONDS.check(f"The backoff after attempt {attempt}", delay)
         return delay
 
     def help(self) -> dict[str, Any]:
@@ -141,15 +144,10 @@ def task(
     if method is not None:
         return _marked(method, TaskOptions())
     check_timeout("timeout", timeout)
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise InvalidOption(f"retries is a number of further attempts, 0 or more, not {retries!r}.")
+    _RETRIES.check("retries", retries)
     kinds = retry_on if isinstance(retry_on, tuple) else (retry_on,)
     _check_retry_on(kinds)
-    if not callable(backoff) and not _is_number(backoff, least=0):
-        raise InvalidOption(
-            "backoff is a number of seconds, 0 or more, or a function of the attempt that "
-            f"returns one, not {backoff!r}."
-        )
+    _BACKOFF.check("backoff", backoff)
     options = TaskOptions(timeout=timeout, retries=retries, retry_on=kinds, backoff=backoff)
     if not retries and options != TaskOptions(timeout=timeout):
         raise InvalidOption("retry_on and backoff say how to try again. Add retries=3, or so.")
@@ -175,16 +173,13 @@ def options_of(method: object, class_timeout: float | None) -> TaskOptions:
 
 def check_timeout(name: str, timeout: object) -> None:
     """Raises InvalidOption unless it can limit the time of a task."""
-    if timeout is None or isinstance(timeout, Inherited):
-        return
-    if not _is_number(timeout, least=0) or not timeout:
-        raise InvalidOption(f"{name} is a number of seconds above 0, or None, not {timeout!r}.")
+    if not isinstance(timeout, Inherited):
+        TIME_LIMIT.check(name, timeout, optional=True)
 
 
 def check_grace(name: str, grace: object) -> None:
     """Raises InvalidOption unless a task that ignores its limit can be given this time."""
-    if grace is not None and not _is_number(grace, least=0):
-        raise InvalidOption(f"{name} is a number of seconds, 0 or more, or None, not {grace!r}.")
+    SECONDS.check(name, grace, optional=True)
 
 
 def _marked(method: Method, options: TaskOptions) -> Method:
@@ -219,12 +214,3 @@ def _check_retry_on(kinds: tuple[object, ...]) -> None:
             )
     if not kinds:
         raise InvalidOption("retry_on is empty. Name the exceptions after which to try again.")
-
-
-def _is_number(value: object, *, least: float) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value >= least
-    )

@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
 from gearmanny.net.hosts import Host
@@ -28,7 +29,7 @@ _LONGEST_DELAY = 5.0
 class Connector:
     """Knows which job servers a worker is not connected to, and when to try them."""
 
-    def __init__(self, hosts: list[Host], waker: Waker, tls: TLS | None = None) -> None:
+    def __init__(self, hosts: Sequence[Host], waker: Waker, tls: TLS | None = None) -> None:
         """
         Args:
             hosts: the job servers, all to be connected to.

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from gearmanny.errors import InvalidOption
 from gearmanny.net.deadline import NEVER
 from gearmanny.net.transport import Connection
 from gearmanny.payload.backoff import rest_between_calls
+from gearmanny.payload.checks import whole_number
 from gearmanny.payload.encoding import encode
 from gearmanny.payload.failures import shortened
 from gearmanny.payload.sizes import MAX_PACKET
@@ -19,7 +19,7 @@ from gearmanny.protocol.worker import Event, WorkerConnection
 from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob
 from gearmanny.working.timelimits import TimeLimit
 
-_LARGEST_NUMBER = 2**32 - 1
+_PROGRESS = whole_number(0, 2**32 - 1)
 """gearmand keeps progress in 32 bits, and drops the packet when the text is too long."""
 
 _FINISH_TIMEOUT = 2.0
@@ -154,11 +154,7 @@ class Link:
 
     def send_job_status(self, current_job: GearmanJob, numerator: int, denominator: int) -> None:
         for number in (numerator, denominator):
-            if not isinstance(number, int) or not 0 <= number <= _LARGEST_NUMBER:
-                raise InvalidOption(
-                    f"Progress is told in whole numbers from 0 to {_LARGEST_NUMBER}, not as "
-                    f"{numerator!r} of {denominator!r}. For fractions choose a smaller unit."
-                )
+            _PROGRESS.check("progress", number)
         with self._lock:
             self.machine.send_status(_handle(current_job), b"%d" % numerator, b"%d" % denominator)
         self.flush()

@@ -15,16 +15,12 @@ import math
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from gearmanny import __version__
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
-from gearmanny.net.hosts import Host
 from gearmanny.net.polling import Poller, Waker
-from gearmanny.net.tls import TLS
 from gearmanny.net.transport import Connection
 from gearmanny.payload.names import check_function_name
-from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.worker import Assigned
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.attempts import Attempts
@@ -32,6 +28,7 @@ from gearmanny.working.companions import JobLoop, Observer
 from gearmanny.working.connector import Connector
 from gearmanny.working.jobs import JobRunner
 from gearmanny.working.link import Link
+from gearmanny.working.options import WorkerOptions
 
 logger = logging.getLogger("gearmanny.worker")
 
@@ -52,34 +49,25 @@ class WorkLoop:
     def __init__(
         self,
         gearman_worker: GearmanWorker,
-        hosts: list[Host],
-        prefetch: int = 1,
-        concurrency: int = 1,
-        max_packet: int = MAX_PACKET,
-        tls: TLS | None = None,
+        options: WorkerOptions,
         observer: Observer | None = None,
     ) -> None:
         """
         Args:
             gearman_worker: any gearman3 worker: its registered tasks, `data_encoder`,
                 `job_class`, `on_job_*` and `after_job` are used, its connections are not.
-            hosts: the job servers.
-            prefetch: how many jobs are asked for or held at a time; one of them runs.
-            concurrency: how many jobs of `async def` tasks run at a time. As many jobs are asked
-                for as the larger of both numbers says.
-            max_packet: bytes of the longest packet, both ways.
-            tls: how the connections are secured; None for plain ones.
+            options: its hosts, limits and TLS, and how many jobs it asks for or holds at a time.
             observer: is told when the loop serves, and of every job.
         """
         self._worker = gearman_worker
-        self._capacity = max(prefetch, concurrency)
+        self._capacity = options.capacity
         self.event_loop: JobLoop | None = None
-        self._max_packet = max_packet
+        self._max_packet = options.max_packet
         self._links: dict[int, Link] = {}
         self._registered: dict[bytes, str | bytes] = {}
         self._poller = Poller()
         self.waker = Waker()
-        self._connector = Connector(hosts, self.waker, tls)
+        self._connector = Connector(options.hosts, self.waker, options.tls)
         self._observer = observer
         self._unready = observer is not None
         self._jobs = JobRunner(gearman_worker)
@@ -321,9 +309,11 @@ loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDicti
 
 
 @contextlib.contextmanager
-def loop_of(worker: GearmanWorker, hosts: list[Host], **options: Any) -> Iterator[WorkLoop]:
+def loop_of(
+    worker: GearmanWorker, options: WorkerOptions, observer: Observer | None = None
+) -> Iterator[WorkLoop]:
     """Gives a worker its loop, to be run inside the block. Takes what `WorkLoop` takes."""
-    loop = loops[worker] = WorkLoop(worker, hosts, **options)
+    loop = loops[worker] = WorkLoop(worker, options, observer)
     try:
         yield loop
     finally:

@@ -182,7 +182,7 @@ def test_a_limit_that_cannot_be_is_told_at_once(limit: Any) -> None:
         lambda: BaseWorkerNamed(max_packet=limit),
         lambda: WorkRunner([BaseWorkerNamed], max_packet=limit),
     ):
-        with pytest.raises(InvalidOption, match="max_packet must be a number of bytes from 8192"):
+        with pytest.raises(InvalidOption, match="max_packet must be a whole number of bytes"):
             make()
 
 

@@ -9,23 +9,25 @@ import pytest
 from gearmanny.errors import InvalidOption
 from gearmanny.payload.sizes import (
     MAX_PACKET,
+    PACKET_SIZE,
     ROOM_FOR_NAMES,
     SMALLEST_MAX_PACKET,
     Oversized,
-    check_max_packet,
     check_payload,
 )
 
 
 @pytest.mark.parametrize("size", [SMALLEST_MAX_PACKET, MAX_PACKET, 2**32 - 1])
 def test_the_limit_is_a_number_of_bytes(size: int) -> None:
-    check_max_packet(size)
+    PACKET_SIZE.check("max_packet", size)
 
 
 @pytest.mark.parametrize("size", [SMALLEST_MAX_PACKET - 1, 2**32, True, "9000", 9000.0, None])
 def test_any_other_limit_is_refused(size: object) -> None:
-    with pytest.raises(InvalidOption, match=r"must be a number of bytes from 8192 to 4294967295"):
-        check_max_packet(size)
+    with pytest.raises(
+        InvalidOption, match=r"must be a whole number of bytes from 8192 to 4294967295"
+    ):
+        PACKET_SIZE.check("max_packet", size)
 
 
 def test_a_payload_leaves_room_for_names() -> None:

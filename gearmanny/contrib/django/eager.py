@@ -83,8 +83,8 @@ class _LoopAround:
 
 
 def new_eager() -> Eager:
-    """Returns an eager mode without workers that runs them as `runworkers` does. Only the hook
-    that closes database connections is missing: jobs run in the transaction of their test."""
+    """Returns an eager mode without workers yet, which runs jobs as `runworkers` does. Only the
+    hook that closes database connections is missing: jobs run in the transaction of their test."""
     hooks = [hook for hook in get_settings().hooks() if hook is not healthy_connections]
     return DjangoEager(
         hooks=[transactions_of_the_test, *hooks],
@@ -95,5 +95,9 @@ def new_eager() -> Eager:
 
 
 def project_workers() -> list[type[BaseWorker]]:
-    """Returns the worker classes of the project. Raises DiscoveryError."""
+    """Returns the worker classes of the project.
+
+    Raises:
+        DiscoveryError: a `workers.py` cannot be imported, or there is no worker at all.
+    """
     return [found.worker for found in find_workers()]

@@ -27,6 +27,7 @@ from gearmanny.contrib.prometheus.queues import QueueCollector
 from gearmanny.errors import InvalidOption
 from gearmanny.net.forks import end_with
 from gearmanny.net.tls import TLSOption
+from gearmanny.payload.checks import PORT_OR_ANY
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -67,7 +68,7 @@ def serve_metrics(
     Raises:
         InvalidOption: the port cannot be opened, or a host or `tls` is invalid.
     """
-    check_port(port)
+    PORT_OR_ANY.check("port", port)
     queues = QueueCollector(hosts, tls=tls)
     with _counting_in_files() as directory:
         registry = CollectorRegistry()
@@ -88,19 +89,6 @@ def serve_metrics(
         finally:
             server.kill()
             server.join()
-
-
-def check_port(port: object) -> None:
-    """Checks the port to serve metrics on.
-
-    Args:
-        port: its number, or 0 for a free port.
-
-    Raises:
-        InvalidOption: it is not a number from 0 to 65535.
-    """
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 2**16:
-        raise InvalidOption(f"A port for metrics is a number from 0 to 65535, not {port!r}.")
 
 
 @contextlib.contextmanager
