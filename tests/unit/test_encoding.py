@@ -11,6 +11,7 @@ import pytest
 
 from gearmanny.errors import EncodingError
 from gearmanny.payload.encoding import decode, encode
+from gearmanny.payload.sizes import MAX_PACKET, Oversized
 from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 from gearmanny.vocabulary.gearman_api import DataEncoder
 
@@ -202,3 +203,27 @@ def test_raw_payloads_are_the_bytes_that_they_are() -> None:
 def test_only_bytes_are_raw_payloads(value: object) -> None:
     with pytest.raises(EncodingError, match="only bytes travel as they are"):
         encode(RawDataEncoder, value)
+
+
+class Exhausting(DataEncoder):
+    """An encoder for which there is never enough memory."""
+
+    @classmethod
+    def encode(cls, value: Any) -> bytes:
+        raise MemoryError
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Any:
+        raise MemoryError
+
+
+def test_too_little_memory_is_an_error_of_that_value_alone() -> None:
+    with pytest.raises(EncodingError, match=r"encode this list: there is not enough memory"):
+        encode(Exhausting, [1], MAX_PACKET)
+    with pytest.raises(EncodingError, match=r"payload of 3 bytes: there is not enough memory"):
+        decode(Exhausting, b"abc")
+
+
+def test_a_payload_that_was_not_kept_is_not_decoded() -> None:
+    with pytest.raises(EncodingError, match=r"A payload was not taken: its 9000 bytes are over"):
+        decode(JSONDataEncoder, Oversized.of(9000, 8192))

@@ -13,8 +13,10 @@ from gearmanny.payload.failures import (
     encode_failure,
     foreign_failure,
     message_of,
+    shortened,
     type_name,
 )
+from gearmanny.payload.sizes import MAX_PACKET, SMALLEST_MAX_PACKET, Oversized
 from tests.memory import MIB, run_with_little_memory
 
 
@@ -210,3 +212,39 @@ def test_a_text_that_there_is_no_memory_to_encode_is_told_in_short() -> None:
         assert failure.message == "<there is not enough memory to encode its text>"
 
     run_with_little_memory(64 * MIB, encode)
+
+
+def test_a_failure_that_is_too_long_is_one_that_says_so() -> None:
+    failure = encode_failure(ValueError("x" * 8192))
+    assert shortened(failure, MAX_PACKET) is failure
+    told = decode_failure("f", shortened(failure, SMALLEST_MAX_PACKET))
+    assert told is not None
+    assert told.type == "gearmanny.errors.EncodingError"
+    assert told.message.startswith("The failure cannot be told: its ")
+
+
+class Forgetful(Exception):
+    def __str__(self) -> str:
+        raise MemoryError
+
+
+def test_a_text_for_which_there_is_no_memory_is_left_out() -> None:
+    told = decode_failure("f", encode_failure(Forgetful()))
+    assert told is not None
+    assert told.type == type_name(Forgetful())
+
+
+def test_a_text_of_others_that_was_not_kept_says_why() -> None:
+    assert "its 9000 bytes are over" in str(foreign_failure("f", Oversized.of(9000, 8192)))
+
+
+def test_a_failure_for_which_there_is_no_memory_arrives_without_its_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(error: BaseException) -> str:
+        raise MemoryError
+
+    monkeypatch.setattr("gearmanny.payload.failures._traceback", exhausted)
+    told = decode_failure("f", encode_failure(ValueError("x"), with_traceback=True))
+    assert told is not None
+    assert told.message == "<there is not enough memory to encode its text>"
