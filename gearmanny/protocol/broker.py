@@ -28,10 +28,10 @@ class Journal(Protocol):
         """Forgets a job, because it is done."""
 
 
-class Connection:
+class ServerConnection:
     """One connection to the job server: of a client, of a worker, or of both in one."""
 
-    def __init__(self, number: int, address: str, ready: dict[Connection, None]) -> None:
+    def __init__(self, number: int, address: str, ready: dict[ServerConnection, None]) -> None:
         self.number = number
         self.address = address
         self.client_id = b"-"
@@ -76,26 +76,26 @@ class Broker:
             journal: keeps background jobs; without one, they end with the server.
         """
         self.queue = JobQueue(prefix)
-        self.connections: dict[Connection, None] = {}
-        self.ready: dict[Connection, None] = {}
+        self.connections: dict[ServerConnection, None] = {}
+        self.ready: dict[ServerConnection, None] = {}
         """Connections that have something new to send, in order. Whoever sends it empties this."""
         self._journal = journal
         for row, name, unique, data, priority, due in journal.jobs() if journal else ():
             job = self.queue.add(self.queue.function(name), unique, data, priority, due)
             job.background, job.row = True, row
 
-    def connect(self, number: int, address: str) -> Connection:
+    def connect(self, number: int, address: str) -> ServerConnection:
         """Returns a new connection.
 
         Args:
             number: by which `workers` lists it.
             address: where it comes from.
         """
-        connection = Connection(number, address, self.ready)
+        connection = ServerConnection(number, address, self.ready)
         self.connections[connection] = None
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: ServerConnection) -> None:
         """Forgets a connection. Jobs that only it waited for are dropped, unless they run; those
         that it held are given to other workers."""
         del self.connections[connection]
@@ -107,7 +107,7 @@ class Broker:
 
     def submit(
         self,
-        connection: Connection,
+        connection: ServerConnection,
         function: Function,
         unique: bytes,
         data: bytes,
@@ -147,14 +147,14 @@ class Broker:
                 )
         return job
 
-    def offer(self, worker: Connection, function: Function, seconds: float) -> None:
+    def offer(self, worker: ServerConnection, function: Function, seconds: float) -> None:
         """Lets a worker have the jobs of a function, each for so many seconds; 0 for any time."""
         worker.offered[function] = seconds
         function.workers[worker] = None
         if self.queue.has_work((function,)):
             worker.wake()
 
-    def withdraw(self, worker: Connection, functions: Iterable[Function]) -> None:
+    def withdraw(self, worker: ServerConnection, functions: Iterable[Function]) -> None:
         """Takes functions from a worker. Those of its jobs that it holds are for others now."""
         for function in functions:
             if worker.offered.pop(function, None) is not None:
@@ -167,7 +167,7 @@ class Broker:
             else:
                 self.queue.finish(job)
 
-    def take(self, worker: Connection, now: float) -> Job | None:
+    def take(self, worker: ServerConnection, now: float) -> Job | None:
         """Returns the next job for a worker, or None."""
         worker.asleep = False
         job = self.queue.take(worker.offered, worker)
@@ -178,7 +178,7 @@ class Broker:
                 self.queue.set_timer(job, now + seconds)
         return job
 
-    def sleep(self, worker: Connection) -> None:
+    def sleep(self, worker: ServerConnection) -> None:
         """Calls a worker as soon as there is something to take, which may be at once."""
         worker.asleep = True
         if self.queue.has_work(worker.offered):

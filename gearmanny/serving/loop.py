@@ -17,7 +17,7 @@ import time
 from gearmanny import __version__
 from gearmanny.errors import GearmanException, ProtocolError
 from gearmanny.net.forks import keep_from_children
-from gearmanny.protocol.broker import Connection
+from gearmanny.protocol.broker import ServerConnection
 from gearmanny.protocol.server import Server
 from gearmanny.serving.store import Store
 
@@ -59,7 +59,7 @@ class ServerLoop:
             if self._store is not None:
                 self._store.close()
             raise
-        self._peers: dict[Connection, Peer] = {}
+        self._peers: dict[ServerConnection, Peer] = {}
         self.full: set[Peer] = set()
         """Those that do not take what is sent to them."""
         self._sending: asyncio.Handle | None = None
@@ -67,13 +67,13 @@ class ServerLoop:
         self._alarm_at: float | None = None
         self._set_alarm()
 
-    def connect(self, peer: Peer, number: int, address: str) -> Connection:
+    def connect(self, peer: Peer, number: int, address: str) -> ServerConnection:
         """Returns what the job server knows of a peer."""
         connection = self._server.connect(number, address)
         self._peers[connection] = peer
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: ServerConnection) -> None:
         """Takes notice that a peer is gone."""
         del self._peers[connection]
         self._server.disconnect(connection)
@@ -173,7 +173,7 @@ class Peer(asyncio.BufferedProtocol):
     """One connection: the callbacks of its transport."""
 
     transport: asyncio.Transport
-    connection: Connection
+    connection: ServerConnection
 
     def __init__(self, server_loop: ServerLoop) -> None:
         self._server_loop = server_loop
