@@ -202,3 +202,12 @@ def test_what_was_sent_has_to_say_what_comes_of_it() -> None:
     exchange.sent_over(line)
     assert exchange.failure() is None
     assert Question(line).line is line
+
+
+def test_a_watcher_may_leave() -> None:
+    leaving, staying, call = Noting(), Noting(), call_of()
+    call.watch(leaving)
+    call.watch(staying)
+    call.unwatch(leaving)
+    call.settle(LOST)
+    assert (leaving.noticed, staying.noticed) == ([], [call])
