@@ -14,7 +14,7 @@ import pytest
 from chaos.faults import Proxy, proxy
 from gearmanny.admin import JobServer
 from gearmanny.calling.call import Call
-from gearmanny.client import JobState
+from gearmanny.client import AsyncClient, JobState
 from gearmanny.errors import (
     GearmanException,
     JobServerLost,
@@ -184,7 +184,8 @@ class TestLeavingEarly:
         with pytest.raises(TaskTimeout):
             client.using(timeout=0.3, on_update=seen.append).call("kept_held", value=1)
         left = [call for call in calls_that_exist() if call not in others]
-        assert not any(call.keeps_updates for call in left)
+        # The work object of an AsyncClient may still be asked for them.
+        assert isinstance(client, AsyncClient) or not any(call.keeps_updates for call in left)
         gate.set()
         assert client.call("kept_note", value=1) == 1
         assert len(seen) == 1
