@@ -24,6 +24,7 @@ from gearmanny import __version__
 from gearmanny.blocking.channel import Channel
 from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
+from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host, Servers
@@ -35,9 +36,8 @@ from gearmanny.protocol.server import Server
 from gearmanny.running.factory import make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
-from gearmanny.working.companions import JobLoop
+from gearmanny.working.context import JobLoop
 from gearmanny.working.hooks import SyncToAsync
-from gearmanny.working.loop import loop_of
 from gearmanny.working.options import WorkerOptions
 
 __all__ = ["Eager", "Sent", "outbox"]
@@ -140,9 +140,13 @@ class Eager:
         """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
         await asyncio.to_thread(work)
 
-    def event_loop(self) -> JobLoop | None:
-        """Returns where the `async def` tasks of a call run; None for a thread of their own."""
-        return None
+    def new_event_loop(self, wake: Callable[[], object]) -> JobLoop:
+        """Returns the event loop in which the `async def` tasks of a call run.
+
+        Args:
+            wake: to be called when one has ended.
+        """
+        return EventLoopWithoutPauses(wake)
 
     def work_off(self, server: Server) -> None:
         """Does the jobs that wait at a job server."""
@@ -155,9 +159,12 @@ class Eager:
             free = self._free[offered[0]]
             worker = free.pop() if free else make_worker(offered[0], self._options)
             try:
-                with loop_of(worker.gearman_worker, worker.worker_options) as loop:
-                    loop.event_loop = self.event_loop()
-                    loop.work_off(_WorkerEnd(server))
+                run_until_idle(
+                    worker.gearman_worker,
+                    worker.worker_options,
+                    _WorkerEnd(server),
+                    self.new_event_loop,
+                )
             finally:
                 free.append(worker)
 
@@ -226,7 +233,7 @@ class _End(Connection):
         return False
 
     def finish(self, timeout: float) -> None:
-        self.close()
+        """All that was sent has been taken in."""
 
     def shutdown(self) -> None:
         """There is nobody on the other end to be told."""
@@ -237,6 +244,10 @@ class _End(Connection):
 
 class _WorkerEnd(_End):
     """The end of a worker. It leaves when it has no more to do."""
+
+    def receive(self) -> bytes:
+        self._server.ready.pop(self._peer, None)
+        return super().receive()
 
     def close(self) -> None:
         self._server.disconnect(self._peer)

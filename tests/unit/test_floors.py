@@ -32,6 +32,7 @@ PURE = (
     "gearmanny.running.options",
     "gearmanny.running.restarts",
     "gearmanny.running.roster",
+    "gearmanny.working.decisions",
     "gearmanny.net.hosts",
     "gearmanny.helpers._freshness",
     "gearmanny.errors",
