@@ -39,10 +39,10 @@ class Journal(Protocol):
         """Deletes a job that is done, by the row number that `keep` returned."""
 
 
-class Connection:
+class ServerConnection:
     """A connection to the job server, used by a client, a worker, or both at once."""
 
-    def __init__(self, number: int, address: str, ready: dict[Connection, None]) -> None:
+    def __init__(self, number: int, address: str, ready: dict[ServerConnection, None]) -> None:
         self.number = number
         self.address = address
         self.client_id = b"-"
@@ -92,26 +92,26 @@ class Broker:
             journal: stores background jobs; without one, they are lost when the server ends.
         """
         self.queue = JobQueue(prefix)
-        self.connections: dict[Connection, None] = {}
-        self.ready: dict[Connection, None] = {}
+        self.connections: dict[ServerConnection, None] = {}
+        self.ready: dict[ServerConnection, None] = {}
         """Connections that have something new to send, in order. The driver clears it."""
         self._journal = journal
         for row, name, unique, data, priority, due in journal.jobs() if journal else ():
             job = self.queue.add(self.queue.function(name), unique, data, priority, due)
             job.background, job.row = True, row
 
-    def connect(self, number: int, address: str) -> Connection:
+    def connect(self, number: int, address: str) -> ServerConnection:
         """Returns a new connection.
 
         Args:
             number: its number in the answer to the command `workers`.
             address: the address of the peer.
         """
-        connection = Connection(number, address, self.ready)
+        connection = ServerConnection(number, address, self.ready)
         self.connections[connection] = None
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: ServerConnection) -> None:
         """Forgets a connection that has ended.
 
         Jobs that only this connection waited for are dropped unless they are running. Jobs that
@@ -126,7 +126,7 @@ class Broker:
 
     def submit(
         self,
-        connection: Connection,
+        connection: ServerConnection,
         function: Function,
         unique: bytes,
         data: bytes,
@@ -169,7 +169,7 @@ class Broker:
                 )
         return job
 
-    def offer(self, worker: Connection, function: Function, seconds: float) -> None:
+    def offer(self, worker: ServerConnection, function: Function, seconds: float) -> None:
         """Registers a function that a worker offers.
 
         Args:
@@ -182,7 +182,7 @@ class Broker:
         if self.queue.has_work((function,)):
             worker.wake()
 
-    def withdraw(self, worker: Connection, functions: Iterable[Function]) -> None:
+    def withdraw(self, worker: ServerConnection, functions: Iterable[Function]) -> None:
         """Unregisters functions that a worker offers. Its running jobs of them return to the
         queue."""
         for function in functions:
@@ -196,7 +196,7 @@ class Broker:
             else:
                 self.queue.finish(job)
 
-    def take(self, worker: Connection, now: float) -> Job | None:
+    def take(self, worker: ServerConnection, now: float) -> Job | None:
         """Assigns the next job to a worker.
 
         Args:
@@ -215,7 +215,7 @@ class Broker:
                 self.queue.set_timer(job, now + seconds)
         return job
 
-    def sleep(self, worker: Connection) -> None:
+    def sleep(self, worker: ServerConnection) -> None:
         """Wakes a worker as soon as a job waits for it, which may be at once."""
         worker.asleep = True
         if self.queue.has_work(worker.offered):

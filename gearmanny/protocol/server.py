@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from gearmanny.errors import ProtocolError
 from gearmanny.payload.sizes import MAX_PACKET, Oversized
-from gearmanny.protocol.broker import Broker, Connection, Journal
+from gearmanny.protocol.broker import Broker, Journal, ServerConnection
 from gearmanny.protocol.outgoing import Data
 from gearmanny.protocol.packets import (
     REQUEST,
@@ -48,7 +48,7 @@ _SUBMISSIONS: dict[int, tuple[int, bool]] = {
 
 _BEGINNING_NUMBER = re.compile(rb"\s*([+-]?[0-9]{1,100})")
 
-_Handler = Callable[[Connection, int, list[bytes], float], None]
+_Handler = Callable[[ServerConnection, int, list[bytes], float], None]
 
 
 class Server:
@@ -76,7 +76,7 @@ class Server:
         """Connections that have something new to send, in order. The driver clears it."""
         self._commands = TextCommands(self.broker, version, pid)
         self._max_packet = max_packet
-        self._parsers: dict[Connection, PacketParser] = {}
+        self._parsers: dict[ServerConnection, PacketParser] = {}
         self._handlers: dict[int, _Handler] = {
             **dict.fromkeys(_SUBMISSIONS, self._submit),
             PacketType.SUBMIT_JOB_EPOCH: self._submit_epoch,
@@ -102,7 +102,7 @@ class Server:
             PacketType.TEXT: self._text,
         }
 
-    def connect(self, number: int, address: str) -> Connection:
+    def connect(self, number: int, address: str) -> ServerConnection:
         """Returns a new connection.
 
         Args:
@@ -113,7 +113,7 @@ class Server:
         self._parsers[connection] = PacketParser(self._max_packet, magic=REQUEST)
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: ServerConnection) -> None:
         """Forgets a connection that has ended.
 
         Args:
@@ -122,7 +122,7 @@ class Server:
         del self._parsers[connection]
         self.broker.disconnect(connection)
 
-    def receive(self, connection: Connection, data: Data, now: float) -> None:
+    def receive(self, connection: ServerConnection, data: Data, now: float) -> None:
         """Processes received bytes.
 
         Args:
@@ -161,7 +161,7 @@ class Server:
         return self.broker.queue.next_timer()
 
     def _refuse_payload(
-        self, connection: Connection, type: int, handle: bytes, payload: Oversized
+        self, connection: ServerConnection, type: int, handle: bytes, payload: Oversized
     ) -> None:
         """Refuses a packet whose payload is too large; if it was a result, the job fails."""
         text = f"The payload is too large: {payload.reason()}."
@@ -171,14 +171,14 @@ class Server:
             self.broker.answer(job, PacketType.WORK_FAIL, handle)
 
     def _submit(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         function, unique, data = arguments
         priority, background = _SUBMISSIONS[type]
         self._accept(connection, function, unique, data, priority, background)
 
     def _submit_epoch(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         function, unique, epoch, data = arguments
         due = _number(epoch)
@@ -188,7 +188,7 @@ class Server:
 
     def _accept(
         self,
-        connection: Connection,
+        connection: ServerConnection,
         name: bytes,
         unique: bytes,
         data: bytes,
@@ -213,7 +213,9 @@ class Server:
         else:
             connection.send(PacketType.JOB_CREATED, job.handle)
 
-    def _grab(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _grab(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         job = self.broker.take(worker, now)
         if job is None:
             worker.send_bytes(_NO_JOB)
@@ -225,10 +227,14 @@ class Server:
                 PacketType.JOB_ASSIGN_UNIQ, job.handle, job.function.name, job.unique, job.data
             )
 
-    def _pre_sleep(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _pre_sleep(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         self.broker.sleep(worker)
 
-    def _update(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _update(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         job = _held(worker, arguments[0])
         if job is not None:
             if type == PacketType.WORK_STATUS:
@@ -236,44 +242,50 @@ class Server:
             for submitter in job.submitters:
                 submitter.send(PacketType(type), *arguments)
 
-    def _answer(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _answer(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         job = _held(worker, arguments[0])
         if job is not None:
             self.broker.answer(job, PacketType(type), *arguments)
 
-    def _can_do(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _can_do(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         milliseconds = _number(arguments[1]) if type == PacketType.CAN_DO_TIMEOUT else 0
         function = self.broker.queue.function(arguments[0])
         self.broker.offer(worker, function, max(0, milliseconds) / 1000)
 
-    def _cant_do(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _cant_do(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         self.broker.withdraw(worker, [f for f in worker.offered if f.name == arguments[0]])
 
     def _reset_abilities(
-        self, worker: Connection, type: int, arguments: list[bytes], now: float
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         self.broker.withdraw(worker, list(worker.offered))
 
     def _set_client_id(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         connection.client_id = arguments[0][:_LONGEST_CLIENT_ID]
 
     def _get_status(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         job = self.broker.queue.jobs.get(arguments[0])
         connection.send(PacketType.STATUS_RES, arguments[0], *_progress(job))
 
     def _get_status_unique(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         job = self.broker.queue.find_unique(arguments[0])
         clients = b"%d" % len(job.submitters) if job else b"0"
         connection.send(PacketType.STATUS_RES_UNIQUE, arguments[0], *_progress(job), clients)
 
     def _option(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         if arguments[0] == b"exceptions":
             connection.wants_exceptions = True
@@ -281,18 +293,22 @@ class Server:
         else:
             _refuse(connection, b"UNKNOWN_OPTION", b"Server does not recognize given option")
 
-    def _echo(self, connection: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _echo(
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         connection.send(PacketType.ECHO_RES, arguments[0])
 
-    def _text(self, connection: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _text(
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         connection.send_bytes(self._commands.answer(arguments[0]))
 
 
-def _refuse(connection: Connection, code: bytes, text: bytes) -> None:
+def _refuse(connection: ServerConnection, code: bytes, text: bytes) -> None:
     connection.send(PacketType.ERROR, code, text)
 
 
-def _held(worker: Connection, handle: bytes) -> Job | None:
+def _held(worker: ServerConnection, handle: bytes) -> Job | None:
     """Returns a job that the worker holds, or None after refusing the packet."""
     job = worker.held.get(handle)
     if job is None:

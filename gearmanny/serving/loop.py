@@ -17,7 +17,7 @@ import time
 from gearmanny import __version__
 from gearmanny.errors import GearmanException, ProtocolError
 from gearmanny.net.forks import keep_from_children
-from gearmanny.protocol.broker import Connection
+from gearmanny.protocol.broker import ServerConnection
 from gearmanny.protocol.server import Server
 from gearmanny.serving.store import Store
 
@@ -59,7 +59,7 @@ class ServerLoop:
             if self._store is not None:
                 self._store.close()
             raise
-        self._peers: dict[Connection, Peer] = {}
+        self._peers: dict[ServerConnection, Peer] = {}
         self.full: set[Peer] = set()
         """Peers that do not read what is sent to them."""
         self._sending: asyncio.Handle | None = None
@@ -67,7 +67,7 @@ class ServerLoop:
         self._alarm_at: float | None = None
         self._set_alarm()
 
-    def connect(self, peer: Peer, number: int, address: str) -> Connection:
+    def connect(self, peer: Peer, number: int, address: str) -> ServerConnection:
         """Registers a peer.
 
         Args:
@@ -82,7 +82,7 @@ class ServerLoop:
         self._peers[connection] = peer
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: ServerConnection) -> None:
         """Forgets a peer that has disconnected.
 
         Args:
@@ -195,7 +195,7 @@ class Peer(asyncio.BufferedProtocol):
     """The asyncio protocol of one connection."""
 
     transport: asyncio.Transport
-    connection: Connection
+    connection: ServerConnection
 
     def __init__(self, server_loop: ServerLoop) -> None:
         self._server_loop = server_loop

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gearmanny.errors import ProtocolError
-from gearmanny.protocol.broker import Connection
+from gearmanny.protocol.broker import ServerConnection
 from gearmanny.protocol.packets import PacketType as P
 from gearmanny.protocol.server import Server
 from tests.unit.wire import request, response
@@ -42,10 +42,10 @@ class Machine:
         self.server = Server(b"H:t", version="t", pid=7, journal=journal, max_packet=10_000)
         self.now = NOON
 
-    def connect(self) -> Connection:
+    def connect(self) -> ServerConnection:
         return self.server.connect(1, "127.0.0.1")
 
-    def ask(self, connection: Connection, type: P, *arguments: bytes) -> bytes:
+    def ask(self, connection: ServerConnection, type: P, *arguments: bytes) -> bytes:
         """Returns what the connection is sent for a packet, and since it was asked last."""
         self.server.receive(connection, request(type, *arguments), self.now)
         return connection.data_to_send()
