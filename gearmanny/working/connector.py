@@ -73,11 +73,16 @@ class Connector:
         return not self._news.empty()
 
     def due(self) -> list[float]:
-        """Returns when hosts are to be tried, by `time.monotonic`."""
+        """Returns the times when hosts are to be tried, by `time.monotonic`."""
         return [due for host, due in self._due.items() if host not in self._trying]
 
     def lost(self, host: Host, error: GearmanException) -> None:
-        """Notes that a host is not connected, and logs it once."""
+        """Notes that a host is not connected, and logs it once.
+
+        Args:
+            host: the job server.
+            error: why.
+        """
         self._due[host] = time.monotonic() + self._backoffs[host].next_delay()
         if host not in self._away:
             self._away.add(host)
@@ -93,7 +98,11 @@ class Connector:
         return len(self._away) == len(self._backoffs)
 
     def works(self, host: Host) -> None:
-        """Notes that a host has answered: only then a connection is known to be good."""
+        """Notes that a host has answered: only then a connection is known to be good.
+
+        Args:
+            host: the job server.
+        """
         if host in self._away:
             self._away.discard(host)
             self._backoffs[host].reset()

@@ -86,8 +86,8 @@ class TestSettings:
             ({"CACHE": []}, r"GEARMANNY\['CACHE'\] must be a dict, not list"),
             ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\] must be a whole number of bytes from"),
             ({"MAX_PACKET": None}, r"\['MAX_PACKET'\] must be a whole number of bytes"),
-            ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks is a list"),
-            ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is no hook"),
+            ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks must be a list"),
+            ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is not a hook"),
             ({"METRICS_PORT": 0}, r"\['METRICS_PORT'\] must be a whole number from 1 to 65535"),
         ],
     )
@@ -295,7 +295,7 @@ class TestHooks:
         ("path", "message"),
         [
             ("no.such.hook", r"'no\.such\.hook' cannot be imported: ModuleNotFoundError"),
-            ("gearmanny.__version__", r"is no hook"),
+            ("gearmanny.__version__", r"is not a hook"),
         ],
     )
     def test_a_path_that_leads_to_no_hook_is_told_by_the_check_and_by_runworkers(

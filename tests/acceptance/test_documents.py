@@ -407,6 +407,6 @@ def test_every_action_that_is_logged_is_listed_and_no_other() -> None:
         path.read_text(encoding="utf-8") for path in Path(gearmanny.__file__).parent.rglob("*.py")
     )
     logged = set(re.findall(r'"action": "(\w+)"', code))
-    logged |= {f"job_{name}" for name in re.findall(r'_about\("(\w+)"', code)}
+    logged |= {f"job_{name}" for name in re.findall(r'\babout\("(\w+)"', code)}
     logged |= {f"cache_{name}" for name in ("hit", "miss", "stale", "served_stale", "write")}
     assert listed == logged
