@@ -17,7 +17,7 @@ def _refuse_constant(name: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("an object contains the same key twice")
+        raise ValueError("an object has a duplicate key")
     return value
 
 
