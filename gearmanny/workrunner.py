@@ -26,7 +26,7 @@ from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
 from gearmanny.running.childprocess import Slot, WorkOptions, resident_memory
 from gearmanny.running.limits import Limits
 from gearmanny.running.supervisor import Supervisor
-from gearmanny.tasks.spec import functions_of
+from gearmanny.tasks.finding import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import (
     BaseWorker,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gearmanny.errors import InvalidArguments
-from gearmanny.tasks.spec import TaskSpec, find_tasks, help_table
+from gearmanny.tasks.finding import find_tasks
+from gearmanny.tasks.spec import TaskSpec, help_table
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 
 

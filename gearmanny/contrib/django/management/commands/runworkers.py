@@ -24,7 +24,7 @@ from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.hooks import Hook
 from gearmanny.payload.checks import check_seconds
 from gearmanny.serving.process import running_where_none_is
-from gearmanny.tasks.spec import functions_of
+from gearmanny.tasks.finding import functions_of
 from gearmanny.workrunner import WorkRunner
 
 _NO_JOB_SERVER = 3
