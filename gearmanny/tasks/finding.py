@@ -22,6 +22,11 @@ from gearmanny.tasks.options import (
 )
 from gearmanny.tasks.spec import KEYWORD_KINDS, TaskSpec
 
+_POSITIONAL_KINDS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+_SELF_NAMES = {"self", "this", "me", "cls", "worker"}
+"""Names of the first parameter of a method. Any other is an argument whose `self` was forgotten."""
+
 
 def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
     """Returns the tasks of a worker class, by name, inherited ones included.
@@ -38,13 +43,39 @@ def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
         InvalidOption: the class has a time limit that cannot be.
     """
     prefix = worker_name(worker)
-    check_timeout(f"{worker.__name__}.timeout", getattr(worker, "timeout", None))
+    timeout = getattr(worker, "timeout", None)
+    check_timeout(f"{worker.__name__}.timeout", timeout)
     check_grace(f"{worker.__name__}.timeout_grace", getattr(worker, "timeout_grace", None))
     tasks = [
-        _specify(worker, f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}", attribute)
+        _specify(worker, f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}", attribute, timeout)
         for attribute in dir(worker)
         if is_task(worker, attribute)
     ]
+    return _checked(worker, tasks, gearman_worker or getattr(worker, "work_class", None))
+
+
+def find_tasks_of(instance: object, gearman_worker: object) -> list[TaskSpec]:
+    """Returns the tasks that a worker itself has, beside those of its class: functions that were
+    assigned to `self.task_…`, by name.
+
+    Args:
+        instance: the worker.
+        gearman_worker: whose encoder decodes the calls.
+
+    Raises:
+        InvalidTask: as `find_tasks` does.
+    """
+    worker = type(instance)
+    prefix, timeout = worker_name(worker), getattr(worker, "timeout", None)
+    tasks = [
+        _specify(instance, f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}", attribute, timeout)
+        for attribute, value in vars(instance).items()
+        if attribute.startswith(TASK_PREFIX) and callable(value) and not isinstance(value, type)
+    ]
+    return _checked(worker, tasks, gearman_worker)
+
+
+def _checked(worker: type, tasks: list[TaskSpec], gearman_worker: object) -> list[TaskSpec]:
     tasks.sort(key=lambda task: task.function)
     for task, following in pairwise(tasks):
         if task.function == following.function:
@@ -60,7 +91,7 @@ def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
                 f"{worker.__name__}.{task.method} would hide {task.function}(), which is made "
                 "from the docstrings of the tasks. Give the method another name."
             )
-    if takes_payload(gearman_worker or getattr(worker, "work_class", None)):
+    if takes_payload(gearman_worker):
         return [_taking_payload(worker, task) for task in tasks]
     return tasks
 
@@ -109,35 +140,102 @@ def _check_place(worker: type, method: str) -> None:
             )
 
 
-def _specify(worker: type, function: str, attribute: str) -> TaskSpec:
-    method = inspect.getattr_static(worker, attribute)
+def _specify(worker: object, function: str, attribute: str, timeout: float | None) -> TaskSpec:
+    task = getattr(worker, attribute)
+    where = f"{_name_of(worker)}.{attribute}"
     try:
-        signature = inspect.signature(getattr(worker, attribute))
+        signature = inspect.signature(task)
+        called = inspect.signature(task, follow_wrapped=False)
     except ValueError as error:
-        raise InvalidTask(f"{worker.__name__}.{attribute}: {error}") from None
-    parameters = list(signature.parameters.values())
-    if not isinstance(method, (staticmethod, classmethod)):
-        parameters = parameters[1:]  # self
-    for parameter in parameters:
-        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise InvalidTask(
-                f"{worker.__name__}.{attribute} takes {parameter.name!r} by position only, "
-                "but arguments travel by name. Remove the '/' from its signature."
-            )
-    keywords = [parameter for parameter in parameters if parameter.kind in KEYWORD_KINDS]
+        raise InvalidTask(f"{where}: {error}") from None
+    if _takes_self(worker, attribute):
+        signature, called = _without_self(where, signature), _without_self(where, called)
+    completes_arguments = False
+    if called != signature:  # decorated, and it says whose signature it shows
+        completes_arguments = _has(called, inspect.Parameter.VAR_KEYWORD)
+        if not completes_arguments:
+            signature = called
+    _check_parameters(where, signature)
+    accepted = _keywords(signature)
+    required = {name for name, each in accepted.items() if each.default is each.empty}
+    if completes_arguments:
+        accepted |= _keywords(called)  # which the decorator takes for itself
     return TaskSpec(
         function=function,
         method=attribute,
-        signature=signature.replace(parameters=parameters),
-        description=inspect.getdoc(getattr(worker, attribute)) or "",
-        is_async=_is_async(getattr(worker, attribute)),
-        accepted=frozenset(parameter.name for parameter in keywords),
-        required=frozenset(
-            parameter.name for parameter in keywords if parameter.default is inspect.Parameter.empty
-        ),
-        takes_any=any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters),
-        options=options_of(getattr(worker, attribute), getattr(worker, "timeout", None)),
+        signature=signature,
+        description=inspect.getdoc(task) or "",
+        is_async=_is_async(task),
+        accepted=frozenset(accepted),
+        required=frozenset(required),
+        takes_any=_has(signature, inspect.Parameter.VAR_KEYWORD),
+        options=options_of(task, timeout),
+        completes_arguments=completes_arguments,
     )
+
+
+def _takes_self(worker: object, attribute: str) -> bool:
+    """Returns whether a task of a class is given the worker as its first argument."""
+    if not isinstance(worker, type):
+        return False
+    task = inspect.getattr_static(worker, attribute)
+    return not isinstance(task, (staticmethod, classmethod)) and hasattr(type(task), "__get__")
+
+
+def _without_self(where: str, signature: inspect.Signature) -> inspect.Signature:
+    """Returns the signature of a function as that of its bound method.
+
+    Raises:
+        InvalidTask: it has no parameter for the worker.
+    """
+    parameters = list(signature.parameters.values())
+    first = parameters[0] if parameters else None
+    if first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL:
+        return signature
+    if first is None or first.kind not in _POSITIONAL_KINDS:
+        raise InvalidTask(
+            f"{where} takes no self, so it cannot be called. Add self as its first parameter, "
+            "or decorate it with @staticmethod."
+        )
+    if first.name not in _SELF_NAMES and not first.name.startswith("_"):
+        raise InvalidTask(
+            f"{where} has {first.name!r} where self belongs, so no caller could give a value to "
+            f"{first.name!r}. Add self as its first parameter, or decorate it with @staticmethod."
+        )
+    return signature.replace(parameters=parameters[1:])
+
+
+def _check_parameters(where: str, signature: inspect.Signature) -> None:
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise InvalidTask(
+                f"{where} takes {parameter.name!r} by position only, but arguments travel by "
+                "name. Remove the '/' from its signature."
+            )
+        # A decorator's (*args, **kwargs) takes all keywords, and passes them on.
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL and not _has(
+            signature, inspect.Parameter.VAR_KEYWORD
+        ):
+            raise InvalidTask(
+                f"{where} takes *{parameter.name}, but arguments travel by name, so it would "
+                f"always be empty. Take a list: {parameter.name}."
+            )
+
+
+def _has(signature: inspect.Signature, kind: object) -> bool:
+    return any(parameter.kind is kind for parameter in signature.parameters.values())
+
+
+def _keywords(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
+    return {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in KEYWORD_KINDS
+    }
+
+
+def _name_of(worker: object) -> str:
+    return worker.__name__ if isinstance(worker, type) else type(worker).__name__
 
 
 def _is_async(method: object) -> bool:

@@ -158,11 +158,12 @@ def task(
 
 def is_task(worker: type, attribute: str) -> bool:
     """Returns whether a class has a task under this name: a method that is named or decorated
-    like one, or that overrides one which is."""
+    like one, or that overrides one which is. A class, such as a form, is no task."""
     like_one = attribute.startswith(TASK_PREFIX) or any(
         _mark(vars(base).get(attribute)) for base in worker.__mro__
     )
-    return like_one and callable(getattr(worker, attribute))
+    value = getattr(worker, attribute)
+    return like_one and callable(value) and not isinstance(value, type)
 
 
 def options_of(method: object, class_timeout: float | None) -> TaskOptions:

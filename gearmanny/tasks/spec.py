@@ -43,6 +43,8 @@ class TaskSpec:
     """Whether the task has `**kwargs`."""
     options: TaskOptions
     """Its time limit and retries, those that it has from its class included."""
+    completes_arguments: bool = False
+    """Whether a decorator, which takes `**kwargs`, may add arguments that a call leaves out."""
     payload: str | None = None
     """The argument that is given the whole payload, where calls do not bring keywords."""
 
@@ -60,18 +62,25 @@ class TaskSpec:
                 f"not as {type(arguments).__name__}. {self._usage()}"
             )
         names = arguments.keys()
-        if self.required <= names and (self.takes_any or names <= self.accepted):
+        complete = self.completes_arguments or self.required <= names
+        if complete and (self.takes_any or names <= self.accepted):
             return arguments
-        missing = [name for name in self.signature.parameters if name in self.required - names]
-        if missing:
-            raise InvalidArguments(
-                f"{self.function}() is missing required {_listed('argument', missing)}. "
-                f"{self._usage()}"
-            )
-        unexpected = [name for name in arguments if name not in self.accepted]
-        raise InvalidArguments(
-            f"{self.function}() got unexpected {_listed('argument', unexpected)}. {self._usage()}"
+        raise self.refusal(arguments)
+
+    def refusal(self, arguments: Mapping[str, object]) -> InvalidArguments:
+        """Returns the error for arguments that are missing, or that the task does not take."""
+        missing = [
+            name for name in self.signature.parameters if name in self.required - arguments.keys()
+        ]
+        unexpected = (
+            [] if self.takes_any else [name for name in arguments if name not in self.accepted]
         )
+        problems = []
+        if missing:
+            problems.append(f"is missing required {_listed('argument', missing)}")
+        if unexpected:
+            problems.append(f"got unexpected {_listed('argument', unexpected)}")
+        return InvalidArguments(f"{self.function}() {' and '.join(problems)}. {self._usage()}")
 
     def bind_arguments(
         self, args: Sequence[object], kwargs: Mapping[str, object]
