@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Any, ClassVar
 
 from gearmanny.vocabulary.gearman_api import DataEncoder
@@ -10,8 +12,19 @@ from gearmanny.vocabulary.gearman_api import DataEncoder
 __all__ = ["JSONDataEncoder", "RawDataEncoder"]
 
 
+_WRITTEN_AS_STRING = re.compile(r'"(?:-?[0-9][0-9.e+-]*|true|false|null)":')
+"""A key that may have been a number, a truth value or None: JSON has strings alone for keys."""
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:30]} is too large for a float")
+    return number
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -25,8 +38,8 @@ class JSONDataEncoder(DataEncoder):
     """Strict JSON in UTF-8, which means the same in every language.
 
     NaN, infinities and lone surrogates are refused: they are not JSON, and a program
-    in another language may crash on them. So are objects with duplicate keys, which
-    languages read differently.
+    in another language may crash on them. So are numbers that overflow a float, and
+    objects with duplicate keys, which languages read differently.
     """
 
     json_encoder: ClassVar[type[json.JSONEncoder]] = json.JSONEncoder
@@ -34,7 +47,7 @@ class JSONDataEncoder(DataEncoder):
 
     _encoder: ClassVar[json.JSONEncoder]
     _decoder: ClassVar[json.JSONDecoder] = json.JSONDecoder(
-        parse_constant=_refuse_constant, object_pairs_hook=_object
+        parse_constant=_refuse_constant, parse_float=_float, object_pairs_hook=_object
     )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -57,10 +70,24 @@ class JSONDataEncoder(DataEncoder):
             Its JSON, in UTF-8.
 
         Raises:
-            ValueError: it contains NaN, an infinity, or a lone surrogate.
+            ValueError: it contains NaN, an infinity, a lone surrogate, or a dict with two keys
+                that JSON writes in the same way.
             TypeError: it contains an object that the JSON encoder does not support.
         """
-        return cls._encoder.encode(encodable_object).encode()
+        text = cls._encoder.encode(encodable_object)
+        if _WRITTEN_AS_STRING.search(text):
+            cls._check_keys(text)
+        return text.encode()
+
+    @classmethod
+    def _check_keys(cls, text: str) -> None:
+        try:
+            cls._decoder.decode(text)
+        except ValueError:
+            raise ValueError(
+                "a dict has two keys that JSON writes in the same way, such as 1 and '1'. "
+                "Make all of its keys strings"
+            ) from None
 
     @classmethod
     def decode(cls, decodable_string: bytes) -> Any:

@@ -9,8 +9,8 @@ import pytest
 
 from gearmanny.errors import InvalidTask
 from gearmanny.payload.names import check_function_name
+from gearmanny.tasks.finding import find_tasks, functions_of, help_function
 from gearmanny.tasks.options import task
-from gearmanny.tasks.spec import find_tasks, functions_of, help_function
 from gearmanny.worker import BaseWorker
 
 
