@@ -16,8 +16,7 @@ TOGETHER = {
     "calling/steps": "test_walk",
     "calling/values": "test_call",
     "calling/work": "test_workobjects",
-    "tasks/description": "test_tasks_arguments",
-    "tasks/spec": "test_tasks_arguments",
+    "tasks/description": "test_spec",
 }
 """Modules that are tested with another one, and where."""
 
