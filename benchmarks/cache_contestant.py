@@ -136,7 +136,7 @@ def reads(call: Costly, a_second: int, expiries: int) -> float:
     """Returns the longest wait in seconds, after the first answer."""
     waits: list[float] = []
     readers = 4
-    ends = time.perf_counter() + expiries * HALF_A_SECOND
+    ends = time.perf_counter() + expiries * (HALF_A_SECOND + COMPUTING) + COMPUTING
 
     def read() -> None:
         due = time.perf_counter()

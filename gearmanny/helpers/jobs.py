@@ -41,7 +41,7 @@ def submission(
     if _job_of(owner) is None or keywords is None:
         return None
     from gearmanny.client import AsyncClient  # noqa: PLC0415  a worker needs it here alone
-    from gearmanny.tasks.spec import find_tasks  # noqa: PLC0415
+    from gearmanny.tasks.finding import find_tasks  # noqa: PLC0415
 
     specs = [
         spec

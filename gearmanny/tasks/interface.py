@@ -22,9 +22,10 @@ from typing import (
 )
 
 from gearmanny.errors import InvalidOption
+from gearmanny.tasks.finding import find_tasks
 from gearmanny.tasks.joining import key_of
 from gearmanny.tasks.options import TASK_PREFIX, task
-from gearmanny.tasks.spec import TaskSpec, find_tasks
+from gearmanny.tasks.spec import TaskSpec
 
 __all__ = ["AioRemote", "Interface", "Remote", "task"]
 
