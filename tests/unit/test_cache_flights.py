@@ -44,6 +44,13 @@ def test_after_an_interruption_somebody_else_computes() -> None:
     flights.abandon("k")  # which nobody began
 
 
+def test_an_answer_that_nobody_waits_for_is_not_copied() -> None:
+    flights = Flights()
+    flight, _ = flights.board("k")
+    flights.land("k", object())  # which could not be
+    assert not flight.landed.done()
+
+
 def test_one_who_waits_cannot_cancel_the_others() -> None:
     flights = Flights()
     flight, _ = flights.board("k")

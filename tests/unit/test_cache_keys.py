@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import inspect
 import json
 import math
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import pytest
-from django.core.serializers.json import DjangoJSONEncoder
-from django.utils.functional import lazystr
 
 from gearmanny.errors import EncodingError
 from gearmanny.helpers.keys import Arguments, belongs_to_a_class, cache_key
@@ -206,65 +201,30 @@ def test_versions_and_computed_keys_have_keys_of_their_own() -> None:
     assert cache_key("reports", {"a": 2}, computed=5) == cache_key("reports", {"a": 3}, computed=5)
 
 
-class Color(enum.Enum):
-    RED = "red"
-
-
-class Custom(DjangoJSONEncoder):
-    def default(self, o: object) -> Any:
-        return o.value if isinstance(o, Color) else super().default(o)
-
-
-EXACT = [
-    *(None, True, False, 0, 1, 1.0, -0.0, "1", "true", "", [], {}, [None]),
-    *(Decimal(1), Decimal("1.0"), UUID(int=1), str(UUID(int=1))),
-    datetime(2026, 1, 1),
-    datetime(2026, 1, 1, microsecond=1),
-    datetime(2026, 1, 1, microsecond=2),
-    datetime(2026, 1, 1, fold=1),
-    datetime(2026, 1, 1, tzinfo=UTC),
-    datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
-    "2026-01-01T00:00:00",
-    date(2026, 1, 1),
-    "2026-01-01",
-    time(0),
-    time(0, microsecond=1),
-    timedelta(days=1),
-    timedelta(days=1, microseconds=1),
-    "P1DT00H00M00S",
-    Color.RED,
-    "red",
-    lazystr("red"),
-    [datetime(2026, 1, 1)],
-    {"a": datetime(2026, 1, 1)},
-    {"a": datetime(2026, 1, 1), "b": 1},
-]
-
-
-def test_no_two_values_share_a_key() -> None:
-    keys = [cache_key("reports", {"a": value}, Custom) for value in EXACT]
-    assert len(set(keys)) == len(EXACT)
-    # Beside something that is not JSON, all are written in another way.
-    beside = [cache_key("reports", {"a": value, "b": NOW}, Custom) for value in EXACT]
-    assert len({*keys, *beside}) == 2 * len(EXACT)
-
-
-def test_equal_values_share_a_key() -> None:
-    def make() -> dict[str, Any]:
-        return {"a": [datetime(2026, 1, 1, tzinfo=UTC), Decimal("1.5")], "b": {"y": 1, "x": NOW}}
-
-    assert cache_key("reports", make(), Custom) == cache_key("reports", make(), Custom)
-    turned = {"b": {"x": NOW, "y": 1}, "a": (datetime(2026, 1, 1, tzinfo=UTC), Decimal("1.5"))}
-    assert cache_key("reports", turned, Custom) == cache_key("reports", make(), Custom)
-
-
-@pytest.mark.parametrize("value", [{1: NOW}, [{1: 2}, NOW], math.nan, {1}], ids=ascii)
-def test_what_an_encoder_does_not_know_has_no_key_either(value: object) -> None:
-    with pytest.raises(EncodingError, match="an argument is not JSON"):
-        cache_key("reports", {"a": value, "b": NOW}, DjangoJSONEncoder)
-
-
 def test_keys_of_plain_json_are_those_of_earlier_releases() -> None:
     text = json.dumps(["reports", {"a": [1, "x"], "b": None}], sort_keys=True)
     expected = hashlib.sha256(text.encode()).hexdigest()
     assert cache_key("reports", {"b": None, "a": (1, "x")}) == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "keywords"),
+    [
+        (report, (2026,), {"full": True}, {"year": 2026, "month": 1, "full": True}),
+        (task, (object(), 2026), {}, {"year": 2026, "month": 1}),
+        (table, ("a",), {"x": 1}, {"first": "a", "x": 1}),
+        (table, ("a", 1), {}, None),
+    ],
+)
+def test_a_job_gets_all_arguments_by_name(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    keywords: dict[str, Any] | None,
+) -> None:
+    is_method = belongs_to_a_class(function)
+    ignore = frozenset({"full"})
+    arguments = Arguments(
+        inspect.signature(function), args, kwargs, is_method=is_method, ignore=ignore
+    )
+    assert arguments.keywords() == keywords
