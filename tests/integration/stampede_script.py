@@ -1,14 +1,17 @@
 """A process whose threads want one answer: `stampede_script.py URI COLLECTION THREADS SECONDS`.
 
 Says `ready`, waits for a line, and calls. `computing PID` is said where the answer is computed,
-which takes so many seconds, and at the end the answers that the threads got.
+which takes so many seconds, and at the end the answers that the threads got. With a path instead of
+the seconds, the process that creates this file computes for ever, and all others at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +29,11 @@ def say(line: str) -> None:
 @cachewrap("stampede")
 def costly(n: int) -> dict[str, int]:
     say(f"computing {os.getpid()}")
-    time.sleep(float(seconds))
+    if not seconds.startswith("/"):
+        time.sleep(float(seconds))
+    else:
+        with contextlib.suppress(FileExistsError), open(seconds, "x"):
+            threading.Event().wait()
     return {"n": n}
 
 

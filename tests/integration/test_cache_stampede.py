@@ -49,10 +49,10 @@ class Stampede:
 
 
 @pytest.fixture
-def stampede(mongodb_uri: str, unique_name: str) -> Iterator[Callable[[float], Stampede]]:
+def stampede(mongodb_uri: str, unique_name: str) -> Iterator[Callable[[float | Path], Stampede]]:
     with contextlib.ExitStack() as stack:
 
-        def begin(seconds: float) -> Stampede:
+        def begin(seconds: float | Path) -> Stampede:
             processes = [
                 subprocess.Popen(
                     [
@@ -93,9 +93,9 @@ def test_a_computation_longer_than_its_lease_stays_the_only_one(
 
 
 def test_when_the_process_that_computes_is_killed_another_one_does_it(
-    stampede: Callable[[float], Stampede],
+    stampede: Callable[[float | Path], Stampede], tmp_path: Path
 ) -> None:
-    begun = stampede(1.0)
+    begun = stampede(tmp_path / "hanging")
     assert begun.began.wait(PATIENCE)
     killed = begun.computing[0]
     os.kill(killed, signal.SIGKILL)
