@@ -21,6 +21,7 @@ _OWNED = """claim = %s, process = %s, started = {now}, attempts = attempts + 1""
 _CLAIM = f"""
     UPDATE {{jobs}} SET {{event[claimed]}}, unclaimed = 0, {_OWNED}
     WHERE id = %s AND {{before[claimed]}} AND function = %s AND handovers = %s AND due <= {{now}}
+        AND EXISTS (SELECT 1 FROM {{processes}} WHERE id = %s)
     {_CLAIMED}
 """
 
@@ -33,7 +34,9 @@ _TAKE_OVER = f"""
 """
 
 _LOOK = """
-    SELECT function, state, handovers, claim, process, due <= {now} FROM {jobs} WHERE id = %s
+    SELECT function, state, handovers, claim, process, due <= {now},
+        EXISTS (SELECT 1 FROM {processes} WHERE id = %s)
+    FROM {jobs} WHERE id = %s
 """
 
 _MINE = """
@@ -51,15 +54,15 @@ def claim(
     session: Session, id: str, function: str, number: int, process: str, token: int
 ) -> Claimed | Refused:
     """Claims a job. See `gearmanny.records.contract.Store.claim`."""
-    row_id = session.dialect.id(id)
+    row_id, process_id = session.dialect.id(id), session.dialect.id(process)
     claim = Claim(id, token)
-    row = session.row(_CLAIM, token, session.dialect.id(process), row_id, function, number)
+    row = session.row(_CLAIM, token, process_id, row_id, function, number, process_id)
     if row is not None:
         return _claimed(claim, *row)
-    found = session.row(_LOOK, row_id)
+    found = session.row(_LOOK, process_id, row_id)
     if found is None or found[0] != function:
         return Refused(Refusal.UNKNOWN)
-    _, state, handovers, owner_token, owner, is_due = found
+    _, state, handovers, owner_token, owner, is_due, is_registered = found
     if state == State.RUNNING:
         if owner_token == token:  # the answer to the same statement was lost
             row = session.row(_MINE, row_id, token)
@@ -68,7 +71,11 @@ def claim(
         return Refused(Refusal.RUNNING, canonical(owner), Claim(id, owner_token))
     if not State(state).is_open:
         return Refused(Refusal.OVER)
-    return Refused(Refusal.EARLY if handovers == number and not is_due else Refusal.OUTDATED)
+    if handovers != number:
+        return Refused(Refusal.OUTDATED)
+    if not is_due:
+        return Refused(Refusal.EARLY)
+    return Refused(Refusal.OUTDATED if is_registered else Refusal.UNREGISTERED)
 
 
 def take_over(

@@ -38,11 +38,7 @@ class _Descriptor:
 
 
 class Connections:
-    """The connection of this process, whichever it is.
-
-    Attributes:
-        presence: what has to be taken again with each new connection, if this process has any.
-    """
+    """The connection of this process, whichever it is."""
 
     def __init__(self, connector: Connector, tables: Tables) -> None:
         self.connector = connector
@@ -55,7 +51,23 @@ class Connections:
         self._lock = threading.RLock()
         self._session: Session | None = None
         self._descriptor: _Descriptor | None = None
-        self.presence: Presence | None = None
+        self._presence: Presence | None = None
+
+    def _forget_what_is_inherited(self) -> None:
+        if self._forks != this_process.forks:
+            _inherited.extend((self._session, self._presence))
+            self._forget()
+
+    @property
+    def presence(self) -> Presence | None:
+        """The lock of this process, which is taken again with each new connection."""
+        self._forget_what_is_inherited()
+        return self._presence
+
+    @presence.setter
+    def presence(self, presence: Presence | None) -> None:
+        self._forget_what_is_inherited()
+        self._presence = presence
 
     def run(self, operation: Callable[[Session], Result]) -> Result:
         """Returns what an operation returns, with a session of our own.
@@ -66,11 +78,10 @@ class Connections:
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
-        if self._forks != this_process.forks:
-            _inherited.extend((self._session, self.presence))
-            self._forget()
+        self._forget_what_is_inherited()
         with self._lock:
-            is_old = self._session is not None
+            # SQLite has waited for others already.
+            may_heal = self._session is not None and self.connector.dialect.notifies
             for attempt in range(ATTEMPTS):
                 session = self._session or self._connect()
                 try:
@@ -81,16 +92,19 @@ class Connections:
                     if not session.dialect.is_lost(error, session.connection):
                         raise
                     self._close()
-                    if not is_old:
+                    if not may_heal:
                         raise StoreUnavailable(f"The store does not answer: {error}") from error
-                    is_old = False
+                    may_heal = False
+                except BaseException:  # it may have come between a statement and its answer
+                    self._close()
+                    raise
             raise StoreUnavailable("The store does not come to rest.")
 
     def close(self) -> None:
         """Closes the connection of this process. The next operation makes another."""
-        if self._forks == this_process.forks:
-            with self._lock:
-                self._close()
+        self._forget_what_is_inherited()
+        with self._lock:
+            self._close()
 
     def _connect(self) -> Session:
         session = Session(self.connector.connect(), self.connector.dialect, self.tables)
@@ -98,8 +112,8 @@ class Connections:
             if session.dialect.notifies:
                 self._descriptor = keep_from_children(_Descriptor(session.connection))
             self.store_id = schema.ensure(session)
-            if self.presence is not None:
-                self.presence.hold(session)
+            if self._presence is not None:
+                self._presence.hold(session)
         except BaseException:
             session.connection.close()
             raise

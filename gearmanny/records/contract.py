@@ -104,7 +104,8 @@ class Store(Protocol):
             id: of the record.
             function: that of the job.
             number: of the hand-over.
-            process: id of the process that is to run it, as registered.
+            process: id of the process that is to run it, as registered. This process is
+                registered again, under the same id, if it was taken for dead.
         """
 
     def take_over(
@@ -118,7 +119,8 @@ class Store(Protocol):
             max_deaths: with so many deaths the job fails instead.
 
         Returns:
-            A claim; the refusal, unchanged while the owner may be alive.
+            A claim; the same refusal while the owner may be alive; `OVER` when the job ends here,
+            and `OUTDATED` when somebody else has taken it.
         """
 
     def progress(self, claim: Claim, numerator: int, denominator: int) -> bool:
@@ -252,7 +254,8 @@ class Store(Protocol):
         """
 
     def renew(self) -> bool:
-        """Takes the lock of this process again where its connection was lost. To be called every
+        """Takes the lock of this process again where its connection was lost, and registers it
+        again where it was taken for dead. To be called every
         second or two, by a thread of its own while tasks run.
 
         Returns:

@@ -53,7 +53,11 @@ _HANDED_BEFORE = """
     ORDER BY handed LIMIT %s
 """
 
-_CONFIRM = "UPDATE {{jobs}} SET handed = {{now}} WHERE state = 'queued' AND id IN ({ids})"
+# A job that went back to the queue meanwhile is at no job server.
+_CONFIRM = """
+    UPDATE {{jobs}} SET handed = {{now}}
+    WHERE state = 'queued' AND handed IS NOT NULL AND id IN ({ids})
+"""
 
 _AGAIN = """
     UPDATE {jobs} SET {event[handed_over]}, unclaimed = unclaimed + %s, handed = {now}

@@ -17,6 +17,14 @@ from gearmanny.records.values import Process, StoreUnavailable
 CONNECT_TIMEOUT = 5
 """Seconds; that of the URL comes first."""
 
+_KEEPALIVES = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 11_000,
+}
+"""By these a database whose host has vanished is noticed within 11 seconds."""
+
 # Where a host vanishes, the database ends its session, and with it the lock of its processes.
 _SETTINGS = """
     SELECT set_config(wanted.name, wanted.value, FALSE)
@@ -51,6 +59,7 @@ class PostgreSQLConnector:
         self._parameters = {
             "connect_timeout": CONNECT_TIMEOUT,
             "application_name": "gearmanny",
+            **_KEEPALIVES,
             **self._parameters,
         }
         self._has_sessions: bool | None = None

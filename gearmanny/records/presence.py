@@ -81,19 +81,30 @@ class FileLock(Presence):
     def __init__(self, process: Process, folder: Path) -> None:
         super().__init__(process)
         self._path = lock_file(folder, process.id)
-        folder.mkdir(exist_ok=True)
+        self._descriptor = -1
+
+    def hold(self, session: Session) -> bool:
+        if self._descriptor >= 0 and self._path.exists():
+            return True
+        self._close()
+        self._path.parent.mkdir(exist_ok=True)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         # A child has the lock as long as it has the file, and may outlive this process.
         keep_from_children(self)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        return True
 
     def fileno(self) -> int:
         """Returns the descriptor of the file; -1 once it is closed."""
         return self._descriptor
 
     def release(self, session: Session) -> None:
-        self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        forget_lock(self._path)
+        self._close()
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         self._descriptor = -1
 
 

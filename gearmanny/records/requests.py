@@ -29,6 +29,8 @@ _REVIVE = """
     WHERE id = %s AND {before[revived]}
 """
 
+_LARGEST = 2**63 - 1
+
 # The condition is that of an owner: a process that lost the job says nothing about it.
 _PROGRESS = """
     INSERT INTO {notes} (id, numerator, denominator, watched)
@@ -93,7 +95,13 @@ def revive(session: Session, id: str) -> bool:
 
 def progress(session: Session, claim: Claim, numerator: int, denominator: int) -> bool:
     """Notes how far a job is. See `gearmanny.records.contract.Store.progress`."""
-    row = session.row(_PROGRESS, numerator, denominator, session.dialect.id(claim.id), claim.token)
+    row = session.row(
+        _PROGRESS,
+        min(numerator, _LARGEST),
+        min(denominator, _LARGEST),
+        session.dialect.id(claim.id),
+        claim.token,
+    )
     if row is not None and row[0] and session.dialect.notifies:
         session.rows("SELECT {tell}", f"progress {claim.id}")
     return row is not None

@@ -16,6 +16,7 @@ from gearmanny.records.connections import Connections
 from gearmanny.records.connectors import Connector, connector_of
 from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS
 from gearmanny.records.ids import canonical, new_id
+from gearmanny.records.presence import Presence
 from gearmanny.records.session import Session, storable, time_of
 from gearmanny.records.states import ENDINGS, RETURNS, Event, State
 from gearmanny.records.templates import Tables, tables_with
@@ -111,9 +112,16 @@ class SQLStore:
 
     def claim(self, id: str, function: str, number: int, process: str) -> Claimed | Refused:
         id, token = canonical(id), claiming.new_token()
-        return self._run(
-            lambda session: claiming.claim(session, id, function, number, process, token)
-        )
+
+        def claim(session: Session) -> Claimed | Refused:
+            return claiming.claim(session, id, function, number, process, token)
+
+        answer = self._run(claim)
+        if isinstance(answer, Refused) and answer.reason is Refusal.UNREGISTERED:
+            presence = self._connections.presence
+            if presence is not None and presence.process.id == process and self.renew():
+                return self._run(claim)  # it was taken for dead, and is not
+        return answer
 
     def take_over(
         self, refused: Refused, process: str, max_deaths: int = MAX_DEATHS
@@ -127,11 +135,12 @@ class SQLStore:
         )
         if claimed is not None:
             return claimed
-        self.give_back(dead, Event.OWNER_DIED, max_deaths=max_deaths)
-        return Refused(Refusal.OVER)
+        ended = self.give_back(dead, Event.OWNER_DIED, max_deaths=max_deaths)
+        return Refused(Refusal.OVER if ended else Refusal.OUTDATED)
 
     def _is_alive(self, process: str) -> bool:
-        return process not in self.dead_processes()
+        exists = self._run(lambda session: rows.exists(session, process))
+        return exists and process not in self.dead_processes()
 
     def progress(self, claim: Claim, numerator: int, denominator: int) -> bool:
         return self._run(lambda session: requests.progress(session, claim, numerator, denominator))
@@ -220,11 +229,7 @@ class SQLStore:
         self.id  # noqa: B018 - the tables exist
         presence = self._connections.connector.presence(process)
 
-        def register(session: Session) -> None:
-            presence.hold(session)
-            rows.register(session, process, presence.liveness, presence.lock_key)
-
-        self._run(register)
+        self._run(lambda session: _hold(session, presence))
         self._connections.presence = presence
         return process
 
@@ -232,12 +237,7 @@ class SQLStore:
         presence = self._connections.presence
         if presence is None:
             return False
-
-        def renew(session: Session) -> bool:
-            session.rows("SELECT 1")
-            return presence.hold(session)
-
-        return self._run(renew)
+        return self._run(lambda session: _hold(session, presence))
 
     def leave(self) -> None:
         presence, self._connections.presence = self._connections.presence, None
@@ -276,3 +276,13 @@ class SQLStore:
 
     def close(self) -> None:
         self._connections.close()
+
+
+def _hold(session: Session, presence: Presence) -> bool:
+    """Takes the lock of a process where it has none, and then inserts its row where there is
+    none: it may have been taken for dead while it could not reach the database."""
+    if not presence.hold(session):
+        return False
+    if not rows.exists(session, presence.process.id):
+        rows.register(session, presence.process, presence.liveness, presence.lock_key)
+    return True

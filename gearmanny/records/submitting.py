@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gearmanny.errors import GearmanException, InvalidOption
-from gearmanny.payload.checks import check_seconds
 from gearmanny.payload.names import check_function_name
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.session import (
     ATTEMPTS,
     Session,
+    check_delay,
     columns_of,
     in_batches,
     storable,
@@ -67,7 +67,7 @@ def submit(session: Session, jobs: Sequence[NewJob]) -> list[Submitted]:
 
 def _prepared(job: NewJob) -> NewJob:
     check_function_name(job.function)
-    check_seconds("delay", job.delay)
+    check_delay(job.delay)
     if job.at is not None and job.at.tzinfo is None:
         raise InvalidOption(f"{job.at!r} has no time zone, so it is ambiguous. Add one.")
     if job.priority not in (-1, 0, 1):

@@ -84,11 +84,13 @@ class Refusal(StrEnum):
     OVER = "over"
     """It is finished or cancelled."""
     OUTDATED = "outdated"
-    """It was handed over again, with a higher number."""
+    """It was handed over again, with a higher number, or taken over by another process."""
     EARLY = "early"
     """It is not due yet."""
     RUNNING = "running"
     """Another process has it."""
+    UNREGISTERED = "unregistered"
+    """The process that claims it has no row: it left, or was taken for dead."""
 
 
 class Refused(NamedTuple):

@@ -154,6 +154,15 @@ def test_what_job_servers_still_have_is_asked_about_later(store: SQLStore) -> No
     until(comes_first)
 
 
+def test_what_went_back_to_the_queue_is_at_no_job_server(store: SQLStore, process: Process) -> None:
+    id = submit(store)
+    claimed = store.claim(id, "f", 1, process.id)
+    assert isinstance(claimed, Claimed)
+    store.give_back(claimed.claim, Event.RETRIED)
+    store.confirm([id])  # it was asked about before it was claimed
+    assert [job.id for job in store.hand_over(1, 1)] == [id]
+
+
 def test_no_function_hides_what_another_one_lost(store: SQLStore) -> None:
     for _ in range(5):
         submit(store, "a")

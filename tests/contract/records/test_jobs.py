@@ -85,6 +85,7 @@ def test_the_caller_may_choose_the_id(store: SQLStore) -> None:
         NewJob("f", trace="\0"),
         NewJob("f", priority=2),
         NewJob("f", delay=-1),
+        NewJob("f", delay=1e11),
         NewJob("f", at=datetime(2030, 1, 1)),
     ],
 )
@@ -348,6 +349,8 @@ def test_progress_is_told_beside_the_record(store: SQLStore, running: Claiming) 
     assert store.progress(claimed.claim, 1, 10)
     assert store.progress(claimed.claim, 2, 10)
     assert look(store, claimed.claim.id).progress == (2, 10)
+    assert store.progress(claimed.claim, 2**70, 2**70)
+    assert store.progress(claimed.claim, 2, 10)
     store.finish(claimed.claim, Event.SUCCEEDED)
     assert not store.progress(claimed.claim, 3, 10)
     assert look(store, claimed.claim.id).progress == (2, 10)
