@@ -43,13 +43,14 @@ class Connector(Protocol):
         """Removes the file of a dead process."""
 
 
-def connector_of(url: str) -> Connector:
+def connector_of(url: object) -> Connector:
     """Returns the way to the database that a URL names.
 
     Raises:
         InvalidOption: the URL names none, or a driver is missing.
     """
-    scheme, separator, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
+    text = url if isinstance(url, str) else ""
+    scheme, separator, rest = text.partition("://")
     if not separator:  # not quoted, as is any URL: a password may be in it
         raise InvalidOption(f"{_FORMS}.")
     if scheme in ("postgresql", "postgres"):
@@ -60,7 +61,7 @@ def connector_of(url: str) -> Connector:
                 f"A store on PostgreSQL needs psycopg ({error}). Install it: pip install "
                 "'gearmanny[postgres]'."
             ) from error
-        return PostgreSQLConnector(url)
+        return PostgreSQLConnector(text)
     if scheme == "sqlite":
         if not rest.startswith("/") or len(rest) < 2 or "?" in rest:
             raise InvalidOption(f"The URL of an SQLite file has a path and nothing else. {_FORMS}.")

@@ -62,7 +62,9 @@ class SQLStore:
         Raises:
             InvalidOption: the URL names no database, or a driver is missing.
         """
-        connector = connector_of(url) if isinstance(url, str) else url
+        connector = (
+            connector_of(url) if isinstance(url, str) or not hasattr(url, "connect") else url
+        )
         names = tables_with(tables) if isinstance(tables, str) else tables
         self._connections = Connections(connector, names)
 

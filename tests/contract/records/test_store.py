@@ -48,6 +48,8 @@ def test_the_store_is_a_store(store: SQLStore) -> None:
     [
         "jobs.db",
         "",
+        None,
+        Path("jobs.db"),
         "mysql://u:secret@h/d",
         "sqlite://jobs.db",
         "sqlite:///",
