@@ -53,6 +53,7 @@ def submit(session: Session, jobs: Sequence[NewJob]) -> list[Submitted]:
     made: set[str] = set()
     for kind in (_NOW, _LATER, _AT):
         alike = [job for job in prepared if _kind(job) is kind]
+        alike.sort(key=_keys)  # two that submit the same keys wait for each other in one order
         for batch in in_batches(alike, min(_BATCH, session.dialect.most_values // _VALUES)):
             made |= _insert(session, kind, batch)
     if session.dialect.notifies and any(_kind(job) is not _NOW for job in prepared):
@@ -84,6 +85,10 @@ def _kind(job: NewJob) -> str:
     if job.at is not None:
         return _AT
     return _NOW if job.handed_over and not job.delay else _LATER
+
+
+def _keys(job: NewJob) -> tuple[str, str, str]:
+    return job.function, job.unique or "", job.unique_waiting or ""
 
 
 def _row(session: Session, job: NewJob) -> list[object]:
