@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from gearmanny.net.forks import keep_from_children
-from gearmanny.records.connections import _Descriptor
+from gearmanny.records.connections import SocketOf
 from gearmanny.records.connectors import Connector
 from gearmanny.records.templates import Tables
 from gearmanny.records.values import Change, Changes, StoreUnavailable
@@ -69,7 +69,7 @@ class _Notified(_Base):
 
     def _listen(self) -> None:
         connection = self._connector.connect()
-        self._descriptor = keep_from_children(_Descriptor(connection))
+        self._descriptor = keep_from_children(SocketOf(connection))
         connection.execute(f'LISTEN "{self._channel}"')
         self._connection = connection
 

@@ -56,10 +56,10 @@ def claim(
     """Claims a job. See `gearmanny.records.contract.Store.claim`."""
     row_id, process_id = session.dialect.id(id), session.dialect.id(process)
     claim = Claim(id, token)
-    row = session.row(_CLAIM, token, process_id, row_id, function, number, process_id)
+    row = session.prepared_row(_CLAIM, token, process_id, row_id, function, number, process_id)
     if row is not None:
         return _claimed(claim, *row)
-    found = session.row(_LOOK, process_id, row_id)
+    found = session.prepared_row(_LOOK, process_id, row_id)
     if found is None or found[0] != function:
         return Refused(Refusal.UNKNOWN)
     _, state, handovers, owner_token, owner, is_due, is_registered = found
@@ -139,7 +139,10 @@ def finish(
         template = template.replace(
             "finished =", "arguments = NULL, arguments_raw = NULL, finished ="
         )
-    return bool(session.rows(template, *values, session.dialect.id(claim.id), claim.token, "done "))
+    row = session.prepared_row(
+        template, *values, session.dialect.id(claim.id), claim.token, "done "
+    )
+    return row is not None
 
 
 def settle(session: Session, claim: Claim) -> Settled:

@@ -24,7 +24,7 @@ _inherited: list[object] = []
 """Connections of parents. Closing one here would end the session of the parent."""
 
 
-class _Descriptor:
+class SocketOf:
     """The socket of a connection, for as long as it is open."""
 
     def __init__(self, connection: Any) -> None:
@@ -50,7 +50,7 @@ class Connections:
         self._forks = this_process.forks
         self._lock = threading.RLock()
         self._session: Session | None = None
-        self._descriptor: _Descriptor | None = None
+        self._descriptor: SocketOf | None = None
         self._presence: Presence | None = None
 
     def _forget_what_is_inherited(self) -> None:
@@ -107,10 +107,15 @@ class Connections:
             self._close()
 
     def _connect(self) -> Session:
-        session = Session(self.connector.connect(), self.connector.dialect, self.tables)
+        session = Session(
+            self.connector.connect(),
+            self.connector.dialect,
+            self.tables,
+            prepares=self.connector.dialect.notifies and self.connector.has_sessions,
+        )
         try:
             if session.dialect.notifies:
-                self._descriptor = keep_from_children(_Descriptor(session.connection))
+                self._descriptor = keep_from_children(SocketOf(session.connection))
             self.store_id = schema.ensure(session)
             if self._presence is not None:
                 self._presence.hold(session)

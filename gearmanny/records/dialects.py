@@ -59,7 +59,8 @@ class PostgreSQL(Dialect):
     name = "postgresql"
     placeholder = "%s"
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-    has_table = "SELECT count(to_regclass(%s))"
+    # The cache behind to_regclass() does not see what was created while a lock was waited for.
+    has_table = "SELECT count(*) FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid)"
     lock_schema = f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0)"
     notifies = True
     expressions = _POSTGRESQL_EXPRESSIONS

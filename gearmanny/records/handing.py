@@ -14,13 +14,15 @@ from gearmanny.records.ids import canonical
 from gearmanny.records.session import Session, in_batches, list_of
 from gearmanny.records.values import HandedOver
 
-# One look into the index for each function: DISTINCT would read all that waits.
+# One look into the index for each function: DISTINCT would read all that waits, and so may min().
 _FUNCTIONS = """
     WITH RECURSIVE known(function) AS (
-        SELECT min(function) FROM {{jobs}} WHERE state = 'queued' AND {condition}
+        SELECT (SELECT function FROM {{jobs}}
+                WHERE state = 'queued' AND {condition} ORDER BY function LIMIT 1)
         UNION ALL
-        SELECT (SELECT min(j.function) FROM {{jobs}} j
-                WHERE j.state = 'queued' AND {condition} AND j.function > known.function)
+        SELECT (SELECT j.function FROM {{jobs}} j
+                WHERE j.state = 'queued' AND {condition} AND j.function > known.function
+                ORDER BY j.function LIMIT 1)
         FROM known WHERE known.function IS NOT NULL
     )
     SELECT function FROM known WHERE function IS NOT NULL

@@ -46,7 +46,7 @@ _FORGET = "DELETE FROM {{jobs}} WHERE id IN ({ids})"
 
 def look(session: Session, id: str) -> Snapshot | None:
     """Reads a record. See `gearmanny.records.contract.Store.look`."""
-    row = session.row(_LOOK, session.dialect.id(id))
+    row = session.prepared_row(_LOOK, session.dialect.id(id))
     return None if row is None else _snapshot(id, *row)
 
 

@@ -25,12 +25,17 @@ _KEEPALIVES = {
 }
 """By these a database whose host has vanished is noticed within 11 seconds."""
 
-# Where a host vanishes, the database ends its session, and with it the lock of its processes.
+_NEVER = 2**31
+"""Executions of a statement before it is prepared."""
+
+# Where a host vanishes, the database ends its session, and with it the lock of its processes. A
+# plan without an index, made when there are few records, would be kept when there are many.
 _SETTINGS = """
     SELECT set_config(wanted.name, wanted.value, FALSE)
     FROM (VALUES ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'),
         ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '11000'),
-        ('idle_session_timeout', '0'), ('default_transaction_isolation', 'read committed')
+        ('idle_session_timeout', '0'), ('enable_seqscan', 'off'), ('jit', 'off'),
+        ('default_transaction_isolation', 'read committed')
     ) AS wanted(name, value) JOIN pg_settings USING (name)
 """
 
@@ -75,6 +80,7 @@ class PostgreSQLConnector:
                     raise
             if self._has_sessions:
                 connection.execute(_SETTINGS)
+                connection.prepare_threshold = _NEVER  # but those that ask for it
             else:
                 connection.prepare_threshold = None  # the next statement has another session
         except psycopg.OperationalError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gearmanny.errors import InvalidOption
-from gearmanny.records.session import Session
+from gearmanny.records.ids import canonical
+from gearmanny.records.session import Session, in_batches, list_of
 from gearmanny.records.states import State
 from gearmanny.records.values import Claim
 
@@ -30,6 +33,8 @@ _REVIVE = """
 """
 
 _LARGEST = 2**63 - 1
+
+_BATCH = 500
 
 # The condition is that of an owner: a process that lost the job says nothing about it.
 _PROGRESS = """
@@ -65,16 +70,16 @@ def cancel(session: Session, id: str) -> State | None:
             return State(row[0])
 
 
-def cancelling(session: Session, processes: list[str]) -> list[tuple[object, int]]:
-    """Returns the ids and tokens of jobs that these processes run, and that are to be
-    cancelled."""
-    if not processes:
-        return []
-    marks = ", ".join(["%s"] * len(processes))
-    rows = session.rows(
-        _CANCELLING.format(processes=marks), *(session.dialect.id(id) for id in processes)
-    )
-    return [(id, token) for id, token in rows]
+def cancelling(session: Session, processes: Sequence[str]) -> list[Claim]:
+    """Finds jobs to interrupt. See `gearmanny.records.contract.Store.cancelling`."""
+    return [
+        Claim(canonical(id), token)
+        for batch in in_batches(processes, _BATCH)
+        for id, token in session.rows(
+            _CANCELLING.format(processes=list_of(len(batch))),
+            *(session.dialect.id(process) for process in batch),
+        )
+    ]
 
 
 def revive(session: Session, id: str) -> bool:

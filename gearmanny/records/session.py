@@ -36,18 +36,22 @@ class Session:
         connection: as the driver made it.
     """
 
-    def __init__(self, connection: Any, dialect: Dialect, tables: Tables) -> None:
+    def __init__(
+        self, connection: Any, dialect: Dialect, tables: Tables, *, prepares: bool = False
+    ) -> None:
         """
         Args:
             connection: of `sqlite3` or psycopg 3. Where it is somebody else's, nothing here
                 begins or ends a transaction on it.
             dialect: the kind of database.
             tables: their names.
+            prepares: whether statements that say so are prepared.
         """
         self.connection = connection
         self.dialect = dialect
         self.tables = tables
         self._cursor = dialect.cursor(connection)
+        self._prepared = {"prepare": True} if prepares else {}
 
     def rows(self, template: str, *values: object) -> list[Row]:
         """Executes a statement; returns its rows."""
@@ -58,6 +62,23 @@ class Session:
     def row(self, template: str, *values: object) -> Row | None:
         """Executes a statement; returns its first row, if there is one."""
         rows = self.rows(template, *values)
+        return rows[0] if rows else None
+
+    def prepared_rows(self, template: str, *values: object) -> list[Row]:
+        """Executes a statement about one record, which it finds by its id; returns its rows.
+
+        Only such a statement is prepared. A plan is kept for as long as a session, and of one that
+        searches, the plan for a handful of records would be kept when a million wait.
+        """
+        self._cursor.execute(
+            _rendered(template, self.dialect, self.tables), values, **self._prepared
+        )
+        rows: list[Row] = self._cursor.fetchall()
+        return rows
+
+    def prepared_row(self, template: str, *values: object) -> Row | None:
+        """Executes such a statement; returns its row, if there is one."""
+        rows = self.prepared_rows(template, *values)
         return rows[0] if rows else None
 
     def change(self, template: str, *values: object) -> int:

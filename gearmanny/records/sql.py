@@ -273,8 +273,7 @@ class SQLStore:
         return returned
 
     def cancelling(self, processes: Sequence[str]) -> list[Claim]:
-        found = self._run(lambda session: requests.cancelling(session, list(processes)))
-        return [Claim(canonical(id), token) for id, token in found]
+        return self._run(lambda session: requests.cancelling(session, processes))
 
     def close(self) -> None:
         self._connections.close()

@@ -109,7 +109,8 @@ def _row(session: Session, job: NewJob) -> list[object]:
 
 def _insert(session: Session, kind: str, jobs: Sequence[NewJob]) -> set[str]:
     """Returns the ids of the records that were made."""
-    rows = session.rows(
+    execute = session.prepared_rows if len(jobs) == 1 else session.rows
+    rows = execute(
         f"INSERT INTO {{jobs}} {_COLUMNS} VALUES {', '.join([kind] * len(jobs))} "
         "ON CONFLICT DO NOTHING RETURNING id",
         *(value for job in jobs for value in _row(session, job)),

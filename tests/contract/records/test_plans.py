@@ -10,8 +10,8 @@ from gearmanny.records.session import Session
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.templates import tables_with
-from gearmanny.records.values import NewJob
-from tests.contract.records.conftest import Database
+from gearmanny.records.values import Claimed, NewJob, Process
+from tests.contract.records.conftest import Database, only_postgresql
 from tests.contract.records.test_jobs import NOBODY
 
 ID = object()
@@ -61,3 +61,23 @@ def test_a_statement_finds_its_records_by_an_index(
     lines = [str(row[-1]).strip() for row in plan]
     whole = [line for line in lines if is_whole(line)]
     assert not whole, "\n".join(lines)
+
+
+@only_postgresql
+def test_no_plan_of_a_search_is_kept(store: SQLStore, process: Process) -> None:
+    """With a plan for an empty table, a dispatcher would read a million rows in each round."""
+    for _ in range(12):
+        store.submit([NewJob("f", handed_over=False), NewJob("f", unique="k")])
+        for job in store.hand_over(10, 10):
+            claimed = store.claim(job.id, "f", job.number, process.id)
+            assert isinstance(claimed, Claimed)
+            store.finish(claimed.claim, Event.SUCCEEDED)
+        store.handed_before(0, 10)
+        store.dead_processes()
+        store.counts()
+        store.prune(State.SUCCEEDED, 0)
+    kept = store._connections.run(
+        lambda session: session.rows("SELECT statement FROM pg_prepared_statements")
+    )
+    assert {text.split()[0] for (text,) in kept} == {"UPDATE"}
+    assert all("WHERE id = $" in text for (text,) in kept)

@@ -135,6 +135,21 @@ def test_tables_are_made_once_by_many_processes(database: Database) -> None:
     assert ids != {""}
 
 
+def test_tables_that_another_session_makes_are_waited_for(
+    database: Database, store: SQLStore, in_thread: InThread
+) -> None:
+    dialect = POSTGRESQL if database.is_postgres else SQLITE
+    holder = Session(database.begin(), dialect, tables_with("gearmanny_"))
+    holder.rows(dialect.lock_schema)
+    opening = in_thread(lambda: store.id)  # it has looked, and found none
+    database.until_blocked(opening)
+    for statement in schema.VERSIONS[0]:
+        holder.change(statement)
+    holder.change("INSERT INTO {store} (id, version) VALUES ('01234567', 1)")
+    holder.change("COMMIT")
+    assert opening.result(40) == "01234567"
+
+
 def test_older_tables_are_upgraded_and_newer_ones_refused(
     database: Database, store: SQLStore
 ) -> None:
