@@ -79,5 +79,5 @@ def test_no_plan_of_a_search_is_kept(store: SQLStore, process: Process) -> None:
     kept = store._connections.run(
         lambda session: session.rows("SELECT statement FROM pg_prepared_statements")
     )
-    assert {text.split()[0] for (text,) in kept} == {"UPDATE"}
-    assert all("WHERE id = $" in text for (text,) in kept)
+    assert {text.split()[0] for (text,) in kept} == {"INSERT", "UPDATE"}
+    assert all("WHERE id = $" in text for (text,) in kept if "UPDATE" in text.split()[0])
