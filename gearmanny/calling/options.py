@@ -1,20 +1,36 @@
-"""How a call is made: what `client.using(…)` changes."""
+"""How a call is made: the options that `client.using(…)` changes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from gearmanny.calling.tracing import check_tracing
 from gearmanny.errors import InvalidOption
-from gearmanny.net.deadline import Deadline
+from gearmanny.payload.checks import SECONDS, SWITCH, WAIT, choice
 from gearmanny.payload.names import check_key
 from gearmanny.protocol.client import PRIORITIES
 
+_PRIORITY = choice(*PRIORITIES)
+
 _LATEST = 2**32 - 1
 """Seconds since 1970, in February 2106: what fits into the 32 bits that queues keep it in."""
+
+
+class OptionsOfUsing(TypedDict, total=False):
+    """The options of a call by their names, for type checkers: those of `CallOptions`."""
+
+    timeout: float | None
+    background: bool
+    idempotent: bool
+    priority: Literal["high", "normal", "low"]
+    unique: str | None
+    at: datetime | None
+    delay: float | None
+    on_update: Callable[[Any], object] | None
+    trace: bool
 
 
 class CallOptions(NamedTuple):
@@ -43,7 +59,7 @@ class CallOptions(NamedTuple):
         """Returns these options with some of them replaced.
 
         Raises:
-            InvalidOption: there is no such option, its value cannot be, or it contradicts another.
+            InvalidOption: there is no such option, its value is invalid, or it contradicts another.
         """
         unknown = changes.keys() - set(self._fields)
         if unknown:
@@ -76,30 +92,24 @@ class CallOptions(NamedTuple):
         return due
 
     def _check_values(self) -> None:
-        Deadline(self.timeout)
+        WAIT.check("timeout", self.timeout, optional=True)
         for name in ("background", "idempotent", "trace"):
-            value = getattr(self, name)
-            if not isinstance(value, bool):
-                raise InvalidOption(f"{name} is True or False, not {value!r}.")
-        if self.priority not in PRIORITIES:
-            raise InvalidOption(
-                f"priority is one of {', '.join(PRIORITIES)}, not {self.priority!r}."
-            )
+            SWITCH.check(name, getattr(self, name))
+        _PRIORITY.check("priority", self.priority)
         if self.unique is not None:
             check_key(self.unique)
         if self.trace:
             check_tracing()
         if self.at is not None:
             _check_at(self.at)
-        if self.delay is not None and not _is_delay(self.delay):
-            raise InvalidOption(f"delay is a number of seconds, 0 or more, not {self.delay!r}.")
+        SECONDS.check("delay", self.delay, optional=True)
         if self.on_update is not None and not callable(self.on_update):
-            raise InvalidOption(f"on_update is a function, not {self.on_update!r}.")
+            raise InvalidOption(f"on_update must be a function, not {self.on_update!r}.")
 
     def _check_together(self) -> None:
         scheduled = self.at is not None or self.delay is not None
         if self.at is not None and self.delay is not None:
-            raise InvalidOption("at and delay both say when. Give one of them.")
+            raise InvalidOption("at and delay both say when the job is due. Give one of them.")
         if scheduled and not self.background:
             raise InvalidOption(
                 "Only background jobs are kept for later: add background=True to at or delay."
@@ -110,7 +120,7 @@ class CallOptions(NamedTuple):
             )
         if self.background and self.on_update is not None:
             raise InvalidOption(
-                "A job server tells nobody of the updates of a background job. Ask status() of "
+                "A job server passes no updates of a background job on. Ask status() of "
                 "its work object for its progress."
             )
         if self.trace and self.unique is not None:
@@ -121,20 +131,13 @@ class CallOptions(NamedTuple):
 
 def _check_at(at: object) -> None:
     if not isinstance(at, datetime):
-        raise InvalidOption(f"at is a datetime, not {at!r}. For seconds from now there is delay.")
+        raise InvalidOption(
+            f"at must be a datetime, not {at!r}. For seconds from now there is delay."
+        )
     if at.utcoffset() is None:
         raise InvalidOption(
-            f"at={at} has no time zone, so it may be any of 38 hours. Write "
+            f"at={at} has no time zone, so it is ambiguous. Write "
             "datetime.now(timezone.utc) + timedelta(…), or at.astimezone() for local time."
         )
     if not 0 <= at.timestamp() <= _LATEST:
         raise InvalidOption(f"at={at} is not between 1970 and 2105, where job servers keep time.")
-
-
-def _is_delay(delay: object) -> bool:
-    return (
-        isinstance(delay, (int, float))
-        and not isinstance(delay, bool)
-        and math.isfinite(delay)
-        and delay >= 0
-    )

@@ -21,28 +21,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from gearmanny import __version__
-from gearmanny.blocking.channel import Channel, ChannelSubmission
+from gearmanny.blocking.channel import Channel
+from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
-from gearmanny.calling.submission import Submission
+from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
-from gearmanny.net.hosts import Host
+from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import Connection
-from gearmanny.payload.encoding import decode
 from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.broker import Connection as Peer
 from gearmanny.protocol.client import Request
 from gearmanny.protocol.server import Server
+from gearmanny.running.factory import make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
-from gearmanny.working.companions import JobLoop
+from gearmanny.working.context import JobLoop
 from gearmanny.working.hooks import SyncToAsync
-from gearmanny.working.loop import loop_of
+from gearmanny.working.options import WorkerOptions
 
 __all__ = ["Eager", "Sent", "outbox"]
 
 HOST = Host("eager", 4730)
-"""What connections in memory say that they lead to."""
+"""The host that connections in memory name."""
 
 _servers = itertools.count(1)
 
@@ -58,25 +59,24 @@ class Sent:
     unique: str
     """The unique id of the job."""
     options: CallOptions
-    """What the client was told by `using()`."""
+    """The options of the call, as `using()` set them."""
 
 
 outbox: list[Sent] = []
 """The background calls that were made in eager mode, as Django's `mail.outbox` has the mails."""
 
 
-def keep(submission: Submission, request: Request, options: CallOptions) -> None:
+def keep(call: Call[Any], request: Request) -> None:
     """Keeps a call in the outbox when it is one for the background."""
     if request.background:
-        arguments = decode(submission._encoder, request.payload)
-        unique = request.unique.decode()
+        arguments, unique = call.decode(request.payload), request.unique.decode()
         outbox.append(
-            Sent(function=submission.function, arguments=arguments, unique=unique, options=options)
+            Sent(function=call.function, arguments=arguments, unique=unique, options=call.options)
         )
 
 
 class Eager:
-    """The workers of eager mode. Its `channel` stands in for the job servers of clients.
+    """The workers of eager mode.
 
     Jobs that run at the same time, because a task calls another one, or in threads, have a
     worker object each, as they would in as many processes.
@@ -91,11 +91,23 @@ class Eager:
         send_tracebacks: bool | None = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
-        """Args and errors are those of `WorkRunner`, save that there may be no workers."""
-        self._hooks = tuple(hooks)
-        self._sync_to_async = sync_to_async
-        self._send_tracebacks = send_tracebacks
-        self._default_work_class = default_work_class
+        """
+        Args:
+            workers: the worker classes that do the jobs. More may be added.
+            hooks: contexts around every job of every worker, outside of its own hooks.
+            sync_to_async: runs a synchronous hook for a coroutine; None for a thread.
+            send_tracebacks: overrides what the worker classes say, unless None.
+            default_work_class: stands in for `JsonWorker`, for workers that chose no other.
+
+        Raises:
+            InvalidTask: a worker cannot be exported, or two export the same function.
+        """
+        self._options = WorkerOptions(
+            hooks=tuple(hooks),
+            sync_to_async=sync_to_async,
+            send_tracebacks=send_tracebacks,
+            default_work_class=default_work_class,
+        )
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
         self.add(*workers)
@@ -114,7 +126,7 @@ class Eager:
         for worker in workers:
             if worker in self._free:
                 continue
-            made = self._make(worker)
+            made = make_worker(worker, self._options)
             functions = set(map(_travelling, made.gearman_worker.worker_abilities))
             for function in functions & self._owners.keys():
                 raise InvalidTask(
@@ -124,17 +136,17 @@ class Eager:
             self._owners |= dict.fromkeys(functions, worker)
             self._free[worker] = [made]
 
-    def channel(self, options: CallOptions) -> Channel:
-        """Returns a connection to a job server whose jobs these workers do."""
-        return _EagerChannel(ClientEnd(self), options)
-
     async def work_aside(self, work: Callable[[], None]) -> None:
         """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
         await asyncio.to_thread(work)
 
-    def event_loop(self) -> JobLoop | None:
-        """Returns where the `async def` tasks of a call run; None for a thread of their own."""
-        return None
+    def new_event_loop(self, wake: Callable[[], object]) -> JobLoop:
+        """Returns the event loop in which the `async def` tasks of a call run.
+
+        Args:
+            wake: to be called when one has ended.
+        """
+        return EventLoopWithoutPauses(wake)
 
     def work_off(self, server: Server) -> None:
         """Does the jobs that wait at a job server."""
@@ -145,12 +157,14 @@ class Eager:
             if function.name in self._owners and queue.has_work([function])
         ]:
             free = self._free[offered[0]]
-            worker = free.pop() if free else self._make(offered[0])
+            worker = free.pop() if free else make_worker(offered[0], self._options)
             try:
-                hosts, max_packet = worker.hosts, worker.max_packet
-                with loop_of(worker.gearman_worker, hosts, max_packet=max_packet) as loop:
-                    loop.event_loop = self.event_loop()
-                    loop.work_off(_WorkerEnd(server))
+                run_until_idle(
+                    worker.gearman_worker,
+                    worker.worker_options,
+                    _WorkerEnd(server),
+                    self.new_event_loop,
+                )
             finally:
                 free.append(worker)
 
@@ -169,29 +183,25 @@ class Eager:
             "Give eager() the worker class that does, or look whether the name is right.",
         )
 
-    def _make(self, worker: type[BaseWorker]) -> BaseWorker:
-        work_class = worker.work_class
-        if work_class is JsonWorker:
-            work_class = self._default_work_class
-        made = worker(gearman_worker=work_class())
-        made.hooks = (*self._hooks, *made.hooks)
-        if self._sync_to_async is not None:
-            made.sync_to_async = self._sync_to_async
-        if self._send_tracebacks is not None:
-            made.send_tracebacks = self._send_tracebacks
-        return made
+
+class EagerDialer:
+    """Makes the connections of clients, whose jobs some workers do here."""
+
+    lasting = False
+
+    def __init__(self, eager: Eager) -> None:
+        self._eager = eager
+
+    def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
+        return _EagerChannel(ClientEnd(self._eager))
 
 
 class _EagerChannel(Channel):
     """The channel of one call: a real one, over a connection in memory."""
 
-    def __init__(self, connection: ClientEnd, options: CallOptions) -> None:
-        super().__init__(connection)
-        self._options = options
-
-    def queue(self, submission: ChannelSubmission, request: Request) -> bool:
-        keep(submission, request, self._options)
-        return super().queue(submission, request)
+    def queue(self, call: Call[Channel], request: Request) -> bool:
+        keep(call, request)
+        return super().queue(call, request)
 
     def flush(self, deadline: Deadline) -> None:
         super().flush(deadline)
@@ -223,7 +233,7 @@ class _End(Connection):
         return False
 
     def finish(self, timeout: float) -> None:
-        self.close()
+        """All that was sent has been taken in."""
 
     def shutdown(self) -> None:
         """There is nobody on the other end to be told."""
@@ -234,6 +244,10 @@ class _End(Connection):
 
 class _WorkerEnd(_End):
     """The end of a worker. It leaves when it has no more to do."""
+
+    def receive(self) -> bytes:
+        self._server.ready.pop(self._peer, None)
+        return super().receive()
 
     def close(self) -> None:
         self._server.disconnect(self._peer)

@@ -119,8 +119,13 @@ class Connections:
             self.store_id = schema.ensure(session)
             if self._presence is not None:
                 self._presence.hold(session)
-        except BaseException:
+        except BaseException as error:
+            is_lost = isinstance(error, Exception) and session.dialect.is_lost(
+                error, session.connection
+            )
             session.connection.close()
+            if is_lost:
+                raise StoreUnavailable(f"The store does not answer: {error}") from error
             raise
         self._session = session
         return session

@@ -9,15 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 from gearmanny.errors import EncodingError, InvalidOption
-from gearmanny.payload.checks import check_seconds
 from gearmanny.records.templates import Dialect, Tables
 from gearmanny.records.values import Payload
 
 ATTEMPTS = 10
 """How often a transaction is begun again that met another one. Each time, one of them goes on."""
-
-LONGEST_DELAY = 100 * 365 * 86400.0
-"""Seconds: a hundred years. Calendars of databases end."""
 
 Row = tuple[Any, ...]
 
@@ -109,13 +105,6 @@ def storable(name: str, text: str) -> str:
     if _is_storable(text):
         return text
     raise InvalidOption(f"{name} contains a NUL or a lone surrogate, which databases refuse.")
-
-
-def check_delay(seconds: float) -> None:
-    """Raises InvalidOption unless a job can be due so many seconds from now."""
-    check_seconds("delay", seconds)
-    if seconds > LONGEST_DELAY:
-        raise InvalidOption(f"A delay is at most {LONGEST_DELAY:g} seconds, not {seconds:g}.")
 
 
 def columns_of(payload: Payload | None) -> tuple[str | None, bytes | None]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gearmanny.errors import GearmanException, InvalidOption
+from gearmanny.payload.checks import number, whole_number
 from gearmanny.payload.names import check_function_name
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.session import (
     ATTEMPTS,
     Session,
-    check_delay,
     columns_of,
     in_batches,
     storable,
@@ -32,6 +32,11 @@ _LATER = _NOW.replace("{now}, {now}", "NULL, {now}")
 _AT = _LATER.replace("{later}", "{at}")
 _VALUES = 11
 """Placeholders in each of them."""
+
+PRIORITY = whole_number(-1, 1)
+
+DELAY = number("a number of seconds from 0 to 3e9", lambda seconds: 0 <= seconds <= 3e9)
+"""A hundred years: the calendars of databases end."""
 
 _BATCH = 500
 """Rows in one statement: with more, the time for each does not fall any further."""
@@ -68,11 +73,10 @@ def submit(session: Session, jobs: Sequence[NewJob]) -> list[Submitted]:
 
 def _prepared(job: NewJob) -> NewJob:
     check_function_name(job.function)
-    check_delay(job.delay)
+    DELAY.check("delay", job.delay)
+    PRIORITY.check("priority", job.priority)
     if job.at is not None and job.at.tzinfo is None:
         raise InvalidOption(f"{job.at!r} has no time zone, so it is ambiguous. Add one.")
-    if job.priority not in (-1, 0, 1):
-        raise InvalidOption(f"The priority of a record is -1, 0 or 1, not {job.priority!r}.")
     for name in ("unique", "unique_waiting"):
         key = getattr(job, name)
         if key is not None:

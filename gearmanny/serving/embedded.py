@@ -21,6 +21,7 @@ from typing import Self
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.net.forks import keep_from_children
 from gearmanny.net.hosts import Host
+from gearmanny.payload.checks import ADDRESS, PORT_OR_ANY
 from gearmanny.serving.loop import Peer, ServerLoop
 
 __all__ = ["JobServer"]
@@ -61,12 +62,8 @@ class JobServer:
         Raises:
             InvalidOption: the port, the address or the store cannot be.
         """
-        if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 2**16:
-            raise InvalidOption(f"A port is a number from 0 to 65535, not {port!r}.")
-        if not isinstance(address, str) or not address or "\0" in address:  # empty: every address
-            raise InvalidOption(
-                f'An address is one of this machine, such as "127.0.0.1", not {address!r}.'
-            )
+        PORT_OR_ANY.check("port", port)
+        ADDRESS.check("address", address)
         if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
             raise InvalidOption(f"A store is the path of a file, not {store!r}.")
         self.port = port

@@ -5,46 +5,50 @@ from __future__ import annotations
 import math
 import time
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from gearmanny.aio import AioClient
-from gearmanny.calling.options import CallOptions
+from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidOption
+from gearmanny.protocol.client import PRIORITIES
 
 NOW = datetime.now(UTC)
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"nonsense": 1}, "There is no option nonsense. There are timeout, background"),
-    ({"timeout": -1}, "A timeout is a number of seconds or None, not -1"),
-    ({"timeout": "5"}, "A timeout is a number of seconds"),
-    ({"background": 1}, "background is True or False, not 1"),
-    ({"idempotent": None}, "idempotent is True or False"),
-    ({"trace": "yes"}, "trace is True or False"),
-    ({"priority": "urgent"}, "priority is one of high, normal, low, not 'urgent'"),
-    ({"priority": None}, "priority is one of"),
+    ({"timeout": -1}, "timeout must be a number of seconds, 0 or more, or None, not -1"),
+    ({"timeout": "5"}, "timeout must be a number of seconds"),
+    ({"background": 1}, "background must be True or False, not 1"),
+    ({"idempotent": None}, "idempotent must be True or False"),
+    ({"trace": "yes"}, "trace must be True or False"),
+    ({"priority": "urgent"}, "priority must be one of high, normal, low, not 'urgent'"),
+    ({"priority": None}, "priority must be one of"),
     ({"unique": ""}, "unique is a text that is not empty"),
     ({"unique": 5}, "unique is a text"),
     ({"unique": "x" * 62}, "has 62 bytes; it may have 61"),
     ({"unique": "é" * 31}, "has 62 bytes"),
     ({"unique": "a\0b"}, "no control characters"),
     ({"unique": "\ud800"}, "no control characters"),
-    ({"at": 5, "background": True}, "at is a datetime, not 5. For seconds from now there is delay"),
+    (
+        {"at": 5, "background": True},
+        "at must be a datetime, not 5. For seconds from now there is delay",
+    ),
     ({"at": NOW.replace(tzinfo=None), "background": True}, "has no time zone"),
     ({"at": datetime(1960, 1, 1, tzinfo=UTC), "background": True}, "not between 1970 and 2105"),
     ({"at": datetime(2107, 1, 1, tzinfo=UTC), "background": True}, "not between 1970 and 2105"),
-    ({"delay": -1, "background": True}, "delay is a number of seconds, 0 or more"),
-    ({"delay": True, "background": True}, "delay is a number of seconds"),
-    ({"delay": math.nan, "background": True}, "delay is a number of seconds"),
-    ({"delay": math.inf, "background": True}, "delay is a number of seconds"),
-    ({"on_update": 5}, "on_update is a function, not 5"),
+    ({"delay": -1, "background": True}, "delay must be a number of seconds, 0 or more"),
+    ({"delay": True, "background": True}, "delay must be a number of seconds"),
+    ({"delay": math.nan, "background": True}, "delay must be a number of seconds"),
+    ({"delay": math.inf, "background": True}, "delay must be a number of seconds"),
+    ({"on_update": 5}, "on_update must be a function, not 5"),
     ({"at": NOW, "delay": 1, "background": True}, "at and delay both say when"),
     ({"at": NOW}, "add background=True"),
     ({"delay": 1}, "add background=True"),
     ({"delay": 1, "background": True, "priority": "high"}, "keeps no priority of a job"),
     ({"at": NOW, "background": True, "priority": "low"}, "keeps no priority of a job"),
-    ({"background": True, "on_update": print}, "tells nobody of the updates of a background job"),
+    ({"background": True, "on_update": print}, "passes no updates of a background job on"),
     ({"trace": True, "unique": "key"}, "a call has trace or unique"),
 ]
 
@@ -101,3 +105,10 @@ def test_a_job_is_due_never_too_early() -> None:
 def test_a_delay_beyond_what_a_job_server_keeps_is_refused_with_the_call() -> None:
     with pytest.raises(InvalidOption, match="leads beyond the year 2105"):
         SimpleClient().using(background=True, delay=2**32).call("nobody")
+
+
+def test_type_checkers_know_the_options_that_there_are() -> None:
+    known, there = get_type_hints(OptionsOfUsing), get_type_hints(CallOptions)
+    assert known.pop("priority").__args__ == PRIORITIES
+    del there["priority"]
+    assert known == there
