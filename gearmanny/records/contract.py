@@ -255,7 +255,8 @@ class Store(Protocol):
 
     def renew(self) -> bool:
         """Takes the lock of this process again where its connection was lost, and registers it
-        again where it was taken for dead. To be called every
+        again where it was taken for dead. Gives back jobs that it claimed without an answer, which
+        nobody else can do. To be called every
         second or two, by a thread of its own while tasks run.
 
         Returns:

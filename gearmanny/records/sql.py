@@ -15,6 +15,7 @@ from gearmanny.records.changes import changes_of
 from gearmanny.records.connections import Connections
 from gearmanny.records.connectors import Connector, connector_of
 from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS
+from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.presence import Presence
 from gearmanny.records.session import Session, storable, time_of
@@ -67,6 +68,7 @@ class SQLStore:
         )
         names = tables_with(tables) if isinstance(tables, str) else tables
         self._connections = Connections(connector, names)
+        self._doubts = Doubts()
 
     @property
     def id(self) -> str:
@@ -118,12 +120,13 @@ class SQLStore:
         def claim(session: Session) -> Claimed | Refused:
             return claiming.claim(session, id, function, number, process, token)
 
-        answer = self._run(claim)
-        if isinstance(answer, Refused) and answer.reason is Refusal.UNREGISTERED:
-            presence = self._connections.presence
-            if presence is not None and presence.process.id == process and self.renew():
-                return self._run(claim)  # it was taken for dead, and is not
-        return answer
+        with self._doubts.unless_answered(Claim(id, token)):
+            answer = self._run(claim)
+            if isinstance(answer, Refused) and answer.reason is Refusal.UNREGISTERED:
+                presence = self._connections.presence
+                if presence is not None and presence.process.id == process and self.renew():
+                    return self._run(claim)  # it was taken for dead, and is not
+            return answer
 
     def take_over(
         self, refused: Refused, process: str, max_deaths: int = MAX_DEATHS
@@ -132,9 +135,10 @@ class SQLStore:
         if owner is None or dead is None or self._is_alive(owner):
             return refused
         token = claiming.new_token()
-        claimed = self._run(
-            lambda session: claiming.take_over(session, dead, process, token, max_deaths)
-        )
+        with self._doubts.unless_answered(Claim(dead.id, token)):
+            claimed = self._run(
+                lambda session: claiming.take_over(session, dead, process, token, max_deaths)
+            )
         if claimed is not None:
             return claimed
         ended = self.give_back(dead, Event.OWNER_DIED, max_deaths=max_deaths)
@@ -239,7 +243,9 @@ class SQLStore:
         presence = self._connections.presence
         if presence is None:
             return False
-        return self._run(lambda session: _hold(session, presence))
+        is_held = self._run(lambda session: _hold(session, presence))
+        self._doubts.settle(lambda claim: self.give_back(claim, Event.GIVEN_BACK))
+        return is_held
 
     def leave(self) -> None:
         presence, self._connections.presence = self._connections.presence, None

@@ -32,7 +32,8 @@ from tests.contract.records.conftest import (
 )
 from tests.contract.records.test_jobs import look, submit
 from tests.postgres import Postgres
-from tests.servers import PATIENCE
+from tests.servers import PATIENCE, until
+from tests.tls_proxy import proxy
 
 InThread = Callable[..., "Future[Any]"]
 
@@ -220,6 +221,33 @@ def test_a_lost_answer_to_a_claim_is_asked_for_again(
     assert ended == [(True,)]
     holder.execute("COMMIT")
     assert isinstance(claiming.result(20), Claimed)
+
+
+@only_postgresql
+def test_a_claim_that_nobody_heard_of_is_given_back(
+    database: Database, other: SQLStore, postgres: Postgres, in_thread: InThread
+) -> None:
+    """The claim is written after its process lost the store: the job is nobody's, and running."""
+    id = submit(other)
+    with proxy(postgres.port) as between:
+        port = int(between.host.rpartition(":")[2])
+        store = SQLStore(database.url.replace(f":{postgres.port}/", f":{port}/"))
+        process = store.register()
+        holder = database.begin()
+        holder.execute("UPDATE gearmanny_jobs SET trace = 'held'")
+        claiming = in_thread(store.claim, id, "f", 1, process.id)
+        database.until_blocked(claiming)
+        between.close()
+        with pytest.raises(StoreUnavailable):
+            claiming.result(40)
+    holder.execute("COMMIT")
+    until(lambda: look(other, id).state is State.RUNNING)
+    assert look(other, id).process == process.id
+    with proxy(postgres.port, address=("127.0.0.1", port)):
+        until(store.renew)
+        until(lambda: store.renew() and look(other, id).state is State.QUEUED)
+        assert (look(other, id).deaths, look(other, id).failures) == (0, 0)
+        store.close()
 
 
 def test_threads_share_a_store(store: SQLStore, process: Process, in_thread: InThread) -> None:
