@@ -1,7 +1,7 @@
 """The text commands of a job server, and their answers as typed rows.
 
-A command is one line. Its answer is one line too, or lines up to one that
-holds a single dot.
+A command is one line. Its answer is one line, too, or several lines that end
+with a single dot.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import NamedTuple
 from gearmanny.errors import JobServerError, ProtocolError
 
 _WRAPPED_BELOW_ZERO = 2**31
-"""gearmand counts unsigned, and a counter that fell below zero reads 4294967295."""
-
+"""gearmand's counters are unsigned: one that fell below zero reads 4294967295."""
 
 _LONGEST_ANSWER = 64 * 1024 * 1024
-"""Bytes: a row for each of a million functions. What goes on is no job server."""
+"""Bytes: a row for each of a million functions. A longer answer is not that of a job server."""
 
 
 class FunctionStatus(NamedTuple):
@@ -23,15 +22,15 @@ class FunctionStatus(NamedTuple):
 
     function: str
     total: int
-    """Jobs that wait or run."""
+    """Number of jobs that are waiting or running."""
     running: int
-    """Jobs that run."""
+    """Number of jobs that are running."""
     workers: int
-    """Workers that offer the function."""
+    """Number of workers that offer the function."""
 
 
 class WorkerStatus(NamedTuple):
-    """A row of `workers`: one connection. Clients are listed too, without functions."""
+    """A row of `workers`: one connection. Clients are listed, too, without functions."""
 
     fd: int
     address: str
@@ -40,22 +39,35 @@ class WorkerStatus(NamedTuple):
 
 
 class AdminConnection:
-    """The admin side of one connection: one command at a time."""
+    """The administrative side of a connection: one command at a time."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def command(self, line: str) -> bytes:
-        """Returns the bytes that send one command."""
+        """Begins a command.
+
+        Args:
+            line: the command, without the end of the line.
+
+        Returns:
+            The bytes to send.
+        """
         self._buffer.clear()
         return line.encode() + b"\r\n"
 
     def receive_line(self, data: bytes) -> str | None:
-        """Takes what arrived; returns the answer of a one-line command once it is whole.
+        """Processes received bytes of the answer to a one-line command.
+
+        Args:
+            data: the bytes.
+
+        Returns:
+            The answer, without the leading `OK`; None while it is incomplete.
 
         Raises:
-            JobServerError: the server does not know the command, or refuses it.
-            ProtocolError: the answer does not end.
+            JobServerError: the server does not know the command, or refused it.
+            ProtocolError: the answer is too long.
         """
         self._take(data)
         if not self._buffer.endswith(b"\n"):
@@ -69,11 +81,17 @@ class AdminConnection:
         return line.removeprefix("OK").strip()
 
     def receive_rows(self, data: bytes) -> list[str] | None:
-        """Takes what arrived; returns the rows of the answer once they are whole.
+        """Processes received bytes of an answer of several rows.
+
+        Args:
+            data: the bytes.
+
+        Returns:
+            The rows; None while they are incomplete.
 
         Raises:
-            JobServerError: the server does not know the command, or refuses it.
-            ProtocolError: the answer does not end.
+            JobServerError: the server does not know the command, or refused it.
+            ProtocolError: the answer is too long.
         """
         self._take(data)
         if self._buffer.startswith(b"ERR ") and b"\t" not in self._buffer:
@@ -86,14 +104,20 @@ class AdminConnection:
     def _take(self, data: bytes) -> None:
         self._buffer += data
         if len(self._buffer) > _LONGEST_ANSWER:
-            raise ProtocolError(f"an answer of more than {_LONGEST_ANSWER} bytes")
+            raise ProtocolError(f"an answer is over the limit of {_LONGEST_ANSWER} bytes")
 
 
 def parse_status(row: str) -> FunctionStatus:
-    """Reads a row of `status`: function, total, running, workers, with tabs between.
+    """Parses a row of `status`: function, total, running and workers, separated by tabs.
+
+    Args:
+        row: the row.
+
+    Returns:
+        Its values.
 
     Raises:
-        ProtocolError: the row is not of that form.
+        ProtocolError: it is not such a row.
     """
     try:
         function, total, running, workers = row.rsplit("\t", 3)
@@ -103,10 +127,16 @@ def parse_status(row: str) -> FunctionStatus:
 
 
 def parse_worker(row: str) -> WorkerStatus:
-    """Reads a row of `workers`: `fd address id : function function`. Ids may hold spaces.
+    """Parses a row of `workers`: `fd address id : function function`. Ids may contain spaces.
+
+    Args:
+        row: the row.
+
+    Returns:
+        Its values.
 
     Raises:
-        ProtocolError: the row is not of that form.
+        ProtocolError: it is not such a row.
     """
     try:
         # A connection without functions ends in " :".

@@ -1,6 +1,6 @@
-"""Who submitted a job, who works on it, and who is told of it.
+"""The connections of a job server: which of them submitted a job, run it, and get its answer.
 
-It knows connections and jobs; `server.py` reads for it what the connections ask.
+It knows connections and jobs, but no requests: `server.py` parses those.
 """
 
 from __future__ import annotations
@@ -16,38 +16,54 @@ _NOOP = b"".join(pack(PacketType.NOOP, magic=RESPONSE))
 
 
 class Journal(Protocol):
-    """Keeps background jobs where they survive the job server."""
+    """Storage in which background jobs survive a restart of the job server."""
 
     def jobs(self) -> Iterable[tuple[int, bytes, bytes, bytes, int, float]]:
-        """Returns the jobs that are kept: the number of each, and with what it was kept."""
+        """Returns the stored jobs: the row number of each, and the arguments of `keep`."""
 
     def keep(self, function: bytes, unique: bytes, data: bytes, priority: int, due: float) -> int:
-        """Keeps a job; returns the number by which to forget it."""
+        """Stores a job.
+
+        Args:
+            function: the name of its function.
+            unique: its unique id; empty for none.
+            data: its payload.
+            priority: HIGH, NORMAL or LOW.
+            due: when to run it, in seconds since the epoch; 0 for at once.
+
+        Returns:
+            The row number to pass to `forget`.
+        """
 
     def forget(self, row: int) -> None:
-        """Forgets a job, because it is done."""
+        """Deletes a job that is done, by the row number that `keep` returned."""
 
 
-class Connection:
-    """One connection to the job server: of a client, of a worker, or of both in one."""
+class ServerConnection:
+    """A connection to the job server, used by a client, a worker, or both at once."""
 
-    def __init__(self, number: int, address: str, ready: dict[Connection, None]) -> None:
+    def __init__(self, number: int, address: str, ready: dict[ServerConnection, None]) -> None:
         self.number = number
         self.address = address
         self.client_id = b"-"
         self.wants_exceptions = False
         self.awaited: set[Job] = set()
-        """Jobs whose answers go here."""
+        """Jobs whose answers this connection gets."""
         self.offered: dict[Function, float] = {}
-        """What it works on, and the seconds that a job may take; 0 for as long as it likes."""
+        """The functions it offers, each with the seconds that a job may take; 0 for no limit."""
         self.held: dict[bytes, Job] = {}
-        """Jobs that it works on, by handle."""
+        """Jobs that it is running, by handle."""
         self.asleep = False
         self._ready = ready
         self._outgoing: list[Data] = []
 
     def send(self, type: PacketType, *arguments: bytes) -> None:
-        """Queues a packet."""
+        """Queues a packet.
+
+        Args:
+            type: its type.
+            arguments: its arguments. Only the last may contain NULs.
+        """
         self.send_bytes(*pack(type, *arguments, magic=RESPONSE))
 
     def send_bytes(self, *data: bytes) -> None:
@@ -56,11 +72,11 @@ class Connection:
         self._outgoing += data
 
     def data_to_send(self) -> Data:
-        """Returns the next of the queued bytes, each once; empty when all are sent."""
+        """Returns the next queued bytes and removes them; empty when there are none."""
         return take_next(self._outgoing) if self._outgoing else b""
 
     def wake(self) -> None:
-        """Calls a worker that sleeps."""
+        """Sends NOOP to a worker that sleeps."""
         if self.asleep:
             self.asleep = False
             self.send_bytes(_NOOP)
@@ -72,32 +88,35 @@ class Broker:
     def __init__(self, prefix: bytes, journal: Journal | None = None) -> None:
         """
         Args:
-            prefix: what every handle begins with, `b"H:myhost"`.
-            journal: keeps background jobs; without one, they end with the server.
+            prefix: the beginning of every handle, such as `b"H:myhost"`.
+            journal: stores background jobs; without one, they are lost when the server ends.
         """
         self.queue = JobQueue(prefix)
-        self.connections: dict[Connection, None] = {}
-        self.ready: dict[Connection, None] = {}
-        """Connections that have something new to send, in order. Whoever sends it empties this."""
+        self.connections: dict[ServerConnection, None] = {}
+        self.ready: dict[ServerConnection, None] = {}
+        """Connections that have something new to send, in order. The driver clears it."""
         self._journal = journal
         for row, name, unique, data, priority, due in journal.jobs() if journal else ():
             job = self.queue.add(self.queue.function(name), unique, data, priority, due)
             job.background, job.row = True, row
 
-    def connect(self, number: int, address: str) -> Connection:
+    def connect(self, number: int, address: str) -> ServerConnection:
         """Returns a new connection.
 
         Args:
-            number: by which `workers` lists it.
-            address: where it comes from.
+            number: its number in the answer to the command `workers`.
+            address: the address of the peer.
         """
-        connection = Connection(number, address, self.ready)
+        connection = ServerConnection(number, address, self.ready)
         self.connections[connection] = None
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
-        """Forgets a connection. Jobs that only it waited for are dropped, unless they run; those
-        that it held are given to other workers."""
+    def disconnect(self, connection: ServerConnection) -> None:
+        """Forgets a connection that has ended.
+
+        Jobs that only this connection waited for are dropped unless they are running. Jobs that
+        it was running return to the queue.
+        """
         del self.connections[connection]
         for job in connection.awaited:
             job.submitters = [other for other in job.submitters if other is not connection]
@@ -107,7 +126,7 @@ class Broker:
 
     def submit(
         self,
-        connection: Connection,
+        connection: ServerConnection,
         function: Function,
         unique: bytes,
         data: bytes,
@@ -116,20 +135,23 @@ class Broker:
         background: bool,
         due: float = 0.0,
     ) -> Job | None:
-        """Returns the job, which may be one that is there already; None where the queue is full.
+        """Queues a job, or joins it to an equal one.
 
         Args:
-            connection: who submits it.
-            function: what is to be done.
-            unique: key by which it joins an equal job; empty for none.
-            data: what it is to be done with.
+            connection: the connection that submits it.
+            function: the function to run.
+            unique: the key by which it joins an equal job; empty for none.
+            data: the payload.
             priority: HIGH, NORMAL or LOW.
             background: whether nobody waits for the answer.
-            due: when it is to be done, seconds since the epoch; 0 for at once.
+            due: when to run it, in seconds since the epoch; 0 for at once.
+
+        Returns:
+            The job, which may have been queued before; None if the queue is full.
         """
         job = self.queue.find(function.name, unique, data)
         if job is not None:
-            due = 0.0  # a job that there is already keeps its time
+            due = 0.0  # a job that is queued already keeps its time
         else:
             if function.is_full(priority):
                 return None
@@ -147,18 +169,25 @@ class Broker:
                 )
         return job
 
-    def offer(self, worker: Connection, function: Function, seconds: float) -> None:
-        """Lets a worker have the jobs of a function, each for so many seconds; 0 for any time."""
+    def offer(self, worker: ServerConnection, function: Function, seconds: float) -> None:
+        """Registers a function that a worker offers.
+
+        Args:
+            worker: the worker.
+            function: the function.
+            seconds: how long one of its jobs may take on this worker; 0 for no limit.
+        """
         worker.offered[function] = seconds
         function.workers[worker] = None
         if self.queue.has_work((function,)):
             worker.wake()
 
-    def withdraw(self, worker: Connection, functions: Iterable[Function]) -> None:
-        """Takes functions from a worker. Those of its jobs that it holds are for others now."""
+    def withdraw(self, worker: ServerConnection, functions: Iterable[Function]) -> None:
+        """Unregisters functions that a worker offers. Its running jobs of them return to the
+        queue."""
         for function in functions:
-            if worker.offered.pop(function, None) is not None:
-                del function.workers[worker]
+            del worker.offered[function]
+            del function.workers[worker]
         for job in [job for job in worker.held.values() if job.function not in worker.offered]:
             del worker.held[job.handle]
             job.retries += 1
@@ -167,8 +196,16 @@ class Broker:
             else:
                 self.queue.finish(job)
 
-    def take(self, worker: Connection, now: float) -> Job | None:
-        """Returns the next job for a worker, or None."""
+    def take(self, worker: ServerConnection, now: float) -> Job | None:
+        """Assigns the next job to a worker.
+
+        Args:
+            worker: the worker.
+            now: the current time, in seconds since the epoch.
+
+        Returns:
+            The job, or None if no job of its functions waits.
+        """
         worker.asleep = False
         job = self.queue.take(worker.offered, worker)
         if job is not None:
@@ -178,14 +215,20 @@ class Broker:
                 self.queue.set_timer(job, now + seconds)
         return job
 
-    def sleep(self, worker: Connection) -> None:
-        """Calls a worker as soon as there is something to take, which may be at once."""
+    def sleep(self, worker: ServerConnection) -> None:
+        """Wakes a worker as soon as a job waits for it, which may be at once."""
         worker.asleep = True
         if self.queue.has_work(worker.offered):
             worker.wake()
 
     def answer(self, job: Job, type: PacketType, *arguments: bytes) -> None:
-        """Ends a job, and tells those who wait for it."""
+        """Ends a job and sends its answer to the connections that wait for it.
+
+        Args:
+            job: the job.
+            type: the type of the answer: WORK_COMPLETE, WORK_FAIL or WORK_EXCEPTION.
+            arguments: the arguments of the answer.
+        """
         for submitter in job.submitters:
             if type == PacketType.WORK_EXCEPTION and not submitter.wants_exceptions:
                 submitter.send(PacketType.WORK_FAIL, job.handle)
@@ -197,8 +240,14 @@ class Broker:
         self.queue.finish(job)
 
     def cancel(self, handle: bytes) -> bool:
-        """Fails a job. Of one that runs, the answer is ignored from now on, and it is not run
-        again. Returns whether there is such a job."""
+        """Fails a job. If it is running, its answer will be ignored, and it will not run again.
+
+        Args:
+            handle: the handle of the job.
+
+        Returns:
+            Whether there is such a job.
+        """
         job = self.queue.jobs.get(handle)
         if job is None:
             return False
@@ -212,8 +261,14 @@ class Broker:
         return True
 
     def drop(self, name: bytes) -> bool:
-        """Forgets a function, and fails its jobs that wait. Returns whether that can be: not
-        while a worker offers it, or works on it."""
+        """Forgets a function and fails its waiting jobs, unless a worker offers it or runs a job.
+
+        Args:
+            name: the name of a known function.
+
+        Returns:
+            Whether the function was forgotten.
+        """
         function = self.queue.functions[name]
         if function.workers or function.running:
             return False
@@ -223,8 +278,12 @@ class Broker:
         return True
 
     def pass_time(self, now: float) -> None:
-        """Does what is due by now, seconds since the epoch: scheduled jobs are queued, jobs that
-        ran out of time fail. `queue.next_timer()` says when to call it."""
+        """Queues the scheduled jobs that are due, and fails the jobs that ran out of time.
+
+        Args:
+            now: the current time, in seconds since the epoch. `queue.next_timer()` returns when
+                to call this next.
+        """
         for job in self.queue.due(now):
             if job.worker is None:
                 self._queue(job)
@@ -241,7 +300,7 @@ class Broker:
             worker.wake()
 
     def _release(self, job: Job) -> None:
-        """Nobody waits for the job any longer, nor need it survive."""
+        """Detaches a job from its submitters and from the journal."""
         for submitter in job.submitters:
             submitter.awaited.discard(job)
         job.submitters = []

@@ -1,14 +1,14 @@
-"""Binary packets: their types, their arguments, packing and incremental parsing.
+"""Binary packets: their types and arguments, packing, and incremental parsing.
 
 A packet is a 12-byte header (magic, u32 type, u32 body length, big-endian)
 and a body of arguments separated by NUL. The last argument is the rest of the
-body and may hold NULs itself, so a body is split as often as its type has
-separators and not once more.
+body and may contain NULs itself, so a body is split exactly as often as its
+type has separators.
 
-A body over the limit is not kept. Where its arguments begin with names, which
-tell whose it is, these are given out as soon as they are here, and the rest of
-the body goes nowhere. The same happens once there is not enough memory for a
-payload: what was kept of it is freed first.
+A body over the limit is discarded. If its last argument is a payload, the
+arguments before it, which tell whose payload it is, are still delivered, as soon
+as they have arrived. The same happens if there is not enough memory for a
+payload: the part that was stored is freed first.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from gearmanny.payload.sizes import MAX_PACKET, Oversized
 from gearmanny.protocol.incoming import IncomingPayload, Packet
 
 REQUEST = b"\0REQ"
-"""Magic of what clients and workers send to the job server."""
+"""Magic of the packets that clients and workers send."""
 RESPONSE = b"\0RES"
-"""Magic of what the job server sends."""
+"""Magic of the packets that the job server sends."""
 
 _LONGEST_NAMES = 16 * 1024
-"""Bytes of all arguments but the last. gearmand 1.1.20 takes no more than 8 KiB of them."""
+"""Bytes of all arguments but the last. gearmand 1.1.20 accepts at most 8 KiB."""
 
 _HEADER = struct.Struct(">4sII")
 
@@ -36,7 +36,7 @@ class PacketType(enum.IntEnum):
     """The packet types of gearmand 1.1.20 (its PROTOCOL file)."""
 
     TEXT = 0
-    """Not on the wire: a line of the text commands, which may stand between requests."""
+    """A text command, which may be sent between requests. Not a type on the wire."""
     CAN_DO = 1
     CANT_DO = 2
     RESET_ABILITIES = 3
@@ -87,7 +87,7 @@ _WORK_SEPARATORS = {
     PacketType.WORK_DATA: 1,
     PacketType.WORK_WARNING: 1,
 }
-"""What a job server passes on from worker to client."""
+"""NULs between the arguments of each packet that a job server forwards from worker to client."""
 
 _RESPONSES = {
     **_WORK_SEPARATORS,
@@ -100,7 +100,7 @@ _RESPONSES = {
     PacketType.JOB_ASSIGN_UNIQ: 3,
     PacketType.STATUS_RES_UNIQUE: 5,
 }
-"""NULs between the arguments of each packet that a job server sends us."""
+"""NULs between the arguments of each packet that a job server sends."""
 
 _REQUESTS = {
     **_WORK_SEPARATORS,
@@ -129,11 +129,11 @@ _REQUESTS = {
     PacketType.GRAB_JOB_ALL: 0,
     PacketType.GET_STATUS_UNIQUE: 0,
 }
-"""NULs between the arguments of each packet that a job server is sent. None where it answers
-that it does not do that."""
+"""NULs between the arguments of each packet that a job server receives. 0 for those that it does
+not support and answers with an ERROR."""
 
 _LONGEST_LINE = 8 * 1024
-"""Bytes of a text command."""
+"""Bytes of the longest text command."""
 
 _WITH_PAYLOAD = {
     PacketType.WORK_COMPLETE,
@@ -149,22 +149,31 @@ _WITH_PAYLOAD = {
     PacketType.SUBMIT_JOB_LOW_BG,
     PacketType.SUBMIT_JOB_EPOCH,
 }
-"""Packets that may be over our limit without the connection being at fault: what it passes on for
-strangers, and what one of many callers or jobs behind it made too large. That one fails alone."""
+"""Packets with a payload. One of these over the limit is the fault of a single job or caller, and
+only that one fails; any other packet over the limit is the fault of the peer."""
 
 
 def pack(type: PacketType, *arguments: bytes, magic: bytes = REQUEST) -> tuple[bytes, bytes]:
-    """Returns the bytes of one packet: what precedes the last argument, and that argument as it
-    is, because it may be large. Only the last argument may hold NULs."""
+    """Packs a packet.
+
+    Args:
+        type: its type.
+        arguments: its arguments. Only the last may contain NULs.
+        magic: `REQUEST` or `RESPONSE`.
+
+    Returns:
+        The bytes in two parts: everything before the last argument, and the last argument itself,
+        which is not copied because it may be large.
+    """
     *names, last = arguments or (b"",)
     prefix = b"\0".join((*names, b""))
     return _HEADER.pack(magic, type, len(prefix) + len(last)) + prefix, last
 
 
 class PacketParser:
-    """Cuts a stream of bytes into packets: responses of a job server, or requests to one.
+    """Splits a stream of bytes into packets: the responses of a job server, or requests to one.
 
-    Between requests, lines of text may stand: what does not begin with NUL is one.
+    Between requests there may be lines of text, which do not begin with a NUL.
     """
 
     def __init__(
@@ -176,10 +185,10 @@ class PacketParser:
     ) -> None:
         """
         Args:
-            max_packet: bytes of the longest body to keep.
-            magic: `RESPONSE` or `REQUEST`, what every packet begins with.
-            dropped_at_once: whether a packet is given out as soon as it is known that its payload
-                is not kept, or when all of that has arrived.
+            max_packet: the longest body to keep, in bytes.
+            magic: the magic of the packets: `RESPONSE` or `REQUEST`.
+            dropped_at_once: whether a packet whose payload is discarded is delivered before all
+                of that payload has arrived.
         """
         self._max_packet = max_packet
         self._magic = magic
@@ -189,20 +198,19 @@ class PacketParser:
         self._payload = IncomingPayload(dropped_at_once=dropped_at_once)
 
     def feed(self, received: bytes | memoryview) -> Iterator[Packet]:
-        """Takes the bytes that arrived; yields the packets that they completed.
+        """Parses received bytes; yields the packets that are complete. Exhaust the iterator.
 
-        What is whole comes out before what is wrong raises. Consume it to its end. `Oversized`
-        stands in the place of a payload over the limit, or without enough memory for it.
+        `Oversized` replaces a payload that is over the limit or does not fit into memory.
 
         Raises:
-            ProtocolError: on what is not sent in this direction, and on too long a packet
-                without a payload. The stream cannot be read further: close the connection.
+            ProtocolError: the bytes are not packets that are sent in this direction, or a packet
+                without a payload is over the limit. Close the connection.
         """
         if self._payload.missing:
             packet, received = self._payload.take(received)
             if packet is not None:
                 yield packet
-        data = self._with_what_was_left(received) if self._buffer else bytes(received)
+        data = self._with_buffered(received) if self._buffer else bytes(received)
         start, end, expected, separators_of = 0, len(data), self._magic, self._separators
         while start < end:
             body = start + _HEADER.size
@@ -230,7 +238,7 @@ class PacketParser:
                 if packet is not None:
                     yield packet
                 continue
-            # Not split(): that needs a copy of the body first, which may be large.
+            # Not split(), which would need a copy of the body, and that may be large.
             arguments: list[bytes] = []
             for _ in range(separators):
                 separator = data.find(b"\0", body, stop)
@@ -249,11 +257,11 @@ class PacketParser:
         if start < end:
             self._buffer += data[start:]
 
-    def _with_what_was_left(self, data: bytes | memoryview) -> bytes:
-        """Returns the bytes to look at now: none while what is begun cannot be whole."""
+    def _with_buffered(self, data: bytes | memoryview) -> bytes:
+        """Returns the bytes to parse: none as long as the packet at their start is incomplete."""
         try:
             self._buffer += data
-            # A large body arrives in many pieces: look at it again only when it is whole.
+            # A large body arrives in many pieces: parse it only when it is complete.
             if len(self._buffer) < self._needed:
                 return b""
             whole = bytes(self._buffer)
@@ -266,7 +274,7 @@ class PacketParser:
         return whole
 
     def _line(self, data: bytes, start: int) -> bytes:
-        """Returns the line of text that begins here. Empty when it, or a header, is not whole."""
+        """Returns the line of text that begins here; empty if it, or a header, is incomplete."""
         self._needed = _HEADER.size
         if self._magic == RESPONSE or not data[start]:
             if len(data) - start >= _HEADER.size:
@@ -277,15 +285,15 @@ class PacketParser:
         if line_end:
             return data[start:line_end]
         if len(data) - start >= _LONGEST_LINE:
-            raise ProtocolError(f"a line is over the limit of {_LONGEST_LINE} bytes")
+            raise ProtocolError(f"a text command is over the limit of {_LONGEST_LINE} bytes")
         self._needed = 0
         return b""
 
     def _names(
         self, type: int, separators: int, length: int, data: bytes, body: int
     ) -> list[bytes] | None:
-        """Returns all arguments but the last, of a body that is over the limit or not all here;
-        None if they are not all here, or not worth looking for yet."""
+        """Returns all arguments but the last of a body that is over the limit or incomplete; None
+        if they have not all arrived, or if the whole packet is to be awaited."""
         oversized = length > self._max_packet
         self._needed = _HEADER.size + length
         if type not in _WITH_PAYLOAD:
@@ -309,8 +317,8 @@ class PacketParser:
         sender = "job server" if self._magic == RESPONSE else "client or worker"
         if magic != self._magic:
             return f"not a Gearman {sender}: a packet begins with {magic!r}, not {self._magic!r}"
-        return f"no {sender} sends packets of type {type}"
+        return f"a {sender} does not send packets of type {type}"
 
 
 def _too_few(type: int, separators: int, ended: int) -> str:
-    return f"{PacketType(type).name} takes {separators + 1} arguments, the peer sent {ended + 1}"
+    return f"{PacketType(type).name} takes {separators + 1} arguments, but got {ended + 1}"

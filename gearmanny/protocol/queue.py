@@ -1,6 +1,6 @@
-"""The jobs of a job server: where they wait, which is next, and which are equal.
+"""The jobs of a job server: their queues, their order, their timers, and which of them are equal.
 
-A job waits in the queue of its function, runs, or waits for its time::
+A job waits in the queue of its function, is running, or is scheduled for later::
 
               add()                take()
         ─┬───────────► waiting ─────────────► running ───► finish()
@@ -25,13 +25,13 @@ HIGH, NORMAL, LOW = range(3)
 NO_LIMIT = (0, 0, 0)
 
 _STALE_TIMERS = 64
-"""Timers that may be out of use before they are looked through."""
+"""Number of cancelled timers that may stay in the heap before it is rebuilt."""
 
 Key = tuple[bytes, bytes, bytes]
 
 
 class Party(Protocol):
-    """One side of a job: a connection that submitted it, or works on it."""
+    """One side of a job: a connection that submitted it, or runs it."""
 
     wants_exceptions: bool
     awaited: set[Job]
@@ -41,7 +41,7 @@ class Party(Protocol):
         """Queues a packet."""
 
     def wake(self) -> None:
-        """Calls a worker that sleeps."""
+        """Sends NOOP to a worker that sleeps."""
 
 
 class Job:
@@ -61,44 +61,48 @@ class Job:
         self.data = data
         self.priority = priority
         self.key: Key | None = None
-        """By which equal jobs find it; None when it never coalesces, or no longer."""
+        """The key by which equal jobs join it; None if no job joins it, or none any more."""
         self.number = 0
-        """Its place in the queue: the lower, the sooner."""
+        """Its place in the queue. The lowest number is served first."""
         self.background = False
         self.row: int | None = None
-        """Where the journal keeps it."""
+        """Its row number in the journal."""
         self.submitters: list[Party] = []
-        """Who waits for its answer: a connection stands here as often as it submitted the job."""
+        """The connections that wait for its answer, once for each time they submitted the job."""
         self.worker: Party | None = None
         self.retries = 0
-        """Workers that left while they held it."""
+        """Number of workers that disconnected while they were running it."""
         self.done = self.total = b"0"
         self.timer: float | None = None
-        """When its time comes, or has run out. Seconds since the epoch."""
+        """When it is due, or runs out of time, in seconds since the epoch."""
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody cares for its answer, or for its being done."""
+        """Whether it is a background job, or a connection waits for its answer."""
         return self.background or bool(self.submitters)
 
 
 class Function:
-    """A name that jobs are submitted for and that workers offer."""
+    """A function: its queues of jobs, and the workers that offer it."""
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        # Not deques: a job in the middle is taken out when it is cancelled.
+        # Not deques: cancelling a job removes it from the middle.
         self.waiting: tuple[OrderedDict[int, Job], ...] = tuple(OrderedDict() for _ in range(3))
         self.total = 0
-        """Jobs that wait, run, or are scheduled."""
+        """Number of jobs that wait, run, or are scheduled."""
         self.running = 0
         self.workers: dict[Party, None] = {}
-        """Who offers it, longest first."""
+        """The workers that offer it, in the order in which they registered it."""
         self.limits: tuple[int, ...] = NO_LIMIT
-        """Jobs above which those of each priority are refused; 0 for none."""
+        """For each priority, the total of jobs from which a new one is refused; 0 for no limit."""
 
     def is_full(self, priority: int) -> bool:
-        """Returns whether another job of this priority is one too many."""
+        """Returns whether another job of this priority would exceed the limit.
+
+        Args:
+            priority: HIGH, NORMAL or LOW.
+        """
         return 0 < self.limits[priority] <= self.total
 
 
@@ -106,10 +110,13 @@ class JobQueue:
     """All functions and their jobs."""
 
     def __init__(self, prefix: bytes) -> None:
-        """Args: prefix: what every handle begins with."""
+        """
+        Args:
+            prefix: the beginning of every handle.
+        """
         self.functions: dict[bytes, Function] = {}
         self.jobs: dict[bytes, Job] = {}
-        """By handle."""
+        """All jobs, by handle."""
         self._equals: dict[Key, Job] = {}
         self._prefix = prefix
         self._submitted = 0
@@ -118,26 +125,51 @@ class JobQueue:
         self._armed = 0
 
     def function(self, name: bytes) -> Function:
-        """Returns a function; a new one comes into being."""
+        """Returns the function with a name, and creates it if it is new.
+
+        Args:
+            name: the name.
+        """
         found = self.functions.get(name)
         if found is None:
             found = self.functions[name] = Function(name)
         return found
 
     def find(self, function: bytes, unique: bytes, data: bytes) -> Job | None:
-        """Returns the job that one like this joins. One without a unique key joins none."""
+        """Returns the job that an equal one joins; None if there is none, or without a unique key.
+
+        Args:
+            function: the name of the function.
+            unique: the unique key; `b"-"` makes the payload the key.
+            data: the payload.
+        """
         key = _key(function, unique, data)
         return self._equals.get(key) if key else None
 
     def find_unique(self, unique: bytes) -> Job | None:
-        """Returns a job with this unique key, of whichever function."""
+        """Returns a job of any function with a unique key, or None.
+
+        Args:
+            unique: the unique key.
+        """
         found = (self.find(function, unique, b"") for function in self.functions)
         return next(filter(None, found), None)
 
     def add(
         self, function: Function, unique: bytes, data: bytes, priority: int, due: float = 0.0
     ) -> Job:
-        """Returns a new job. It waits for its time, or in the queue when `due` is 0."""
+        """Creates a job, and queues or schedules it.
+
+        Args:
+            function: the function.
+            unique: the unique key; empty for none.
+            data: the payload.
+            priority: HIGH, NORMAL or LOW.
+            due: when to queue it, in seconds since the epoch; 0 for at once.
+
+        Returns:
+            The job.
+        """
         self._submitted += 1
         handle = b"%s:%d" % (self._prefix, self._submitted)
         job = self.jobs[handle] = Job(handle, function, unique, data, priority)
@@ -152,7 +184,11 @@ class JobQueue:
         return job
 
     def put(self, job: Job) -> None:
-        """Puts a job at the end of its queue: a new one, one that is due, or one given back."""
+        """Appends a job to its queue: a new one, one that is due, or one whose worker left.
+
+        Args:
+            job: the job.
+        """
         if job.worker is not None:
             job.worker = None
             job.function.running -= 1
@@ -163,8 +199,18 @@ class JobQueue:
         job.function.waiting[job.priority][job.number] = job
 
     def take(self, functions: Iterable[Function], worker: Party) -> Job | None:
-        """Gives a worker the next job of the functions that it offers: that of the highest
-        priority, and among those the one that has waited longest. No function starves another."""
+        """Assigns the next job of some functions to a worker.
+
+        The job with the highest priority comes first, and among those the one that has waited
+        longest. No function starves another.
+
+        Args:
+            functions: the functions that the worker offers.
+            worker: the worker.
+
+        Returns:
+            The job, or None if none waits.
+        """
         best: Job | None = None
         for function in functions:
             if function.total > function.running:
@@ -184,12 +230,20 @@ class JobQueue:
         return best
 
     def has_work(self, functions: Iterable[Function]) -> bool:
-        """Returns whether one of these functions has a job that waits."""
+        """Returns whether a job of one of these functions waits.
+
+        Args:
+            functions: the functions.
+        """
         return any(any(function.waiting) for function in functions)
 
     def finish(self, job: Job) -> None:
-        """Forgets a job, wherever it is."""
-        job.data = b""  # a timer that is out of use has the job for a while
+        """Removes a job, whatever its state.
+
+        Args:
+            job: the job.
+        """
+        job.data = b""  # a cancelled timer may refer to the job for a while
         del self.jobs[job.handle]
         self.separate(job)
         self.clear_timer(job)
@@ -201,13 +255,22 @@ class JobQueue:
             job.function.waiting[job.priority].pop(job.number, None)
 
     def separate(self, job: Job) -> None:
-        """Lets no more jobs join this one."""
+        """Lets no more jobs join this one.
+
+        Args:
+            job: the job.
+        """
         if job.key is not None:
             del self._equals[job.key]
             job.key = None
 
     def set_timer(self, job: Job, when: float) -> None:
-        """Sets when the time of a job comes, or has run out. Seconds since the epoch."""
+        """Sets the timer of a job.
+
+        Args:
+            job: the job.
+            when: when it is due, or runs out of time, in seconds since the epoch.
+        """
         job.timer = when
         self._armed += 1
         self._places += 1
@@ -217,19 +280,27 @@ class JobQueue:
             heapq.heapify(self._timers)
 
     def clear_timer(self, job: Job) -> None:
-        """Takes the timer of a job back, if it has one."""
+        """Cancels the timer of a job, if it has one.
+
+        Args:
+            job: the job.
+        """
         if job.timer is not None:
             job.timer = None
             self._armed -= 1
 
     def next_timer(self) -> float | None:
-        """Returns when the next timer goes off. Seconds since the epoch; None for never."""
+        """Returns when the next timer fires, in seconds since the epoch; None if there is none."""
         while self._timers and self._timers[0][2].timer != self._timers[0][0]:
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
     def due(self, now: float) -> Iterator[Job]:
-        """Yields the jobs whose timers go off, each once."""
+        """Yields the jobs whose timers have fired, each once.
+
+        Args:
+            now: the current time, in seconds since the epoch.
+        """
         while (when := self.next_timer()) is not None and when <= now:
             job = heapq.heappop(self._timers)[2]
             self.clear_timer(job)
@@ -237,7 +308,7 @@ class JobQueue:
 
 
 def _key(function: bytes, unique: bytes, data: bytes) -> Key | None:
-    """The unique key "-" stands for the data."""
+    """Returns the key by which equal jobs are found. The unique key "-" stands for the payload."""
     if unique == b"-":
         return (function, unique, data) if data else None
     return (function, unique, b"") if unique else None

@@ -1,9 +1,9 @@
-"""What a job server knows: the bytes of each connection in, the bytes for each connection out.
+"""The protocol machine of a job server: bytes of each connection in, bytes for each connection out.
 
 It does what gearmand 1.1.20 does for clients and workers, without its bugs:
-`docs/embedded.md` lists where they differ. Whoever drives it passes on what
-arrives and what time it is, and sends what the connections in `ready` have to
-say.
+`docs/embedded.md` lists the differences. Its driver passes in the bytes that
+arrive and the current time, and sends what the connections in `ready` have
+queued.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from gearmanny.errors import ProtocolError
 from gearmanny.payload.sizes import MAX_PACKET, Oversized
-from gearmanny.protocol.broker import Broker, Connection, Journal
+from gearmanny.protocol.broker import Broker, Journal, ServerConnection
 from gearmanny.protocol.outgoing import Data
 from gearmanny.protocol.packets import (
     REQUEST,
@@ -29,10 +29,10 @@ _LONGEST_UNIQUE = 63
 """Bytes of a unique key: gearmand 1.1.20 corrupts jobs with a longer one."""
 
 _LONGEST_CLIENT_ID = 127
-"""Bytes; the rest is cut off."""
+"""Bytes. Longer ids are truncated."""
 
 _LARGEST_NUMBER = 2**62
-"""What is above means as much."""
+"""Larger numbers are treated as this one."""
 
 _NO_JOB = b"".join(pack(PacketType.NO_JOB, magic=RESPONSE))
 
@@ -44,15 +44,15 @@ _SUBMISSIONS: dict[int, tuple[int, bool]] = {
     PacketType.SUBMIT_JOB_LOW: (LOW, False),
     PacketType.SUBMIT_JOB_LOW_BG: (LOW, True),
 }
-"""Their priority, and whether they are background jobs."""
+"""The priority of each kind of submission, and whether it makes a background job."""
 
 _BEGINNING_NUMBER = re.compile(rb"\s*([+-]?[0-9]{1,100})")
 
-_Handler = Callable[[Connection, int, list[bytes], float], None]
+_Handler = Callable[[ServerConnection, int, list[bytes], float], None]
 
 
 class Server:
-    """A job server without sockets, threads and clock."""
+    """A job server without sockets, threads or a clock."""
 
     def __init__(
         self,
@@ -65,18 +65,18 @@ class Server:
     ) -> None:
         """
         Args:
-            prefix: what every handle begins with, `b"H:myhost"`.
-            version: what the command `version` tells.
-            pid: what the command `getpid` tells.
-            journal: keeps background jobs; without one, they end with the server.
-            max_packet: bytes of the longest body to accept.
+            prefix: the beginning of every handle, such as `b"H:myhost"`.
+            version: the answer to the command `version`.
+            pid: the answer to the command `getpid`.
+            journal: stores background jobs; without one, they are lost when the server ends.
+            max_packet: the longest body to accept, in bytes.
         """
         self.broker = Broker(prefix, journal)
         self.ready = self.broker.ready
-        """Connections that have something new to send, in order. Whoever sends it empties this."""
+        """Connections that have something new to send, in order. The driver clears it."""
         self._commands = TextCommands(self.broker, version, pid)
         self._max_packet = max_packet
-        self._parsers: dict[Connection, PacketParser] = {}
+        self._parsers: dict[ServerConnection, PacketParser] = {}
         self._handlers: dict[int, _Handler] = {
             **dict.fromkeys(_SUBMISSIONS, self._submit),
             PacketType.SUBMIT_JOB_EPOCH: self._submit_epoch,
@@ -102,33 +102,37 @@ class Server:
             PacketType.TEXT: self._text,
         }
 
-    def connect(self, number: int, address: str) -> Connection:
+    def connect(self, number: int, address: str) -> ServerConnection:
         """Returns a new connection.
 
         Args:
-            number: by which `workers` lists it.
-            address: where it comes from.
+            number: its number in the answer to the command `workers`.
+            address: the address of the peer.
         """
         connection = self.broker.connect(number, address)
         self._parsers[connection] = PacketParser(self._max_packet, magic=REQUEST)
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
-        """Takes notice that a connection is gone."""
+    def disconnect(self, connection: ServerConnection) -> None:
+        """Forgets a connection that has ended.
+
+        Args:
+            connection: the connection.
+        """
         del self._parsers[connection]
         self.broker.disconnect(connection)
 
-    def receive(self, connection: Connection, data: Data, now: float) -> None:
-        """Takes bytes that arrived.
+    def receive(self, connection: ServerConnection, data: Data, now: float) -> None:
+        """Processes received bytes.
 
         Args:
-            connection: where they arrived.
+            connection: the connection that they arrived on.
             data: the bytes.
-            now: seconds since the epoch.
+            now: the current time, in seconds since the epoch.
 
         Raises:
-            ProtocolError: on bytes that are not the protocol. An ERROR that says so is among the
-                bytes to send: send them, then close the connection.
+            ProtocolError: the bytes are not valid Gearman packets. An ERROR packet that says so
+                is queued: send it, then close the connection.
         """
         handlers = self._handlers
         try:
@@ -145,17 +149,21 @@ class Server:
             raise
 
     def pass_time(self, now: float) -> None:
-        """Does what is due by now, seconds since the epoch."""
+        """Runs the timers that are due.
+
+        Args:
+            now: the current time, in seconds since the epoch.
+        """
         self.broker.pass_time(now)
 
     def next_timer(self) -> float | None:
-        """Returns when to call `pass_time`, seconds since the epoch; None for never."""
+        """Returns when to call `pass_time` next, in seconds since the epoch; None if never."""
         return self.broker.queue.next_timer()
 
     def _refuse_payload(
-        self, connection: Connection, type: int, handle: bytes, payload: Oversized
+        self, connection: ServerConnection, type: int, handle: bytes, payload: Oversized
     ) -> None:
-        """Of a job that is submitted, updated or answered with too much; no answer is a failure."""
+        """Refuses a packet whose payload is too large; if it was a result, the job fails."""
         text = f"The payload is too large: {payload.reason()}."
         _refuse(connection, b"ARGUMENT_TOO_LARGE", text.encode())
         job = connection.held.get(handle)
@@ -163,14 +171,14 @@ class Server:
             self.broker.answer(job, PacketType.WORK_FAIL, handle)
 
     def _submit(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         function, unique, data = arguments
         priority, background = _SUBMISSIONS[type]
         self._accept(connection, function, unique, data, priority, background)
 
     def _submit_epoch(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         function, unique, epoch, data = arguments
         due = _number(epoch)
@@ -180,7 +188,7 @@ class Server:
 
     def _accept(
         self,
-        connection: Connection,
+        connection: ServerConnection,
         name: bytes,
         unique: bytes,
         data: bytes,
@@ -205,22 +213,28 @@ class Server:
         else:
             connection.send(PacketType.JOB_CREATED, job.handle)
 
-    def _grab(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _grab(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         job = self.broker.take(worker, now)
         if job is None:
             worker.send_bytes(_NO_JOB)
         elif type == PacketType.GRAB_JOB:
             worker.send(PacketType.JOB_ASSIGN, job.handle, job.function.name, job.data)
         else:
-            # Also for GRAB_JOB_ALL: its own answer is for jobs with a reducer.
+            # Also for GRAB_JOB_ALL: JOB_ASSIGN_ALL is for jobs with a reducer.
             worker.send(
                 PacketType.JOB_ASSIGN_UNIQ, job.handle, job.function.name, job.unique, job.data
             )
 
-    def _pre_sleep(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _pre_sleep(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         self.broker.sleep(worker)
 
-    def _update(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _update(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         job = _held(worker, arguments[0])
         if job is not None:
             if type == PacketType.WORK_STATUS:
@@ -228,44 +242,50 @@ class Server:
             for submitter in job.submitters:
                 submitter.send(PacketType(type), *arguments)
 
-    def _answer(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _answer(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         job = _held(worker, arguments[0])
         if job is not None:
             self.broker.answer(job, PacketType(type), *arguments)
 
-    def _can_do(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _can_do(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         milliseconds = _number(arguments[1]) if type == PacketType.CAN_DO_TIMEOUT else 0
         function = self.broker.queue.function(arguments[0])
         self.broker.offer(worker, function, max(0, milliseconds) / 1000)
 
-    def _cant_do(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _cant_do(
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         self.broker.withdraw(worker, [f for f in worker.offered if f.name == arguments[0]])
 
     def _reset_abilities(
-        self, worker: Connection, type: int, arguments: list[bytes], now: float
+        self, worker: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         self.broker.withdraw(worker, list(worker.offered))
 
     def _set_client_id(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         connection.client_id = arguments[0][:_LONGEST_CLIENT_ID]
 
     def _get_status(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         job = self.broker.queue.jobs.get(arguments[0])
         connection.send(PacketType.STATUS_RES, arguments[0], *_progress(job))
 
     def _get_status_unique(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         job = self.broker.queue.find_unique(arguments[0])
         clients = b"%d" % len(job.submitters) if job else b"0"
         connection.send(PacketType.STATUS_RES_UNIQUE, arguments[0], *_progress(job), clients)
 
     def _option(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
     ) -> None:
         if arguments[0] == b"exceptions":
             connection.wants_exceptions = True
@@ -273,19 +293,23 @@ class Server:
         else:
             _refuse(connection, b"UNKNOWN_OPTION", b"Server does not recognize given option")
 
-    def _echo(self, connection: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _echo(
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         connection.send(PacketType.ECHO_RES, arguments[0])
 
-    def _text(self, connection: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _text(
+        self, connection: ServerConnection, type: int, arguments: list[bytes], now: float
+    ) -> None:
         connection.send_bytes(self._commands.answer(arguments[0]))
 
 
-def _refuse(connection: Connection, code: bytes, text: bytes) -> None:
+def _refuse(connection: ServerConnection, code: bytes, text: bytes) -> None:
     connection.send(PacketType.ERROR, code, text)
 
 
-def _held(worker: Connection, handle: bytes) -> Job | None:
-    """Returns a job that the worker holds; one that does not is told so."""
+def _held(worker: ServerConnection, handle: bytes) -> Job | None:
+    """Returns a job that the worker holds, or None after refusing the packet."""
     job = worker.held.get(handle)
     if job is None:
         _refuse(worker, b"JOB_NOT_FOUND", b"Job given in work result not found")
@@ -299,6 +323,6 @@ def _progress(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def _number(text: bytes) -> int:
-    """Returns the whole number that a text begins with, 0 for none: `1.5` is 1, as for gearmand."""
+    """Returns the integer at the beginning of a text, or 0: `1.5` is read as 1, as by gearmand."""
     found = _BEGINNING_NUMBER.match(text)
     return min(int(found[1]), _LARGEST_NUMBER) if found else 0

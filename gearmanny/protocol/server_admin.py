@@ -1,4 +1,4 @@
-"""The text commands, on the side of the job server."""
+"""The text commands, on the job server's side."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from gearmanny.protocol.broker import Broker
 from gearmanny.protocol.queue import NO_LIMIT
 
 _LIMIT = re.compile(r"-?[0-9]{1,100}")
-"""Of jobs; none when it is below 1."""
+"""A limit on jobs; below 1, there is none."""
 
 
 class TextCommands:
-    """Answers lines of text. Names that are not UTF-8 come out as the bytes that they are."""
+    """Answers text commands. Names that are not UTF-8 are passed through as bytes."""
 
     def __init__(self, broker: Broker, version: str, pid: int) -> None:
         """
         Args:
-            broker: of whom the commands tell.
-            version: what `version` tells.
-            pid: what `getpid` tells.
+            broker: the jobs and connections that the commands list and change.
+            version: the answer to `version`.
+            pid: the answer to `getpid`.
         """
         self._broker = broker
         self._queue = broker.queue
@@ -43,7 +43,14 @@ class TextCommands:
         }
 
     def answer(self, line: bytes) -> bytes:
-        """Returns the answer to one line."""
+        """Runs a command.
+
+        Args:
+            line: the command, with or without the end of the line.
+
+        Returns:
+            The answer, to be sent as it is.
+        """
         words = [_text(word) for word in line.split()]
         for length in (3, 2, 1):
             command = self._commands.get(" ".join(words[:length]).lower())

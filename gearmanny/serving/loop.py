@@ -1,7 +1,7 @@
-"""A job server in an event loop: bytes between the transports and the machine.
+"""A job server in an event loop: bytes between asyncio transports and the protocol machine.
 
-What all connections brought in one turn of the loop is answered together: with
-one `send` to each of them, after one commit of all jobs that are to be kept.
+Everything that arrives in one iteration of the loop is answered together: with
+one `send` for each connection, after one commit of all jobs to be stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from gearmanny import __version__
 from gearmanny.errors import GearmanException, ProtocolError
 from gearmanny.net.forks import keep_from_children
-from gearmanny.protocol.broker import Connection
+from gearmanny.protocol.broker import ServerConnection
 from gearmanny.protocol.server import Server
 from gearmanny.serving.store import Store
 
@@ -26,27 +26,27 @@ logger = logging.getLogger("gearmanny.server")
 _RECEIVE_BYTES = 256 * 1024
 
 _UNSENT_BYTES = 4 * 1024 * 1024
-"""What may wait to be taken by a connection before those that cause more of it are not read."""
+"""Bytes that may wait for a slow peer before the connections that cause more are paused."""
 
 _LONGEST_HOSTNAME = 32
-"""Bytes of it in a handle, which has less than 64 for everything."""
+"""Bytes of the host name in a handle, which is shorter than 64 bytes altogether."""
 
 _LONGEST_SLEEP = 10.0
-"""Seconds. Timers go by the clock on the wall, which can be set while we sleep by another."""
+"""Seconds. Timers use the wall clock, which may be changed while we sleep by the monotonic one."""
 
 
 class ServerLoop:
-    """One run of a job server: what its connections share."""
+    """One run of a job server: the state that its connections share."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, store: str | os.PathLike[str] | None
     ) -> None:
         self.loop = loop
         self.ended: asyncio.Future[None] = loop.create_future()
-        # One for all: who receives takes out what it got before anybody else receives.
+        # One buffer for all: a connection consumes what it received before another one receives.
         self.received = memoryview(bytearray(_RECEIVE_BYTES))
         self._store = None if store is None else Store(store)
-        # Part of it is new in every run: a client may ask for a handle of the run before.
+        # Partly random, because a client may ask for a handle of the previous run.
         prefix = f"H:{socket.gethostname()[:_LONGEST_HOSTNAME]}-{secrets.token_hex(3)}"
         try:
             self._server = Server(
@@ -55,34 +55,52 @@ class ServerLoop:
                 pid=os.getpid(),
                 journal=self._store,
             )
-        except BaseException:  # of what the store holds
+        except BaseException:  # the store is damaged
             if self._store is not None:
                 self._store.close()
             raise
-        self._peers: dict[Connection, Peer] = {}
+        self._peers: dict[ServerConnection, Peer] = {}
         self.full: set[Peer] = set()
-        """Those that do not take what is sent to them."""
+        """Peers that do not read what is sent to them."""
         self._sending: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: float | None = None
         self._set_alarm()
 
-    def connect(self, peer: Peer, number: int, address: str) -> Connection:
-        """Returns what the job server knows of a peer."""
+    def connect(self, peer: Peer, number: int, address: str) -> ServerConnection:
+        """Registers a peer.
+
+        Args:
+            peer: the peer.
+            number: its number in the answer to the command `workers`.
+            address: its address.
+
+        Returns:
+            Its connection in the protocol machine.
+        """
         connection = self._server.connect(number, address)
         self._peers[connection] = peer
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
-        """Takes notice that a peer is gone."""
+    def disconnect(self, connection: ServerConnection) -> None:
+        """Forgets a peer that has disconnected.
+
+        Args:
+            connection: its connection.
+        """
         del self._peers[connection]
         self._server.disconnect(connection)
         self._send_soon()
 
     def receive(self, peer: Peer, data: memoryview) -> None:
-        """Passes on what arrived, and sends what that causes."""
+        """Processes received bytes, and sends the answers soon.
+
+        Args:
+            peer: the peer that sent them.
+            data: the bytes.
+        """
         if self.full and self._server.ready:
-            self._send()  # so that who is ready afterwards is so by this peer's doing
+            self._send()  # so that this peer is the cause of what is ready afterwards
         if self.ended.done():
             return
         try:
@@ -105,7 +123,11 @@ class ServerLoop:
             self._send_soon()
 
     def end(self, error: GearmanException | None = None) -> None:
-        """Lets the run end, with an error where it cannot go on."""
+        """Ends the run.
+
+        Args:
+            error: the reason, if it cannot go on.
+        """
         if not self.ended.done():
             if error is None:
                 self.ended.set_result(None)
@@ -113,7 +135,7 @@ class ServerLoop:
                 self.ended.set_exception(error)
 
     async def close(self) -> None:
-        """Ends all connections, and gives everything back."""
+        """Closes all connections and the store."""
         self.ended.cancel()
         for handle in (self._alarm, self._sending):
             if handle is not None:
@@ -132,7 +154,7 @@ class ServerLoop:
             self._sending = self.loop.call_soon(self._send)
 
     def _send(self) -> None:
-        """Sends what there is to send."""
+        """Commits the store, then sends everything that is queued."""
         self._sending = None
         if self._store is not None and not self.ended.done():
             try:
@@ -140,7 +162,7 @@ class ServerLoop:
             except GearmanException as error:
                 self.end(error)
         if self.ended.done():
-            return  # what was accepted may not be kept: nobody may be told that it is
+            return  # accepted jobs may not be stored, so they must not be acknowledged
         ready = self._server.ready
         for connection in ready:
             peer = self._peers.get(connection)
@@ -170,15 +192,15 @@ class ServerLoop:
 
 
 class Peer(asyncio.BufferedProtocol):
-    """One connection: the callbacks of its transport."""
+    """The asyncio protocol of one connection."""
 
     transport: asyncio.Transport
-    connection: Connection
+    connection: ServerConnection
 
     def __init__(self, server_loop: ServerLoop) -> None:
         self._server_loop = server_loop
         self._holds: set[Peer] = set()
-        """Those that are not read until it does."""
+        """Peers that are paused until this one reads."""
         self._held_by: set[Peer] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -204,7 +226,11 @@ class Peer(asyncio.BufferedProtocol):
         self._server_loop.receive(self, self._server_loop.received[:nbytes])
 
     def send(self, *, although_full: bool = False) -> None:
-        """Sends what there is to send; only as much as the other side takes, unless told to."""
+        """Sends what is queued, as long as the peer reads it.
+
+        Args:
+            although_full: send everything, even if the peer does not read.
+        """
         try:
             while although_full or self not in self._server_loop.full:
                 data = self.connection.data_to_send()
@@ -215,14 +241,14 @@ class Peer(asyncio.BufferedProtocol):
             self.lack_memory()
 
     def leave(self) -> None:
-        """Closes the connection once all is sent."""
+        """Closes the connection after sending what is queued."""
         self.send(although_full=True)
         self.transport.close()
 
     def lack_memory(self) -> None:
-        """Ends this connection alone: part of what it sent, or was sent, is lost."""
+        """Closes only this connection, because part of what it sends or receives is lost."""
         self.abort()
-        with contextlib.suppress(MemoryError):  # nothing is left to say so with
+        with contextlib.suppress(MemoryError):  # not even enough memory to log it
             logger.warning(
                 "closing a connection of %s: not enough memory to serve it",
                 self.connection.address,
@@ -247,13 +273,16 @@ class Peer(asyncio.BufferedProtocol):
         self._holds.clear()
 
     def fileno(self) -> int:
-        """Returns the descriptor of the socket; -1 when it is closed."""
+        """Returns the descriptor of the socket; -1 if it is closed."""
         return int(self.transport.get_extra_info("socket").fileno())
 
     def hold(self, source: Peer) -> None:
-        """Lets a source of what we do not take wait until we do.
+        """Pauses another peer until this one has read what that one caused.
 
-        Not ourselves: a client may send very much before it reads the first answer.
+        Not itself: a client may send a lot before it reads the first answer.
+
+        Args:
+            source: the other peer.
         """
         if source is not self:
             self._holds.add(source)
@@ -261,7 +290,7 @@ class Peer(asyncio.BufferedProtocol):
             source.transport.pause_reading()
 
     def abort(self) -> None:
-        """Ends the connection at once, also where a child was forked before it was made."""
+        """Closes the connection at once, even if a forked child has a copy of the socket."""
         with contextlib.suppress(OSError):
             self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         self.transport.abort()

@@ -1,7 +1,7 @@
-"""Background jobs in a file, so that they survive the job server.
+"""Background jobs in a file, so that they survive a restart of the job server.
 
-One table, in SQLite. What was kept and forgotten since the last `commit()`
-becomes durable with it, all at once: one commit serves all jobs that arrive
+The file is an SQLite database with one table. Jobs are stored and deleted in a
+transaction that ends with `commit()`: one commit for all jobs that arrive
 together.
 """
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from gearmanny.errors import GearmanException, InvalidOption
 
 _FORMAT = 1
-"""Of the table. Stands in the file as `user_version`."""
+"""Version of the table, stored in the file as `user_version`."""
 
 _TABLE = """
     CREATE TABLE jobs (
@@ -27,7 +27,7 @@ _TABLE = """
 
 
 class StoredJob(NamedTuple):
-    """A job that has not been done yet."""
+    """A stored job."""
 
     row: int
     function: bytes
@@ -35,24 +35,24 @@ class StoredJob(NamedTuple):
     data: bytes
     priority: int
     due: float
-    """Seconds since the epoch, 0 for at once."""
+    """When to run it, in seconds since the epoch; 0 for at once."""
 
 
 class Store:
-    """The background jobs of one job server, which has the file for itself.
+    """The background jobs of one job server, which locks the file.
 
-    For one thread: that which made it.
+    Use it only in the thread that created it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """
         Args:
-            path: the file. It is made when it is missing.
+            path: the file. It is created if it does not exist.
 
         Raises:
-            InvalidOption: it cannot be opened, is something else, or another server uses it.
+            InvalidOption: the file cannot be opened, is not a store, or is used by another server.
         """
-        self._path = os.path.abspath(path)  # to SQLite, ":memory:" would be none
+        self._path = os.path.abspath(path)  # so that ":memory:" is a file, too
         try:
             self._database = sqlite3.connect(self._path, timeout=0)
         except (sqlite3.Error, ValueError) as error:
@@ -75,11 +75,11 @@ class Store:
             run(_TABLE)
             run(f"PRAGMA user_version = {_FORMAT}")
         elif format_ != _FORMAT:
-            raise InvalidOption("it is a database of something else")
+            raise InvalidOption("it is the database of another program")
         self._database.commit()
 
     def jobs(self) -> list[StoredJob]:
-        """Returns what is there, in the order in which it was kept.
+        """Returns the stored jobs in the order in which they were stored.
 
         Raises:
             InvalidOption: the file is damaged.
@@ -93,7 +93,17 @@ class Store:
         return [StoredJob(*row) for row in rows]
 
     def keep(self, function: bytes, unique: bytes, data: bytes, priority: int, due: float) -> int:
-        """Keeps a job from the next `commit()` on; returns the number by which to forget it.
+        """Stores a job with the next `commit()`.
+
+        Args:
+            function: the name of its function.
+            unique: its unique id; empty for none.
+            data: its payload.
+            priority: its priority.
+            due: when to run it, in seconds since the epoch; 0 for at once.
+
+        Returns:
+            The row number to pass to `forget`.
 
         Raises:
             GearmanException: the file cannot be written.
@@ -106,17 +116,28 @@ class Store:
         return row
 
     def forget(self, row: int) -> None:
-        """Forgets a job from the next `commit()` on. Raises what `keep` raises."""
+        """Deletes a job with the next `commit()`.
+
+        Args:
+            row: its row number, as returned by `keep`.
+
+        Raises:
+            GearmanException: the file cannot be written.
+        """
         self._write("DELETE FROM jobs WHERE id = ?", (row,))
 
     def commit(self) -> None:
-        """Makes durable what was kept and forgotten. Raises what `keep` raises."""
+        """Makes what was stored and deleted durable.
+
+        Raises:
+            GearmanException: the file cannot be written.
+        """
         if self._database.in_transaction:
             with self._writing():
                 self._database.commit()
 
     def close(self) -> None:
-        """Gives the file back. What was not committed is lost."""
+        """Closes and unlocks the file. Changes that were not committed are lost."""
         self._database.close()
 
     def _write(self, statement: str, values: tuple[bytes | float, ...]) -> sqlite3.Cursor:
@@ -129,13 +150,13 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise GearmanException(
-                f"The store {self._path!r} cannot be written: {error}. What was accepted before "
-                "is in it: mend the disk, and start again."
+                f"The store {self._path!r} cannot be written: {error}. It contains all jobs "
+                "accepted before: repair or free the disk, then start the server again."
             ) from error
 
     def _unusable(self, error: Exception) -> InvalidOption:
-        reason = "another job server uses it" if "locked" in str(error) else str(error)
+        reason = "another job server is using it" if "locked" in str(error) else str(error)
         return InvalidOption(
-            f"The store {self._path!r} cannot be used: {reason}. Name another file, which need "
-            "not exist, in a folder that does."
+            f"The store {self._path!r} cannot be used: {reason}. Choose another file, in a folder "
+            "that exists; the file itself is created."
         )

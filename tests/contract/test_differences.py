@@ -273,7 +273,7 @@ def test_who_does_not_speak_the_protocol_is_told_so(caller: Wire, is_gearmand: b
     if is_gearmand:
         assert told == b""
     else:
-        assert b"no client or worker sends packets of type 99" in told
+        assert b"a client or worker does not send packets of type 99" in told
 
 
 def test_a_payload_over_the_limit_is_refused_before_it_is_sent(

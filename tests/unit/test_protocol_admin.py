@@ -152,3 +152,9 @@ def test_a_row_of_workers_is_read(row: str, worker: WorkerStatus) -> None:
 def test_what_is_no_row_of_workers_is_a_protocol_error(row: str) -> None:
     with pytest.raises(ProtocolError, match="not a row of 'workers'"):
         parse_worker(row)
+
+
+def test_an_answer_without_an_end_is_a_protocol_error() -> None:
+    for receive in (AdminConnection.receive_line, AdminConnection.receive_rows):
+        with pytest.raises(ProtocolError, match="over the limit of 67108864 bytes"):
+            receive(AdminConnection(), bytes(64 * 1024 * 1024 + 1))

@@ -1,4 +1,4 @@
-"""The queues of job servers, asked for whenever Prometheus asks."""
+"""The queues of job servers, read whenever Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _TIMEOUT = 3.0
 
 
 class QueueCollector(Collector):
-    """What job servers say of their queues. `REGISTRY.register(QueueCollector(hosts))` adds them to
-    the metrics that a process of yours serves already."""
+    """Collects the queues of job servers.
+
+    `REGISTRY.register(QueueCollector(hosts))` adds them to the metrics of any process.
+    """
 
     def __init__(
         self,
@@ -30,22 +32,23 @@ class QueueCollector(Collector):
     ) -> None:
         """
         Args:
-            hosts: job servers, `"name:port"`. Default: `localhost:4730`.
-            timeout: seconds for each to answer; all are asked at the same time.
-            tls: how they are secured, as `SimpleClient` takes it.
+            hosts: the job servers, as `"name:port"`. Default: `["localhost:4730"]`.
+            timeout: seconds to wait for each of them; all are asked at the same time.
+            tls: the TLS settings: True, a dict of PEM files (`"ca"`, `"cert"`, `"key"`) or an
+                `ssl.SSLContext`; None for plain connections.
 
         Raises:
-            InvalidOption: a host or `tls` that cannot be.
+            InvalidOption: a host or `tls` is invalid.
         """
         names = dict.fromkeys(map(str, parse_hosts(HOSTS if hosts is None else hosts)))
         self._servers = [JobServer(name, timeout, tls=tls) for name in names]
 
     def describe(self) -> Iterable[Metric]:
-        """Returns the metrics without values: to register them, nobody need be asked."""
+        """Returns the metrics without values, so that registering them asks no job server."""
         return self._families()
 
     def collect(self) -> Iterable[Metric]:
-        """Asks the job servers, and returns what those that answered have told."""
+        """Asks all job servers, and returns the metrics of those that answered."""
         up, jobs, workers = families = self._families()
         with ThreadPoolExecutor(len(self._servers)) as asking:
             answers = asking.map(_status, self._servers)
@@ -60,7 +63,7 @@ class QueueCollector(Collector):
     def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
         return (
             GaugeMetricFamily(
-                "gearmanny_job_server_up", "Whether a job server told its queues", labels=["host"]
+                "gearmanny_job_server_up", "Whether a job server answered", labels=["host"]
             ),
             GaugeMetricFamily(
                 "gearmanny_queue_jobs",
