@@ -12,7 +12,7 @@ version = next(
 )
 
 DJANGO = ["Django>=5.2"]
-MONGO = ["pymongo>=4.6"]
+MONGO = ["pymongo>=4.13"]
 OPENTELEMETRY = ["opentelemetry-api>=1.30"]
 PROMETHEUS = ["prometheus_client>=0.21"]
 POSTGRES = ["psycopg>=3.2"]
