@@ -5,14 +5,16 @@ It knows connections and jobs; `server.py` reads for it what the connections ask
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Protocol
 
-from gearmanny.protocol.outgoing import Data, take_next
-from gearmanny.protocol.packets import RESPONSE, PacketType, pack
+from gearmanny.protocol.connected import Connection, Unread
+from gearmanny.protocol.packets import PacketType
 from gearmanny.protocol.queue import Function, Job, JobQueue
+from gearmanny.protocol.room import Refusal, Room
 
-_NOOP = b"".join(pack(PacketType.NOOP, magic=RESPONSE))
+_OFFER_BYTES = 300
+"""What it takes to know that a connection offers a function."""
 
 
 class Journal(Protocol):
@@ -22,64 +24,33 @@ class Journal(Protocol):
         """Returns the jobs that are kept: the number of each, and with what it was kept."""
 
     def keep(self, function: bytes, unique: bytes, data: bytes, priority: int, due: float) -> int:
-        """Keeps a job; returns the number by which to forget it."""
+        """Keeps a job; returns the number by which to forget it. Raises Refusal when it cannot."""
 
     def forget(self, row: int) -> None:
         """Forgets a job, because it is done."""
 
 
-class Connection:
-    """One connection to the job server: of a client, of a worker, or of both in one."""
-
-    def __init__(self, number: int, address: str, ready: dict[Connection, None]) -> None:
-        self.number = number
-        self.address = address
-        self.client_id = b"-"
-        self.wants_exceptions = False
-        self.awaited: set[Job] = set()
-        """Jobs whose answers go here."""
-        self.offered: dict[Function, float] = {}
-        """What it works on, and the seconds that a job may take; 0 for as long as it likes."""
-        self.held: dict[bytes, Job] = {}
-        """Jobs that it works on, by handle."""
-        self.asleep = False
-        self._ready = ready
-        self._outgoing: list[Data] = []
-
-    def send(self, type: PacketType, *arguments: bytes) -> None:
-        """Queues a packet."""
-        self.send_bytes(*pack(type, *arguments, magic=RESPONSE))
-
-    def send_bytes(self, *data: bytes) -> None:
-        """Queues bytes as they are."""
-        self._ready[self] = None
-        self._outgoing += data
-
-    def data_to_send(self) -> Data:
-        """Returns the next of the queued bytes, each once; empty when all are sent."""
-        return take_next(self._outgoing) if self._outgoing else b""
-
-    def wake(self) -> None:
-        """Calls a worker that sleeps."""
-        if self.asleep:
-            self.asleep = False
-            self.send_bytes(_NOOP)
-
-
 class Broker:
     """The jobs and the connections of a job server."""
 
-    def __init__(self, prefix: bytes, journal: Journal | None = None) -> None:
+    def __init__(self, prefix: bytes, journal: Journal | None, room: Room, unread: Unread) -> None:
         """
         Args:
             prefix: what every handle begins with, `b"H:myhost"`.
             journal: keeps background jobs; without one, they end with the server.
+            room: the memory for jobs and for names of functions.
+            unread: counts what connections leave unread.
         """
-        self.queue = JobQueue(prefix)
+        self.queue = JobQueue(prefix, room)
         self.connections: dict[Connection, None] = {}
         self.ready: dict[Connection, None] = {}
         """Connections that have something new to send, in order. Whoever sends it empties this."""
+        self.unconfirmed: list[tuple[Connection, Job]] = []
+        """Who was told that a job is kept, and that job, until the journal has committed it.
+        Whoever commits it empties this."""
         self._journal = journal
+        self._room = room
+        self._unread = unread
         for row, name, unique, data, priority, due in journal.jobs() if journal else ():
             job = self.queue.add(self.queue.function(name), unique, data, priority, due)
             job.background, job.row = True, row
@@ -91,7 +62,7 @@ class Broker:
             number: by which `workers` lists it.
             address: where it comes from.
         """
-        connection = Connection(number, address, self.ready)
+        connection = Connection(number, address, self.ready, self._unread)
         self.connections[connection] = None
         return connection
 
@@ -104,6 +75,8 @@ class Broker:
             if not job.wanted and job.worker is None:
                 self.queue.finish(job)
         self.withdraw(connection, list(connection.offered))
+        connection.give_up()
+        self.ready.pop(connection, None)
 
     def submit(
         self,
@@ -115,8 +88,8 @@ class Broker:
         *,
         background: bool,
         due: float = 0.0,
-    ) -> Job | None:
-        """Returns the job, which may be one that is there already; None where the queue is full.
+    ) -> Job:
+        """Returns the job, which may be one that is there already.
 
         Args:
             connection: who submits it.
@@ -126,29 +99,65 @@ class Broker:
             priority: HIGH, NORMAL or LOW.
             background: whether nobody waits for the answer.
             due: when it is to be done, seconds since the epoch; 0 for at once.
+
+        Raises:
+            Refusal: the queue is full, or the job cannot be kept.
         """
         job = self.queue.find(function.name, unique, data)
+        added = job is None
         if job is not None:
             due = 0.0  # a job that there is already keeps its time
+        elif function.is_full(priority):
+            raise Refusal(b"QUEUE_ERROR", b"Job queue is full")
         else:
-            if function.is_full(priority):
-                return None
             job = self.queue.add(function, unique, data, priority, due)
-            if not due:
-                self._wake(function)
         if not background:
             job.submitters.append(connection)
             connection.awaited.add(job)
         elif not job.background:
-            job.background = True
-            if self._journal:
+            self._keep(job, due)
+        if self._journal and background:
+            self.unconfirmed.append((connection, job))
+        if added and not due:
+            self._wake(function)
+        return job
+
+    def _keep(self, job: Job, due: float) -> None:
+        if self._journal:
+            try:
                 job.row = self._journal.keep(
                     job.function.name, job.unique, job.data, job.priority, due
                 )
-        return job
+            except Refusal:
+                if not job.wanted:
+                    self.queue.finish(job)
+                raise
+        job.background = True
+
+    def lose_rows(self, rows: Set[int]) -> list[Connection]:
+        """Takes notice that the journal has not committed what it was given last.
+
+        Args:
+            rows: of the jobs that are not kept. They are done nevertheless, if the server lives.
+
+        Returns:
+            Connections that were told, or are about to be told, that such a job is kept.
+        """
+        told = {connection: None for connection, job in self.unconfirmed if job.row in rows}
+        for _, job in self.unconfirmed:
+            if job.row in rows:
+                job.row = None
+        self.unconfirmed.clear()
+        return list(told)
 
     def offer(self, worker: Connection, function: Function, seconds: float) -> None:
-        """Lets a worker have the jobs of a function, each for so many seconds; 0 for any time."""
+        """Lets a worker have the jobs of a function, each for so many seconds; 0 for any time.
+
+        Raises:
+            Refusal: there is no room to know of it.
+        """
+        if function not in worker.offered:
+            self._room.take(_OFFER_BYTES)
         worker.offered[function] = seconds
         function.workers[worker] = None
         if self.queue.has_work((function,)):
@@ -159,6 +168,7 @@ class Broker:
         for function in functions:
             if worker.offered.pop(function, None) is not None:
                 del function.workers[worker]
+                self._room.give_back(_OFFER_BYTES)
         for job in [job for job in worker.held.values() if job.function not in worker.offered]:
             del worker.held[job.handle]
             job.retries += 1
@@ -167,15 +177,20 @@ class Broker:
             else:
                 self.queue.finish(job)
 
-    def take(self, worker: Connection, now: float) -> Job | None:
-        """Returns the next job for a worker, or None."""
+    def take(self, worker: Connection, clock: float) -> Job | None:
+        """Returns the next job for a worker, or None.
+
+        Args:
+            worker: who asks.
+            clock: seconds of the clock that nobody sets.
+        """
         worker.asleep = False
         job = self.queue.take(worker.offered, worker)
         if job is not None:
             worker.held[job.handle] = job
             seconds = worker.offered[job.function]
             if seconds:
-                self.queue.set_timer(job, now + seconds)
+                job.timer = self.queue.limits.set(clock + seconds, job)
         return job
 
     def sleep(self, worker: Connection) -> None:
@@ -219,17 +234,20 @@ class Broker:
             return False
         for job in [job for job in self.queue.jobs.values() if job.function is function]:
             self.answer(job, PacketType.WORK_FAIL, job.handle)
-        del self.queue.functions[name]
+        self.queue.forget(function)
         return True
 
-    def pass_time(self, now: float) -> None:
-        """Does what is due by now, seconds since the epoch: scheduled jobs are queued, jobs that
-        ran out of time fail. `queue.next_timer()` says when to call it."""
-        for job in self.queue.due(now):
-            if job.worker is None:
-                self._queue(job)
-            else:
-                self.answer(job, PacketType.WORK_FAIL, job.handle)
+    def pass_time(self, now: float, clock: float) -> None:
+        """Does what is due: scheduled jobs are queued, jobs that ran out of time fail.
+
+        Args:
+            now: seconds since the epoch.
+            clock: seconds of the clock that nobody sets.
+        """
+        for job in self.queue.scheduled.due(now):
+            self._queue(job)
+        for job in self.queue.limits.due(clock):
+            self.answer(job, PacketType.WORK_FAIL, job.handle)
 
     def _queue(self, job: Job) -> None:
         self.queue.put(job)

@@ -168,11 +168,7 @@ class PacketParser:
     """
 
     def __init__(
-        self,
-        max_packet: int = MAX_PACKET,
-        *,
-        magic: bytes = RESPONSE,
-        dropped_at_once: bool = True,
+        self, max_packet: int = MAX_PACKET, *, magic: bytes = RESPONSE, dropped_at_once: bool = True
     ) -> None:
         """
         Args:
@@ -187,6 +183,22 @@ class PacketParser:
         self._buffer = bytearray()
         self._needed = _HEADER.size
         self._payload = IncomingPayload(dropped_at_once=dropped_at_once)
+
+    @property
+    def begun(self) -> int:
+        """The bytes that are kept of a packet that is not whole yet."""
+        return len(self._buffer) + self._payload.begun
+
+    def drop_payload(self) -> None:
+        """Keeps nothing of a packet that is not whole yet: `Oversized` stands for its payload.
+
+        Raises:
+            ProtocolError: it has no payload that may be missing. The stream cannot be read
+                further: close the connection.
+        """
+        self._payload.drop()
+        if self._buffer:
+            raise self._no_memory()
 
     def feed(self, received: bytes | memoryview) -> Iterator[Packet]:
         """Takes the bytes that arrived; yields the packets that they completed.
@@ -258,12 +270,13 @@ class PacketParser:
                 return b""
             whole = bytes(self._buffer)
         except MemoryError:
-            self._buffer.clear()
-            raise ProtocolError(
-                f"there is not enough memory for a packet of {self._needed} bytes"
-            ) from None
+            raise self._no_memory() from None
         self._buffer.clear()
         return whole
+
+    def _no_memory(self) -> ProtocolError:
+        self._buffer.clear()
+        return ProtocolError(f"there is not enough memory for a packet of {self._needed} bytes")
 
     def _line(self, data: bytes, start: int) -> bytes:
         """Returns the line of text that begins here. Empty when it, or a header, is not whole."""

@@ -12,20 +12,24 @@ A job waits in the queue of its function, runs, or waits for its time::
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Protocol
 
 from gearmanny.protocol.packets import PacketType
+from gearmanny.protocol.room import Refusal, Room
+from gearmanny.protocol.timers import Timer, Timers
 
 HIGH, NORMAL, LOW = range(3)
 """Priorities, in the order in which they are served."""
 
 NO_LIMIT = (0, 0, 0)
 
-_STALE_TIMERS = 64
-"""Timers that may be out of use before they are looked through."""
+_LONGEST_FUNCTION = 8 * 1024
+"""Bytes of the name of a function: gearmand 1.1.20 takes no more."""
+
+_JOB_BYTES, _FUNCTION_BYTES = 800, 600
+"""What each takes in memory besides the bytes that were sent."""
 
 Key = tuple[bytes, bytes, bytes]
 
@@ -73,8 +77,13 @@ class Job:
         self.retries = 0
         """Workers that left while they held it."""
         self.done = self.total = b"0"
-        self.timer: float | None = None
-        """When its time comes, or has run out. Seconds since the epoch."""
+        self.timer: Timer[Job] | None = None
+        """When its time comes, or has run out."""
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes in memory."""
+        return _JOB_BYTES + len(self.data)
 
     @property
     def wanted(self) -> bool:
@@ -105,8 +114,12 @@ class Function:
 class JobQueue:
     """All functions and their jobs."""
 
-    def __init__(self, prefix: bytes) -> None:
-        """Args: prefix: what every handle begins with."""
+    def __init__(self, prefix: bytes, room: Room) -> None:
+        """
+        Args:
+            prefix: what every handle begins with.
+            room: the memory for jobs and for names of functions.
+        """
         self.functions: dict[bytes, Function] = {}
         self.jobs: dict[bytes, Job] = {}
         """By handle."""
@@ -114,15 +127,30 @@ class JobQueue:
         self._prefix = prefix
         self._submitted = 0
         self._places = 0
-        self._timers: list[tuple[float, int, Job]] = []
-        self._armed = 0
+        self._room = room
+        self.scheduled: Timers[Job] = Timers()
+        """When jobs are to begin. Seconds since the epoch."""
+        self.limits: Timers[Job] = Timers()
+        """When jobs that run have run out of their time. Seconds of a clock that nobody sets."""
 
     def function(self, name: bytes) -> Function:
-        """Returns a function; a new one comes into being."""
+        """Returns a function; a new one comes into being.
+
+        Raises:
+            Refusal: its name is too long, or there is no room for it.
+        """
         found = self.functions.get(name)
         if found is None:
+            if len(name) > _LONGEST_FUNCTION:
+                raise Refusal(b"ARGUMENT_TOO_LARGE", b"Function value too large")
+            self._room.take(_FUNCTION_BYTES + len(name))
             found = self.functions[name] = Function(name)
         return found
+
+    def forget(self, function: Function) -> None:
+        """Forgets a function that has neither jobs nor workers."""
+        del self.functions[function.name]
+        self._room.give_back(_FUNCTION_BYTES + len(function.name))
 
     def find(self, function: bytes, unique: bytes, data: bytes) -> Job | None:
         """Returns the job that one like this joins. One without a unique key joins none."""
@@ -137,16 +165,22 @@ class JobQueue:
     def add(
         self, function: Function, unique: bytes, data: bytes, priority: int, due: float = 0.0
     ) -> Job:
-        """Returns a new job. It waits for its time, or in the queue when `due` is 0."""
+        """Returns a new job. It waits for its time, or in the queue when `due` is 0.
+
+        Raises:
+            Refusal: there is no room for it.
+        """
         self._submitted += 1
         handle = b"%s:%d" % (self._prefix, self._submitted)
-        job = self.jobs[handle] = Job(handle, function, unique, data, priority)
+        job = Job(handle, function, unique, data, priority)
+        self._room.take(job.size)
+        self.jobs[handle] = job
         key = _key(function.name, unique, data)
         if key and self._equals.setdefault(key, job) is job:
             job.key = key
         function.total += 1
         if due:
-            self.set_timer(job, due)
+            job.timer = self.scheduled.set(due, job)
         else:
             self.put(job)
         return job
@@ -189,7 +223,7 @@ class JobQueue:
 
     def finish(self, job: Job) -> None:
         """Forgets a job, wherever it is."""
-        job.data = b""  # a timer that is out of use has the job for a while
+        self._room.give_back(job.size)
         del self.jobs[job.handle]
         self.separate(job)
         self.clear_timer(job)
@@ -206,34 +240,11 @@ class JobQueue:
             del self._equals[job.key]
             job.key = None
 
-    def set_timer(self, job: Job, when: float) -> None:
-        """Sets when the time of a job comes, or has run out. Seconds since the epoch."""
-        job.timer = when
-        self._armed += 1
-        self._places += 1
-        heapq.heappush(self._timers, (when, self._places, job))
-        if len(self._timers) > 2 * self._armed + _STALE_TIMERS:
-            self._timers = [entry for entry in self._timers if entry[2].timer == entry[0]]
-            heapq.heapify(self._timers)
-
     def clear_timer(self, job: Job) -> None:
         """Takes the timer of a job back, if it has one."""
         if job.timer is not None:
+            job.timer.cancel()
             job.timer = None
-            self._armed -= 1
-
-    def next_timer(self) -> float | None:
-        """Returns when the next timer goes off. Seconds since the epoch; None for never."""
-        while self._timers and self._timers[0][2].timer != self._timers[0][0]:
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
-
-    def due(self, now: float) -> Iterator[Job]:
-        """Yields the jobs whose timers go off, each once."""
-        while (when := self.next_timer()) is not None and when <= now:
-            job = heapq.heappop(self._timers)[2]
-            self.clear_timer(job)
-            yield job
 
 
 def _key(function: bytes, unique: bytes, data: bytes) -> Key | None:

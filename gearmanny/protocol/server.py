@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from gearmanny.errors import ProtocolError
 from gearmanny.payload.sizes import MAX_PACKET, Oversized
-from gearmanny.protocol.broker import Broker, Connection, Journal
+from gearmanny.protocol.broker import Broker, Journal
+from gearmanny.protocol.connected import Connection, Unread
 from gearmanny.protocol.outgoing import Data
 from gearmanny.protocol.packets import (
     REQUEST,
@@ -23,6 +24,7 @@ from gearmanny.protocol.packets import (
     pack,
 )
 from gearmanny.protocol.queue import HIGH, LOW, NORMAL, Job
+from gearmanny.protocol.room import UNLIMITED, Refusal, Room
 from gearmanny.protocol.server_admin import TextCommands
 
 _LONGEST_UNIQUE = 63
@@ -30,6 +32,13 @@ _LONGEST_UNIQUE = 63
 
 _LONGEST_CLIENT_ID = 127
 """Bytes; the rest is cut off."""
+
+_LONGEST_PROGRESS = 64
+"""Bytes of each of the two numbers of a WORK_STATUS."""
+
+_LONGEST_ANSWERS = 16 * 1024 * 1024
+"""Bytes that a connection may leave unread and still get more answers to text commands, which cost
+it nothing to ask for."""
 
 _LARGEST_NUMBER = 2**62
 """What is above means as much."""
@@ -48,7 +57,7 @@ _SUBMISSIONS: dict[int, tuple[int, bool]] = {
 
 _BEGINNING_NUMBER = re.compile(rb"\s*([+-]?[0-9]{1,100})")
 
-_Handler = Callable[[Connection, int, list[bytes], float], None]
+_Handler = Callable[[Connection, int, list[bytes]], None]
 
 
 class Server:
@@ -62,6 +71,8 @@ class Server:
         pid: int,
         journal: Journal | None = None,
         max_packet: int = MAX_PACKET,
+        max_memory: int = UNLIMITED,
+        max_unread: int = UNLIMITED,
     ) -> None:
         """
         Args:
@@ -70,8 +81,16 @@ class Server:
             pid: what the command `getpid` tells.
             journal: keeps background jobs; without one, they end with the server.
             max_packet: bytes of the longest body to accept.
+            max_memory: bytes that jobs and names may take, and what arrives in pieces, and what
+                connections leave unread: each of the three.
+            max_unread: bytes that one connection may leave unread before it is sent no more.
         """
-        self.broker = Broker(prefix, journal)
+        self.unread = Unread(min(max_unread, max_memory // 4))
+        self._max_memory = max_memory
+        self._now = self._clock = 0.0
+        self._begun = 0
+        """Bytes of packets that are not whole yet."""
+        self.broker = Broker(prefix, journal, Room(max_memory), self.unread)
         self.ready = self.broker.ready
         """Connections that have something new to send, in order. Whoever sends it empties this."""
         self._commands = TextCommands(self.broker, version, pid)
@@ -115,42 +134,58 @@ class Server:
 
     def disconnect(self, connection: Connection) -> None:
         """Takes notice that a connection is gone."""
-        del self._parsers[connection]
+        self._begun -= self._parsers.pop(connection).begun
         self.broker.disconnect(connection)
 
-    def receive(self, connection: Connection, data: Data, now: float) -> None:
+    def receive(self, connection: Connection, data: Data, now: float, clock: float) -> None:
         """Takes bytes that arrived.
 
         Args:
             connection: where they arrived.
             data: the bytes.
             now: seconds since the epoch.
+            clock: seconds of a clock that nobody sets.
 
         Raises:
             ProtocolError: on bytes that are not the protocol. An ERROR that says so is among the
                 bytes to send: send them, then close the connection.
         """
-        handlers = self._handlers
+        self._now, self._clock = now, clock
+        handlers, parser = self._handlers, self._parsers[connection]
+        begun = parser.begun
         try:
-            for type_, arguments in self._parsers[connection].feed(data):
+            for type_, arguments in parser.feed(data):
                 handler = handlers.get(type_)
                 if handler is None:
                     _refuse(connection, b"INVALID_COMMAND", b"Command not expected")
                 elif isinstance(arguments[-1], Oversized):
                     self._refuse_payload(connection, type_, arguments[0], arguments[-1])
-                else:
-                    handler(connection, type_, arguments, now)
+                elif not connection.deaf:
+                    try:
+                        handler(connection, type_, arguments)
+                    except Refusal as refusal:
+                        _refuse(connection, refusal.code, refusal.text)
+            if self._begun + parser.begun - begun > self._max_memory:
+                parser.drop_payload()
         except ProtocolError as error:
             _refuse(connection, b"INVALID_PACKET", str(error).encode())
             raise
+        finally:
+            self._begun += parser.begun - begun
 
-    def pass_time(self, now: float) -> None:
-        """Does what is due by now, seconds since the epoch."""
-        self.broker.pass_time(now)
+    def shed(self) -> None:
+        """Gives up connections that leave too much unread together, those with the most first.
+        Call it after what they take has been sent."""
+        while self.unread.total > self._max_memory:
+            max(self.broker.connections, key=lambda connection: connection.unread).give_up()
 
-    def next_timer(self) -> float | None:
-        """Returns when to call `pass_time`, seconds since the epoch; None for never."""
-        return self.broker.queue.next_timer()
+    def pass_time(self, now: float, clock: float) -> None:
+        """Does what is due by now: seconds since the epoch, and of the clock that nobody sets."""
+        self.broker.pass_time(now, clock)
+
+    def next_timers(self) -> tuple[float | None, float | None]:
+        """Returns when to call `pass_time`, by either clock; None for never."""
+        return self.broker.queue.scheduled.next(), self.broker.queue.limits.next()
 
     def _refuse_payload(
         self, connection: Connection, type: int, handle: bytes, payload: Oversized
@@ -162,20 +197,16 @@ class Server:
         if job is not None and type in (PacketType.WORK_COMPLETE, PacketType.WORK_EXCEPTION):
             self.broker.answer(job, PacketType.WORK_FAIL, handle)
 
-    def _submit(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
-    ) -> None:
+    def _submit(self, connection: Connection, type: int, arguments: list[bytes]) -> None:
         function, unique, data = arguments
         priority, background = _SUBMISSIONS[type]
         self._accept(connection, function, unique, data, priority, background)
 
-    def _submit_epoch(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
-    ) -> None:
+    def _submit_epoch(self, connection: Connection, type: int, arguments: list[bytes]) -> None:
         function, unique, epoch, data = arguments
         due = _number(epoch)
         self._accept(
-            connection, function, unique, data, NORMAL, True, float(due) if due > now else 0.0
+            connection, function, unique, data, NORMAL, True, float(due) if due > self._now else 0.0
         )
 
     def _accept(
@@ -200,13 +231,10 @@ class Server:
             background=background,
             due=due,
         )
-        if job is None:
-            _refuse(connection, b"QUEUE_ERROR", b"Job queue is full")
-        else:
-            connection.send(PacketType.JOB_CREATED, job.handle)
+        connection.send(PacketType.JOB_CREATED, job.handle)
 
-    def _grab(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
-        job = self.broker.take(worker, now)
+    def _grab(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
+        job = self.broker.take(worker, self._clock)
         if job is None:
             worker.send_bytes(_NO_JOB)
         elif type == PacketType.GRAB_JOB:
@@ -217,67 +245,63 @@ class Server:
                 PacketType.JOB_ASSIGN_UNIQ, job.handle, job.function.name, job.unique, job.data
             )
 
-    def _pre_sleep(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _pre_sleep(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
         self.broker.sleep(worker)
 
-    def _update(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _update(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
         job = _held(worker, arguments[0])
         if job is not None:
             if type == PacketType.WORK_STATUS:
-                _, job.done, job.total = arguments
+                _, done, total = arguments
+                if max(len(done), len(total)) > _LONGEST_PROGRESS:
+                    raise Refusal(b"ARGUMENT_TOO_LARGE", b"Progress value too large")
+                job.done, job.total = done, total
             for submitter in job.submitters:
                 submitter.send(PacketType(type), *arguments)
 
-    def _answer(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _answer(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
         job = _held(worker, arguments[0])
         if job is not None:
             self.broker.answer(job, PacketType(type), *arguments)
 
-    def _can_do(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _can_do(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
         milliseconds = _number(arguments[1]) if type == PacketType.CAN_DO_TIMEOUT else 0
         function = self.broker.queue.function(arguments[0])
         self.broker.offer(worker, function, max(0, milliseconds) / 1000)
 
-    def _cant_do(self, worker: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _cant_do(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
         self.broker.withdraw(worker, [f for f in worker.offered if f.name == arguments[0]])
 
-    def _reset_abilities(
-        self, worker: Connection, type: int, arguments: list[bytes], now: float
-    ) -> None:
+    def _reset_abilities(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
         self.broker.withdraw(worker, list(worker.offered))
 
-    def _set_client_id(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
-    ) -> None:
+    def _set_client_id(self, connection: Connection, type: int, arguments: list[bytes]) -> None:
         connection.client_id = arguments[0][:_LONGEST_CLIENT_ID]
 
-    def _get_status(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
-    ) -> None:
+    def _get_status(self, connection: Connection, type: int, arguments: list[bytes]) -> None:
         job = self.broker.queue.jobs.get(arguments[0])
         connection.send(PacketType.STATUS_RES, arguments[0], *_progress(job))
 
-    def _get_status_unique(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
-    ) -> None:
+    def _get_status_unique(self, connection: Connection, type: int, arguments: list[bytes]) -> None:
         job = self.broker.queue.find_unique(arguments[0])
         clients = b"%d" % len(job.submitters) if job else b"0"
         connection.send(PacketType.STATUS_RES_UNIQUE, arguments[0], *_progress(job), clients)
 
-    def _option(
-        self, connection: Connection, type: int, arguments: list[bytes], now: float
-    ) -> None:
+    def _option(self, connection: Connection, type: int, arguments: list[bytes]) -> None:
         if arguments[0] == b"exceptions":
             connection.wants_exceptions = True
             connection.send(PacketType.OPTION_RES, arguments[0])
         else:
             _refuse(connection, b"UNKNOWN_OPTION", b"Server does not recognize given option")
 
-    def _echo(self, connection: Connection, type: int, arguments: list[bytes], now: float) -> None:
+    def _echo(self, connection: Connection, type: int, arguments: list[bytes]) -> None:
         connection.send(PacketType.ECHO_RES, arguments[0])
 
-    def _text(self, connection: Connection, type: int, arguments: list[bytes], now: float) -> None:
-        connection.send_bytes(self._commands.answer(arguments[0]))
+    def _text(self, connection: Connection, type: int, arguments: list[bytes]) -> None:
+        if connection.unread > min(_LONGEST_ANSWERS, self.unread.limit):
+            connection.give_up()
+        else:
+            connection.send_bytes(self._commands.answer(arguments[0]))
 
 
 def _refuse(connection: Connection, code: bytes, text: bytes) -> None:

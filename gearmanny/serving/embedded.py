@@ -19,16 +19,17 @@ from concurrent.futures import Future
 from typing import Self
 
 from gearmanny.errors import GearmanException, InvalidOption
-from gearmanny.net.forks import keep_from_children
 from gearmanny.net.hosts import Host
+from gearmanny.payload.checks import check_count
+from gearmanny.serving.listening import Listener, bind, warn_of_strangers
 from gearmanny.serving.loop import Peer, ServerLoop
+from gearmanny.serving.memory import default_memory
 
 __all__ = ["JobServer"]
 
 logger = logging.getLogger("gearmanny.server")
 
-_BACKLOG = 512
-"""Connections that may wait to be accepted."""
+_MIB = 1024 * 1024
 
 
 class JobServer:
@@ -49,6 +50,7 @@ class JobServer:
         *,
         address: str = "127.0.0.1",
         store: str | os.PathLike[str] | None = None,
+        max_memory: int | None = None,
     ) -> None:
         """
         Args:
@@ -57,9 +59,11 @@ class JobServer:
                 whoever can reach it can use it.
             store: a file that keeps background jobs over restarts; without one, they end with
                 the server.
+            max_memory: MiB that jobs may take. Further ones are refused until some are done, with
+                an ERROR (`QUEUE_ERROR`). Default: a quarter of what this process can get.
 
         Raises:
-            InvalidOption: the port, the address or the store cannot be.
+            InvalidOption: the port, the address, the store or the limit cannot be.
         """
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 2**16:
             raise InvalidOption(f"A port is a number from 0 to 65535, not {port!r}.")
@@ -72,6 +76,9 @@ class JobServer:
         self.port = port
         self._address = address
         self._store_path = store
+        if max_memory is not None:
+            check_count("max_memory", "MiB", max_memory)
+        self._max_memory = max_memory
         self._thread: threading.Thread | None = None
         self._running: ServerLoop | None = None
 
@@ -138,33 +145,33 @@ class JobServer:
 
         Raises:
             InvalidOption: the port is taken, or the address or the store cannot be used.
-            GearmanException: it runs already, or its store cannot be written any longer.
+            GearmanException: it runs already.
         """
         if self._running is not None:
             raise GearmanException("The job server runs already. stop() it first.")
-        running = self._running = ServerLoop(asyncio.get_running_loop(), self._store_path)
+        memory = default_memory() if self._max_memory is None else self._max_memory * _MIB
+        running = ServerLoop(asyncio.get_running_loop(), self._store_path, memory)
+        self._running = running
         try:
-            listener = await self._listen(running)
-            ports = [keep_from_children(_Port(sock)) for sock in listener.sockets]
+            sockets = await self._bind()
+            self.port = sockets[0].getsockname()[1]
+            listener = Listener(sockets, lambda: Peer(running))
             try:
-                self.port = listener.sockets[0].getsockname()[1]
+                warn_of_strangers(sockets)
                 if listening is not None:
                     listening()
                 await running.ended
             finally:
-                await _close(listener)
-                ports.clear()
+                await listener.close()
         finally:
             try:
                 await running.close()
             finally:
                 self._running = None
 
-    async def _listen(self, running: ServerLoop) -> asyncio.Server:
+    async def _bind(self) -> list[socket.socket]:
         try:
-            return await running.loop.create_server(
-                lambda: Peer(running), self._address, self.port, backlog=_BACKLOG
-            )
+            return await bind(self._address, self.port)
         except (OSError, UnicodeError) as error:
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise InvalidOption(
@@ -184,25 +191,3 @@ class JobServer:
                 listening.set_exception(error)
             elif not listening.cancelled():
                 logger.exception("The job server %s ended", self.host)
-
-
-class _Port:
-    """The descriptor of a socket of asyncio's, which cannot be referred to weakly itself."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.fileno = sock.fileno
-
-
-async def _close(listener: asyncio.Server) -> None:
-    """Ends a listener, and lets those that it has just accepted arrive, so that they are told: of
-    who has no transport yet, asyncio would lose sight and leave the connection open."""
-    try:
-        for sock in listener.sockets:
-            listener.get_loop().remove_reader(sock)
-        for _ in ("its transport is made", "connection_made() is called"):
-            await asyncio.sleep(0)
-    finally:
-        for sock in listener.sockets:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)  # a forked child may have it too
-        listener.close()

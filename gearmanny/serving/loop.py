@@ -15,9 +15,10 @@ import socket
 import time
 
 from gearmanny import __version__
-from gearmanny.errors import GearmanException, ProtocolError
+from gearmanny.errors import InvalidOption, ProtocolError
 from gearmanny.net.forks import keep_from_children
-from gearmanny.protocol.broker import Connection
+from gearmanny.protocol.connected import Connection
+from gearmanny.protocol.room import Refusal
 from gearmanny.protocol.server import Server
 from gearmanny.serving.store import Store
 
@@ -25,27 +26,36 @@ logger = logging.getLogger("gearmanny.server")
 
 _RECEIVE_BYTES = 256 * 1024
 
-_UNSENT_BYTES = 4 * 1024 * 1024
-"""What may wait to be taken by a connection before those that cause more of it are not read."""
+_WRITTEN_BYTES = 256 * 1024
+"""What the transport of a connection may hold that it does not take."""
+
+_MAX_UNREAD = 256 * 1024 * 1024
+"""Bytes that may wait for a connection before it is closed: one answer of the largest size. It is
+not read more slowly instead, nor are those that send to it: workers would be late for others."""
 
 _LONGEST_HOSTNAME = 32
 """Bytes of it in a handle, which has less than 64 for everything."""
 
 _LONGEST_SLEEP = 10.0
-"""Seconds. Timers go by the clock on the wall, which can be set while we sleep by another."""
+"""Seconds. Scheduled jobs go by the clock on the wall, which can be set while we sleep by another.
+"""
 
 
 class ServerLoop:
     """One run of a job server: what its connections share."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, store: str | os.PathLike[str] | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        store: str | os.PathLike[str] | None,
+        max_memory: int,
     ) -> None:
         self.loop = loop
         self.ended: asyncio.Future[None] = loop.create_future()
         # One for all: who receives takes out what it got before anybody else receives.
         self.received = memoryview(bytearray(_RECEIVE_BYTES))
         self._store = None if store is None else Store(store)
+        self._max_memory = max_memory
         # Part of it is new in every run: a client may ask for a handle of the run before.
         prefix = f"H:{socket.gethostname()[:_LONGEST_HOSTNAME]}-{secrets.token_hex(3)}"
         try:
@@ -54,17 +64,21 @@ class ServerLoop:
                 version=f"gearmanny-{__version__}",
                 pid=os.getpid(),
                 journal=self._store,
+                max_memory=max_memory,
+                max_unread=_MAX_UNREAD,
             )
-        except BaseException:  # of what the store holds
+        except BaseException as error:  # of what the store holds
             if self._store is not None:
                 self._store.close()
+            if isinstance(error, Refusal):
+                raise InvalidOption(
+                    f"The store cannot be loaded: {error.text.decode()}. Raise max_memory."
+                ) from error
             raise
         self._peers: dict[Connection, Peer] = {}
-        self.full: set[Peer] = set()
-        """Those that do not take what is sent to them."""
         self._sending: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at: float | None = None
+        self._alarm_at: tuple[float | None, float | None] = (None, None)
         self._set_alarm()
 
     def connect(self, peer: Peer, number: int, address: str) -> Connection:
@@ -77,40 +91,39 @@ class ServerLoop:
         """Takes notice that a peer is gone."""
         del self._peers[connection]
         self._server.disconnect(connection)
-        self._send_soon()
+        self.send_soon()
 
     def receive(self, peer: Peer, data: memoryview) -> None:
         """Passes on what arrived, and sends what that causes."""
-        if self.full and self._server.ready:
-            self._send()  # so that who is ready afterwards is so by this peer's doing
         if self.ended.done():
             return
         try:
-            self._server.receive(peer.connection, data, time.time())
+            self._server.receive(peer.connection, data, time.time(), time.monotonic())
         except ProtocolError as error:
-            address = peer.connection.address
-            logger.warning(
-                "closing a connection of %s: %s", address, error, extra={"action": "peer_refused"}
-            )
-            self._send()
-            peer.leave()
+            peer.refuse(str(error))
         except MemoryError:
             peer.lack_memory()
-        except GearmanException as error:
-            self.end(error)
         else:
-            for full in self.full:
-                if full.connection in self._server.ready:
-                    full.hold(peer)
-            self._send_soon()
+            if self._server.unread.total > self._max_memory:
+                self.send()
+                self._server.shed()
+            self.send_soon()
 
-    def end(self, error: GearmanException | None = None) -> None:
-        """Lets the run end, with an error where it cannot go on."""
+    def send_soon(self, connection: Connection | None = None) -> None:
+        """Sends what there is to send when all that arrived has been taken in.
+
+        Args:
+            connection: takes more now than it did.
+        """
+        if connection is not None:
+            self._server.ready[connection] = None
+        if self._sending is None:
+            self._sending = self.loop.call_soon(self.send)
+
+    def end(self) -> None:
+        """Lets the run end."""
         if not self.ended.done():
-            if error is None:
-                self.ended.set_result(None)
-            else:
-                self.ended.set_exception(error)
+            self.ended.set_result(None)
 
     async def close(self) -> None:
         """Ends all connections, and gives everything back."""
@@ -127,46 +140,51 @@ class ServerLoop:
             if self._store is not None:
                 self._store.close()
 
-    def _send_soon(self) -> None:
-        if self._sending is None:
-            self._sending = self.loop.call_soon(self._send)
-
-    def _send(self) -> None:
+    def send(self) -> None:
         """Sends what there is to send."""
         self._sending = None
-        if self._store is not None and not self.ended.done():
-            try:
-                self._store.commit()
-            except GearmanException as error:
-                self.end(error)
         if self.ended.done():
-            return  # what was accepted may not be kept: nobody may be told that it is
+            return
+        self._commit()
         ready = self._server.ready
-        for connection in ready:
+        while ready:
+            connection = next(iter(ready))
+            del ready[connection]
             peer = self._peers.get(connection)
             if peer is not None:
                 peer.send()
-        ready.clear()
         self._set_alarm()
 
+    def _commit(self) -> None:
+        """Makes durable what was accepted, before anybody is told that it is."""
+        broker = self._server.broker
+        if self._store is not None:
+            lost = self._store.commit()
+            if lost:
+                for connection in broker.lose_rows(lost):
+                    self._peers[connection].abort()
+        broker.unconfirmed.clear()
+
     def _set_alarm(self) -> None:
-        at = self._server.next_timer()
+        at = self._server.next_timers()
         if at != self._alarm_at:
             self._alarm_at = at
             if self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm = None
-            if at is not None:
-                seconds = min(max(0.0, at - time.time()), _LONGEST_SLEEP)
-                self._alarm = self.loop.call_later(seconds, self._ring)
+            scheduled, limit = at
+            waits = [_LONGEST_SLEEP]
+            if scheduled is not None:
+                waits.append(scheduled - time.time())
+            if limit is not None:
+                waits.append(limit - time.monotonic())
+            if len(waits) > 1:
+                self._alarm = self.loop.call_later(max(0.0, min(waits)), self._ring)
 
     def _ring(self) -> None:
-        self._alarm = self._alarm_at = None
-        try:
-            self._server.pass_time(time.time())
-        except GearmanException as error:
-            self.end(error)
-        self._send()
+        self._alarm, self._alarm_at = None, (None, None)
+        self._server.pass_time(time.time(), time.monotonic())
+        self.send()
 
 
 class Peer(asyncio.BufferedProtocol):
@@ -177,24 +195,20 @@ class Peer(asyncio.BufferedProtocol):
 
     def __init__(self, server_loop: ServerLoop) -> None:
         self._server_loop = server_loop
-        self._holds: set[Peer] = set()
-        """Those that are not read until it does."""
-        self._held_by: set[Peer] = set()
+        self._full = False
+        """Whether it does not take what is sent."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         keep_from_children(self)
-        transport.set_write_buffer_limits(_UNSENT_BYTES)
+        transport.set_write_buffer_limits(_WRITTEN_BYTES)
         address = transport.get_extra_info("peername")[0]
         self.connection = self._server_loop.connect(self, self.fileno(), address)
         if self._server_loop.ended.done():
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._release_held()
-        for holder in self._held_by:
-            holder._holds.discard(self)
         self._server_loop.disconnect(self.connection)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -203,62 +217,52 @@ class Peer(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._server_loop.receive(self, self._server_loop.received[:nbytes])
 
-    def send(self, *, although_full: bool = False) -> None:
-        """Sends what there is to send; only as much as the other side takes, unless told to."""
+    def send(self) -> None:
+        """Sends what there is to send, as much as the other side takes."""
+        if self.connection.deaf:
+            self.refuse("it does not read what it is sent", at_once=True)
+            return
         try:
-            while although_full or self not in self._server_loop.full:
-                data = self.connection.data_to_send()
-                if not data:
-                    break
+            while not self._full and (data := self.connection.data_to_send()):
                 self.transport.write(data)
         except MemoryError:
             self.lack_memory()
 
-    def leave(self) -> None:
-        """Closes the connection once all is sent."""
-        self.send(although_full=True)
-        self.transport.close()
+    def refuse(self, reason: str, *, at_once: bool = False) -> None:
+        """Closes the connection, once what was sent is taken."""
+        if self.transport.is_closing():
+            return
+        logger.warning(
+            "closing a connection of %s: %s",
+            self.connection.address,
+            reason,
+            extra={"action": "peer_refused"},
+        )
+        if at_once:
+            self.abort()
+            return
+        self._server_loop.send()
+        if self._full:  # it may never take the rest
+            self.abort()
+        else:
+            self.transport.close()
 
     def lack_memory(self) -> None:
         """Ends this connection alone: part of what it sent, or was sent, is lost."""
-        self.abort()
         with contextlib.suppress(MemoryError):  # nothing is left to say so with
-            logger.warning(
-                "closing a connection of %s: not enough memory to serve it",
-                self.connection.address,
-                extra={"action": "peer_refused"},
-            )
+            self.refuse("not enough memory to serve it", at_once=True)
+        self.abort()
 
     def pause_writing(self) -> None:
-        self._server_loop.full.add(self)
+        self._full = True
 
     def resume_writing(self) -> None:
-        self._server_loop.full.discard(self)
-        self.send()
-        if self not in self._server_loop.full:
-            self._release_held()
-
-    def _release_held(self) -> None:
-        self._server_loop.full.discard(self)
-        for held in self._holds:
-            held._held_by.discard(self)
-            if not held._held_by:
-                held.transport.resume_reading()
-        self._holds.clear()
+        self._full = False
+        self._server_loop.send_soon(self.connection)
 
     def fileno(self) -> int:
         """Returns the descriptor of the socket; -1 when it is closed."""
         return int(self.transport.get_extra_info("socket").fileno())
-
-    def hold(self, source: Peer) -> None:
-        """Lets a source of what we do not take wait until we do.
-
-        Not ourselves: a client may send very much before it reads the first answer.
-        """
-        if source is not self:
-            self._holds.add(source)
-            source._held_by.add(self)
-            source.transport.pause_reading()
 
     def abort(self) -> None:
         """Ends the connection at once, also where a child was forked before it was made."""
