@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -13,14 +14,21 @@ from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.protocol.admin import (
     AdminConnection,
     FunctionStatus,
+    Row,
+    Rows,
     WorkerStatus,
     parse_status,
     parse_worker,
+    read_rows,
 )
 
-__all__ = ["FunctionStatus", "JobServer", "WorkerStatus"]
+__all__ = ["FunctionStatus", "JobServer", "Rows", "WorkerStatus"]
+
+logger = logging.getLogger("gearmanny.admin")
 
 Answer = TypeVar("Answer")
+
+_line = AdminConnection.receive_line
 
 
 class JobServer:
@@ -46,23 +54,27 @@ class JobServer:
     def __str__(self) -> str:
         return str(self._host)
 
-    def status(self) -> list[FunctionStatus]:
+    def status(self) -> Rows[FunctionStatus]:
         """Returns a row for every function that the server knows: its jobs and its workers.
+
+        Rows that cannot be read, because of a line break in the name of a function, are left out:
+        a warning is logged, and `skipped_count` of the list says how many there are.
 
         Raises:
             JobServerUnavailable: no connection, or no answer in time.
             JobServerLost: the connection ended before the answer was whole.
             JobServerError: the server refused.
         """
-        return [parse_status(row) for row in self._ask("status", AdminConnection.receive_rows)]
+        return self._rows("status", parse_status)
 
-    def workers(self) -> list[WorkerStatus]:
-        """Returns a row for every connection of the server. Raises what `status` raises."""
-        return [parse_worker(row) for row in self._ask("workers", AdminConnection.receive_rows)]
+    def workers(self) -> Rows[WorkerStatus]:
+        """Returns a row for every connection of the server, without those that cannot be read.
+        Raises what `status` raises."""
+        return self._rows("workers", parse_worker)
 
     def version(self) -> str:
         """Returns the version of the server, `"1.1.20+ds"`. Raises what `status` raises."""
-        return self._ask("version", AdminConnection.receive_line)
+        return self._ask("version", _line)
 
     def cancel(self, handle: bytes) -> bool:
         """Takes a job from its queue. Raises what `status` raises.
@@ -77,12 +89,25 @@ class JobServer:
             Whether the server knew the job.
         """
         try:
-            self._ask(f"cancel job {handle.decode()}", AdminConnection.receive_line)
+            self._ask(f"cancel job {handle.decode('utf-8', 'backslashreplace')}", _line)
         except JobServerError as error:
             if error.code == "UNKNOWN_JOB":
                 return False
             raise
         return True
+
+    def _rows(self, command: str, parse: Callable[[str], Row]) -> Rows[Row]:
+        rows = read_rows(parse, self._ask(command, AdminConnection.receive_rows))
+        if rows.skipped_count:
+            logger.warning(
+                "the answer of %s to %r has %d rows that cannot be read, such as %r",
+                self,
+                command,
+                rows.skipped_count,
+                rows.skipped,
+                extra={"action": "rows_skipped"},
+            )
+        return rows
 
     def _ask(
         self, command: str, receive: Callable[[AdminConnection, bytes], Answer | None]

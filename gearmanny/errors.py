@@ -49,6 +49,23 @@ __all__ = [
 ]
 
 
+_LONGEST_TEXT = 500
+"""Characters of a text of somebody else in a message."""
+
+
+def printable(text: str) -> str:
+    """Returns a text of somebody else as it may stand in a log, a label or a message: on one line,
+    control characters escaped, and not too long."""
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 class GearmanException(Exception):
     """The root of all errors that gearmanny raises."""
 
@@ -215,8 +232,8 @@ class JobServerError(GearmanException):
         self.text = text
 
     def __str__(self) -> str:
-        text = f" ({self.text})" if self.text else ""
-        return f"The job server refused: {self.code}{text}"
+        text = f" ({printable(self.text)})" if self.text else ""
+        return f"The job server refused: {printable(self.code)}{text}"
 
 
 class ProtocolError(GearmanException):

@@ -12,7 +12,7 @@ from gearmanny.errors import GearmanException, JobServerError, JobServerUnavaila
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.net.tls import TLS
-from gearmanny.protocol.admin import AdminConnection, parse_status
+from gearmanny.protocol.admin import AdminConnection, parse_status, read_rows
 
 Answer = TypeVar("Answer")
 
@@ -28,7 +28,7 @@ async def explain_silence(host: Host, tls: TLS | None, timeout: float, function:
     """
     try:
         rows = await _ask(host, tls, timeout, "status", AdminConnection.receive_rows)
-        return why_silent(str(host), function, map(parse_status, rows))
+        return why_silent(str(host), function, read_rows(parse_status, rows))
     except GearmanException:
         return silent_too(str(host))
 

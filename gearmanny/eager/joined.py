@@ -30,8 +30,8 @@ from gearmanny.net.hosts import Host
 from gearmanny.net.transport import Connection
 from gearmanny.payload.encoding import decode
 from gearmanny.payload.names import check_function_name
-from gearmanny.protocol.connected import Connection as Peer
 from gearmanny.protocol.client import Request
+from gearmanny.protocol.connected import Connection as Peer
 from gearmanny.protocol.server import Server
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker

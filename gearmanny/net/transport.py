@@ -16,15 +16,9 @@ from gearmanny.net.forks import keep_from_children
 from gearmanny.net.hosts import CONNECT_TIMEOUT, Host
 from gearmanny.net.polling import Poller, has_ended
 from gearmanny.net.tls import TLS, TLSSocket
+from gearmanny.net.vanishing import LOOK_EVERY, Vigil, notice_vanishing
 
 _RECEIVE_BYTES = 256 * 1024
-_KEEPALIVE_IDLE = 15
-_KEEPALIVE_INTERVAL = 5
-_KEEPALIVE_PROBES = 3
-"""A peer that vanished is noticed after 15 + 3 * 5 seconds of silence. The
-kernel's own default is two hours, during which a worker looks alive and takes
-nothing."""
-
 
 UNREACHABLE = (OSError, UnicodeError)
 """What is raised when no connection can be made; the latter by a name that cannot be one."""
@@ -42,6 +36,10 @@ class Connection:
         self._readable.add(sock)
         # Kept: a new one for every receive would be mapped and unmapped by the kernel each time.
         self._received = memoryview(bytearray(_RECEIVE_BYTES))
+        self._gone = ""
+        """Why we ended it ourselves."""
+        # None where there is no network between.
+        self._vigil = Vigil() if host.port else None
         self._heard = False
         """Whether the job server ever said anything."""
 
@@ -57,6 +55,8 @@ class Connection:
                 known, so the connection cannot be used further.
         """
         try:
+            if self._vigil is not None:
+                self._vigil.sending(self.fileno(), len(data))
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
@@ -69,7 +69,7 @@ class Connection:
         writable = Poller()
         writable.add(self._socket, to_write=True)
         while unsent:
-            if not writable.wait(deadline.remaining()):
+            if not self._wait(writable, deadline.remaining()):
                 raise JobServerLost(str(self.host), "it does not take what is sent")
             try:
                 unsent = unsent[self._socket.send(unsent) :]
@@ -93,11 +93,32 @@ class Connection:
         if not size:
             raise self._lost("closed by the job server")
         self._heard = True
+        if self._vigil is not None:
+            self._vigil.heard(self.fileno())
         return self._received[:size]
 
     def wait(self, timeout: float | None) -> bool:
         """Returns whether something arrived, or the connection ended, within the seconds given."""
-        return bool(self._readable.wait(timeout))
+        return self._wait(self._readable, timeout)
+
+    def _wait(self, poller: Poller, timeout: float | None) -> bool:
+        if timeout is not None and timeout <= LOOK_EVERY:
+            return bool(poller.wait(timeout))
+        deadline = Deadline(timeout)
+        while True:
+            remaining = deadline.remaining()
+            wait = LOOK_EVERY if remaining is None else min(remaining, LOOK_EVERY)
+            if poller.wait(wait):
+                return True
+            if remaining is not None and remaining <= LOOK_EVERY:
+                return False
+            self._look_for_the_peer()
+
+    def _look_for_the_peer(self) -> None:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if self._vigil is not None and self._vigil.has_vanished(self.fileno()):
+                self._gone = "it has vanished: it acknowledges nothing any longer"
+                self.shutdown()  # so that whoever reads, or sends, is told
 
     def has_ended(self) -> bool:
         """Returns whether the peer is known to have ended the connection, without reading."""
@@ -129,7 +150,7 @@ class Connection:
         self._socket.close()
 
     def _lost(self, reason: str) -> JobServerLost:
-        return lost(self.host, self.tls, reason, heard=self._heard)
+        return lost(self.host, self.tls, self._gone or reason, heard=self._heard)
 
 
 def connect(
@@ -184,21 +205,6 @@ def _connected(family: int, address: Any, timeout: float | None) -> socket.socke
         sock.close()
         raise
     return sock
-
-
-def notice_vanishing(sock: socket.socket) -> None:
-    """Has a TCP connection end when its peer has vanished, and send without waiting for more."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE),
-        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL),
-        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
-        # The same limit where data of ours is not acknowledged: keepalive is silent then.
-        ("TCP_USER_TIMEOUT", 1000 * (_KEEPALIVE_IDLE + _KEEPALIVE_PROBES * _KEEPALIVE_INTERVAL)),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def lost(host: Host, tls: TLS | None, reason: str, *, heard: bool) -> JobServerLost:

@@ -6,9 +6,12 @@ holds a single dot.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
 
-from gearmanny.errors import JobServerError, ProtocolError
+from gearmanny.errors import JobServerError, ProtocolError, printable
+
+Row = TypeVar("Row")
 
 _WRAPPED_BELOW_ZERO = 2**31
 """gearmand counts unsigned, and a counter that fell below zero reads 4294967295."""
@@ -39,6 +42,15 @@ class WorkerStatus(NamedTuple):
     functions: tuple[str, ...]
 
 
+class Rows(list[Row]):
+    """The rows of an answer that could be read."""
+
+    skipped: str = ""
+    """The first of the others, made printable."""
+    skipped_count: int = 0
+    """How many others there are."""
+
+
 class AdminConnection:
     """The admin side of one connection: one command at a time."""
 
@@ -46,7 +58,13 @@ class AdminConnection:
         self._buffer = bytearray()
 
     def command(self, line: str) -> bytes:
-        """Returns the bytes that send one command."""
+        """Returns the bytes that send one command.
+
+        Raises:
+            ProtocolError: it is more than one line.
+        """
+        if not line.isprintable():
+            raise ProtocolError(f"not a command: {line!r}")
         self._buffer.clear()
         return line.encode() + b"\r\n"
 
@@ -66,7 +84,7 @@ class AdminConnection:
             if not code.isupper():  # "ERR there are still connected workers …"
                 code, text = "ERR", f"{code} {text}"
             raise JobServerError(code, text.replace("+", " "))
-        return line.removeprefix("OK").strip()
+        return printable(line.removeprefix("OK").strip())
 
     def receive_rows(self, data: bytes) -> list[str] | None:
         """Takes what arrived; returns the rows of the answer once they are whole.
@@ -89,6 +107,24 @@ class AdminConnection:
             raise ProtocolError(f"an answer of more than {_LONGEST_ANSWER} bytes")
 
 
+def read_rows(parse: Callable[[str], Row], rows: Iterable[str]) -> Rows[Row]:
+    """Returns what could be read of some rows. One that cannot be read takes no other along:
+    anybody may offer a function with a line break in its name.
+
+    Args:
+        parse: reads one, `parse_status` or `parse_worker`.
+        rows: of an answer.
+    """
+    read: Rows[Row] = Rows()
+    for row in rows:
+        try:
+            read.append(parse(row))
+        except ProtocolError:
+            read.skipped = read.skipped or printable(row)
+            read.skipped_count += 1
+    return read
+
+
 def parse_status(row: str) -> FunctionStatus:
     """Reads a row of `status`: function, total, running, workers, with tabs between.
 
@@ -99,7 +135,7 @@ def parse_status(row: str) -> FunctionStatus:
         function, total, running, workers = row.rsplit("\t", 3)
         return FunctionStatus(function, _count(total), _count(running), _count(workers))
     except ValueError:
-        raise ProtocolError(f"not a row of 'status': {row!r}") from None
+        raise ProtocolError(f"not a row of 'status': {printable(row)}") from None
 
 
 def parse_worker(row: str) -> WorkerStatus:
@@ -114,7 +150,7 @@ def parse_worker(row: str) -> WorkerStatus:
         fd, address, client_id = head.split(" ", 2)
         return WorkerStatus(int(fd), address, client_id, tuple(functions.split()))
     except ValueError:
-        raise ProtocolError(f"not a row of 'workers': {row!r}") from None
+        raise ProtocolError(f"not a row of 'workers': {printable(row)}") from None
 
 
 def _count(text: str) -> int:

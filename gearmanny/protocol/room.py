@@ -7,6 +7,9 @@ import sys
 _SPARE = 8 * 1024 * 1024
 """Bytes that have to be free before more is kept: for everything else that the process does."""
 
+_SPARE_SHARE = 4
+"""One part in so many of what is kept has to be free too: tables grow by making larger ones."""
+
 _STEP = 1024 * 1024
 """Bytes that are kept between two looks whether there are so many."""
 
@@ -58,7 +61,7 @@ class Room:
     def _look(self, taken: int) -> None:
         if taken <= self.limit:
             try:
-                bytearray(_SPARE)
+                bytearray(max(_SPARE, taken // _SPARE_SHARE))
             except MemoryError:
                 pass
             else:

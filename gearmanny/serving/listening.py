@@ -110,9 +110,12 @@ async def bind(address: str, port: int) -> list[socket.socket]:
     Raises:
         OSError, UnicodeError: that cannot be.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(
-        address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    try:  # an address needs no thread to look it up, which would stay
+        found = socket.getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+    except socket.gaierror:
+        found = await asyncio.get_running_loop().getaddrinfo(address, port, type=socket.SOCK_STREAM)
     sockets: list[socket.socket] = []
     failure: OSError | None = None
     for family, *_, (name, number, *scope) in found:

@@ -60,6 +60,7 @@ TOUCHES = {
         "gearmanny.running.childprocess",
         "gearmanny.net.loopback",
         "gearmanny.net.transport",
+        "gearmanny.net.vanishing",
         "gearmanny.net.tls",
         "gearmanny.net.polling",
         "gearmanny.serving.listening",

@@ -8,10 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gearmanny.admin import FunctionStatus, JobServer
-from gearmanny.errors import GearmanException
+from gearmanny.admin import FunctionStatus, JobServer, Rows
+from gearmanny.errors import GearmanException, printable
 from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLSOption
+from gearmanny.payload.checks import check_count
+
+_MAX_FUNCTIONS = 1000
+"""Functions of a job server that get labels of their own. Anybody may submit to a new one."""
+
+_OTHERS = "(others)"
+"""The label of all further ones, which no function of ours can have as its name."""
 
 _TIMEOUT = 3.0
 """Seconds for a job server to answer. Prometheus waits for ten."""
@@ -26,17 +33,22 @@ class QueueCollector(Collector):
         hosts: Sequence[str] | None = None,
         *,
         timeout: float = _TIMEOUT,
+        max_functions: int = _MAX_FUNCTIONS,
         tls: TLSOption = None,
     ) -> None:
         """
         Args:
             hosts: job servers, `"name:port"`. Default: `localhost:4730`.
             timeout: seconds for each to answer; all are asked at the same time.
+            max_functions: functions of each with labels of their own: first those that workers
+                offer, then those with most jobs. What the others have is added up as "(others)".
             tls: how they are secured, as `SimpleClient` takes it.
 
         Raises:
-            InvalidOption: a host or `tls` that cannot be.
+            InvalidOption: a host, `tls` or `max_functions` that cannot be.
         """
+        check_count("max_functions", "functions", max_functions)
+        self._max_functions = max_functions
         names = dict.fromkeys(map(str, parse_hosts(HOSTS if hosts is None else hosts)))
         self._servers = [JobServer(name, timeout, tls=tls) for name in names]
 
@@ -46,21 +58,41 @@ class QueueCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Asks the job servers, and returns what those that answered have told."""
-        up, jobs, workers = families = self._families()
+        up, skipped, jobs, workers = families = self._families()
         with ThreadPoolExecutor(len(self._servers)) as asking:
             answers = asking.map(_status, self._servers)
             for host, rows in zip(map(str, self._servers), answers, strict=True):
                 up.add_metric([host], rows is not None)
-                for row in rows or ():
+                if rows is None:
+                    continue
+                skipped.add_metric([host], rows.skipped_count)
+                for row in self._bounded(rows):
                     jobs.add_metric([host, row.function, "queued"], row.total - row.running)
                     jobs.add_metric([host, row.function, "running"], row.running)
                     workers.add_metric([host, row.function], row.workers)
         return families
 
-    def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
+    def _bounded(self, rows: list[FunctionStatus]) -> Iterable[FunctionStatus]:
+        ordered = sorted(rows, key=lambda row: (row.workers > 0, row.total), reverse=True)
+        bounded: dict[str, FunctionStatus] = {}
+        for row in ordered:
+            name = printable(row.function)
+            if len(bounded) >= self._max_functions and name not in bounded:
+                name = _OTHERS
+            # A line break in a name can make a second row of the name of another.
+            _, *counts = bounded.get(name, (name, 0, 0, 0))
+            bounded[name] = FunctionStatus(name, *map(sum, zip(counts, row[1:], strict=True)))
+        return bounded.values()
+
+    def _families(self) -> tuple[GaugeMetricFamily, ...]:
         return (
             GaugeMetricFamily(
                 "gearmanny_job_server_up", "Whether a job server told its queues", labels=["host"]
+            ),
+            GaugeMetricFamily(
+                "gearmanny_job_server_skipped_rows",
+                "Functions of a job server whose names cannot be read",
+                labels=["host"],
             ),
             GaugeMetricFamily(
                 "gearmanny_queue_jobs",
@@ -75,7 +107,7 @@ class QueueCollector(Collector):
         )
 
 
-def _status(server: JobServer) -> list[FunctionStatus] | None:
+def _status(server: JobServer) -> Rows[FunctionStatus] | None:
     try:
         return server.status()
     except GearmanException:
