@@ -21,8 +21,9 @@ from gearmanny.protocol.admin import (
     parse_worker,
     read_rows,
 )
+from gearmanny.protocol.versions import Trap, traps_of
 
-__all__ = ["FunctionStatus", "JobServer", "Rows", "WorkerStatus"]
+__all__ = ["FunctionStatus", "JobServer", "Rows", "Trap", "WorkerStatus"]
 
 logger = logging.getLogger("gearmanny.admin")
 
@@ -75,6 +76,11 @@ class JobServer:
     def version(self) -> str:
         """Returns the version of the server, `"1.1.20+ds"`. Raises what `status` raises."""
         return self._ask("version", _line)
+
+    def traps(self) -> list[Trap]:
+        """Returns what takes users of this version of gearmand by surprise; nothing for the job
+        server of our own. Raises what `status` raises."""
+        return traps_of(self.version())
 
     def cancel(self, handle: bytes) -> bool:
         """Takes a job from its queue. Raises what `status` raises.

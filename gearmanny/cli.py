@@ -67,11 +67,22 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", metavar="FILE", help="keep background jobs in this file over restarts"
     )
+    parser.add_argument(
+        "--max-memory",
+        type=int,
+        metavar="MIB",
+        help="refuse jobs when those there are take so much (default: a quarter of the memory)",
+    )
     parser.set_defaults(run=_run_server)
 
 
 def _run_server(options: argparse.Namespace) -> None:
-    server = JobServer(options.port, address=options.address, store=options.store)
+    server = JobServer(
+        options.port,
+        address=options.address,
+        store=options.store,
+        max_memory=options.max_memory,
+    )
 
     def tell() -> None:
         kept = f"background jobs kept in {options.store}" if options.store else "jobs in memory"

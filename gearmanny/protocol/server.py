@@ -16,13 +16,7 @@ from gearmanny.payload.sizes import MAX_PACKET, Oversized
 from gearmanny.protocol.broker import Broker, Journal
 from gearmanny.protocol.connected import Connection, Unread
 from gearmanny.protocol.outgoing import Data
-from gearmanny.protocol.packets import (
-    REQUEST,
-    RESPONSE,
-    PacketParser,
-    PacketType,
-    pack,
-)
+from gearmanny.protocol.packets import REQUEST, RESPONSE, PacketParser, PacketType, pack
 from gearmanny.protocol.queue import HIGH, LOW, NORMAL, Job
 from gearmanny.protocol.room import UNLIMITED, Refusal, Room
 from gearmanny.protocol.server_admin import TextCommands
@@ -85,11 +79,10 @@ class Server:
                 connections leave unread: each of the three.
             max_unread: bytes that one connection may leave unread before it is sent no more.
         """
-        self.unread = Unread(min(max_unread, max_memory // 4))
+        self.unread = Unread(max_unread)
         self._max_memory = max_memory
         self._now = self._clock = 0.0
-        self._begun = 0
-        """Bytes of packets that are not whole yet."""
+        self._begun = 0  # bytes of packets that are not whole yet
         self.broker = Broker(prefix, journal, Room(max_memory), self.unread)
         self.ready = self.broker.ready
         """Connections that have something new to send, in order. Whoever sends it empties this."""
@@ -176,8 +169,11 @@ class Server:
     def shed(self) -> None:
         """Gives up connections that leave too much unread together, those with the most first.
         Call it after what they take has been sent."""
-        while self.unread.total > self._max_memory:
-            max(self.broker.connections, key=lambda connection: connection.unread).give_up()
+        connections = self.broker.connections
+        for connection in sorted(connections, key=lambda connection: -connection.unread):
+            if self.unread.total <= self._max_memory:
+                break
+            connection.give_up()
 
     def pass_time(self, now: float, clock: float) -> None:
         """Does what is due by now: seconds since the epoch, and of the clock that nobody sets."""

@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import time
+from collections import deque
 
 from gearmanny import __version__
 from gearmanny.errors import InvalidOption, ProtocolError
@@ -32,6 +33,12 @@ _WRITTEN_BYTES = 256 * 1024
 _MAX_UNREAD = 256 * 1024 * 1024
 """Bytes that may wait for a connection before it is closed: one answer of the largest size. It is
 not read more slowly instead, nor are those that send to it: workers would be late for others."""
+
+_LEAST_UNREAD = 16 * 1024 * 1024
+"""Bytes that may wait however little memory there is: what all that is received at once can cause."""
+
+_TOLD_A_MINUTE = 20
+"""Refused connections that are logged; the others are counted."""
 
 _LONGEST_HOSTNAME = 32
 """Bytes of it in a handle, which has less than 64 for everything."""
@@ -65,7 +72,7 @@ class ServerLoop:
                 pid=os.getpid(),
                 journal=self._store,
                 max_memory=max_memory,
-                max_unread=_MAX_UNREAD,
+                max_unread=max(_LEAST_UNREAD, min(_MAX_UNREAD, max_memory // 4)),
             )
         except BaseException as error:  # of what the store holds
             if self._store is not None:
@@ -76,6 +83,8 @@ class ServerLoop:
                 ) from error
             raise
         self._peers: dict[Connection, Peer] = {}
+        self._told: deque[float] = deque(maxlen=_TOLD_A_MINUTE)
+        self._untold = 0
         self._sending: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: tuple[float | None, float | None] = (None, None)
@@ -119,6 +128,23 @@ class ServerLoop:
             self._server.ready[connection] = None
         if self._sending is None:
             self._sending = self.loop.call_soon(self.send)
+
+    def tell_refusal(self, address: str, reason: str) -> None:
+        """Logs why a connection is closed, so often that nobody can flood the log."""
+        now = self.loop.time()
+        if len(self._told) == _TOLD_A_MINUTE and now - self._told[0] < 60:
+            self._untold += 1
+            return
+        self._told.append(now)
+        more = f" (and {self._untold} others lately)" if self._untold else ""
+        self._untold = 0
+        logger.warning(
+            "closing a connection of %s: %s%s",
+            address,
+            reason,
+            more,
+            extra={"action": "peer_refused"},
+        )
 
     def end(self) -> None:
         """Lets the run end."""
@@ -221,6 +247,7 @@ class Peer(asyncio.BufferedProtocol):
         """Sends what there is to send, as much as the other side takes."""
         if self.connection.deaf:
             self.refuse("it does not read what it is sent", at_once=True)
+        if self.transport.is_closing():
             return
         try:
             while not self._full and (data := self.connection.data_to_send()):
@@ -232,12 +259,7 @@ class Peer(asyncio.BufferedProtocol):
         """Closes the connection, once what was sent is taken."""
         if self.transport.is_closing():
             return
-        logger.warning(
-            "closing a connection of %s: %s",
-            self.connection.address,
-            reason,
-            extra={"action": "peer_refused"},
-        )
+        self._server_loop.tell_refusal(self.connection.address, reason)
         if at_once:
             self.abort()
             return

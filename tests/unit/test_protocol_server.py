@@ -38,8 +38,10 @@ class Recorded:
 class Machine:
     """A job server at a time that stands still until it is set."""
 
-    def __init__(self, journal: Recorded | None = None) -> None:
-        self.server = Server(b"H:t", version="t", pid=7, journal=journal, max_packet=10_000)
+    def __init__(self, journal: Recorded | None = None, **limits: int) -> None:
+        self.server = Server(
+            b"H:t", version="t", pid=7, journal=journal, max_packet=10_000, **limits
+        )
         self.now = NOON
 
     def connect(self) -> Connection:
@@ -47,8 +49,12 @@ class Machine:
 
     def ask(self, connection: Connection, type: P, *arguments: bytes) -> bytes:
         """Returns what the connection is sent for a packet, and since it was asked last."""
-        self.server.receive(connection, request(type, *arguments), self.now, self.now)
+        self.tell(connection, type, *arguments)
         return connection.data_to_send()
+
+    def tell(self, connection: Connection, type: P, *arguments: bytes) -> None:
+        """Passes a packet on, and leaves the answer unread."""
+        self.server.receive(connection, request(type, *arguments), self.now, self.now)
 
     def pass_until(self, now: float) -> None:
         self.now = now
