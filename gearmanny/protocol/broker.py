@@ -9,7 +9,7 @@ from collections.abc import Iterable, Set
 from typing import Protocol
 
 from gearmanny.protocol.connected import Connection, Unread
-from gearmanny.protocol.packets import PacketType
+from gearmanny.protocol.packets import RESPONSE, PacketType, pack
 from gearmanny.protocol.queue import Function, Job, JobQueue
 from gearmanny.protocol.room import Refusal, Room
 
@@ -71,7 +71,7 @@ class Broker:
         that it held are given to other workers."""
         del self.connections[connection]
         for job in connection.awaited:
-            job.submitters = [other for other in job.submitters if other is not connection]
+            job.submitters.pop(connection, None)
             if not job.wanted and job.worker is None:
                 self.queue.finish(job)
         self.withdraw(connection, list(connection.offered))
@@ -112,7 +112,7 @@ class Broker:
         else:
             job = self.queue.add(function, unique, data, priority, due)
         if not background:
-            job.submitters.append(connection)
+            job.submitters[connection] = job.submitters.get(connection, 0) + 1
             connection.awaited.add(job)
         elif not job.background:
             self._keep(job, due)
@@ -201,15 +201,22 @@ class Broker:
 
     def answer(self, job: Job, type: PacketType, *arguments: bytes) -> None:
         """Ends a job, and tells those who wait for it."""
-        for submitter in job.submitters:
-            if type == PacketType.WORK_EXCEPTION and not submitter.wants_exceptions:
-                submitter.send(PacketType.WORK_FAIL, job.handle)
-            else:
-                submitter.send(type, *arguments)
+        self.tell(job, type, *arguments)
         self._release(job)
         if job.worker is not None:
             del job.worker.held[job.handle]
         self.queue.finish(job)
+
+    def tell(self, job: Job, type: PacketType, *arguments: bytes) -> None:
+        """Tells those who wait for a job what its worker sends, each as often as it submitted the
+        job."""
+        packet = pack(type, *arguments, magic=RESPONSE)
+        for submitter, times in job.submitters.items():
+            if type == PacketType.WORK_EXCEPTION and not submitter.wants_exceptions:
+                failure = pack(PacketType.WORK_FAIL, job.handle, magic=RESPONSE)
+                submitter.send_bytes(*failure, times=times)
+            else:
+                submitter.send_bytes(*packet, times=times)
 
     def cancel(self, handle: bytes) -> bool:
         """Fails a job. Of one that runs, the answer is ignored from now on, and it is not run
@@ -220,8 +227,7 @@ class Broker:
         if job.worker is None:
             self.answer(job, PacketType.WORK_FAIL, job.handle)
             return True
-        for submitter in job.submitters:
-            submitter.send(PacketType.WORK_FAIL, job.handle)
+        self.tell(job, PacketType.WORK_FAIL, job.handle)
         self._release(job)
         self.queue.separate(job)
         return True
@@ -262,7 +268,7 @@ class Broker:
         """Nobody waits for the job any longer, nor need it survive."""
         for submitter in job.submitters:
             submitter.awaited.discard(job)
-        job.submitters = []
+        job.submitters.clear()
         job.background = False
         if job.row is not None and self._journal:
             self._journal.forget(job.row)

@@ -52,14 +52,14 @@ class Connection:
         """Queues a packet."""
         self.send_bytes(*pack(type, *arguments, magic=RESPONSE))
 
-    def send_bytes(self, *data: bytes) -> None:
-        """Queues bytes as they are."""
+    def send_bytes(self, *data: bytes, times: int = 1) -> None:
+        """Queues bytes as they are, as often as told."""
         if self.unread > self._all_unread.limit:
             self.give_up()
         if not self.deaf:
             self._ready[self] = None
-            self._outgoing += data
-            self._count(sum(map(len, data)) + _PIECE_BYTES * len(data))
+            self._outgoing += data * times
+            self._count(times * (sum(map(len, data)) + _PIECE_BYTES * len(data)))
 
     def data_to_send(self) -> Data:
         """Returns the next of the queued bytes, each once; empty when all are sent."""

@@ -16,7 +16,6 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol
 
-from gearmanny.protocol.packets import PacketType
 from gearmanny.protocol.room import Refusal, Room
 from gearmanny.protocol.timers import Timer, Timers
 
@@ -25,10 +24,13 @@ HIGH, NORMAL, LOW = range(3)
 
 NO_LIMIT = (0, 0, 0)
 
+_THE_DATA = b"-"
+"""The unique key that stands for the data of a job."""
+
 _LONGEST_FUNCTION = 8 * 1024
 """Bytes of the name of a function: gearmand 1.1.20 takes no more."""
 
-_JOB_BYTES, _FUNCTION_BYTES = 800, 600
+_JOB_BYTES, _FUNCTION_BYTES = 1000, 600
 """What each takes in memory besides the bytes that were sent."""
 
 Key = tuple[bytes, bytes, bytes]
@@ -41,8 +43,8 @@ class Party(Protocol):
     awaited: set[Job]
     held: dict[bytes, Job]
 
-    def send(self, type: PacketType, *arguments: bytes) -> None:
-        """Queues a packet."""
+    def send_bytes(self, *data: bytes, times: int = 1) -> None:
+        """Queues bytes as they are, as often as told."""
 
     def wake(self) -> None:
         """Calls a worker that sleeps."""
@@ -71,8 +73,8 @@ class Job:
         self.background = False
         self.row: int | None = None
         """Where the journal keeps it."""
-        self.submitters: list[Party] = []
-        """Who waits for its answer: a connection stands here as often as it submitted the job."""
+        self.submitters: dict[Party, int] = {}
+        """Who waits for its answer, and how often each has submitted the job."""
         self.worker: Party | None = None
         self.retries = 0
         """Workers that left while they held it."""
@@ -124,6 +126,8 @@ class JobQueue:
         self.jobs: dict[bytes, Job] = {}
         """By handle."""
         self._equals: dict[Key, Job] = {}
+        self._uniques: dict[bytes, dict[Job, None]] = {}
+        """Those of them that a unique key alone finds, in the order in which they came."""
         self._prefix = prefix
         self._submitted = 0
         self._places = 0
@@ -159,8 +163,7 @@ class JobQueue:
 
     def find_unique(self, unique: bytes) -> Job | None:
         """Returns a job with this unique key, of whichever function."""
-        found = (self.find(function, unique, b"") for function in self.functions)
-        return next(filter(None, found), None)
+        return next(iter(self._uniques.get(unique, ())), None)
 
     def add(
         self, function: Function, unique: bytes, data: bytes, priority: int, due: float = 0.0
@@ -178,6 +181,8 @@ class JobQueue:
         key = _key(function.name, unique, data)
         if key and self._equals.setdefault(key, job) is job:
             job.key = key
+            if unique != _THE_DATA:
+                self._uniques.setdefault(unique, {})[job] = None
         function.total += 1
         if due:
             job.timer = self.scheduled.set(due, job)
@@ -239,6 +244,11 @@ class JobQueue:
         if job.key is not None:
             del self._equals[job.key]
             job.key = None
+            equals = self._uniques.get(job.unique)
+            if equals:
+                del equals[job]
+                if not equals:
+                    del self._uniques[job.unique]
 
     def clear_timer(self, job: Job) -> None:
         """Takes the timer of a job back, if it has one."""
@@ -248,7 +258,6 @@ class JobQueue:
 
 
 def _key(function: bytes, unique: bytes, data: bytes) -> Key | None:
-    """The unique key "-" stands for the data."""
-    if unique == b"-":
+    if unique == _THE_DATA:
         return (function, unique, data) if data else None
     return (function, unique, b"") if unique else None

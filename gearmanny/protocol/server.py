@@ -30,7 +30,7 @@ _LONGEST_CLIENT_ID = 127
 _LONGEST_PROGRESS = 64
 """Bytes of each of the two numbers of a WORK_STATUS."""
 
-_LONGEST_ANSWERS = 16 * 1024 * 1024
+_LONGEST_ANSWERS = 1024 * 1024
 """Bytes that a connection may leave unread and still get more answers to text commands, which cost
 it nothing to ask for."""
 
@@ -129,6 +129,10 @@ class Server:
         """Takes notice that a connection is gone."""
         self._begun -= self._parsers.pop(connection).begun
         self.broker.disconnect(connection)
+
+    def is_within_payload(self, connection: Connection) -> bool:
+        """Returns whether the next bytes of a connection continue a payload."""
+        return self._parsers[connection].begun > 0
 
     def receive(self, connection: Connection, data: Data, now: float, clock: float) -> None:
         """Takes bytes that arrived.
@@ -252,8 +256,7 @@ class Server:
                 if max(len(done), len(total)) > _LONGEST_PROGRESS:
                     raise Refusal(b"ARGUMENT_TOO_LARGE", b"Progress value too large")
                 job.done, job.total = done, total
-            for submitter in job.submitters:
-                submitter.send(PacketType(type), *arguments)
+            self.broker.tell(job, PacketType(type), *arguments)
 
     def _answer(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
         job = _held(worker, arguments[0])
@@ -280,7 +283,7 @@ class Server:
 
     def _get_status_unique(self, connection: Connection, type: int, arguments: list[bytes]) -> None:
         job = self.broker.queue.find_unique(arguments[0])
-        clients = b"%d" % len(job.submitters) if job else b"0"
+        clients = b"%d" % sum(job.submitters.values()) if job else b"0"
         connection.send(PacketType.STATUS_RES_UNIQUE, arguments[0], *_progress(job), clients)
 
     def _option(self, connection: Connection, type: int, arguments: list[bytes]) -> None:

@@ -27,6 +27,9 @@ logger = logging.getLogger("gearmanny.server")
 
 _RECEIVE_BYTES = 256 * 1024
 
+_SHARE_BYTES = 32 * 1024
+"""What is received at once of a connection, unless it is the payload of one packet."""
+
 _WRITTEN_BYTES = 256 * 1024
 """What the transport of a connection may hold that it does not take."""
 
@@ -35,7 +38,7 @@ _MAX_UNREAD = 256 * 1024 * 1024
 not read more slowly instead, nor are those that send to it: workers would be late for others."""
 
 _LEAST_UNREAD = 16 * 1024 * 1024
-"""Bytes that may wait however little memory there is: what all that is received at once can cause."""
+"""Bytes that may wait however little memory there is: more than what is received at once causes."""
 
 _TOLD_A_MINUTE = 20
 """Refused connections that are logged; the others are counted."""
@@ -95,6 +98,10 @@ class ServerLoop:
         connection = self._server.connect(number, address)
         self._peers[connection] = peer
         return connection
+
+    def is_within_payload(self, peer: Peer) -> bool:
+        """Returns whether the next bytes of a peer continue a payload."""
+        return self._server.is_within_payload(peer.connection)
 
     def disconnect(self, connection: Connection) -> None:
         """Takes notice that a peer is gone."""
@@ -238,7 +245,9 @@ class Peer(asyncio.BufferedProtocol):
         self._server_loop.disconnect(self.connection)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._server_loop.received
+        received = self._server_loop.received
+        # Small requests take their time, during which all others wait.
+        return received if self._server_loop.is_within_payload(self) else received[:_SHARE_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._server_loop.receive(self, self._server_loop.received[:nbytes])

@@ -66,7 +66,7 @@ class TestMemory:
             until(lambda: is_full(caller), "the server being full")
             with pytest.raises(JobServerError, match=r"QUEUE_ERROR \(.*no memory"):
                 client.using(background=True).call("f")
-            assert caller.line("create function g").startswith("ERR QUEUE_ERROR")
+            assert caller.line("create function " + "g" * 900).startswith("ERR QUEUE_ERROR")
             worker.tell(P.CAN_DO, b"f")
             for _ in range(3):
                 handle = worker.ask(P.GRAB_JOB)[1][0]

@@ -13,7 +13,7 @@ from tests.unit.test_protocol_server import NOON, Machine, Recorded, created
 from tests.unit.wire import request, response
 
 FULL = b"The job server has no memory for more: it is full of jobs. Try again later"
-JOB = 800
+JOB = 1000
 """Bytes that a job without data takes."""
 
 
