@@ -106,7 +106,7 @@ class JobServer:
         rows = read_rows(parse, self._ask(command, AdminConnection.receive_rows))
         if rows.skipped_count:
             logger.warning(
-                "the answer of %s to %r has %d rows that cannot be read, such as %r",
+                "the answer of %s to %r has %d rows that cannot be read, such as '%s'",
                 self,
                 command,
                 rows.skipped_count,

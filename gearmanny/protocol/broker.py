@@ -13,6 +13,9 @@ from gearmanny.protocol.packets import RESPONSE, PacketType, pack
 from gearmanny.protocol.queue import Function, Job, JobQueue
 from gearmanny.protocol.room import Refusal, Room
 
+_MOST_OFFERS = 2000
+"""Functions that one connection may offer: all of them are looked at whenever it asks for a job."""
+
 _OFFER_BYTES = 300
 """What it takes to know that a connection offers a function."""
 
@@ -154,9 +157,11 @@ class Broker:
         """Lets a worker have the jobs of a function, each for so many seconds; 0 for any time.
 
         Raises:
-            Refusal: there is no room to know of it.
+            Refusal: there is no room to know of it, or the worker offers too many.
         """
         if function not in worker.offered:
+            if len(worker.offered) >= _MOST_OFFERS:
+                raise Refusal(b"QUEUE_ERROR", b"Too many functions for one connection")
             self._room.take(_OFFER_BYTES)
         worker.offered[function] = seconds
         function.workers[worker] = None
@@ -165,10 +170,14 @@ class Broker:
 
     def withdraw(self, worker: Connection, functions: Iterable[Function]) -> None:
         """Takes functions from a worker. Those of its jobs that it holds are for others now."""
+        running = 0
         for function in functions:
             if worker.offered.pop(function, None) is not None:
                 del function.workers[worker]
                 self._room.give_back(_OFFER_BYTES)
+                running += function.running
+        if not running:
+            return
         for job in [job for job in worker.held.values() if job.function not in worker.offered]:
             del worker.held[job.handle]
             job.retries += 1
@@ -238,8 +247,9 @@ class Broker:
         function = self.queue.functions[name]
         if function.workers or function.running:
             return False
-        for job in [job for job in self.queue.jobs.values() if job.function is function]:
-            self.answer(job, PacketType.WORK_FAIL, job.handle)
+        if function.total:
+            for job in [job for job in self.queue.jobs.values() if job.function is function]:
+                self.answer(job, PacketType.WORK_FAIL, job.handle)
         self.queue.forget(function)
         return True
 

@@ -224,7 +224,9 @@ class JobQueue:
 
     def has_work(self, functions: Iterable[Function]) -> bool:
         """Returns whether one of these functions has a job that waits."""
-        return any(any(function.waiting) for function in functions)
+        return any(
+            function.total > function.running and any(function.waiting) for function in functions
+        )
 
     def finish(self, job: Job) -> None:
         """Forgets a job, wherever it is."""

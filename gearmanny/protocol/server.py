@@ -269,7 +269,9 @@ class Server:
         self.broker.offer(worker, function, max(0, milliseconds) / 1000)
 
     def _cant_do(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
-        self.broker.withdraw(worker, [f for f in worker.offered if f.name == arguments[0]])
+        function = self.broker.queue.functions.get(arguments[0])
+        if function is not None:
+            self.broker.withdraw(worker, [function])
 
     def _reset_abilities(self, worker: Connection, type: int, arguments: list[bytes]) -> None:
         self.broker.withdraw(worker, list(worker.offered))

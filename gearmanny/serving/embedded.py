@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Self
 
 from gearmanny.errors import GearmanException, InvalidOption
@@ -155,7 +156,7 @@ class JobServer:
         try:
             sockets = await self._bind()
             self.port = sockets[0].getsockname()[1]
-            listener = Listener(sockets, lambda: Peer(running))
+            listener = Listener(sockets, partial(Peer, running))
             try:
                 warn_of_strangers(sockets)
                 if listening is not None:

@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from gearmanny.net.forks import keep_from_children
 
@@ -37,12 +38,13 @@ class Listener:
     """Accepts connections until it is closed."""
 
     def __init__(
-        self, sockets: list[socket.socket], make_protocol: Callable[[], asyncio.BaseProtocol]
+        self, sockets: list[socket.socket], make_protocol: Callable[[str], asyncio.BaseProtocol]
     ) -> None:
         """
         Args:
             sockets: what `bind` returns.
-            make_protocol: returns the protocol of a new connection.
+            make_protocol: returns the protocol of a new connection, which is told the address of
+                its peer: a socket that was reset meanwhile does not know it.
         """
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
@@ -67,7 +69,7 @@ class Listener:
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                accepted, _ = listening.accept()
+                accepted, (address, *_) = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -77,7 +79,7 @@ class Listener:
                 return
             accepted.setblocking(False)
             task = self._loop.create_task(
-                self._loop.connect_accepted_socket(self._make_protocol, accepted)
+                self._loop.connect_accepted_socket(partial(self._make_protocol, address), accepted)
             )
             self._arriving.add(task)
             task.add_done_callback(self._arriving.discard)

@@ -226,8 +226,9 @@ class Peer(asyncio.BufferedProtocol):
     transport: asyncio.Transport
     connection: Connection
 
-    def __init__(self, server_loop: ServerLoop) -> None:
+    def __init__(self, server_loop: ServerLoop, address: str) -> None:
         self._server_loop = server_loop
+        self._address = address
         self._full = False
         """Whether it does not take what is sent."""
 
@@ -236,8 +237,7 @@ class Peer(asyncio.BufferedProtocol):
         self.transport = transport
         keep_from_children(self)
         transport.set_write_buffer_limits(_WRITTEN_BYTES)
-        address = transport.get_extra_info("peername")[0]
-        self.connection = self._server_loop.connect(self, self.fileno(), address)
+        self.connection = self._server_loop.connect(self, self.fileno(), self._address)
         if self._server_loop.ended.done():
             self.abort()
 

@@ -7,6 +7,7 @@ import resource
 import socket
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -169,6 +170,17 @@ class TestStrangers:
             lines = process.stderr.read().splitlines()
         assert len(lines) == 1
         assert "no further connection can be accepted" in lines[0]
+
+    def test_who_leaves_before_it_is_accepted_leaves_no_trace(
+        self, server: JobServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        at_once = struct.pack("ii", 1, 0)
+        for _ in range(200):
+            with socket.create_connection(("127.0.0.1", server.port)) as leaving:
+                leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                leaving.send(b"\0REQ")
+        until(lambda: len(Admin(server.host).workers()) == 1, "all being gone")
+        assert caplog.records == []
 
     def test_nobody_floods_the_log(
         self, server: JobServer, caplog: pytest.LogCaptureFixture

@@ -75,6 +75,18 @@ def test_a_name_or_a_progress_that_is_too_long_is_refused() -> None:
     assert caller.data_to_send() == response(P.WORK_STATUS, b"H:t:1", b"1" * 64, b"2")
 
 
+def test_a_connection_may_not_offer_very_many_functions() -> None:
+    machine = Machine()
+    worker = machine.connect()
+    for number in range(2000):
+        machine.ask(worker, P.CAN_DO, b"%d" % number)
+    assert machine.ask(worker, P.CAN_DO, b"1999") == b""
+    refusal = response(P.ERROR, b"QUEUE_ERROR", b"Too many functions for one connection")
+    assert machine.ask(worker, P.CAN_DO, b"2000") == refusal
+    machine.ask(worker, P.CANT_DO, b"0")
+    assert machine.ask(worker, P.CAN_DO, b"2000") == b""
+
+
 def test_who_leaves_too_much_unread_is_given_up() -> None:
     machine = Machine(max_unread=1000)
     deaf, worker = machine.connect(), machine.connect()
