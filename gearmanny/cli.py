@@ -12,11 +12,13 @@ from gearmanny import __version__
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException
 from gearmanny.net.hosts import DEFAULT_PORT
+from gearmanny.payload.checks import ADDRESS, PORT_OR_ANY
+from gearmanny.payload.fields import flag_type
 from gearmanny.serving.process import serve_until
 
 OK = 0
 FAILED = 1
-"""Exit codes. Wrong arguments are 2, as argparse has it."""
+"""Exit codes. Wrong arguments exit with 2, as in every command that uses argparse."""
 
 _BANNER = """\
 gearmanny {version}: a Gearman job server at {host}, {kept}.
@@ -29,10 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        arguments: those of the command line, which is the default.
+        arguments: its arguments; None for those of the command line.
 
     Returns:
-        Its exit code.
+        The exit code.
+
+    Raises:
+        SystemExit: the arguments are wrong, or ask for help.
     """
     parser = argparse.ArgumentParser(
         prog="gearmanny", description="Gearman, from the command line."
@@ -54,18 +59,22 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.description = "Runs a job server for development, tests and single-machine use."
     parser.add_argument(
         "--port",
-        type=int,
+        type=flag_type(PORT_OR_ANY),
         default=DEFAULT_PORT,
-        help="0 for any that is free (default: %(default)s)",
+        help="port to listen on; 0 for any that is free (default: %(default)s)",
     )
     parser.add_argument(
         "--address",
+        type=flag_type(ADDRESS),
         default="127.0.0.1",
-        help="address of this machine to listen on; whoever can reach it can use it "
+        help="address of this machine to listen on; there is no authentication "
         "(default: %(default)s)",
     )
     parser.add_argument(
-        "--store", metavar="FILE", help="keep background jobs in this file over restarts"
+        "--store",
+        metavar="FILE",
+        help="file that keeps background and scheduled jobs over restarts, also over kill -9 "
+        "(default: none)",
     )
     parser.add_argument(
         "--max-memory",
@@ -84,9 +93,9 @@ def _run_server(options: argparse.Namespace) -> None:
         max_memory=options.max_memory,
     )
 
-    def tell() -> None:
+    def print_banner() -> None:
         kept = f"background jobs kept in {options.store}" if options.store else "jobs in memory"
         banner = _BANNER.format(version=__version__, host=server.host, kept=kept)
         print(banner, flush=True)  # noqa: T201
 
-    serve_until([signal.SIGINT, signal.SIGTERM], server, tell)
+    serve_until([signal.SIGINT, signal.SIGTERM], server, print_banner)

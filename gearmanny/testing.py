@@ -239,7 +239,7 @@ WorkRunner([getattr(import_module(module), name)], [host]).start()
 
 def _offers(worker: BaseWorker, host: Host) -> bool:
     try:
-        rows = JobServer(str(host), tls=worker.tls).status()
+        rows = JobServer(str(host), tls=worker.worker_options.tls).status()
     except GearmanException:
         return False
     offered = {row.function for row in rows if row.workers}

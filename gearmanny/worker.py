@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any, ClassVar, overload
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from gearmanny.errors import InvalidTask
 from gearmanny.net.forks import ending_forks
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.payload.checks import check_count
-from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
+from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.tasks.interface import Interface
 from gearmanny.tasks.options import task
 from gearmanny.tasks.spec import TaskSpec, find_tasks, help_function, help_table, takes_payload
 from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, Job, hosts_of, tls_of
-from gearmanny.working.companions import Observer
+from gearmanny.working.exported import Callback, Exported, Loop, Owner, owners
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
-from gearmanny.working.loop import loop_of, loops
-from gearmanny.working.progress import Item, counted, counted_async
-from gearmanny.working.taskrunners import (
-    AttemptRunner,
-    Callback,
-    CallbackRunner,
-    TaskRunner,
-    current_job,
-)
+from gearmanny.working.loop import loop_of
+from gearmanny.working.observer import Observer
+from gearmanny.working.options import WorkerOptions
+from gearmanny.working.reports import Reports
+from gearmanny.working.runners import AttemptRunner, CallbackRunner, TaskRunner
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "Job", "JsonWorker", "RawWorker", "task"]
 
@@ -42,20 +36,12 @@ def set_verbosity(verbosity: int) -> None:
         logging.getLogger("gearmanny").setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
 
 
-def check_prefetch(prefetch: object) -> None:
-    """Raises InvalidOption unless it is a number of jobs, at least 1."""
-    check_count("prefetch", "jobs", prefetch)
-
-
-def check_concurrency(concurrency: object) -> None:
-    """Raises InvalidOption unless it is a number of jobs, at least 1."""
-    check_count("concurrency", "jobs", concurrency)
-
-
 class JsonWorker(GearmanWorker):
     """The default `work_class`: a gearman3 worker that speaks JSON and runs on our engine."""
 
     data_encoder = JSONDataEncoder
+    work_loop: Loop | None = None
+    """The loop that `work()` runs."""
 
     def work(self, poll_timeout: float | None = None) -> None:
         """Takes jobs for ever from the hosts given to the constructor.
@@ -64,8 +50,12 @@ class JsonWorker(GearmanWorker):
             poll_timeout: taken for gearman3's sake; our engine needs none.
         """
         hosts = parse_hosts(hosts_of(self) or HOSTS)
-        with loop_of(self, hosts, tls=TLS.of(tls_of(self))) as loop:
+        options = WorkerOptions(hosts=hosts, tls=TLS.of(tls_of(self)))
+        self.work_loop = loop = loop_of(self, options)
+        try:
             loop.run()
+        finally:
+            self.work_loop = None
 
     def wait_until_updates_sent(
         self, multiple_gearman_jobs: Sequence[GearmanJob], poll_timeout: float | None = None
@@ -80,7 +70,7 @@ class RawWorker(JsonWorker):
     data_encoder = RawDataEncoder
 
 
-class BaseWorker(Interface):
+class BaseWorker(Reports, Interface):
     """A worker. Subclass it, name it, and give it `task_*` methods, or others under `@task`.
 
     Class attributes:
@@ -90,8 +80,8 @@ class BaseWorker(Interface):
         send_exceptions: whether a failure travels as WORK_EXCEPTION instead of WORK_WARNING and
             WORK_FAIL. That hangs libgearman 1.1.20 clients that did not ask for exceptions.
         hooks: functions of a job that return the context in which its task runs, the first one
-            outermost; around every attempt at one that is tried again. What they do takes none of
-            the time of a task. See `gearmanny.hooks`.
+            outermost; around every attempt at one that is tried again. They take none of the time
+            of a task. See `gearmanny.hooks`.
         sync_to_async: how synchronous hooks are called around an `async def` task: given a
             function, returns one to be awaited, as `asgiref.sync.sync_to_async` does, which
             `runworkers` sets. None: in the thread of the event loop, which they must not block.
@@ -106,7 +96,7 @@ class BaseWorker(Interface):
             the process also out of a blocking call, in another thread after that has returned.
         timeout_grace: seconds that such a task may go on nevertheless, None for ever. Then its
             caller gets the failure, and the process ends with all that runs in it.
-        observer: is told when the worker serves, and of every job that is done.
+        observer: notified when the worker serves, and after every job.
     """
 
     work_class: ClassVar[type[GearmanWorker]] = JsonWorker
@@ -119,10 +109,11 @@ class BaseWorker(Interface):
     timeout: ClassVar[float | None] = None
     timeout_grace: ClassVar[float | None] = 10.0
     observer: Observer | None = None
+    work_loop: Loop | None = None
     gearman_worker: GearmanWorker
     hosts: list[Host]
-    max_packet: int
-    tls: TLS | None
+    worker_options: WorkerOptions
+    """What the loop of this worker is given; `running/factory.py` replaces it."""
 
     def __init__(
         self,
@@ -146,7 +137,8 @@ class BaseWorker(Interface):
                 `start()` of any of them runs all, with the options of that one. Default: a new
                 `work_class`.
             hooks: contexts around every job, outside of those of the class.
-            prefetch, concurrency: override what the class says.
+            prefetch: overrides that of the class.
+            concurrency: overrides that of the class.
             max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
                 does one whose result is.
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
@@ -155,7 +147,7 @@ class BaseWorker(Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a hook, a prefetch, a limit or `tls` that cannot be.
+            InvalidOption: a host, a hook, a number or `tls` is invalid.
         """
         self.gearman_worker = gearman_worker or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)
@@ -163,17 +155,17 @@ class BaseWorker(Interface):
         self.hosts = parse_hosts(
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
-        self.tls = TLS.of(tls_of(self.gearman_worker) if tls is None else tls)
         self.hooks = (*check_hooks(hooks), *check_hooks(self.hooks))
         if prefetch is not None:
             self.prefetch = prefetch
-        check_prefetch(self.prefetch)
         if concurrency is not None:
             self.concurrency = concurrency
-        check_concurrency(self.concurrency)
-        check_max_packet(max_packet)
-        self.max_packet = max_packet
-        self.only_job: Job | None = None
+        self.worker_options = WorkerOptions(
+            hosts=self.hosts,
+            max_packet=max_packet,
+            tls=TLS.of(tls_of(self.gearman_worker) if tls is None else tls),
+        )
+        self.worker_options.settled([self])  # reports now what the loop could not take
         self._stopped = False
         for spec in tasks:
             self._export(spec.function, self._runner_of(spec)(self, spec))
@@ -184,7 +176,7 @@ class BaseWorker(Interface):
         self.setUp()
 
     @staticmethod
-    def _runner_of(spec: TaskSpec) -> type[TaskRunner]:
+    def _runner_of(spec: TaskSpec) -> Callable[[Owner, TaskSpec], Exported]:
         if spec.is_async:
             from gearmanny.working.coroutines import CoroutineRunner  # noqa: PLC0415  imports asyncio
 
@@ -215,20 +207,14 @@ class BaseWorker(Interface):
         task; the job that runs goes back to its queue. `SystemExit` that a task raises itself is
         the failure of its job.
         """
+        options = self.worker_options.settled([self])
+        self.work_loop = loop = loop_of(self.gearman_worker, options, self.observer)
         try:
-            with loop_of(
-                self.gearman_worker,
-                self.hosts,
-                prefetch=self.prefetch,
-                concurrency=self.concurrency,
-                max_packet=self.max_packet,
-                tls=self.tls,
-                observer=self.observer,
-            ) as loop:
-                if self._stopped:
-                    loop.stop()
-                loop.run()
+            if self._stopped:
+                loop.stop()
+            loop.run()
         finally:
+            self.work_loop = None
             self._stopped = False
 
     def stop(self) -> None:
@@ -236,92 +222,18 @@ class BaseWorker(Interface):
         which shares the `gearman_worker`. For signal handlers and threads; called before
         `start()`, it lets that return at once."""
         self._stopped = True
-        loop = loops.get(self.gearman_worker)
-        if loop is not None:
-            loop.stop()
-            self._stopped = False
+        loops = {owner.work_loop for owner in (self, *owners(self.gearman_worker))}
+        if isinstance(self.gearman_worker, JsonWorker):
+            loops.add(self.gearman_worker.work_loop)
+        for loop in loops:
+            if loop is not None:
+                loop.stop()
+                self._stopped = False
 
-    @property
-    def job(self) -> Job:
-        """The job that runs: in every coroutine its own, also in `asyncio.to_thread()`. Threads
-        that a task starts by itself know it where no task of the class is `async def`.
-
-        Whether anybody still waits for the answer, gearmand tells no worker.
-
-        Raises:
-            RuntimeError: there is none.
-        """
-        job = current_job.get() or self.only_job
-        if job is None:
-            raise RuntimeError(
-                f"{type(self).__name__} runs no job now: only a task can ask for its job, and "
-                "report on it."
-            )
-        return job
-
-    @overload
-    def progress(self, done: int, total: int) -> None: ...
-
-    @overload
-    def progress(self, done: Iterable[Item], total: int | None = None) -> Iterator[Item]: ...
-
-    @overload
-    def progress(
-        self, done: AsyncIterable[Item], total: int | None = None
-    ) -> AsyncIterator[Item]: ...
-
-    def progress(self, done: Any, total: int | None = None) -> Any:
-        """Tells the caller how far the current job is.
-
-        `progress(3, 10)` tells it once. `for row in progress(rows):` counts the rows that a loop,
-        or an `async for`, has done with, and tells it at most ten times a second: always at the
-        start, and when there are no more. A loop that is left early tells no more.
-
-        Args:
-            done: how much is done; or what the loop goes through.
-            total: of how much. For a loop that is `len()` by default, and 0 for what has none,
-                which callers take for unknown.
-
-        Returns:
-            None for a number; for a loop, an iterator over the same items, as lazy as before.
-
-        Raises:
-            InvalidOption: the numbers are not whole, or not from 0 to 2**32 - 1.
-            JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
-        """
-        tell = partial(self.gearman_worker.send_job_status, self.job)
-        if isinstance(done, AsyncIterable):
-            return counted_async(done, total, tell)
-        if isinstance(done, Iterable):
-            return counted(done, total, tell)
-        return tell(done, total)
-
-    def send_data(self, value: Any) -> None:
-        """Sends the caller a part of the result ahead. Raises what `progress` raises, and
-        EncodingError."""
-        self.gearman_worker.send_job_data(self.job, value)
-
-    def warn(self, text: Any) -> None:
-        """Sends the caller a warning. Raises what `send_data` raises."""
-        self.gearman_worker.send_job_warning(self.job, text)
-
-    def send_job_status(self, numerator: int, denominator: int) -> None:
-        """The same as `progress`, with gearman3's name."""
-        self.progress(numerator, denominator)
-
-    def send_job_data(self, data: Any) -> None:
-        """The same as `send_data`, with gearman3's name."""
-        self.send_data(data)
-
-    def send_job_warning(self, data: Any) -> None:
-        """The same as `warn`, with gearman3's name."""
-        self.warn(data)
-
-    def _export(self, function: str, callback: CallbackRunner) -> None:
+    def _export(self, function: str, callback: Exported) -> None:
         known = self.gearman_worker.worker_abilities.get(function)
         if known is not None:
-            owner = getattr(known, "owner", known)
+            owner = type(known.worker).__name__ if isinstance(known, Exported) else known
             raise InvalidTask(
                 f"{function}() of {type(self).__name__} is exported by {owner} already. "
                 "Give one of the workers another name."

@@ -1,19 +1,14 @@
-"""Runs workers in processes: checks what it is given, and turns signals into orders.
+"""Runs workers in processes.
 
-The parent forks, watches and replaces (`running/supervisor.py`); it takes no jobs and
-keeps no connection. Children are forked rather than spawned, so that worker
-classes need not be importable by name and a warmed-up Django is shared.
+The parent forks, watches and replaces processes (`running/supervisor.py`); it takes no jobs and
+keeps no connection. Children are forked rather than spawned, so that worker classes need not be
+importable by name, and a Django that is set up is shared.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 
 from gearmanny.admin import JobServer
 from gearmanny.errors import GearmanException, InvalidOption, InvalidTask, JobServerUnavailable
@@ -21,64 +16,67 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.backoff import Backoff
-from gearmanny.payload.checks import check_count
-from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
-from gearmanny.running.childprocess import Slot, WorkOptions, resident_memory
-from gearmanny.running.limits import Limits
+from gearmanny.payload.checks import COUNT
+from gearmanny.payload.sizes import MAX_PACKET
+from gearmanny.running.childprocess import Slot, resident_memory
+from gearmanny.running.factory import work_class_of
+from gearmanny.running.options import RunnerOptions
+from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
 from gearmanny.tasks.spec import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
-from gearmanny.worker import (
-    BaseWorker,
-    JsonWorker,
-    check_concurrency,
-    check_prefetch,
-    set_verbosity,
-)
+from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
+from gearmanny.working.options import WorkerOptions
 
 __all__ = ["WorkRunner"]
 
 logger = logging.getLogger("gearmanny.runner")
 
 _SHORTEST_QUESTION = 0.1
-"""Seconds that a job server gets to answer, however little time is left."""
+"""Seconds in which a job server may answer, even if less time is left."""
 
 
 class WorkRunner:
-    """Runs worker classes in processes and replaces what ends.
+    """Runs worker classes in processes, and replaces processes that end.
 
     Args:
-        workers: classes, not objects: they are made in the processes that run them.
-        hosts: job servers, `"name:port"`. Default: `localhost:4730`.
-        verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`.
+        workers: worker classes. Each process makes its own objects of them.
+        hosts: job servers, `"name:port"`, `"[::1]:port"` or `"unix:/path"`. Default:
+            `localhost:4730`.
+        verbosity: 1 logs every job, 2 its arguments too, on the logger `gearmanny`; 0 leaves the
+            level of that logger alone.
         hooks: contexts around every job of every worker, outside of its own hooks.
-        sync_to_async: overrides what the worker classes say, unless None: how synchronous hooks are
-            called around `async def` tasks.
-        send_tracebacks: overrides what the worker classes say, unless None.
-        prefetch: how many jobs a process asks for or holds at a time; overrides what the worker
-            classes say, of which the least counts for those that share a process.
-        concurrency: how many jobs of `async def` tasks a process runs at a time; overrides what the
-            workers say.
-        max_packet: bytes of the longest packet, both ways; longer jobs fail.
-        tls: how the job servers are secured, as `SimpleClient` takes it.
-        default_work_class: stands in for `JsonWorker`, for workers that chose no other.
-        grace: seconds that a process which is told to stop may take to finish its job; then it
-            is killed, and gearmand gives the job to another worker. None: as long as it takes.
-        max_jobs: a process that has done so many jobs is recycled: it leaves, between two jobs,
-            when a fresh one is ready to serve. None: never.
-        max_memory: MiB of resident memory with which a process is recycled after a job. Not
-            enforced, with a warning, where there is no `/proc/self/statm` (that is Linux).
-        max_crashes: with `keepAlive`, how many bad ends of one process and its replacements make
-            the runner give up, when they fall within `crash_window` seconds. None: never.
-        crash_window: see `max_crashes`.
+        sync_to_async: how synchronous hooks are called around `async def` tasks, such as
+            `asgiref.sync.sync_to_async`. None: as each worker class says.
+        send_tracebacks: whether callers get the traceback of a task that failed. None: as each
+            worker class says.
+        prefetch: how many jobs a process asks for or holds at a time. None: as the worker classes
+            say, of which the least counts if they share a process.
+        concurrency: how many `async def` tasks a process runs at a time. None: as the worker
+            classes say, of which the most counts if they share a process.
+        max_packet: bytes of the longest packet, both ways. A longer job or result fails.
+        tls: how the job servers are secured: True for the authorities that the system trusts, a
+            dict with the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or an
+            `ssl.SSLContext`. None, the default, for plain connections.
+        default_work_class: the `work_class` of workers that chose none.
+        grace: seconds in which a process may finish its current jobs when it has to stop. After
+            that it is killed, and gearmand gives the jobs to other workers. None: as long as it
+            takes.
+        max_jobs: the number of jobs after which a process is recycled: it ends, between two jobs,
+            once a fresh one is ready to serve. None: never.
+        max_memory: MiB of resident memory with which a process is recycled after a job. None:
+            never. Not enforced, with a warning, on systems without `/proc/self/statm`.
+        max_crashes: with `keepAlive`, how many crashes of a process and its replacements within
+            `crash_window` make the runner give up. None: it never does.
+        crash_window: seconds, see `max_crashes`.
         connect_timeout: seconds from the start within which a job server has to answer. None:
             job servers are waited for, however long it takes.
 
     Raises:
-        InvalidTask: there are no workers, one cannot be exported, or two export the
-            same function.
-        InvalidOption: a host, a hook, a number or `tls` that cannot be.
+        InvalidTask: there are no workers, one cannot be exported, or two export the same function.
+        InvalidOption: a host, a hook, a number or `tls` is invalid, or this process already takes
+            more memory than `max_memory` allows.
     """
 
     def __init__(
@@ -95,21 +93,27 @@ class WorkRunner:
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
-        grace: float | None = Limits.grace,
-        max_jobs: int | None = Limits.max_jobs,
-        max_memory: int | None = Limits.max_memory,
-        max_crashes: int | None = Limits.max_crashes,
-        crash_window: float = Limits.crash_window,
-        connect_timeout: float | None = Limits.connect_timeout,
+        grace: float | None = RunnerOptions.grace,
+        max_jobs: int | None = RunnerOptions.max_jobs,
+        max_memory: int | None = RunnerOptions.max_memory,
+        max_crashes: int | None = RunnerOptions.max_crashes,
+        crash_window: float = RunnerOptions.crash_window,
+        connect_timeout: float | None = RunnerOptions.connect_timeout,
     ) -> None:
         _check_workers(workers)
-        parse_hosts(HOSTS if hosts is None else hosts)
-        if prefetch is not None:
-            check_prefetch(prefetch)
-        if concurrency is not None:
-            check_concurrency(concurrency)
-        check_max_packet(max_packet)
-        self._limits = Limits(
+        self._options = RunnerOptions(
+            worker=WorkerOptions(
+                hosts=() if hosts is None else parse_hosts(hosts),
+                verbosity=verbosity,
+                hooks=check_hooks(hooks),
+                sync_to_async=sync_to_async,
+                send_tracebacks=send_tracebacks,
+                default_work_class=default_work_class,
+                prefetch=prefetch,
+                concurrency=concurrency,
+                max_packet=max_packet,
+                tls=TLS.of(tls),
+            ),
             grace=grace,
             max_jobs=max_jobs,
             max_memory=max_memory,
@@ -121,32 +125,18 @@ class WorkRunner:
             _check_memory(max_memory)
         set_verbosity(verbosity)
         self._workers = workers
-        self._default_work_class = default_work_class
-        self._options = WorkOptions(
-            hosts=hosts,
-            verbosity=verbosity,
-            hooks=check_hooks(hooks),
-            sync_to_async=sync_to_async,
-            send_tracebacks=send_tracebacks,
-            prefetch=prefetch,
-            concurrency=concurrency,
-            max_packet=max_packet,
-            tls=TLS.of(tls),
-            max_jobs=max_jobs,
-            max_memory=max_memory,
-        )
         self._supervisor: Supervisor | None = None
         self._stopped = False
 
     def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
-        """Runs the workers until SIGTERM or SIGINT, which let the current jobs finish, within
-        `grace`; a second signal ends them at once, and gearmand gives their jobs to other workers.
+        """Runs the workers until SIGTERM or SIGINT, which let current jobs finish, within `grace`.
+        A second signal ends them at once, and gearmand gives their jobs to other workers.
 
-        SIGHUP replaces the processes, see `restart()`. Where it says that the terminal was closed,
-        it is like SIGTERM; where it was ignored (`nohup`), it stays so.
+        SIGHUP replaces the processes, see `restart()`. If it is sent because the terminal was
+        closed, it is like SIGTERM; where it is ignored, as under `nohup`, it stays so.
 
-        Signals are handled only when this is called in the main thread; elsewhere, call `stop()`
-        and `restart()`.
+        Signals are handled only if this is called in the main thread; otherwise, call `stop()` and
+        `restart()`.
 
         Args:
             threads: processes for every distinct `work_class`; each runs all of its workers.
@@ -154,25 +144,21 @@ class WorkRunner:
                 have ended.
 
         Returns:
-            With `keepAlive`, False when it gave up: a process crashed too often, see
-            `max_crashes`. Without, False when a process ended badly by itself: with an exit code,
-            or killed by a signal.
+            With `keepAlive`, False if it gave up: a process crashed too often, see `max_crashes`.
+            Without, False if a process ended badly: by itself, with an exit code or by a signal.
 
         Raises:
-            InvalidOption: `threads` is no number of processes.
+            InvalidOption: `threads` is not a number of processes.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
-        check_count("threads", "processes", threads)
-        supervisor = Supervisor(
-            self._slots(threads), self._options, self._limits, keep_alive=keepAlive
-        )
+        supervisor = Supervisor(self.slots(threads), self._options, keep_alive=keepAlive)
         self._supervisor = supervisor
         try:
-            with _signals_handled(supervisor):
+            with handled_signals(supervisor):
                 if self._stopped and not supervisor.stopping:
                     supervisor.stop()
-                if self._limits.connect_timeout is not None:
-                    self._reach_a_job_server(supervisor, self._limits.connect_timeout)
+                if self._options.connect_timeout is not None:
+                    self._reach_a_job_server(supervisor, self._options.connect_timeout)
                 return supervisor.run()
         finally:
             self._supervisor = None
@@ -180,38 +166,47 @@ class WorkRunner:
             supervisor.close()
 
     def stop(self) -> None:
-        """Lets `start()` return once the current jobs are done; called again, at once. For other
-        threads; called before `start()`, it lets that return at once."""
+        """Lets `start()` return once the current jobs are done; a second call ends them at once.
+
+        For other threads. Called before `start()`, it lets that return immediately.
+        """
         self._stopped = True
         if self._supervisor is not None:
             self._supervisor.stop()
 
     def restart(self) -> None:
-        """Replaces the processes, one after another: each leaves when a fresh one is ready to
-        serve. For other threads.
+        """Replaces the processes, one after another: each ends once a fresh one is ready to serve.
+        For other threads.
 
-        The fresh ones are copies of this process as well: they have read again what `setUp()`
-        reads, but run the code that was imported before `start()`. New code needs a new runner.
+        Fresh processes are copies of this process, too: their `setUp()` is called again, but their
+        code is what was imported before `start()`. New code needs a new runner.
         """
         if self._supervisor is not None:
             self._supervisor.restart()
 
-    def _slots(self, threads: int) -> list[Slot]:
+    def slots(self, threads: int) -> list[Slot]:
+        """Returns what `start(threads)` runs, one process each.
+
+        Args:
+            threads: processes for every distinct `work_class`.
+
+        Raises:
+            InvalidOption: `threads` is not a number of processes.
+        """
+        COUNT.check("threads", threads)
         groups: dict[type[GearmanWorker], list[type[BaseWorker]]] = {}
         for worker in self._workers:
-            chosen = worker.work_class
-            work_class = self._default_work_class if chosen is JsonWorker else chosen
-            groups.setdefault(work_class, []).append(worker)
+            groups.setdefault(work_class_of(worker, self._options.worker), []).append(worker)
         return [
-            Slot(work_class, tuple(workers), number)
-            for work_class, workers in groups.items()
+            Slot(tuple(workers), number)
+            for workers in groups.values()
             for number in range(1, threads + 1)
         ]
 
     def _reach_a_job_server(self, supervisor: Supervisor, timeout: float) -> None:
-        """Returns when one has answered, or when there was a signal to stop. The connection is not
-        kept: what a process holds when it forks, its children hold too."""
-        hosts = [str(host) for host in parse_hosts(self._options.hosts or HOSTS)]
+        """Returns when a job server has answered, or when there was a signal to stop. The
+        connection is not kept: children hold what their parent holds when it forks."""
+        hosts = [str(host) for host in self._options.worker.hosts or parse_hosts(HOSTS)]
         deadline = Deadline(timeout)
         backoff = Backoff(first=0.1, longest=2.0)
         while not supervisor.stopping:
@@ -222,7 +217,7 @@ class WorkRunner:
                     JobServer(
                         host,
                         min(max(share, _SHORTEST_QUESTION), CONNECT_TIMEOUT),
-                        tls=self._options.tls,
+                        tls=self._options.worker.tls,
                     ).version()
                 except JobServerUnavailable as error:
                     failures |= error.failures
@@ -270,36 +265,6 @@ def _check_memory(max_memory: int) -> None:
             f"max_memory is {max_memory} MiB, but this process takes {taken} MiB before it has "
             "any children, which are copies of it. Allow more."
         )
-
-
-@contextlib.contextmanager
-def _signals_handled(supervisor: Supervisor) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        supervisor.stop()
-
-    def hang_up(number: int, frame: FrameType | None) -> None:
-        if terminals and not any(map(os.isatty, terminals)):
-            supervisor.stop()
-        else:
-            supervisor.restart()
-
-    handlers: dict[int, Callable[[int, FrameType | None], None]] = {
-        signal.SIGTERM: stop,
-        signal.SIGINT: stop,
-    }
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup does
-        handlers[signal.SIGHUP] = hang_up
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _path(worker: type) -> str:

@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Self
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.tracing import CallSpans, start_span
 from gearmanny.errors import EncodingError, InvalidOption
-from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
+from gearmanny.payload.checks import COUNT, WAIT
 from gearmanny.payload.encoding import Encoder, encode
 from gearmanny.payload.names import check_function_name, unique_of_key
-from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
+from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
 
 _FILL_SECONDS = 0.01
@@ -81,8 +81,8 @@ class Caller(abc.ABC):
         Raises:
             InvalidOption: a host, a timeout, a limit or `tls` that cannot be.
         """
-        Deadline(connect_timeout)
-        check_max_packet(max_packet)
+        WAIT.check("connect_timeout", connect_timeout, optional=True)
+        PACKET_SIZE.check("max_packet", max_packet)
         self._servers = Servers(
             parse_hosts(HOSTS if hosts is None else hosts),
             connect_timeout,
@@ -151,8 +151,7 @@ class Caller(abc.ABC):
     def _check_map(self, function: str, window: int) -> None:
         """Raises InvalidTask or InvalidOption when a function cannot be called many times."""
         check_function_name(function)
-        if not isinstance(window, int) or window < 1:
-            raise InvalidOption(f"window is a number of calls, at least 1, not {window!r}.")
+        COUNT.check("window", window)
         for name in ("unique", "on_update"):
             if getattr(self._options, name) is not None:
                 raise InvalidOption(

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 from gearmanny.calling.tracing import check_tracing
 from gearmanny.errors import InvalidOption
-from gearmanny.net.deadline import Deadline
+from gearmanny.payload.checks import SECONDS, SWITCH, WAIT, choice
 from gearmanny.payload.names import check_key
 from gearmanny.protocol.client import PRIORITIES
+
+_PRIORITY = choice(*PRIORITIES)
 
 _LATEST = 2**32 - 1
 """Seconds since 1970, in February 2106: what fits into the 32 bits that queues keep it in."""
@@ -76,23 +78,17 @@ class CallOptions(NamedTuple):
         return due
 
     def _check_values(self) -> None:
-        Deadline(self.timeout)
+        WAIT.check("timeout", self.timeout, optional=True)
         for name in ("background", "idempotent", "trace"):
-            value = getattr(self, name)
-            if not isinstance(value, bool):
-                raise InvalidOption(f"{name} is True or False, not {value!r}.")
-        if self.priority not in PRIORITIES:
-            raise InvalidOption(
-                f"priority is one of {', '.join(PRIORITIES)}, not {self.priority!r}."
-            )
+            SWITCH.check(name, getattr(self, name))
+        _PRIORITY.check("priority", self.priority)
         if self.unique is not None:
             check_key(self.unique)
         if self.trace:
             check_tracing()
         if self.at is not None:
             _check_at(self.at)
-        if self.delay is not None and not _is_delay(self.delay):
-            raise InvalidOption(f"delay is a number of seconds, 0 or more, not {self.delay!r}.")
+        SECONDS.check("delay", self.delay, optional=True)
         if self.on_update is not None and not callable(self.on_update):
             raise InvalidOption(f"on_update is a function, not {self.on_update!r}.")
 
@@ -129,12 +125,3 @@ def _check_at(at: object) -> None:
         )
     if not 0 <= at.timestamp() <= _LATEST:
         raise InvalidOption(f"at={at} is not between 1970 and 2105, where job servers keep time.")
-
-
-def _is_delay(delay: object) -> bool:
-    return (
-        isinstance(delay, (int, float))
-        and not isinstance(delay, bool)
-        and math.isfinite(delay)
-        and delay >= 0
-    )

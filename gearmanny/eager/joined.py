@@ -24,6 +24,7 @@ from gearmanny import __version__
 from gearmanny.blocking.channel import Channel, ChannelSubmission
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.submission import Submission
+from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
@@ -33,11 +34,12 @@ from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.client import Request
 from gearmanny.protocol.connected import Connection as Peer
 from gearmanny.protocol.server import Server
+from gearmanny.running.factory import make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
-from gearmanny.working.companions import JobLoop
+from gearmanny.working.context import JobLoop
 from gearmanny.working.hooks import SyncToAsync
-from gearmanny.working.loop import loop_of
+from gearmanny.working.options import WorkerOptions
 
 __all__ = ["Eager", "Sent", "outbox"]
 
@@ -92,10 +94,12 @@ class Eager:
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
         """Args and errors are those of `WorkRunner`, save that there may be no workers."""
-        self._hooks = tuple(hooks)
-        self._sync_to_async = sync_to_async
-        self._send_tracebacks = send_tracebacks
-        self._default_work_class = default_work_class
+        self._options = WorkerOptions(
+            hooks=tuple(hooks),
+            sync_to_async=sync_to_async,
+            send_tracebacks=send_tracebacks,
+            default_work_class=default_work_class,
+        )
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
         self.add(*workers)
@@ -114,7 +118,7 @@ class Eager:
         for worker in workers:
             if worker in self._free:
                 continue
-            made = self._make(worker)
+            made = make_worker(worker, self._options)
             functions = set(map(_travelling, made.gearman_worker.worker_abilities))
             for function in functions & self._owners.keys():
                 raise InvalidTask(
@@ -132,9 +136,13 @@ class Eager:
         """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
         await asyncio.to_thread(work)
 
-    def event_loop(self) -> JobLoop | None:
-        """Returns where the `async def` tasks of a call run; None for a thread of their own."""
-        return None
+    def new_event_loop(self, wake: Callable[[], object]) -> JobLoop:
+        """Returns the event loop in which the `async def` tasks of a call run.
+
+        Args:
+            wake: to be called when one has ended.
+        """
+        return EventLoopWithoutPauses(wake)
 
     def work_off(self, server: Server) -> None:
         """Does the jobs that wait at a job server."""
@@ -145,12 +153,14 @@ class Eager:
             if function.name in self._owners and queue.has_work([function])
         ]:
             free = self._free[offered[0]]
-            worker = free.pop() if free else self._make(offered[0])
+            worker = free.pop() if free else make_worker(offered[0], self._options)
             try:
-                hosts, max_packet = worker.hosts, worker.max_packet
-                with loop_of(worker.gearman_worker, hosts, max_packet=max_packet) as loop:
-                    loop.event_loop = self.event_loop()
-                    loop.work_off(_WorkerEnd(server))
+                run_until_idle(
+                    worker.gearman_worker,
+                    worker.worker_options,
+                    _WorkerEnd(server),
+                    self.new_event_loop,
+                )
             finally:
                 free.append(worker)
 
@@ -168,18 +178,6 @@ class Eager:
             f"No worker of eager mode offers {names}; offered: {known}. "
             "Give eager() the worker class that does, or look whether the name is right.",
         )
-
-    def _make(self, worker: type[BaseWorker]) -> BaseWorker:
-        work_class = worker.work_class
-        if work_class is JsonWorker:
-            work_class = self._default_work_class
-        made = worker(gearman_worker=work_class())
-        made.hooks = (*self._hooks, *made.hooks)
-        if self._sync_to_async is not None:
-            made.sync_to_async = self._sync_to_async
-        if self._send_tracebacks is not None:
-            made.send_tracebacks = self._send_tracebacks
-        return made
 
 
 class _EagerChannel(Channel):
@@ -223,7 +221,7 @@ class _End(Connection):
         return False
 
     def finish(self, timeout: float) -> None:
-        self.close()
+        """All that was sent has been taken in."""
 
     def shutdown(self) -> None:
         """There is nobody on the other end to be told."""
@@ -234,6 +232,10 @@ class _End(Connection):
 
 class _WorkerEnd(_End):
     """The end of a worker. It leaves when it has no more to do."""
+
+    def receive(self) -> bytes:
+        self._server.ready.pop(self._peer, None)
+        return super().receive()
 
     def close(self) -> None:
         self._server.disconnect(self._peer)

@@ -14,12 +14,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gearmanny.errors import EncodingError, InvalidOption
+from gearmanny.payload.checks import number
 
 KEEP_STALE = timedelta(days=30)
 """How long an entry is kept after it went stale, to be served when nothing newer can be had."""
 
 _LONGEST_AGE_DAYS = 365_000
 """A thousand years: a date further away cannot be written."""
+
+_AGE = number(
+    f"a number of days above 0 and at most {_LONGEST_AGE_DAYS}",
+    lambda days: 0 < days <= _LONGEST_AGE_DAYS,
+)
 
 
 class Freshness(enum.Enum):
@@ -62,21 +68,13 @@ def check_unique_name(unique_name: object) -> str:
     return unique_name
 
 
-def check_max_days_age(max_days_age: object) -> timedelta:
+def check_max_days_age(max_days_age: float) -> timedelta:
     """Returns how old an entry may be.
 
     Raises:
-        InvalidOption: it is no positive number of days.
+        InvalidOption: `max_days_age` is not a number of days, or not above 0.
     """
-    if (
-        isinstance(max_days_age, bool)
-        or not isinstance(max_days_age, (int, float))
-        or not 0 < max_days_age <= _LONGEST_AGE_DAYS
-    ):
-        raise InvalidOption(
-            f"max_days_age is a number of days, above 0 and at most {_LONGEST_AGE_DAYS}, "
-            f"not {max_days_age!r}."
-        )
+    _AGE.check("max_days_age", max_days_age)
     return timedelta(days=max_days_age)
 
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import threading
 import time
 
-from gearmanny.errors import InvalidOption
+from gearmanny.payload.checks import WAIT
 
 
 class Deadline:
     """A moment in the future, or never: time for a wait of several steps."""
 
     def __init__(self, timeout: float | None) -> None:
-        """Args: timeout: seconds from now; None or more than any lock waits for never.
+        """
+        Args:
+            timeout: seconds from now; None, or more than any lock waits, for never.
 
         Raises:
-            InvalidOption: it is no number of seconds.
+            InvalidOption: `timeout` is not a number of seconds, or is negative.
         """
         self._at: float | None = None
         if timeout is None:
             return
-        if not isinstance(timeout, (int, float)) or not timeout >= 0:
-            raise InvalidOption(f"A timeout is a number of seconds or None, not {timeout!r}.")
+        WAIT.check("timeout", timeout, optional=True)
         if timeout < threading.TIMEOUT_MAX:
             self._at = time.monotonic() + timeout
 

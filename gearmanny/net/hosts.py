@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gearmanny.errors import InvalidOption
+from gearmanny.payload.checks import PORT
 
 if TYPE_CHECKING:
     from gearmanny.net.tls import TLS
@@ -60,8 +61,7 @@ def parse_host(host: str) -> Host:
             f'A host is written "name:port", "[address]:port" or "unix:/path", not {host!r}.'
         )
     number = int(port or DEFAULT_PORT)
-    if not 0 < number < 2**16:
-        raise InvalidOption(f"The port of {host!r} is not between 1 and 65535.")
+    PORT.check(f"The port of {host!r}", number)
     return Host(name, number)
 
 

@@ -26,6 +26,8 @@ there was a shorter one: so nobody pays for long waits with more than a single l
 _LONGEST_POLL = 2**31 - 1
 """Milliseconds, as a C int."""
 
+_END = getattr(select, "POLLRDHUP", 0)
+
 _let_others_run = getattr(os, "sched_yield", lambda: None)
 
 
@@ -50,6 +52,18 @@ class Poller:
         """
         descriptor = waited_for.fileno()
         self._poll.register(descriptor, select.POLLOUT if to_write else select.POLLIN)
+        return descriptor
+
+    def add_end(self, waited_for: HasDescriptor) -> int:
+        """Starts to wait until the peer ends a connection, whatever there is to read before that.
+
+        Where the system does not tell (POLLRDHUP is Linux's), only a reset is known.
+
+        Returns:
+            The descriptor by which `wait` names it.
+        """
+        descriptor = waited_for.fileno()
+        self._poll.register(descriptor, _END)
         return descriptor
 
     def remove(self, descriptor: int) -> None:
@@ -81,7 +95,7 @@ def has_ended(waited_for: HasDescriptor) -> bool:
     Where the system does not tell (POLLRDHUP is Linux's), only a reset is known.
     """
     poll = select.poll()
-    poll.register(waited_for.fileno(), getattr(select, "POLLRDHUP", 0))
+    poll.register(waited_for.fileno(), _END)
     return bool(poll.poll(0))
 
 

@@ -1,23 +1,107 @@
-"""Checks of counts and of numbers of seconds."""
+"""The rules that values obey: each says once, in code and in words, what is allowed.
+
+Constructors, `using()`, settings and the flags of commands check with the same rules, so that the
+same mistake is reported in the same words.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from gearmanny.errors import InvalidOption
 
 
-def check_count(name: str, unit: str, value: object) -> None:
-    """Raises InvalidOption unless the value is a whole number, at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidOption(f"{name} is a number of {unit}, at least 1, not {value!r}.")
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule for the value of one option."""
+
+    words: str
+    """What the value must be, as it follows on "must be"."""
+    allows: Callable[[Any], bool]
+    """Returns whether a value of any type obeys."""
+    read: Callable[[str], object]
+    """Makes a value of the text of a command line. Raises ValueError."""
+
+    def check(self, name: str, value: object, *, optional: bool = False) -> None:
+        """Checks a value.
+
+        Args:
+            name: the option, as messages call it.
+            value: what was given.
+            optional: whether None is allowed as well.
+
+        Raises:
+            InvalidOption: the value breaks the rule.
+        """
+        if self.allows(value) or (optional and value is None):
+            return
+        words = f"{self.words}, or None" if optional else self.words
+        raise InvalidOption(f"{name} must be {words}, not {value!r}.")
 
 
-def check_seconds(name: str, value: object) -> None:
-    """Raises InvalidOption unless the value is a finite number of seconds, at least 0."""
-    if (
-        not isinstance(value, (int, float))
-        or isinstance(value, bool)
-        or not (0 <= value < math.inf)
-    ):
-        raise InvalidOption(f"{name} is a number of seconds, at least 0, not {value!r}.")
+def whole_number(least: int, most: int | None = None, *, of: str = "") -> Rule:
+    """Returns a rule for whole numbers.
+
+    Args:
+        least: the smallest one.
+        most: the largest one; None for no limit.
+        of: their unit, for messages.
+    """
+    kind = f"a whole number of {of}" if of else "a whole number"
+    words = f"{kind}, {least} or more" if most is None else f"{kind} from {least} to {most}"
+    end = math.inf if most is None else most
+
+    def allows(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= end
+
+    return Rule(words, allows, int)
+
+
+def number(words: str, allows: Callable[[float], bool]) -> Rule:
+    """Returns a rule for numbers, whole or not.
+
+    Args:
+        words: what the number must be, as it follows on "must be".
+        allows: returns whether a number obeys.
+    """
+
+    def is_allowed(value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and allows(value)
+
+    return Rule(words, is_allowed, float)
+
+
+def choice(*values: str) -> Rule:
+    """Returns a rule for one of some words.
+
+    Args:
+        values: all that are allowed.
+    """
+    return Rule(f"one of {', '.join(values)}", lambda value: value in values, str)
+
+
+COUNT = whole_number(1)
+
+PORT = whole_number(1, 2**16 - 1)
+
+PORT_OR_ANY = whole_number(0, 2**16 - 1)
+"""A port to listen on; 0 for any that is free."""
+
+SECONDS = number("a number of seconds, 0 or more", lambda seconds: 0 <= seconds < math.inf)
+
+WAIT = number(SECONDS.words, lambda seconds: seconds >= 0)
+"""Seconds to wait at most; `math.inf` is allowed."""
+
+TIME_LIMIT = number("a number of seconds above 0", lambda seconds: 0 < seconds < math.inf)
+
+SWITCH = Rule("True or False", lambda value: isinstance(value, bool), str)
+
+ADDRESS = Rule(
+    'an address of this machine, such as "127.0.0.1"',
+    lambda value: isinstance(value, str) and bool(value) and "\0" not in value,
+    str,
+)
+"""An address to listen on. An empty one would be every address."""

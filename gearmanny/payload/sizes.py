@@ -9,7 +9,7 @@ payload for which there is not enough memory.
 
 from __future__ import annotations
 
-from gearmanny.errors import InvalidOption
+from gearmanny.payload.checks import whole_number
 
 MAX_PACKET = 256 * 1024 * 1024
 """Bytes of a packet, unless `max_packet` says otherwise."""
@@ -21,8 +21,8 @@ ROOM_FOR_NAMES = 4096
 """Bytes: more than handle, function and unique id ever take (63, 512 and 63). A payload leaves
 them free, because it arrives with other names than it was sent with."""
 
-_LARGEST_LENGTH = 2**32 - 1
-"""Bytes. The header of a packet has 32 bits for its length."""
+PACKET_SIZE = whole_number(SMALLEST_MAX_PACKET, 2**32 - 1, of="bytes")
+"""What `max_packet` may be. The header of a packet has 32 bits for its length."""
 
 
 class Oversized(bytes):
@@ -51,19 +51,6 @@ class Oversized(bytes):
         return (
             f"its {self.length} bytes are over max_packet, {self.limit} bytes on this side. "
             "Raise max_packet, or send less at a time"
-        )
-
-
-def check_max_packet(max_packet: object) -> None:
-    """Raises InvalidOption unless it is a number of bytes that a limit can be."""
-    if (
-        not isinstance(max_packet, int)
-        or isinstance(max_packet, bool)
-        or not SMALLEST_MAX_PACKET <= max_packet <= _LARGEST_LENGTH
-    ):
-        raise InvalidOption(
-            f"max_packet is a number of bytes from {SMALLEST_MAX_PACKET} to {_LARGEST_LENGTH}, "
-            f"not {max_packet!r}."
         )
 
 

@@ -1,24 +1,6 @@
 """What the worker side of one connection knows: bytes in, events out.
 
-A worker asks for a job (GRAB_JOB_UNIQ) and is given one or told NO_JOB. Then it
-says that it sleeps (PRE_SLEEP); one NOOP wakes it when there is something to
-grab. With one job at a time::
-
-                    grab()              JOB_ASSIGN_UNIQ
-        awake ───────────────► asking ─────────────────► holding
-          ▲                      │                          │
-          │ NOOP, wake()         │ NO_JOB: PRE_SLEEP        │ complete(), fail(), raise_()
-          │                      ▼                          │
-          ├─────────────────── asleep                       │
-          └─────────────────────────────────────────────────┘
-
-Several questions may be under way at once, and several jobs held: so these are
-counts. After the first NO_JOB nothing more is asked, and PRE_SLEEP follows the
-answer to the last question.
-
-Where jobs come one by one, the question after each is answered by NO_JOB. As
-soon as that is seen, PRE_SLEEP leaves together with that question, which saves
-a send for every job. A wrong guess costs a NOOP too many.
+Its states are drawn in `workerstate.py`.
 """
 
 from __future__ import annotations
@@ -31,13 +13,14 @@ from gearmanny.payload.names import check_packed_name
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.outgoing import Data, take_next
 from gearmanny.protocol.packets import PacketParser, PacketType, pack
+from gearmanny.protocol.workerstate import TRANSITIONS, Calls, Input, Sleepiness, State
 
 _GRAB = b"".join(pack(PacketType.GRAB_JOB_UNIQ))
 _PRE_SLEEP = b"".join(pack(PacketType.PRE_SLEEP))
 
 
 class Assigned(NamedTuple):
-    """The job server gives us a job: we hold it until it is answered."""
+    """A job that the job server assigned: it is held until it is answered."""
 
     handle: bytes
     function: bytes
@@ -46,7 +29,7 @@ class Assigned(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The job server answered ERROR, for instance to an update of a job that it knows no longer."""
+    """An ERROR of the job server, for instance about an update of a job that it does not know."""
 
     code: bytes
     text: bytes
@@ -59,34 +42,43 @@ class WorkerConnection:
     """The worker side of one connection to a job server."""
 
     def __init__(self, max_packet: int = MAX_PACKET) -> None:
-        """Args: max_packet: bytes of the longest packet to keep: of a payload in a longer one,
-        `Oversized` stands in its place."""
+        """
+        Args:
+            max_packet: bytes of the longest packet to keep. `Oversized` stands in the place of
+                the payload of a longer one.
+        """
         # gearmand 1.1.20 ends the connection of a worker that answers a job before it has sent all
         # of it.
         self._parser = PacketParser(max_packet, dropped_at_once=False)
         self._outgoing: list[Data] = []
         self._functions: set[bytes] = set()
         self._withdrawn: set[bytes] = set()
-        self.awake = True
-        """Whether there may be something to grab."""
+        self._calls = Calls()
+        self._sleepiness = Sleepiness()
+        self.state = State.AWAKE
+        """Where the worker is in the table of `workerstate.py`."""
         self.asking = 0
         """Questions for a job that are not answered yet."""
         self.held: set[bytes] = set()
-        """Handles of the jobs that we have to answer."""
-        self.empty_calls = 0
+        """Handles of the jobs that are to be answered."""
+
+    @property
+    def awake(self) -> bool:
+        """Whether there may be something to grab."""
+        return Input.ASK in TRANSITIONS[self.state]
+
+    @property
+    def empty_calls(self) -> int:
         """Calls in a row that brought no job. gearmand 1.1.20 calls without end for jobs that are
-        scheduled for later: whoever drives this asks less often as this grows."""
-        self._called = False
-        self._just_answered = False
-        self._follows_answer = False
-        """Whether the question that is under way followed the answer to a job."""
-        self._one_by_one = False
-        """Whether the last question that followed an answer brought no job."""
-        self._sleep_sent = False
-        """Whether PRE_SLEEP left together with the question that is under way."""
+        scheduled for later, so whoever drives this asks less often as this grows."""
+        return self._calls.in_vain
 
     def set_client_id(self, client_id: bytes) -> None:
-        """Tells the name under which the job server's `workers` command lists us."""
+        """Queues the name under which the job server's `workers` command lists this worker.
+
+        Args:
+            client_id: the name.
+        """
         self._outgoing += pack(PacketType.SET_CLIENT_ID, client_id)
 
     def offer(self, functions: Iterable[bytes]) -> None:
@@ -94,7 +86,10 @@ class WorkerConnection:
 
         Each is announced once: gearmand counts a repeated CAN_DO as another
         worker. While a job is held, or may be on its way, withdrawals wait:
-        CANT_DO makes gearmand give that job to somebody else.
+        CANT_DO makes gearmand give that job to another worker.
+
+        Args:
+            functions: their names.
 
         Raises:
             InvalidTask: no function can have such a name. Nothing was queued.
@@ -112,41 +107,75 @@ class WorkerConnection:
         self._withdraw()
 
     def grab(self, jobs: int = 1) -> None:
-        """Asks for so many jobs, unless we are asleep."""
-        if self.awake:
-            self._outgoing.append(_GRAB * jobs)
-            self.asking += jobs
-            self._follows_answer, self._just_answered = self._just_answered, False
-            self._sleep_sent = self._follows_answer and self._one_by_one
-            if self._sleep_sent:
-                self._outgoing.append(_PRE_SLEEP)
+        """Asks for jobs. Does nothing in a state in which nothing is asked.
+
+        Args:
+            jobs: how many.
+        """
+        if not self.awake:
+            return
+        self._follow(Input.ASK)
+        self._outgoing.append(_GRAB * jobs)
+        self.asking += jobs
+        if self._sleepiness.asks():
+            self._outgoing.append(_PRE_SLEEP)
 
     def wake(self) -> None:
-        """Wakes up without having been called, to look for jobs whose NOOP got lost."""
-        self.awake = True
+        """Wakes up without a call, to look for jobs whose NOOP got lost."""
+        self._follow(Input.CALL)
 
     def send_status(self, handle: bytes, done: bytes, total: bytes) -> None:
-        """Queues how far the job is, as two whole numbers in ASCII."""
+        """Queues the progress of a job.
+
+        Args:
+            handle: the job. Nothing is queued for one that is not held.
+            done: a whole number in ASCII.
+            total: another one.
+        """
         self._update(PacketType.WORK_STATUS, handle, done, total)
 
     def send_data(self, handle: bytes, data: bytes) -> None:
-        """Queues a part of the result."""
+        """Queues a part of the result of a job.
+
+        Args:
+            handle: the job. Nothing is queued for one that is not held.
+            data: the payload.
+        """
         self._update(PacketType.WORK_DATA, handle, data)
 
     def send_warning(self, handle: bytes, data: bytes) -> None:
-        """Queues a warning."""
+        """Queues a warning.
+
+        Args:
+            handle: the job. Nothing is queued for one that is not held.
+            data: the payload.
+        """
         self._update(PacketType.WORK_WARNING, handle, data)
 
     def complete(self, handle: bytes, data: bytes) -> None:
-        """Queues the result. The job is answered: further answers to it are ignored."""
+        """Queues the result of a job, which is answered by that.
+
+        Args:
+            handle: the job. Nothing is queued for one that is not held.
+            data: the payload.
+        """
         self._answer(PacketType.WORK_COMPLETE, handle, data)
 
     def fail(self, handle: bytes) -> None:
-        """Queues that the job failed."""
+        """Queues that a job failed, which is answered by that.
+
+        Args:
+            handle: the job. Nothing is queued for one that is not held.
+        """
         self._answer(PacketType.WORK_FAIL, handle)
 
     def raise_(self, handle: bytes, data: bytes) -> None:
-        """Queues the exception of the job. No WORK_FAIL may follow it: this is the answer."""
+        """Queues the exception of a job, which is answered by that: no WORK_FAIL may follow.
+
+        Args:
+            handle: the job. Nothing is queued for one that is not held.
+            data: the payload.
+        """
         self._answer(PacketType.WORK_EXCEPTION, handle, data)
 
     def data_to_send(self) -> Data:
@@ -154,12 +183,14 @@ class WorkerConnection:
         return take_next(self._outgoing) if self._outgoing else b""
 
     def receive(self, data: Data) -> Iterator[Event]:
-        """Takes the bytes that arrived; yields what the worker has to act upon.
+        """Takes in bytes that arrived, and yields the events for the worker to act upon.
+
+        Args:
+            data: the bytes, cut anywhere.
 
         Raises:
-            ProtocolError: on bytes that no job server sends to a worker that did
-                what we did. Close the connection: the job server then gives our
-                job to somebody else.
+            ProtocolError: no job server sends these bytes to a worker that did what this one
+                did. Close the connection: the job server then gives its jobs to another worker.
         """
         for type_, arguments in self._parser.feed(data):
             if type_ == PacketType.JOB_ASSIGN_UNIQ:
@@ -170,14 +201,14 @@ class WorkerConnection:
                 if handle in self.held:
                     raise ProtocolError(f"the job {handle!r}, which we hold already")
                 self.held.add(handle)
-                self._count_answer(brought_job=True)
+                self._take_answer(Input.JOB, Input.LAST_JOB)
                 yield Assigned(*arguments)
             elif type_ == PacketType.NO_JOB:
                 self._check_asked(type_)
-                self.awake = False
-                self._count_answer(brought_job=False)
+                self._take_answer(Input.NO_JOB, Input.LAST_NO_JOB)
             elif type_ == PacketType.NOOP:
-                self.awake = self._called = True
+                self._follow(Input.CALL)
+                self._calls.called = True
             elif type_ == PacketType.ERROR:
                 yield Refused(*arguments)
             else:
@@ -187,19 +218,21 @@ class WorkerConnection:
         if not self.asking:
             raise ProtocolError(f"{PacketType(type).name} came, but we asked for no job")
 
-    def _count_answer(self, *, brought_job: bool) -> None:
+    def _take_answer(self, input: Input, last: Input) -> None:
         self.asking -= 1
-        if self._follows_answer:
-            self._one_by_one = not brought_job
+        brought_job = input is Input.JOB
+        self._sleepiness.answered(brought_job)
+        self._follow(input if self.asking else last)
         if brought_job:
-            self.empty_calls = 0
-            self._called = False
-        if not self.asking and not self.awake:
-            self.empty_calls += self._called
-            self._called = False
+            self._calls.bring_job()
+        if self.state is State.ASLEEP:
+            self._calls.bring_nothing()
             self._withdraw()
-            if not self._sleep_sent:
+            if not self._sleepiness.said:
                 self._outgoing.append(_PRE_SLEEP)
+
+    def _follow(self, input: Input) -> None:
+        self.state = TRANSITIONS[self.state][input]
 
     def _update(self, type: PacketType, handle: bytes, *arguments: bytes) -> None:
         if handle in self.held:
@@ -209,7 +242,7 @@ class WorkerConnection:
         if handle in self.held:
             self._outgoing += pack(type, handle, *arguments)
             self.held.remove(handle)
-            self._just_answered = True
+            self._sleepiness.has_job_done = True
             self._withdraw()
 
     def _withdraw(self) -> None:

@@ -1,8 +1,7 @@
-"""What happens in a process that runs workers, and what it tells its parent.
+"""The life of a process that runs workers, and its reports to its parent.
 
-A terminal sends Ctrl-C, and that it was closed, to the whole process group:
-children ignore both and are told to stop by the parent alone, so that one
-Ctrl-C never counts as two.
+A terminal sends its signals, for Ctrl-C and when it is closed, to the whole process group. Children
+ignore them, and stop when their parent sends SIGTERM, so that one Ctrl-C never counts as two.
 """
 
 from __future__ import annotations
@@ -14,37 +13,34 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import Any
 
 from gearmanny.net.forks import Handler, end_with, handle_signals, ignore, keep_from_children
-from gearmanny.net.tls import TLS
-from gearmanny.vocabulary.gearman_api import GearmanWorker
+from gearmanny.running.factory import make_workers
+from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
 from gearmanny.working import timelimits
-from gearmanny.working.hooks import Hook, SyncToAsync
 
 logger = logging.getLogger("gearmanny.runner")
 
 HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Blocked when a child starts, until it can handle them."""
+"""Signals that are blocked when a child starts, until it can handle them."""
 
 READY = b""
-"""What a child tells first: a job server has answered it, or none of them can be reached."""
+"""The first report of a child: a job server has answered it, or none of them can be reached."""
 
 FINISHED = b"\0"
-"""What a child tells last when its workers stopped by themselves. Anything else that it tells is
-the reason why it should be replaced."""
+"""The last report of a child whose workers stopped by themselves. Any other report is a reason to
+replace it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A place for one child: what it runs, and its number among the children that run the same."""
 
-    work_class: type[GearmanWorker]
     workers: tuple[type[BaseWorker], ...]
     number: int
 
@@ -52,25 +48,8 @@ class Slot:
         return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkOptions:
-    """What a child does with its workers. `WorkRunner` tells the meaning of each."""
-
-    hosts: Sequence[str] | None
-    verbosity: int
-    hooks: tuple[Hook, ...]
-    sync_to_async: SyncToAsync | None
-    send_tracebacks: bool | None
-    prefetch: int | None
-    concurrency: int | None
-    max_packet: int
-    tls: TLS | None
-    max_jobs: int | None
-    max_memory: int | None
-
-
 class Parent:
-    """What a child has to know of the process that forks it."""
+    """The process that forks a child, as far as the child has to know it."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -78,20 +57,20 @@ class Parent:
 
 
 class _Reporter:
-    """Tells the parent what happens in the loop of a child."""
+    """An observer of the loop of a child: it reports to the parent."""
 
-    def __init__(self, teller: Connection, options: WorkOptions) -> None:
-        self._teller = teller
+    def __init__(self, reports: Connection, options: RunnerOptions) -> None:
+        self._reports = reports
         self._max_jobs = options.max_jobs
         self._max_memory = options.max_memory
         self._jobs = 0
         self._asked = False
 
     def ready(self) -> None:
-        self._tell(READY)
+        self._report(READY)
 
     def finished(self) -> None:
-        self._tell(FINISHED)
+        self._report(FINISHED)
 
     def job_done(self) -> None:
         self._jobs += 1
@@ -106,16 +85,16 @@ class _Reporter:
 
     def _ask_for_replacement(self, reason: str) -> None:
         self._asked = True
-        self._tell(reason.encode())
+        self._report(reason.encode())
 
-    def _tell(self, news: bytes) -> None:
+    def _report(self, message: bytes) -> None:
         with contextlib.suppress(OSError):  # without a parent this process is about to end
-            self._teller.send_bytes(news)
+            self._reports.send_bytes(message)
 
 
 def resident_memory() -> int | None:
-    """Returns how much memory of this process is resident, in whole MiB; None where the system
-    does not tell (`/proc/self/statm`, Linux)."""
+    """Returns the resident memory of this process in whole MiB; None on systems without
+    `/proc/self/statm`, which is Linux's."""
     try:
         descriptor = os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
@@ -127,16 +106,19 @@ def resident_memory() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
-def run(slot: Slot, options: WorkOptions, parent: Parent, teller: Connection) -> None:
-    """Runs the workers of a slot: all that happens in a child.
+def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection) -> None:
+    """Runs the workers of a slot. A child does this and nothing else.
 
     Args:
         slot: what is run.
-        options: how.
+        options: the options of the runner.
         parent: the process that forked this one.
-        teller: where the parent hears from this process.
+        reports: the pipe to the parent.
+
+    Raises:
+        SystemExit: with 1, when the workers cannot be made or their loop fails.
     """
-    # Ready for a signal before anything of the user's runs.
+    # Signals are handled before any code of the user runs.
     first: BaseWorker | None = None
     stopped = False
 
@@ -154,16 +136,11 @@ def run(slot: Slot, options: WorkOptions, parent: Parent, teller: Connection) ->
         timelimits.interrupt_by_signals = False
         _handle_in_a_thread(signal.SIGTERM, handle)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
-    keep_from_children(teller)
+    keep_from_children(reports)
     end_with(parent.pid)
-    reporter = _Reporter(teller, options)
+    reporter = _Reporter(reports, options)
     try:
-        gearman_worker = slot.work_class()
-        made = [_make(worker, gearman_worker, options) for worker in slot.workers]
-        made[0].prefetch = options.prefetch or min(worker.prefetch for worker in made)
-        made[0].concurrency = options.concurrency or max(w.concurrency for w in made)
-        made[0].max_packet = options.max_packet
-        made[0].tls = options.tls or made[0].tls
+        made = make_workers(slot.workers, options.worker)
         made[0].observer = reporter
         first = made[0]
         if stopped:
@@ -176,11 +153,11 @@ def run(slot: Slot, options: WorkOptions, parent: Parent, teller: Connection) ->
 
 
 def _handle_in_a_thread(number: int, handle: Callable[[int], object]) -> None:
-    """Lets a thread call the handler of a signal, beside Python.
+    """Lets a thread call the handler of a signal, in addition to Python.
 
-    Since 3.13, Python tells of signals the thread that was the main one before the fork. In a child
-    of another thread, which is its main thread now, handlers run only when a signal happens to
-    interrupt a system call.
+    Since 3.13, Python notifies the thread that was the main one before the fork. In a child that
+    another thread forked, and where that thread is the main one now, handlers run only if a signal
+    happens to interrupt a system call.
     """
     receiver, sender = map(keep_from_children, socket.socketpair())
     sender.setblocking(False)
@@ -193,16 +170,3 @@ def _handle_in_a_thread(number: int, handle: Callable[[int], object]) -> None:
                     handle(number)
 
     threading.Thread(target=receive, name="gearmanny signals", daemon=True).start()
-
-
-def _make(
-    worker: type[BaseWorker], gearman_worker: GearmanWorker, options: WorkOptions
-) -> BaseWorker:
-    arguments: dict[str, Any] = {"hosts": options.hosts, "verbosity": options.verbosity}
-    made = worker(gearman_worker=gearman_worker, **arguments)
-    made.hooks = (*options.hooks, *made.hooks)
-    if options.sync_to_async is not None:
-        made.sync_to_async = options.sync_to_async
-    if options.send_tracebacks is not None:
-        made.send_tracebacks = options.send_tracebacks
-    return made

@@ -1,7 +1,7 @@
-"""The table by which a supervisor restarts what ended.
+"""When a process that ended is restarted, and how many crashes are too many.
 
-Pure: the current time comes in as an argument, in seconds of any monotonic
-clock; randomness as a function that returns a number from 0 to 1.
+Pure: the current time is an argument, in seconds of any monotonic clock; randomness is a function
+that returns a number from 0 to 1.
 """
 
 from __future__ import annotations
@@ -16,24 +16,31 @@ from gearmanny.payload.backoff import Backoff
 
 @dataclass
 class RestartTable:
-    """When to restart what ended: at once after a useful life, ever later otherwise."""
+    """Restarts a process at once if it lived long enough, and ever later otherwise."""
 
     short_life: float = 5.0
-    """Seconds. What ended sooner than this died at once."""
+    """Seconds that are long enough."""
     first: float = 0.5
     """Seconds before the first of several restarts in a row."""
     longest: float = 30.0
-    """Seconds: restarts are never further apart."""
+    """Seconds between restarts, at most."""
     max_crashes: int | None = None
-    """How many crashes within `crash_window` are a loop; None: no number is."""
+    """Crashes within `crash_window` that are a crash loop; None: any number is fine."""
     crash_window: float = 60.0
     """Seconds."""
     random: Callable[[], float] = random.random
+    """Returns a number from 0 to 1."""
     _backoffs: dict[Hashable, Backoff] = field(default_factory=dict, init=False)
     _crashes: dict[Hashable, deque[float]] = field(default_factory=dict, init=False)
 
     def delay(self, name: Hashable, started: float, ended: float) -> float:
-        """Returns how long to wait before restarting what ran from `started` to `ended`."""
+        """Returns the seconds to wait before a process is restarted.
+
+        Args:
+            name: its place, whose restarts in a row are counted.
+            started: when it started.
+            ended: when it ended.
+        """
         backoff = self._backoffs.setdefault(
             name, Backoff(first=self.first, longest=self.longest, random=self.random)
         )
@@ -43,7 +50,15 @@ class RestartTable:
         return backoff.next_delay()
 
     def is_crash_loop(self, name: Hashable, ended: float) -> bool:
-        """Counts a crash; returns whether there were too many of that name in too short a time."""
+        """Counts a crash.
+
+        Args:
+            name: the place of the process.
+            ended: when it crashed.
+
+        Returns:
+            Whether there were too many in that place within `crash_window`.
+        """
         if self.max_crashes is None:
             return False
         crashes = self._crashes.setdefault(name, deque(maxlen=self.max_crashes))

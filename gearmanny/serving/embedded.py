@@ -21,8 +21,12 @@ from typing import Self
 
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.net.hosts import Host
+<<<<<<< HEAD
 from gearmanny.payload.checks import check_count
 from gearmanny.serving.listening import Listener, bind, warn_of_strangers
+=======
+from gearmanny.payload.checks import ADDRESS, PORT_OR_ANY
+>>>>>>> main
 from gearmanny.serving.loop import Peer, ServerLoop
 from gearmanny.serving.memory import default_memory
 
@@ -66,12 +70,8 @@ class JobServer:
         Raises:
             InvalidOption: the port, the address, the store or the limit cannot be.
         """
-        if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 2**16:
-            raise InvalidOption(f"A port is a number from 0 to 65535, not {port!r}.")
-        if not isinstance(address, str) or not address or "\0" in address:  # empty: every address
-            raise InvalidOption(
-                f'An address is one of this machine, such as "127.0.0.1", not {address!r}.'
-            )
+        PORT_OR_ANY.check("port", port)
+        ADDRESS.check("address", address)
         if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
             raise InvalidOption(f"A store is the path of a file, not {store!r}.")
         self.port = port

@@ -1,4 +1,4 @@
-"""Whether an interface class says what a live worker says of itself."""
+"""The differences between an interface class and a live worker."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gearmanny.tasks.interface import Interface, ReturnsAnswers
 from gearmanny.tasks.spec import find_tasks, help_function, help_table
 
 _ANY_DEFAULT = "Ellipsis"
-"""How a help table tells the default of `def task_add(self, a: int = ...)`."""
+"""The default of `def task_add(self, a: int = ...)` in a help table."""
 
 _STREAMS = {
     *("Iterator", "Iterable", "Generator"),
     *("AsyncIterator", "AsyncIterable", "AsyncGenerator"),
 }
-"""What a task that yields is annotated with; its caller gets a list."""
+"""Annotations of tasks that yield. Their callers get a list."""
 
 _OLD_NAMES = {"Dict", "FrozenSet", "List", "Set", "Tuple", "Type"}
-"""Of `typing`, for what are builtins since."""
+"""Names in `typing` of types that are builtins now."""
 
 
 def check_interface(
@@ -31,16 +31,22 @@ def check_interface(
 
     Args:
         interface: the class through which tasks are called.
-        client: asks the worker; give it a timeout, or it waits for as long as there is no worker.
-        strict: whether the interface has to tell of everything that the worker offers.
+        client: calls the worker; give it a timeout, or it waits for as long as there is no worker.
+        strict: whether the interface must have everything that the worker offers.
 
     Raises:
         AssertionError: they differ; it lists all differences.
-        What `SimpleClient.call` raises.
+        InvalidTask: the interface cannot be called.
+        TaskTimeout: no worker answered in time.
+        JobServerUnavailable: no job server could be reached.
+        JobServerLost: the connection ended.
+        TaskError: the help failed.
     """
     table = client.call(help_function(interface))
     if not isinstance(table, Mapping):
-        raise AssertionError(f"{help_function(interface)}() answers no table of tasks: {table!r}.")
+        raise AssertionError(
+            f"{help_function(interface)}() did not return a table of tasks: {table!r}."
+        )
     found = differences(interface, table, strict=strict)
     if found:
         raise AssertionError(
@@ -61,8 +67,8 @@ def differences(
 
     Args:
         interface: the class.
-        table: what `<name>_help()` returned.
-        strict: whether the interface has to tell of everything in the table.
+        table: the answer of `<name>_help()`.
+        strict: whether the interface must have everything that the table has.
 
     Raises:
         InvalidTask: the class cannot be called.
@@ -71,8 +77,8 @@ def differences(
     found = []
     for function, ours in said.items():
         if function in table:
-            told = _of_a_task(ours, table[function], strict=strict)
-            found += [f"{function}(): {difference}" for difference in told]
+            between = _of_a_task(ours, table[function], strict=strict)
+            found += [f"{function}(): {difference}" for difference in between]
         else:
             found.append(f"{function}() is not offered by the worker.")
     if strict:

@@ -60,8 +60,8 @@ class ReturnsAwaitables(Protocol):
 
 
 class Interface:
-    """What can be called: a name, and tasks, which need no bodies. Every worker class is one;
-    subclass this where the worker itself is not at hand.
+    """A name and tasks, through which a worker can be called. The tasks need no bodies. Every
+    worker class is one; subclass this where the worker itself is not at hand.
 
     Class attributes:
         name: the first part of the name of every function, as the worker has it. Required.
@@ -86,19 +86,19 @@ class Interface:
         """Returns the tasks of this class, to be called over a client: no code of it runs here.
 
         The arguments of a call are checked against the task before anything is sent; those with
-        a default may be left out, and are the worker's then. Calls raise `InvalidArguments`, and
-        what those of the client raise.
+        a default may be left out, and the worker adds them. Calls raise `InvalidArguments`, and
+        the errors of the client's calls.
 
         Args:
-            client: what calls. Over a `SimpleClient`, `MyWorker.using(client).add(a=1, b=2)` is
-                what `add` returns; over an `AsyncClient` it is a `WorkResult`, and so is
+            client: sends the calls. Over a `SimpleClient`, `MyWorker.using(client).add(a=1, b=2)`
+                is what `add` returns; over an `AsyncClient` it is a `WorkResult`, and so is
                 `MyWorker.using(client)(MyWorker.add, a=1, b=2)`, which type checkers can check.
                 Over an `AioClient`, both are awaited, for what `add` returns.
 
         Raises:
             InvalidTask: the class has no usable name, or a task cannot be called.
-            InvalidOption: this is no client, or one of background jobs that is no `AsyncClient`,
-                whose calls return something else than the tasks do.
+            InvalidOption: the object is not a client, or it is a client of background jobs other
+                than an `AsyncClient`, whose calls do not return what the tasks do.
         """
         _check_client(client)
         return Remote(cls, client)
@@ -116,7 +116,7 @@ class Remote(Generic[W, Work]):
     def __init__(self, interface: type, client: Any) -> None:
         self._interface = interface
         self._client = client
-        tasks = _tasks_of(interface)  # so that what is wrong with the class is told here
+        tasks = _tasks_of(interface)  # so that errors in the class are raised here
         if any(spec.payload is not None for spec in tasks.values()):
             raise InvalidOption(
                 f"The tasks of {interface.__name__} take a payload instead of keywords. Call them "
@@ -131,7 +131,9 @@ class Remote(Generic[W, Work]):
             if any(getattr(base, spec.method, None) == task for base in bases):
                 work: Work = self._caller(spec)(*args, **kwargs)
                 return work
-        raise InvalidOption(f"{task!r} is no task of {self._interface.__name__}. {self._offer()}")
+        raise InvalidOption(
+            f"{task!r} is not a task of {self._interface.__name__}. {self._offer()}"
+        )
 
     def __getattr__(self, name: str) -> Callable[..., Work]:
         # Copy, pickle and debuggers look for underscored names, also before there are tasks.
@@ -171,8 +173,7 @@ class Remote(Generic[W, Work]):
 
 
 class AioRemote(Protocol[W_co]):
-    """What a `Remote` over an `AioClient` is to type checkers: calls are awaited for what the task
-    returns, or what it returns when it is awaited."""
+    """The type of a `Remote` over an `AioClient`: calls are awaited, for the result of the task."""
 
     @overload
     def __call__(
@@ -204,7 +205,9 @@ def _check_client(client: object) -> None:
     # Looked up in the class: an instance may stand for a client that cannot be made yet.
     kind = type(client)
     if not hasattr(kind, "call") and not hasattr(kind, "__getattr__"):
-        raise InvalidOption(f"using() takes a client, such as SimpleClient(), not {client!r}.")
+        raise InvalidOption(
+            f"using() must be given a client, such as SimpleClient(), not {client!r}."
+        )
     returned = getattr(kind, "_returns", None)
     if returned not in (None, "work") and client._options.background:  # type: ignore[attr-defined]
         raise InvalidOption(

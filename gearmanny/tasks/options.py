@@ -1,9 +1,8 @@
-"""What `@task` says of a method: that it is a task, its time limit, whether it is tried again."""
+"""The options of a task: its time limit, and whether it is tried again."""
 
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +16,7 @@ from gearmanny.errors import (
     TaskTimeLimitExceeded,
 )
 from gearmanny.payload.backoff import Backoff
+from gearmanny.payload.checks import SECONDS, TIME_LIMIT, Rule, whole_number
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -27,9 +27,16 @@ _ATTRIBUTE = "_gearmanny_task_options"
 _LONGEST_DELAY = 60.0
 """Seconds between two attempts, unless the first delay is longer: the worker is kept busy."""
 
+_RETRIES = whole_number(0)
+
+_BACKOFF = Rule(
+    f"{SECONDS.words}, or a function of the attempt that returns one",
+    lambda backoff: callable(backoff) or SECONDS.allows(backoff),
+    float,
+)
 
 _FINAL = (InvalidArguments, RejectJob)
-"""What another attempt would fail with as well."""
+"""Exceptions that another attempt would raise as well."""
 
 
 class Inherited(enum.Enum):
@@ -53,16 +60,22 @@ class TaskOptions:
 
     @property
     def limit(self) -> float | None:
-        """The seconds that an attempt may take, once that does not depend on the class."""
+        """The seconds that an attempt may take, once that does not depend on the class; None for
+        ever."""
         return None if isinstance(self.timeout, Inherited) else self.timeout
 
     @property
     def says_anything(self) -> bool:
-        """Whether the task is run in another way than one without options."""
+        """Whether there is a time limit, or another attempt."""
         return self.limit is not None or self.retries > 0
 
     def retries_after(self, attempt: int, error: BaseException) -> bool:
-        """Returns whether another attempt follows the one that failed, counted from 1."""
+        """Returns whether another attempt may follow one that failed.
+
+        Args:
+            attempt: the number of the one that failed, 1 for the first.
+            error: the exception that it raised.
+        """
         return (
             attempt <= self.retries
             and isinstance(error, self.retry_on)
@@ -70,7 +83,10 @@ class TaskOptions:
         )
 
     def delay_after(self, attempt: int) -> float:
-        """Returns the seconds to wait after an attempt that failed, counted from 1.
+        """Returns the seconds to wait after an attempt that failed.
+
+        Args:
+            attempt: its number, 1 for the first.
 
         Raises:
             InvalidOption: the function given as `backoff` returned no number of seconds.
@@ -79,21 +95,17 @@ class TaskOptions:
             longest = max(self.backoff, _LONGEST_DELAY)
             return Backoff(first=self.backoff, longest=longest, attempts=attempt - 1).next_delay()
         delay = self.backoff(attempt)
-        if not _is_number(delay, least=0):
-            raise InvalidOption(
-                f"The backoff of a task returned {delay!r} after attempt {attempt}. It has to "
-                "return a number of seconds, 0 or more."
-            )
+        SECONDS.check(f"The backoff after attempt {attempt}", delay)
         return delay
 
     def help(self) -> dict[str, Any]:
-        """Returns what the help table tells of them: what differs from a task without any."""
-        told: dict[str, Any] = {}
+        """Returns their entries in the help table: those that differ from the defaults."""
+        entries: dict[str, Any] = {}
         if self.limit is not None:
-            told["timeout"] = self.limit
+            entries["timeout"] = self.limit
         if self.retries:
-            told["retries"] = self.retries
-        return told
+            entries["retries"] = self.retries
+        return entries
 
 
 @overload
@@ -119,11 +131,11 @@ def task(
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
     backoff: float | Callable[[int], float] = 1.0,
 ) -> Callable[..., Any]:
-    """Makes a method a task, which needs no `task_` in its name then, and gives it options. It
-    stays the method that it is. A subclass that overrides it has a task, with options of its own.
+    """Makes a method a task, whatever its name, and gives it options. The method itself is not
+    changed. A subclass that overrides it has a task with options of its own.
 
     Args:
-        method: of a class of tasks. Left out where there are options: `@task(timeout=…)`.
+        method: a method of a worker class. Omitted where there are options: `@task(timeout=…)`.
         timeout: seconds after which `TaskTimeLimitExceeded` is raised inside the task, in every
             attempt anew; None for never. Default: the `timeout` of the worker class.
         retries: how often the task is tried again after it failed. Meanwhile the worker holds
@@ -135,30 +147,32 @@ def task(
             attempt that failed, 1 for the first, and returns the seconds to wait.
 
     Raises:
-        InvalidOption: a value that cannot be, or options that say nothing.
-        InvalidTask: what is decorated is no method, a private one, or decorated already.
+        InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.
+        InvalidTask: the decorated object is not a method, is private, or is decorated already.
     """
     if method is not None:
         return _marked(method, TaskOptions())
     check_timeout("timeout", timeout)
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise InvalidOption(f"retries is a number of further attempts, 0 or more, not {retries!r}.")
+    _RETRIES.check("retries", retries)
     kinds = retry_on if isinstance(retry_on, tuple) else (retry_on,)
     _check_retry_on(kinds)
-    if not callable(backoff) and not _is_number(backoff, least=0):
-        raise InvalidOption(
-            "backoff is a number of seconds, 0 or more, or a function of the attempt that "
-            f"returns one, not {backoff!r}."
-        )
+    _BACKOFF.check("backoff", backoff)
     options = TaskOptions(timeout=timeout, retries=retries, retry_on=kinds, backoff=backoff)
     if not retries and options != TaskOptions(timeout=timeout):
-        raise InvalidOption("retry_on and backoff say how to try again. Add retries=3, or so.")
+        raise InvalidOption(
+            "retry_on and backoff have no effect without retries. Add retries=3, for example."
+        )
     return partial(_marked, options=options)
 
 
 def is_task(worker: type, attribute: str) -> bool:
-    """Returns whether a class has a task under this name: a method that is named or decorated
-    like one, or that overrides one which is."""
+    """Returns whether an attribute of a class is a task: a method that is named or decorated like
+    one, or that overrides one which is.
+
+    Args:
+        worker: the class.
+        attribute: the name of the attribute, which the class has.
+    """
     like_one = attribute.startswith(TASK_PREFIX) or any(
         _mark(vars(base).get(attribute)) for base in worker.__mro__
     )
@@ -166,7 +180,12 @@ def is_task(worker: type, attribute: str) -> bool:
 
 
 def options_of(method: object, class_timeout: float | None) -> TaskOptions:
-    """Returns the options of a method, in a class with this time limit."""
+    """Returns the options of a method.
+
+    Args:
+        method: the method, decorated or not.
+        class_timeout: the time limit of its class, in seconds; None for none.
+    """
     options = _mark(method) or TaskOptions()
     if isinstance(options.timeout, Inherited):
         return replace(options, timeout=class_timeout)
@@ -174,28 +193,43 @@ def options_of(method: object, class_timeout: float | None) -> TaskOptions:
 
 
 def check_timeout(name: str, timeout: object) -> None:
-    """Raises InvalidOption unless it can limit the time of a task."""
-    if timeout is None or isinstance(timeout, Inherited):
-        return
-    if not _is_number(timeout, least=0) or not timeout:
-        raise InvalidOption(f"{name} is a number of seconds above 0, or None, not {timeout!r}.")
+    """Checks a time limit.
+
+    Args:
+        name: of the option, for the message.
+        timeout: seconds, None, or `Inherited.AS_THE_CLASS`.
+
+    Raises:
+        InvalidOption: it is none of these.
+    """
+    if not isinstance(timeout, Inherited):
+        TIME_LIMIT.check(name, timeout, optional=True)
 
 
 def check_grace(name: str, grace: object) -> None:
-    """Raises InvalidOption unless a task that ignores its limit can be given this time."""
-    if grace is not None and not _is_number(grace, least=0):
-        raise InvalidOption(f"{name} is a number of seconds, 0 or more, or None, not {grace!r}.")
+    """Checks the time that a task is given which ignores its limit.
+
+    Args:
+        name: of the option, for the message.
+        grace: seconds, or None.
+
+    Raises:
+        InvalidOption: it is neither.
+    """
+    SECONDS.check(name, grace, optional=True)
 
 
 def _marked(method: Method, options: TaskOptions) -> Method:
     function = _function(method)
     name = getattr(function, "__name__", "")
     if not callable(function) or not name:
-        raise InvalidTask(f"@task makes a method a task, and {method!r} is none.")
+        raise InvalidTask(f"@task must decorate a method, not {method!r}.")
     if name.startswith("_"):
-        raise InvalidTask(f"{name} is private by its name, and a task is called by others.")
+        raise InvalidTask(
+            f"{name} cannot be a task: its name is private, and tasks are called by others."
+        )
     if _mark(function):
-        raise InvalidTask(f"{name} is decorated already. Give it all its options in one @task(…).")
+        raise InvalidTask(f"{name} is decorated twice. Give it all its options in one @task(…).")
     setattr(function, _ATTRIBUTE, options)
     return method
 
@@ -214,17 +248,10 @@ def _check_retry_on(kinds: tuple[object, ...]) -> None:
     for kind in kinds:
         if not isinstance(kind, type) or not issubclass(kind, (Exception, TaskTimeLimitExceeded)):
             raise InvalidOption(
-                "retry_on is one class of exceptions, or a tuple of them: of Exception, and "
-                f"TaskTimeLimitExceeded. {kind!r} is none."
+                "retry_on must be a subclass of Exception, TaskTimeLimitExceeded, or a tuple of "
+                f"these, not {kind!r}."
             )
     if not kinds:
-        raise InvalidOption("retry_on is empty. Name the exceptions after which to try again.")
-
-
-def _is_number(value: object, *, least: float) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value >= least
-    )
+        raise InvalidOption(
+            "retry_on is empty. Name the exceptions after which the task is tried again."
+        )

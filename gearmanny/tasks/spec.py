@@ -1,4 +1,4 @@
-"""What a worker class offers: its tasks, their arguments, and the table that describes them.
+"""The tasks of a worker class, their arguments, and the table that describes them.
 
 A task is a method whose name begins with `task_`, or that `@task` decorates.
 It is exported as the Gearman function `<worker name>_<method name without task_>`
@@ -8,7 +8,6 @@ and takes keyword arguments only, because that is all that travels.
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,6 +15,7 @@ from typing import Any
 
 from gearmanny.errors import InvalidArguments, InvalidTask
 from gearmanny.payload.names import check_function_name
+from gearmanny.tasks.description import annotation_text, described
 from gearmanny.tasks.options import (
     TASK_PREFIX,
     TaskOptions,
@@ -25,9 +25,9 @@ from gearmanny.tasks.options import (
     options_of,
 )
 
-_TOLD_NAMES = 10
-_TOLD_CHARACTERS = 100
-"""Of wrong arguments so much is told, and logged: a stranger may send a million of them."""
+_LISTED_NAMES = 10
+_LISTED_CHARACTERS = 100
+"""How much of wrong arguments a message has: a stranger may send a million of them."""
 
 _KEYWORD_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -58,10 +58,13 @@ class TaskSpec:
     """The argument that is given the whole payload, where calls do not bring keywords."""
 
     def check_arguments(self, arguments: object) -> dict[str, Any]:
-        """Returns the decoded arguments of a call, by name, when the task takes them.
+        """Returns the arguments of a call by name.
+
+        Args:
+            arguments: what the call brought, decoded.
 
         Raises:
-            InvalidArguments: they are not an object, or not those of the task.
+            InvalidArguments: they are not an object, or the task does not take them.
         """
         if self.payload is not None:
             return {self.payload: arguments}
@@ -87,10 +90,14 @@ class TaskSpec:
     def bind_arguments(
         self, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> dict[str, Any]:
-        """Returns the arguments of a call by name, as they travel; defaults are the worker's.
+        """Returns the arguments of a call by name, as they travel. The worker adds defaults.
+
+        Args:
+            args: arguments by position.
+            kwargs: arguments by name.
 
         Raises:
-            InvalidArguments: they are not those of the task.
+            InvalidArguments: the task does not take them.
         """
         positional = [
             parameter.name
@@ -107,12 +114,17 @@ class TaskSpec:
         twice = [name for name in named if name in kwargs]
         if twice:
             raise InvalidArguments(
-                f"{self.function}() got twice the {_listed('argument', twice)}. {self._usage()}"
+                f"{self.function}() got multiple values for {_listed('argument', twice)}. "
+                f"{self._usage()}"
             )
         return self.check_arguments({**named, **kwargs})
 
     def whole(self, parts: list[Any]) -> Any:
-        """Returns the result that the parts of a stream make together."""
+        """Returns the whole result of a stream.
+
+        Args:
+            parts: the items that the task yielded.
+        """
         return parts if self.payload is None else b"".join(parts)
 
     def help(self) -> dict[str, Any]:
@@ -120,7 +132,7 @@ class TaskSpec:
         entry: dict[str, Any] = {
             "description": self.description,
             "input": {
-                name: _describe(parameter)
+                name: described(parameter)
                 for name, parameter in self.signature.parameters.items()
                 if parameter.kind in _KEYWORD_KINDS
             },
@@ -128,7 +140,7 @@ class TaskSpec:
         if self.takes_any:
             entry["takes_any"] = True
         if self.signature.return_annotation is not inspect.Signature.empty:
-            entry["returns"] = _annotation(self.signature.return_annotation)
+            entry["returns"] = annotation_text(self.signature.return_annotation)
         if self.payload is not None:
             entry["payload"] = self.payload
         return entry | self.options.help()
@@ -143,18 +155,18 @@ class TaskSpec:
 
 
 def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
-    """Returns the tasks of a worker class, by name, inherited ones included.
+    """Returns the tasks of a worker class in the order of their functions, inherited ones
+    included.
 
     Args:
         worker: the class.
         gearman_worker: whose encoder decodes the calls. Default: the `work_class` of the class.
 
     Raises:
-        InvalidTask: the class has no usable `name`, a task cannot be called with
-            keywords, or with a payload where that is what travels, a task has the name of the
-            generated help or takes the place of what a worker needs, or two tasks are one
-            function.
-        InvalidOption: the class has a time limit that cannot be.
+        InvalidTask: the class has no usable `name`; a task cannot be called with keywords, or
+            with a payload where that is what travels; a task has the name of the generated help,
+            or of an attribute that every worker has; or two tasks are one function.
+        InvalidOption: a time limit of the class is invalid.
     """
     prefix = worker_name(worker)
     check_timeout(f"{worker.__name__}.timeout", getattr(worker, "timeout", None))
@@ -185,13 +197,20 @@ def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
 
 
 def takes_payload(gearman_worker: object) -> bool:
-    """Returns whether the encoder of a gearman3 worker makes no keywords of what travels."""
+    """Returns whether calls bring one payload, and not an object of keywords.
+
+    Args:
+        gearman_worker: the gearman3 worker whose encoder decodes them, or its class.
+    """
     encoder = getattr(gearman_worker, "data_encoder", None)
     return bool(getattr(encoder, "takes_payload", False))
 
 
 def worker_name(worker: type) -> str:
     """Returns the `name` of a worker class.
+
+    Args:
+        worker: the class.
 
     Raises:
         InvalidTask: there is none, or no function could be named after it.
@@ -207,17 +226,36 @@ def worker_name(worker: type) -> str:
 
 
 def help_function(worker: type) -> str:
-    """Returns the name of the function that describes the tasks of a worker class."""
+    """Returns the name of the function that describes the tasks of a worker class.
+
+    Args:
+        worker: the class.
+
+    Raises:
+        InvalidTask: the class has no usable `name`.
+    """
     return f"{worker_name(worker)}_help"
 
 
 def help_table(tasks: list[TaskSpec]) -> dict[str, dict[str, Any]]:
-    """Returns what `<name>_help()` answers: a description and the inputs of each task."""
+    """Returns the answer of `<name>_help()`: a description and the inputs of each task.
+
+    Args:
+        tasks: of one worker class.
+    """
     return {task.function: task.help() for task in tasks}
 
 
 def functions_of(worker: type) -> Mapping[str, str]:
-    """Returns the functions that a worker class exports, its help included, with their methods."""
+    """Returns the functions that a worker class exports, its help included, with their methods.
+
+    Args:
+        worker: the class.
+
+    Raises:
+        InvalidTask: the class cannot be exported.
+        InvalidOption: a time limit of the class is invalid.
+    """
     functions = {task.function: task.method for task in find_tasks(worker)}
     functions[help_function(worker)] = "help"
     return functions
@@ -277,32 +315,8 @@ def _taking_payload(worker: type, task: TaskSpec) -> TaskSpec:
     return replace(task, payload=next(iter(task.required)))
 
 
-def _describe(parameter: inspect.Parameter) -> dict[str, Any]:
-    required = parameter.default is inspect.Parameter.empty
-    description: dict[str, Any] = {
-        "default": None if required else _as_json(parameter.default),
-        "required": required,
-    }
-    if parameter.annotation is not inspect.Parameter.empty:
-        description["annotation"] = _annotation(parameter.annotation)
-    return description
-
-
-def _annotation(annotation: object) -> str:
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-
-
-def _as_json(value: object) -> object:
-    """The value itself where any language can read it, else how Python writes it."""
-    try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError):
-        return ascii(value)
-    return value
-
-
 def _listed(noun: str, names: list[str]) -> str:
     plural = "" if len(names) == 1 else "s"
-    told = ", ".join(repr(name[:_TOLD_CHARACTERS]) for name in names[:_TOLD_NAMES])
-    more = len(names) - _TOLD_NAMES
-    return f"{noun}{plural}: {told}" + (f" and {more} more" if more > 0 else "")
+    listed = ", ".join(repr(name[:_LISTED_CHARACTERS]) for name in names[:_LISTED_NAMES])
+    more = len(names) - _LISTED_NAMES
+    return f"{noun}{plural}: {listed}" + (f" and {more} more" if more > 0 else "")

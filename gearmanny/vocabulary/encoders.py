@@ -17,16 +17,16 @@ def _refuse_constant(name: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("an object has the same key twice")
+        raise ValueError("an object has a duplicate key")
     return value
 
 
 class JSONDataEncoder(DataEncoder):
     """Strict JSON in UTF-8, the same in both directions and in every language.
 
-    NaN, infinities and lone surrogates are refused: they are not JSON, and the
-    other side may be a program that says so only by crashing. So is an object with
-    the same key twice, which every language reads in its own way.
+    NaN, infinities and lone surrogates are refused: they are not JSON, and may crash
+    the program on the other side. So is an object with a duplicate key, which every
+    language reads in its own way.
     """
 
     json_encoder: ClassVar[type[json.JSONEncoder]] = json.JSONEncoder
@@ -48,10 +48,27 @@ class JSONDataEncoder(DataEncoder):
 
     @classmethod
     def encode(cls, encodable_object: Any) -> bytes:
+        """Returns the JSON of a value.
+
+        Args:
+            encodable_object: the value.
+
+        Raises:
+            TypeError: JSON has no such type.
+            ValueError: it has no such value.
+        """
         return cls._encoder.encode(encodable_object).encode()
 
     @classmethod
     def decode(cls, decodable_string: bytes) -> Any:
+        """Returns the value of a payload.
+
+        Args:
+            decodable_string: the payload.
+
+        Raises:
+            ValueError: it is not JSON.
+        """
         value = cls._decoder.decode(decodable_string.decode())
         if b"\\ud" in decodable_string or b"\\uD" in decodable_string:
             json.dumps(value, ensure_ascii=False).encode()  # half a pair is no character
@@ -62,17 +79,30 @@ JSONDataEncoder._prepare()
 
 
 class RawDataEncoder(DataEncoder):
-    """Bytes as they are, both ways. Whatever else they mean, caller and task agree upon."""
+    """Bytes as they are, both ways. Caller and task agree on their meaning."""
 
     takes_payload: ClassVar[bool] = True
-    """Tells workers that a call brings one payload, and not an object of keywords."""
+    """Whether a call brings one payload, and not an object of keywords."""
 
     @classmethod
     def encode(cls, encodable_object: Any) -> bytes:
+        """Returns the value itself.
+
+        Args:
+            encodable_object: the value.
+
+        Raises:
+            TypeError: it is not `bytes`.
+        """
         if not isinstance(encodable_object, bytes):  # no buffers: what was sent must not change
-            raise TypeError("only bytes travel as they are. Make bytes of it, or let JSON do so")
+            raise TypeError("only bytes travel as they are. Convert it to bytes, or use JSON")
         return encodable_object
 
     @classmethod
     def decode(cls, decodable_string: bytes) -> bytes:
+        """Returns the payload itself.
+
+        Args:
+            decodable_string: the payload.
+        """
         return decodable_string

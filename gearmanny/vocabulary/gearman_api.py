@@ -24,10 +24,10 @@ __all__ = [
 
 
 class Job(Protocol):
-    """What a task may know of the job that it does: a `GearmanJob`, of whatever `job_class`."""
+    """The job that a task works on: a `GearmanJob`, or an instance of another `job_class`."""
 
     handle: str
-    """By which its job server knows it, until that is started anew."""
+    """The name of the job at its job server, until that is restarted."""
     unique: str
     """The unique id that it was sent with; empty without one."""
     function: str
@@ -35,14 +35,18 @@ class Job(Protocol):
     attempt: int
     """1, and more when the task is tried again."""
     interrupted: bool
-    """Whether this attempt's time limit struck inside the task, as far as it has come: what the
-    task worked with at that moment, a connection or a lock, may be half changed."""
+    """Whether the time limit of this attempt has interrupted the task: a connection or a lock that
+    the task used at that moment may be half changed."""
     data: Any
     """The arguments, decoded."""
 
 
 def hosts_of(manager: GearmanWorker | GearmanClient) -> list[str]:
-    """Returns the `"host:port"` of each job server that a gearman3 object was made with."""
+    """Returns the `"host:port"` of each job server that a gearman3 object was made with.
+
+    Args:
+        manager: the worker or client.
+    """
     return [
         f"{connection.gearman_host}:{connection.gearman_port}"
         for connection in manager.connection_list
@@ -50,9 +54,12 @@ def hosts_of(manager: GearmanWorker | GearmanClient) -> list[str]:
 
 
 def tls_of(manager: GearmanWorker | GearmanClient) -> dict[str, str] | None:
-    """Returns the files with which a gearman3 object was told to secure its connections.
+    """Returns the files with which a gearman3 object secures its connections; None for plain ones.
 
-    Those of its first secured job server count for all: rather too secure than not at all.
+    Those of its first secured job server are used for all: rather too secure than not at all.
+
+    Args:
+        manager: the worker or client.
     """
     for connection in manager.connection_list:
         if getattr(connection, "use_ssl", False):

@@ -39,7 +39,7 @@ async def run_in_hooks(
     coroutine: Coroutine[Any, Any, T],
     sync_to_async: SyncToAsync | None,
 ) -> T:
-    """Returns what a coroutine returns, and raises what it raises, within hooks.
+    """Returns the result of a coroutine that runs within hooks.
 
     Args:
         hooks: the hooks.
@@ -49,6 +49,7 @@ async def run_in_hooks(
 
     Raises:
         RejectJob: a hook raised it, and the coroutine was not run.
+        BaseException: the exception of the coroutine, or of a hook where it stops the worker.
     """
     outcome = Outcome[T]()
     around = _Around(HookSteps(hooks, job), sync_to_async)
@@ -59,7 +60,7 @@ async def run_in_hooks(
 
 
 class _Around:
-    """What happens in the task of one job."""
+    """The hooks around one coroutine."""
 
     def __init__(self, steps: HookSteps, sync_to_async: SyncToAsync | None) -> None:
         self.context = contextvars.copy_context()
@@ -134,10 +135,10 @@ def _enter_unless_asynchronous(step: Enter) -> Any:
 
 
 class Outcome(Generic[T]):
-    """What a coroutine returned or raised, told to another task or thread.
+    """The result or exception of a coroutine, for another task or thread.
 
-    Not by the task that runs it: asyncio ends its loop for some exceptions, and a task refers to
-    the error that it ended with, whose traceback may refer to the task.
+    It is not kept by the task that runs the coroutine: asyncio ends its loop for some exceptions,
+    and a task refers to the error that it ended with, whose traceback may refer to the task.
     """
 
     def __init__(self) -> None:
@@ -145,14 +146,22 @@ class Outcome(Generic[T]):
         self._result: T | None = None
 
     async def of(self, coroutine: Awaitable[T]) -> None:
-        """Keeps what a coroutine returns or raises."""
+        """Keeps the result or exception of a coroutine.
+
+        Args:
+            coroutine: is awaited.
+        """
         try:
             self._result = await coroutine
         except BaseException as error:
             self.error = error
 
     def get(self) -> T:
-        """Returns what the coroutine returned, or raises what it raised. Call at most once."""
+        """Returns the result of the coroutine. Call at most once.
+
+        Raises:
+            BaseException: the exception of the coroutine.
+        """
         error, self.error = self.error, None
         try:
             if error is not None:

@@ -1,4 +1,4 @@
-"""The attempts at one job: each within its time limit, and another one after a failure.
+"""The attempts at one job, for whoever waits between them.
 
 The job stays held all the while. So nothing is lost when the worker dies: the
 job server then gives the job to another one, which begins with the first
@@ -12,141 +12,140 @@ import copy
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from gearmanny.net.polling import Poller, Waker
+from gearmanny.net.polling import HasDescriptor, Poller, Waker
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.options import TaskOptions
 from gearmanny.vocabulary.gearman_api import GearmanJob
-from gearmanny.working.lastresort import LastResort
-from gearmanny.working.link import Link
-from gearmanny.working.timelimits import TimeLimit, Watchdog
-
-Result = TypeVar("Result")
+from gearmanny.working.answers import GivenBack
+from gearmanny.working.decisions import Fail, GiveBack, Retry, after_failure
+from gearmanny.working.link import Link, handle_of
 
 logger = logging.getLogger("gearmanny.worker")
 
 
-class GivenBack(BaseException):
-    """The job is left without an answer: the job server gives it to another worker, or has."""
-
-
 class Attempts:
-    """What the loop of a worker does for jobs with options."""
+    """The attempts at one job: which one it is, and whether another one follows."""
 
     def __init__(
-        self,
-        stopping: Callable[[], bool],
-        waker: Waker,
-        answer_at_last: Callable[[Link, GearmanJob, BaseException], None],
+        self, job: GearmanJob, options: TaskOptions, link: Link, stopping: Callable[[], bool]
     ) -> None:
         """
         Args:
-            stopping: whether the loop was told to stop.
-            waker: woken when it is.
-            answer_at_last: answers and logs a failure from another thread, in a process that is
-                about to be ended.
+            job: the job, before its first attempt.
+            options: of its task.
+            link: to the job server that the job is from.
+            stopping: returns whether the worker stops.
         """
+        self._job = job
+        self._options = options
+        self._link = link
         self._stopping = stopping
-        self._waker = waker
-        self._answer_at_last = answer_at_last
-        self._watchdog = Watchdog()
-        self.last_resort = LastResort()
-        """For coroutines."""
-        self.waits = True
-        """Whether there is time between two attempts."""
+        self._number = 1
+        self._arguments = copy.deepcopy(job.data) if options.retries else None
 
-    def close(self) -> None:
-        """Ends the threads that look after time limits."""
-        self._watchdog.close()
-        self.last_resort.close()
-
-    def retrying(
-        self, attempt: Callable[[], Result], options: TaskOptions, link: Link, job: GearmanJob
-    ) -> Result:
-        """Returns what the first attempt returns that does not fail.
-
-        Raises:
-            GivenBack: the worker stops, or has lost the job, before the next attempt.
-            BaseException: what the last attempt failed with.
-        """
-        number = 1
-        arguments = copy.deepcopy(job.data) if options.retries else None
-        while True:
-            try:
-                return attempt()
-            except BaseException as error:
-                # Who has got data of one attempt must not get it from the next one again.
-                if job.handle in link.data_sent_for or not options.retries_after(number, error):
-                    raise
-                delay = options.delay_after(number)
-                log_retry(job, error, number, delay)
-            self._wait(delay if self.waits else 0, link)
-            number += 1
-            job.data = copy.deepcopy(arguments)  # the attempt may have changed what it was given
-            with contextlib.suppress(AttributeError):
-                job.attempt = number
-                job.interrupted = False
-
-    def limited(
-        self,
-        task: Callable[[], Result],
-        timeout: float,
-        grace: float | None,
-        link: Link,
-        job: GearmanJob,
-    ) -> Result:
-        """Returns what a task returns, and raises what it raises.
+    def delay_after(self, error: BaseException) -> float | None:
+        """Returns the seconds until the next attempt; None when the failure is the answer.
 
         Args:
-            task: runs the task.
-            timeout: seconds after which `TaskTimeLimitExceeded` is raised inside it.
-            grace: seconds after which its process is ended when it goes on nevertheless; None
-                for never.
-            link: to the job server that the job is from.
-            job: the job.
+            error: the exception that the attempt failed with.
+
+        Raises:
+            GivenBack: the worker stops, or has lost the job.
+            InvalidOption: the function given as `backoff` returned no number of seconds.
         """
-        limit = TimeLimit(
-            self._watchdog, job.task, timeout, grace, partial(self._answer_at_last, link, job)
+        decision = after_failure(
+            error,
+            self._number,
+            self._options,
+            data_sent=handle_of(self._job) in self._link.data_sent,
+            stopping=self._stopping(),
+            lost=self._link.has_ended(),
         )
-        try:
-            with link.reporting_whole(limit):
-                return limit.run(task)
-        finally:
-            if limit.is_over:
-                with contextlib.suppress(AttributeError):
-                    job.interrupted = True
+        match decision:
+            case Retry(delay):
+                self._log(error, delay)
+                return delay
+            case GiveBack():
+                raise GivenBack
+            case Fail():
+                return None
 
-    def _wait(self, seconds: float, link: Link) -> None:
-        until = time.monotonic() + seconds
-        stopped = Poller()
-        stopped.add(self._waker)
-        while not self._stopping():
-            remaining = until - time.monotonic()
-            if remaining <= 0:
-                break
-            if stopped.wait(remaining):
-                self._waker.clear()  # also called for news of other job servers
-        if self._stopping() or link.has_ended():
+    def are_over(self) -> bool:
+        """Returns whether there must not be another one: the worker stops, or has lost the job."""
+        return self._stopping() or self._link.has_ended()
+
+    def begin_next(self) -> None:
+        """Makes the job ready for the next attempt.
+
+        Raises:
+            GivenBack: the worker stops, or has lost the job.
+        """
+        if self.are_over():
             raise GivenBack
+        self._number += 1
+        # The last attempt may have changed its arguments.
+        self._job.data = copy.deepcopy(self._arguments)
+        describe(self._job, attempt=self._number, interrupted=False)
+
+    def _log(self, error: BaseException, delay: float) -> None:
+        extra: dict[str, Any] = {
+            "action": "job_retried",
+            "function": self._job.task,
+            "handle": self._job.handle,
+            "attempt": self._number,
+            "delay": delay,
+        }
+        logger.warning(
+            "%s failed in attempt %d: %s: %s; trying again in %.1f s",
+            self._job.task,
+            self._number,
+            type_name(error),
+            message_of(error),
+            delay,
+            extra=extra,
+        )
 
 
-def log_retry(job: GearmanJob, error: BaseException, attempt: int, delay: float) -> None:
-    """Logs an attempt that failed, and when the next one begins, in seconds."""
-    extra: dict[str, Any] = {
-        "action": "job_retried",
-        "function": job.task,
-        "handle": job.handle,
-        "attempt": attempt,
-        "delay": delay,
-    }
-    logger.warning(
-        "%s failed in attempt %d: %s: %s; trying again in %.1f s",
-        job.task,
-        attempt,
-        type_name(error),
-        message_of(error),
-        delay,
-        extra=extra,
-    )
+class Pause:
+    """The wait between two attempts at a plain task."""
+
+    def __init__(self, waker: Waker) -> None:
+        """
+        Args:
+            waker: woken when the worker stops.
+        """
+        self._waker = waker
+
+    def __call__(self, seconds: float, link: HasDescriptor, is_over: Callable[[], bool]) -> None:
+        """Waits.
+
+        Args:
+            seconds: for how long at most.
+            link: the connection that the job came by; when it ends, `is_over` is asked.
+            is_over: returns whether there is nothing more to wait for.
+        """
+        until = time.monotonic() + seconds
+        poller = Poller()
+        poller.add(self._waker)
+        poller.add_end(link)
+        woken = False
+        while not is_over() and (remaining := until - time.monotonic()) > 0:
+            if poller.wait(remaining):
+                self._waker.clear()
+                woken = True
+        if woken:
+            self._waker.wake()  # perhaps for what the loop attends to when the job has ended
+
+
+def describe(job: GearmanJob, **facts: object) -> None:
+    """Sets attributes of a job, as far as its `job_class` has a place for them.
+
+    Args:
+        job: the job.
+        facts: the attributes, by name.
+    """
+    for name, value in facts.items():
+        with contextlib.suppress(AttributeError):
+            setattr(job, name, value)

@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
 from gearmanny.net.hosts import Host
@@ -28,7 +29,7 @@ _LONGEST_DELAY = 5.0
 class Connector:
     """Knows which job servers a worker is not connected to, and when to try them."""
 
-    def __init__(self, hosts: list[Host], waker: Waker, tls: TLS | None = None) -> None:
+    def __init__(self, hosts: Sequence[Host], waker: Waker, tls: TLS | None = None) -> None:
         """
         Args:
             hosts: the job servers, all to be connected to.
@@ -72,11 +73,16 @@ class Connector:
         return not self._news.empty()
 
     def due(self) -> list[float]:
-        """Returns when hosts are to be tried, by `time.monotonic`."""
+        """Returns the times when hosts are to be tried, by `time.monotonic`."""
         return [due for host, due in self._due.items() if host not in self._trying]
 
     def lost(self, host: Host, error: GearmanException) -> None:
-        """Notes that a host is not connected, and logs it once."""
+        """Notes that a host is not connected, and logs it once.
+
+        Args:
+            host: the job server.
+            error: why.
+        """
         self._due[host] = time.monotonic() + self._backoffs[host].next_delay()
         if host not in self._away:
             self._away.add(host)
@@ -92,7 +98,11 @@ class Connector:
         return len(self._away) == len(self._backoffs)
 
     def works(self, host: Host) -> None:
-        """Notes that a host has answered: only then a connection is known to be good."""
+        """Notes that a host has answered: only then a connection is known to be good.
+
+        Args:
+            host: the job server.
+        """
         if host in self._away:
             self._away.discard(host)
             self._backoffs[host].reset()

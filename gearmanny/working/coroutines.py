@@ -1,105 +1,156 @@
-"""`async def` tasks: each answers its job itself, under the lock of the link."""
+"""The callbacks that are registered for `async def` tasks.
+
+As `runners.py` runs plain tasks, in the same steps. They differ in how they
+wait; and each answers its job itself, under the lock of the link.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
+import sys
 import threading
 import time
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
 from types import AsyncGeneratorType
-from typing import Any
+from typing import Any, NoReturn
 
 from gearmanny.errors import JobServerLost, TaskTimeLimitExceeded
 from gearmanny.net.forks import end_as_a_program, this_process
-from gearmanny.vocabulary.gearman_api import GearmanJob
+from gearmanny.tasks.spec import TaskSpec
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.working.answers import GivenBack
 from gearmanny.working.asynchooks import run_in_hooks
-from gearmanny.working.attempts import GivenBack, log_retry
-from gearmanny.working.companions import JobLoop
-from gearmanny.working.eventloop import event_loop_of
-from gearmanny.working.jobs import JobRunner
+from gearmanny.working.attempts import Attempts, describe
+from gearmanny.working.context import JobLoop
+from gearmanny.working.exported import Exported, Owner, current_job
+from gearmanny.working.handler import Handler, handler_of
 from gearmanny.working.lastresort import where
-from gearmanny.working.link import Link
-from gearmanny.working.loop import loops
-from gearmanny.working.taskrunners import TaskRunner, current_job
+from gearmanny.working.runners import HandedOver
 
 
-class CoroutineRunner(TaskRunner):
+class CoroutineRunner(Exported):
     """Runs an `async def` task, with its time limit and its attempts."""
 
-    def begin(self, jobs: JobRunner, link: Link, job: GearmanJob) -> None:
-        """Hands a job over to the event loop, where it will be answered."""
-        loop = event_loop_of(jobs.worker)
-        loop.start(self._answer(loop, jobs, link, job))
+    def __init__(self, worker: Owner, task: TaskSpec) -> None:
+        """
+        Args:
+            worker: the worker that has the task.
+            task: the task.
+        """
+        super().__init__(worker)
+        self._task = task
+        self._method = getattr(worker, task.method)
 
-    async def _answer(self, loop: JobLoop, jobs: JobRunner, link: Link, job: GearmanJob) -> None:
-        started = time.perf_counter()
-        current_job.set(job)
+    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> NoReturn:
+        """Hands a job over to the event loop, where it will be answered.
+
+        Args:
+            gearman_worker: the worker that has the job.
+            job: the job.
+
+        Raises:
+            HandedOver: always.
+        """
+        handler = handler_of(gearman_worker, job)
+        loop = handler.context.event_loop()
+        life = _Life(self._task, self._method, self.worker, gearman_worker, handler, loop, job)
+        loop.start(life.run())
+        raise HandedOver
+
+
+class _Life:
+    """One job of an `async def` task, in the event loop."""
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        method: Any,
+        owner: Owner,
+        gearman_worker: GearmanWorker,
+        handler: Handler,
+        loop: JobLoop,
+        job: GearmanJob,
+    ) -> None:
+        self._started = time.perf_counter()
+        self._task = task
+        self._method = method
+        self._owner = owner
+        self._worker = gearman_worker
+        self._context = handler.context
+        self._link = handler.link
+        self._loop = loop
+        self._job = job
+
+    async def run(self) -> bool:
+        """Returns whether the job was answered, as `JobRunner.run` does."""
+        current_job.set(self._job)
+        failure: BaseException | None = None
         try:
-            result = await self._attempts(loop, jobs, link, job)
-            if link not in jobs.worker.connection_to_handler_map:
-                return  # the connection is gone, and another worker has the job
-            jobs.worker.on_job_complete(job, result)
-        except KeyboardInterrupt:
-            raise
-        except GivenBack:
-            jobs.log_given_back(job)
-            return
+            await self._execute()
         except BaseException as error:
-            if loop.cancelling:
-                return
-            jobs.answer_failure(link, job, error)
-        else:
-            jobs.log_answer(job, started)
-        with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
-            link.flush()
+            failure = error
+        try:
+            answered = self._context.answers.end(self._link, self._job, self._started, failure)
+        finally:
+            del failure  # or it would refer to itself, by its traceback
+        if answered:
+            with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
+                self._link.flush()
+        return answered
 
-    async def _attempts(self, loop: JobLoop, jobs: JobRunner, link: Link, job: GearmanJob) -> Any:
-        options = self._task.options
-        arguments = copy.deepcopy(job.data) if options.retries else None
-        number = 1
+    async def _execute(self) -> None:
+        """Does what `on_job_execute` of gearman3 does when the callback has ended."""
+        try:
+            result = await self._attempts()
+        except BaseException as error:
+            if self._loop.cancelling:
+                raise GivenBack from None
+            if not isinstance(error, Exception):
+                raise
+            self._worker.on_job_exception(self._job, sys.exc_info())
+            return
+        if self._link.closed:
+            raise GivenBack
+        self._worker.on_job_complete(self._job, result)
+
+    async def _attempts(self) -> Any:
+        attempts = Attempts(self._job, self._task.options, self._link, self._context.stopping)
         while True:
             try:
-                return await self._in_hooks(job, self._within_limit(jobs, link, job))
+                return await self._in_hooks(self._within_limit())
             except BaseException as error:
-                # Who has got data of one attempt must not get it from the next one again.
-                if job.handle in link.data_sent_for or not options.retries_after(number, error):
+                delay = attempts.delay_after(error)
+                if delay is None:
                     raise
-                delay = options.delay_after(number)
-                log_retry(job, error, number, delay)
-            if loops[jobs.worker].attempts.waits:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(loop.stopping.wait(), delay)
-                    raise GivenBack
-            number += 1
-            job.data = copy.deepcopy(arguments)
-            with contextlib.suppress(AttributeError):
-                job.attempt = number
+            await self._loop.pause(delay, attempts.are_over)
+            attempts.begin_next()
 
-    async def _in_hooks(self, job: GearmanJob, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        worker = self._worker
-        if not worker.hooks:
+    async def _in_hooks(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        owner = self._owner
+        if not owner.hooks:
             return await coroutine
-        return await run_in_hooks(worker.hooks, job, coroutine, worker.sync_to_async)
+        return await run_in_hooks(owner.hooks, self._job, coroutine, owner.sync_to_async)
 
-    async def _within_limit(self, jobs: JobRunner, link: Link, job: GearmanJob) -> Any:
-        timeout, grace = self._task.options.limit, self._worker.timeout_grace
+    async def _within_limit(self) -> Any:
+        timeout, grace = self._task.options.limit, self._owner.timeout_grace
         if timeout is None:
-            return await self._call(jobs, job)
-        with self._last_resort(timeout, grace, jobs, link, job):
-            try:
-                async with asyncio.timeout(timeout) as limit:
-                    return await self._call(jobs, job)
-            except TimeoutError:
-                if limit.expired():
-                    raise TaskTimeLimitExceeded(self._task.function, timeout) from None
-                raise
+            return await self._call()
+        limit = asyncio.timeout(timeout)
+        try:
+            with self._last_resort(timeout, grace):
+                async with limit:
+                    return await self._call()
+        except TimeoutError:
+            if limit.expired():
+                raise TaskTimeLimitExceeded(self._task.function, timeout) from None
+            raise
+        finally:
+            if limit.expired():
+                describe(self._job, interrupted=True)
 
-    def _last_resort(
-        self, timeout: float, grace: float | None, jobs: JobRunner, link: Link, job: GearmanJob
-    ) -> AbstractContextManager[None]:
+    def _last_resort(self, timeout: float, grace: float | None) -> AbstractContextManager[None]:
         """Returns what ends the process when the task goes on after its time and its grace."""
         if grace is None:
             return contextlib.nullcontext()
@@ -107,26 +158,28 @@ class CoroutineRunner(TaskRunner):
 
         def last_words() -> None:
             error = TaskTimeLimitExceeded(self._task.function, timeout, grace)
-            jobs.answer_at_last(link, job, error.with_traceback(where(thread)))
+            error = error.with_traceback(where(thread))
+            self._context.answers.fail_at_last(self._link, self._job, error)
 
-        attempts = loops[jobs.worker].attempts
-        return attempts.last_resort.after(timeout + grace, last_words)
+        return self._context.last_resort.after(timeout + grace, last_words)
 
-    async def _call(self, jobs: JobRunner, job: GearmanJob) -> Any:
+    async def _call(self) -> Any:
         forks = this_process.forks
         try:
-            return await self._result(jobs, job)
+            return await self._result()
         finally:
+            # Within hooks and time limits, which are the parent's alone.
             if this_process.forks != forks:
                 end_as_a_program()
 
-    async def _result(self, jobs: JobRunner, job: GearmanJob) -> Any:
-        result = self._method(**self._task.check_arguments(job.data))
+    async def _result(self) -> Any:
+        result = self._method(**self._task.check_arguments(self._job.data))
         if not isinstance(result, AsyncGeneratorType):
             return await result
+        # Whole at the end, too: half of the world's clients drop WORK_DATA.
         items = []
         async with contextlib.aclosing(result):
             async for item in result:
-                jobs.worker.send_job_data(job, item)
+                self._worker.send_job_data(self._job, item)
                 items.append(item)
         return self._task.whole(items)

@@ -8,6 +8,7 @@ worker is woken to ask for another job.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import weakref
@@ -15,10 +16,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gearmanny.net.forks import end_as_a_program, this_process
-from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.asynchooks import Outcome
-from gearmanny.working.companions import JobLoop
-from gearmanny.working.loop import loops
+from gearmanny.working.interrupts import stops_worker
 
 _CLEANING_UP = 5.0
 """Seconds for coroutines that are cancelled because their worker ends at once."""
@@ -28,20 +27,23 @@ class EventLoop:
     """Runs coroutines in a thread of its own."""
 
     def __init__(self, wake: Callable[[], object]) -> None:
-        """Args: wake: called when a coroutine has ended, in the thread of the loop."""
+        """
+        Args:
+            wake: called when a coroutine has ended, in the thread of the loop.
+        """
         self.error: BaseException | None = None
-        """A `KeyboardInterrupt` that left a coroutine: for the whole worker."""
+        """The exception of a coroutine that stops the whole worker."""
         self.cancelling = False
         """Whether jobs are left without an answer, because the worker ends at once."""
-        self.stopping = asyncio.Event()
-        """Set when the worker was told to stop."""
         self._wake = wake
         self._stopped = False
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+        """Set, and replaced by another one, when pauses may be over."""
         self._lock = threading.Lock()
         self._running = 0
-        self._ended = 0
+        self._answered = 0
         self._idle = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gearmanny event loop", daemon=True)
         self._thread.start()
@@ -53,24 +55,51 @@ class EventLoop:
         if self._thread is threading.current_thread():
             self._loop.call_soon(end_as_a_program)
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Runs a coroutine beside those that run."""
+    def start(self, coroutine: Coroutine[Any, Any, bool]) -> None:
+        """Runs a coroutine beside the others.
+
+        Args:
+            coroutine: the life of a job; returns whether the job was answered.
+        """
         with self._lock:
             self._running += 1
             self._idle.clear()
         self._loop.call_soon_threadsafe(self._begin, coroutine)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Returns what a coroutine returns, and raises what it raises, to another thread."""
+        """Returns the result of a coroutine to another thread.
+
+        Args:
+            coroutine: is run beside the others.
+
+        Raises:
+            BaseException: the exception of the coroutine.
+        """
         outcome = Outcome[Any]()
         asyncio.run_coroutine_threadsafe(outcome.of(coroutine), self._loop).result()
         return outcome.get()
 
-    def take_ended(self) -> int:
-        """Returns how many coroutines have ended since this was last asked."""
+    async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        """Waits between two attempts.
+
+        Args:
+            seconds: for how long at most.
+            is_over: returns whether there is nothing more to wait for; asked again by `notify`.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not is_over():
+                    await self._news.wait()
+
+    def notify(self) -> None:
+        """Has coroutines that pause look whether that is over."""
+        self._loop.call_soon_threadsafe(self._notify)
+
+    def take_answered(self) -> int:
+        """Returns how many jobs were answered since this was last asked."""
         with self._lock:
-            ended, self._ended = self._ended, 0
-        return ended
+            answered, self._answered = self._answered, 0
+        return answered
 
     def finish(self) -> None:
         """Waits until no coroutine runs."""
@@ -79,12 +108,8 @@ class EventLoop:
                 return
         self._idle.wait()
 
-    def stop(self) -> None:
-        """Tells coroutines that wait for another attempt to give their jobs back."""
-        self._loop.call_soon_threadsafe(self.stopping.set)
-
     def close(self) -> None:
-        """Ends the thread; coroutines that run are cancelled."""
+        """Ends the thread, and cancels the coroutines that run."""
         self.cancelling = True
         self._loop.call_soon_threadsafe(self._cancel)
         self._thread.join(_CLEANING_UP)
@@ -112,25 +137,33 @@ class EventLoop:
                 self.error = error
                 self._wake()
 
-    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, coroutine: Coroutine[Any, Any, bool]) -> None:
         task = self._loop.create_task(self._guarded(coroutine))
         self._tasks.add(task)
         task.add_done_callback(self._end)
 
-    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, coroutine: Coroutine[Any, Any, bool]) -> None:
         try:
-            await coroutine
-        except KeyboardInterrupt as error:
+            answered = await coroutine
+        except BaseException as error:
+            if not stops_worker(error):
+                raise
             self.error = error
+        else:
+            with self._lock:
+                self._answered += answered
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         with self._lock:
             self._running -= 1
-            self._ended += 1
             if not self._running:
                 self._idle.set()
         self._wake()
+
+    def _notify(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def _cancel(self) -> None:
         for task in self._tasks:
@@ -152,11 +185,3 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def event_loop_of(worker: GearmanWorker) -> JobLoop:
-    """Returns the event loop of a worker that runs, which is made on first use."""
-    work_loop = loops[worker]
-    if work_loop.event_loop is None:
-        work_loop.event_loop = EventLoop(work_loop.waker.wake)
-    return work_loop.event_loop

@@ -1,11 +1,11 @@
 """Hooks: contexts around every job.
 
-The first is the outermost. A hook sees what comes of the job, at its `yield`, and has no say in it:
-what it raises itself is logged under its name, and the job goes on without it. Only `RejectJob`,
-raised before the task runs, fails the job. What stops a worker passes through.
+The first is the outermost. A hook sees the outcome of the job at its `yield`, and cannot change it:
+its own errors are logged under its name, and the job goes on without it. Only `RejectJob`, raised
+before the task runs, fails the job. Exceptions that stop a worker pass through.
 
-What happens is written once, as steps. `HookStack` takes them around a plain task, and
-`asynchooks.py` around a coroutine. They differ in how a hook of the other kind is called.
+The steps are written once. `HookStack` takes them around a plain task, and `asynchooks.py` around a
+coroutine. They differ in how a hook of the other kind is called.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Leave(NamedTuple):
 
     @property
     def arguments(self) -> tuple[Any, Any, Any]:
-        """What `__exit__` and `__aexit__` take."""
+        """The arguments of `__exit__` and `__aexit__`."""
         error = self.error
         return (type(error), error, error.__traceback__) if error else (None, None, None)
 
@@ -190,7 +190,12 @@ class HookStack:
 
 
 def after_result(steps: Steps, result: object) -> Enter | Leave | None:
-    """Returns the step after one with this result; None when it was the last."""
+    """Returns the next step; None after the last one.
+
+    Args:
+        steps: the steps.
+        result: of the last step that was taken.
+    """
     try:
         return steps.send(result)
     except StopIteration:
@@ -198,7 +203,15 @@ def after_result(steps: Steps, result: object) -> Enter | Leave | None:
 
 
 def after_error(steps: Steps, error: BaseException) -> Enter | Leave | None:
-    """Returns the step after one that raised this error; None when it was the last."""
+    """Returns the next step; None after the last one.
+
+    Args:
+        steps: the steps.
+        error: raised by the last step that was taken.
+
+    Raises:
+        BaseException: the error, where it ends the steps.
+    """
     try:
         return steps.throw(error)
     except StopIteration:
@@ -206,28 +219,39 @@ def after_error(steps: Steps, error: BaseException) -> Enter | Leave | None:
 
 
 def never_waits(hook: H) -> H:
-    """Marks a synchronous hook as one that may run in an event loop, around a coroutine."""
+    """Marks a synchronous hook as one that may run in an event loop, around a coroutine.
+
+    Args:
+        hook: the hook.
+    """
     setattr(hook, _NEVER_WAITS, True)
     return hook
 
 
 def may_wait(hook: Hook) -> bool:
-    """Returns whether a hook may have to wait for something when it is synchronous."""
+    """Returns whether a synchronous hook may have to wait for something.
+
+    Args:
+        hook: the hook.
+    """
     return not getattr(hook, _NEVER_WAITS, False)
 
 
 def check_hooks(hooks: object) -> tuple[Hook, ...]:
-    """Returns the hooks of an option, as they may be used.
+    """Returns the hooks of an option.
+
+    Args:
+        hooks: its value.
 
     Raises:
-        InvalidOption: it is no sequence of callables, or one of them cannot be a hook.
+        InvalidOption: it is not a sequence of callables, or one of them cannot be a hook.
     """
     if isinstance(hooks, str) or not isinstance(hooks, Sequence):
-        raise InvalidOption(f"hooks is a list of functions of a job, not {hooks!r}.")
+        raise InvalidOption(f"hooks must be a list of functions that take a job, not {hooks!r}.")
     for hook in hooks:
         if not callable(hook):
             raise InvalidOption(
-                f"{hook!r} is no hook. A hook is a function that is given the job and returns a "
+                f"{hook!r} is not a hook. A hook is a function that takes the job and returns a "
                 "context manager."
             )
         if inspect.isgeneratorfunction(hook):
@@ -249,7 +273,11 @@ def check_hooks(hooks: object) -> tuple[Hook, ...]:
 
 
 def name_of(hook: Hook) -> str:
-    """Returns what a hook is called where it was written."""
+    """Returns the name of a hook where it was defined, for messages.
+
+    Args:
+        hook: the hook.
+    """
     name = getattr(hook, "__qualname__", None)
     return f"{hook.__module__}.{name}" if name else repr(hook)
 
@@ -257,10 +285,13 @@ def name_of(hook: Hook) -> str:
 def is_synchronous(context: object) -> bool:
     """Returns whether a context can be entered by `with`.
 
+    Args:
+        context: what a hook returned.
+
     Raises:
-        TypeError: it is no context manager at all.
+        TypeError: it is not a context manager of either kind.
     """
-    if hasattr(type(context), "__enter__") and hasattr(type(context), "__exit__"):
+    if isinstance(context, AbstractContextManager):
         return True
     if is_asynchronous(context):
         return False
@@ -271,12 +302,20 @@ def is_synchronous(context: object) -> bool:
 
 
 def makes_asynchronous(hook: Hook) -> bool:
-    """Returns whether it is known of a hook that its contexts can be entered by `async with`."""
+    """Returns whether the contexts of a hook are known to be entered by `async with`.
+
+    Args:
+        hook: the hook.
+    """
     if isinstance(hook, type):
-        return hasattr(hook, "__aenter__")
+        return issubclass(hook, AbstractAsyncContextManager)
     return inspect.isasyncgenfunction(getattr(hook, "__wrapped__", None))
 
 
 def is_asynchronous(context: object) -> bool:
-    """Returns whether a context can be entered by `async with`."""
-    return hasattr(type(context), "__aenter__") and hasattr(type(context), "__aexit__")
+    """Returns whether a context can be entered by `async with`.
+
+    Args:
+        context: what a hook returned.
+    """
+    return isinstance(context, AbstractAsyncContextManager)

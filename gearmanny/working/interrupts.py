@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import signal
+from types import FunctionType, MethodType
 from typing import Any
 
 from gearmanny.errors import TaskTimeLimitExceeded
@@ -14,7 +15,11 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 def stops_worker(error: BaseException) -> bool:
     """Returns whether an exception stops the worker: `KeyboardInterrupt`, or a `SystemExit` that a
-    signal handler raised. Any other `SystemExit` is a failure like others: of a task, or a hook."""
+    signal handler raised. Any other `SystemExit` is a failure like others: of a task, or a hook.
+
+    Args:
+        error: the exception.
+    """
     return isinstance(error, KeyboardInterrupt) or (
         isinstance(error, SystemExit) and _raised_by_signal(error)
     )
@@ -25,17 +30,21 @@ def was_interrupted(job: GearmanJob, error: BaseException | None) -> bool:
 
     Args:
         job: its job.
-        error: what left the task, if anything: it may have swallowed the interruption.
+        error: the exception that left the task, if any: it may have swallowed the interruption.
     """
     return (
-        getattr(job, "interrupted", False)  # a job_class may have no place for it
+        _interrupted(job)
         or isinstance(error, TaskTimeLimitExceeded)
         or (error is not None and stops_worker(error))
     )
 
 
 def is_failure(error: BaseException) -> bool:
-    """Returns whether an exception is an error of the code that it came out of."""
+    """Returns whether an exception is an error of the code that it came out of.
+
+    Args:
+        error: the exception.
+    """
     return isinstance(error, (Exception, SystemExit)) and not stops_worker(error)
 
 
@@ -49,10 +58,18 @@ def _raised_by_signal(error: BaseException) -> bool:
     return False
 
 
+def _interrupted(job: GearmanJob) -> bool:
+    try:
+        return bool(job.interrupted)
+    except AttributeError:  # the job_class has no place for it
+        return False
+
+
 def _code(handler: Any) -> object:
+    """The code that the call of a signal handler runs."""
     while isinstance(handler, functools.partial):
         handler = handler.func
-    function = getattr(handler, "__func__", handler)
-    if not hasattr(function, "__code__") and callable(handler):  # an object
-        function = type(handler).__call__
-    return getattr(function, "__code__", None)
+    if callable(handler) and not isinstance(handler, (FunctionType, MethodType)):  # an object
+        handler = type(handler).__call__
+    function = handler.__func__ if isinstance(handler, MethodType) else handler
+    return function.__code__ if isinstance(function, FunctionType) else None

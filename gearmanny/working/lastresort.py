@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 _LAST_WORDS = 5.0
-"""Seconds that telling of a task which ignored its limit may take: what it takes may be held by
-that very task, and then the process ends without."""
+"""Seconds that the report about a task which ignored its limit may take: it may need a lock that
+this very task holds, and then the process ends without a report."""
 
 
 class LastResort:
-    """The thread that ends this process when a coroutine goes on long after its time. It is
-    started by the first that has a limit, and ends with `close()`."""
+    """A thread that ends this process when a coroutine goes on long after its time limit. It is
+    started for the first coroutine that has one, and ends with `close()`."""
 
     def __init__(self) -> None:
         self._events = sched.scheduler(time.monotonic)
@@ -30,11 +30,11 @@ class LastResort:
 
     @contextlib.contextmanager
     def after(self, seconds: float, last_words: Callable[[], object]) -> Iterator[None]:
-        """Ends the process unless the block has ended within so many seconds.
+        """Ends the process unless the block has ended in time.
 
         Args:
-            seconds: from now.
-            last_words: called by another thread just before that.
+            seconds: how long the block may take.
+            last_words: called by another thread just before the end.
         """
         event = self._events.enter(seconds, 0, end_process, (last_words,))
         if self._thread is None:
@@ -60,9 +60,8 @@ class LastResort:
     def _run(self) -> None:
         while not self._closed:
             self._news.clear()
-            self._wakes_at = (
-                math.inf
-            )  # what is entered from now on may be too late for the next line
+            # Until the next line has run, an event that is entered may come too late for it.
+            self._wakes_at = math.inf
             delay = self._events.run(blocking=False)
             self._wakes_at = math.inf if delay is None else time.monotonic() + delay
             if not self._closed:
@@ -70,15 +69,23 @@ class LastResort:
 
 
 def end_process(last_words: Callable[[], object]) -> None:
-    """Ends this process at once, but for a moment in which a thread may say why."""
-    telling = threading.Thread(target=last_words, daemon=True)
-    telling.start()
-    telling.join(_LAST_WORDS)
+    """Ends this process, after a moment in which a thread may report why.
+
+    Args:
+        last_words: reports it.
+    """
+    reporting = threading.Thread(target=last_words, daemon=True)
+    reporting.start()
+    reporting.join(_LAST_WORDS)
     os._exit(1)
 
 
 def where(thread: int) -> TracebackType | None:
-    """Returns where a thread is, as the traceback of an exception that came from there."""
+    """Returns the place where a thread is, as the traceback of an exception raised there.
+
+    Args:
+        thread: its identifier, as `threading.get_ident` returns it.
+    """
     frame = sys._current_frames().get(thread)
     traceback = None
     while frame is not None:

@@ -2,89 +2,78 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from gearmanny.errors import InvalidOption
 from gearmanny.net.deadline import NEVER
 from gearmanny.net.transport import Connection
 from gearmanny.payload.backoff import rest_between_calls
-from gearmanny.payload.encoding import encode
 from gearmanny.payload.failures import shortened
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.worker import Event, WorkerConnection
-from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob
+from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.timelimits import TimeLimit
-
-_LARGEST_NUMBER = 2**32 - 1
-"""gearmand keeps progress in 32 bits, and drops the packet when the text is too long."""
 
 _FINISH_TIMEOUT = 2.0
 """Seconds in which a job server takes in the last answer of a worker that leaves."""
 
 
 class Link:
-    """One connection: its protocol machine, its socket, and what tasks report over it.
+    """One connection: its protocol machine, its socket, and a lock around both.
 
-    It serves gearman3's `GearmanWorker` as the `connection` of a job and as the
-    command handler of that connection: `send_job_*` of any such worker look both
-    up and call the methods here that have gearman3's names. Reports are sent
-    before the call returns; answers are queued, to leave together with the
-    question for the next job.
+    Tasks may report from threads of their own. Reports are sent before the call
+    returns; answers are queued, to leave together with the question for the next
+    job.
     """
 
-    connected = True
-    """For gearman3: whoever has this object may send."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        encoder: type[DataEncoder],
-        on_failure: Callable[[Link, GearmanJob, BaseException], None],
-        name_functions: Callable[[Iterable[str | bytes]], Iterable[bytes]],
-        max_packet: int = MAX_PACKET,
-    ) -> None:
+    def __init__(self, connection: Connection, max_packet: int = MAX_PACKET) -> None:
         """
         Args:
             connection: the socket.
-            encoder: makes payloads of what tasks report and return.
-            on_failure: called for an exception that a job ended with; it answers the job.
-            name_functions: makes names that travel of those that were registered.
             max_packet: bytes of the longest packet, both ways.
         """
         self.host = connection.host
         self.descriptor = connection.fileno()
+        self.machine = WorkerConnection(max_packet)
+        self.max_packet = max_packet
         self.asked_at = 0.0
         """When a job was last asked for, by `time.monotonic`."""
+        self.data_sent: set[bytes] = set()
+        """Handles of the jobs that are held, and of which a part of the result was sent."""
         self._connection = connection
-        self.machine = WorkerConnection(max_packet)
-        self._max_packet = max_packet
-        self._encoder = encoder
-        self._on_failure = on_failure
-        self._name_functions = name_functions
         self._lock: AbstractContextManager[Any] = threading.Lock()
-        # Tasks may report from threads of their own.
-        self.data_sent_for: set[str] = set()
-        """Handles of the jobs that we hold for which data was sent."""
+        self.closed = False
+        """Whether the worker has left: its jobs were given to others."""
 
     @property
     def ask_from(self) -> float:
         """When a job may be asked for again, by `time.monotonic`."""
         return self.asked_at + rest_between_calls(self.machine.empty_calls)
 
+    def fileno(self) -> int:
+        """Returns the descriptor of the socket, also once that is closed."""
+        return self.descriptor
+
     def ask(self, jobs: int, now: float) -> None:
-        """Queues the question for so many jobs."""
+        """Queues a question for jobs.
+
+        Args:
+            jobs: how many.
+            now: the time, by `time.monotonic`.
+        """
         self.asked_at = now
         with self._lock:
             self.machine.grab(jobs)
 
     def receive(self) -> list[Event] | None:
-        """Returns what the job server told; None when it said nothing, as where TLS speaks alone.
+        """Returns the events of the bytes that have arrived; None when there were none, as where
+        TLS exchanges messages of its own.
 
-        Raises JobServerLost and ProtocolError.
+        Raises:
+            JobServerLost: the connection has ended.
+            ProtocolError: no job server sends such bytes.
         """
         data = self._connection.receive()
         if not data:
@@ -93,27 +82,145 @@ class Link:
             return list(self.machine.receive(data))
 
     def flush(self) -> None:
-        """Sends what is queued. Raises JobServerLost."""
+        """Sends the queued bytes.
+
+        Raises:
+            JobServerLost: the connection has ended.
+        """
         with self._lock:
             while data := self.machine.data_to_send():
                 self._connection.send(data, NEVER)
 
-    def fail(self, job: GearmanJob, failure: bytes, *, as_exception: bool) -> None:
-        """Answers a job with an encoded failure."""
-        handle = _handle(job)
-        failure = shortened(failure, self._max_packet)
+    def introduce(self, client_id: str) -> None:
+        """Sends the name of the worker.
+
+        Args:
+            client_id: the name.
+
+        Raises:
+            JobServerLost: the connection has ended.
+        """
         with self._lock:
-            if as_exception:
-                self.machine.raise_(handle, failure)
-            else:
-                # A WORK_EXCEPTION hangs libgearman 1.1.20 clients that did not ask for them.
-                self.machine.send_warning(handle, failure)
-                self.machine.fail(handle)
+            self.machine.set_client_id(client_id.encode())
+        self.flush()
+
+    def offer(self, functions: Iterable[bytes]) -> None:
+        """Offers exactly these functions from now on.
+
+        Args:
+            functions: their names, as they travel.
+
+        Raises:
+            InvalidTask: no function can have such a name.
+            JobServerLost: the connection has ended.
+        """
+        with self._lock:
+            self.machine.offer(functions)
+        self.flush()
+
+    def send_status(self, handle: bytes, done: bytes, total: bytes) -> None:
+        """Sends the progress of a job.
+
+        Args:
+            handle: the job.
+            done: a whole number in ASCII.
+            total: another one.
+
+        Raises:
+            JobServerLost: the connection has ended.
+        """
+        with self._lock:
+            self.machine.send_status(handle, done, total)
+        self.flush()
+
+    def send_data(self, handle: bytes, payload: bytes) -> None:
+        """Sends a part of the result of a job.
+
+        Args:
+            handle: the job.
+            payload: the part.
+
+        Raises:
+            JobServerLost: the connection has ended.
+        """
+        with self._lock:
+            if handle in self.machine.held:
+                self.data_sent.add(handle)
+            self.machine.send_data(handle, payload)
+        self.flush()
+
+    def send_warning(self, handle: bytes, payload: bytes) -> None:
+        """Sends a warning of a job.
+
+        Args:
+            handle: the job.
+            payload: the warning.
+
+        Raises:
+            JobServerLost: the connection has ended.
+        """
+        with self._lock:
+            self.machine.send_warning(handle, payload)
+        self.flush()
+
+    def complete(self, handle: bytes, payload: bytes) -> None:
+        """Queues the result of a job.
+
+        Args:
+            handle: the job.
+            payload: the result.
+        """
+        with self._lock:
+            self.machine.complete(handle, payload)
+            self.data_sent.discard(handle)
+
+    def fail(self, handle: bytes) -> None:
+        """Queues that a job failed, without a reason.
+
+        Args:
+            handle: the job.
+        """
+        with self._lock:
+            self.machine.fail(handle)
+            self.data_sent.discard(handle)
+
+    def raise_(self, handle: bytes, payload: bytes) -> None:
+        """Queues the exception of a job.
+
+        Args:
+            handle: the job.
+            payload: the exception.
+        """
+        with self._lock:
+            self.machine.raise_(handle, payload)
+            self.data_sent.discard(handle)
+
+    def fail_with(self, handle: bytes, failure: bytes, *, as_exception: bool) -> None:
+        """Queues that a job failed, and why.
+
+        Args:
+            handle: the job.
+            failure: the encoded failure; one that is too long to be sent is replaced.
+            as_exception: whether it travels as WORK_EXCEPTION.
+        """
+        failure = shortened(failure, self.max_packet)
+        if as_exception:
+            self.raise_(handle, failure)
+            return
+        with self._lock:
+            # A WORK_EXCEPTION hangs libgearman 1.1.20 clients that did not ask for them.
+            self.machine.send_warning(handle, failure)
+            self.machine.fail(handle)
+            self.data_sent.discard(handle)
 
     @contextmanager
     def reporting_whole(self, limit: TimeLimit) -> Iterator[None]:
-        """Sees to it that a time limit interrupts no report of a task: half of one would end the
-        connection, and with it the job."""
+        """Keeps a time limit from interrupting a report of its task: half of one would end the
+        connection, and with it the job.
+
+        Args:
+            limit: the limit of the task that runs within.
+        """
         lock = self._lock
         self._lock = limit.shielding(lock)
         try:
@@ -122,81 +229,28 @@ class Link:
             self._lock = lock
 
     def has_ended(self) -> bool:
-        """Returns whether the job server is known to have ended the connection. What we hold, it
-        has given to another worker then."""
-        return self._connection.has_ended()
+        """Returns whether the connection is known to have ended. The jobs that were held, the job
+        server has given to other workers then."""
+        try:
+            return self.closed or self._connection.has_ended()
+        except ValueError:  # closed by another thread in this very moment
+            return True
 
     def finish(self) -> None:
         """Leaves the job server once it has taken in the last answer."""
         self._connection.finish(_FINISH_TIMEOUT)
 
     def close(self) -> None:
-        """Leaves the job server: a job without an answer it gives to another worker."""
+        """Leaves the job server: it gives jobs without an answer to other workers."""
+        self.closed = True
         self._connection.close()
 
-    # Names of gearman3, from here on.
 
-    def fileno(self) -> int:
-        return self.descriptor
+def handle_of(job: GearmanJob) -> bytes:
+    """Returns the handle of a job, as it travels.
 
-    def writable(self) -> bool:
-        return False  # nothing is ever left to be sent later
-
-    def set_abilities(self, abilities: Iterable[str | bytes]) -> None:
-        with self._lock:
-            self.machine.offer(self._name_functions(abilities))
-        self.flush()
-
-    def set_client_id(self, client_id: str) -> None:
-        with self._lock:
-            self.machine.set_client_id(client_id.encode())
-        self.flush()
-
-    def send_job_status(self, current_job: GearmanJob, numerator: int, denominator: int) -> None:
-        for number in (numerator, denominator):
-            if not isinstance(number, int) or not 0 <= number <= _LARGEST_NUMBER:
-                raise InvalidOption(
-                    f"Progress is told in whole numbers from 0 to {_LARGEST_NUMBER}, not as "
-                    f"{numerator!r} of {denominator!r}. For fractions choose a smaller unit."
-                )
-        with self._lock:
-            self.machine.send_status(_handle(current_job), b"%d" % numerator, b"%d" % denominator)
-        self.flush()
-
-    def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data, self._max_packet)
-        with self._lock:
-            self.data_sent_for.add(current_job.handle)
-            self.machine.send_data(_handle(current_job), payload)
-        self.flush()
-
-    def send_job_warning(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data, self._max_packet)
-        with self._lock:
-            self.machine.send_warning(_handle(current_job), payload)
-        self.flush()
-
-    def send_job_complete(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data, self._max_packet)
-        with self._lock:
-            self.machine.complete(_handle(current_job), payload)
-
-    def send_job_exception(self, current_job: GearmanJob, data: Any) -> None:
-        payload = encode(self._encoder, data, self._max_packet)
-        with self._lock:
-            self.machine.raise_(_handle(current_job), payload)
-
-    def send_job_failure(self, current_job: GearmanJob) -> None:
-        """Fails a job. gearman3 calls this while it handles what the callback raised, and has no
-        other way to hand it over: so that is where the reason is taken from."""
-        error = sys.exc_info()[1]
-        if error is not None:
-            self._on_failure(self, current_job, error)
-            return
-        with self._lock:
-            self.machine.fail(_handle(current_job))
-
-
-def _handle(job: GearmanJob) -> bytes:
+    Args:
+        job: the job.
+    """
     handle: str = job.handle
     return handle.encode(errors="surrogateescape")

@@ -9,29 +9,23 @@ starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
-import weakref
-from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import partial
 
-from gearmanny import __version__
-from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
-from gearmanny.net.hosts import Host
-from gearmanny.net.polling import Poller, Waker
-from gearmanny.net.tls import TLS
-from gearmanny.net.transport import Connection
-from gearmanny.payload.names import check_function_name
-from gearmanny.payload.sizes import MAX_PACKET
-from gearmanny.protocol.worker import Assigned
+from gearmanny.errors import JobServerLost, ProtocolError
+from gearmanny.protocol.worker import Assigned, Refused
 from gearmanny.vocabulary.gearman_api import GearmanWorker
-from gearmanny.working.attempts import Attempts
-from gearmanny.working.companions import JobLoop, Observer
-from gearmanny.working.connector import Connector
+from gearmanny.working.answers import Answers
+from gearmanny.working.context import Context
+from gearmanny.working.environment import Environment, environment_of
+from gearmanny.working.handler import Handler
 from gearmanny.working.jobs import JobRunner
 from gearmanny.working.link import Link
+from gearmanny.working.links import Links
+from gearmanny.working.observer import Observer
+from gearmanny.working.options import WorkerOptions
 
 logger = logging.getLogger("gearmanny.worker")
 
@@ -52,39 +46,32 @@ class WorkLoop:
     def __init__(
         self,
         gearman_worker: GearmanWorker,
-        hosts: list[Host],
-        prefetch: int = 1,
-        concurrency: int = 1,
-        max_packet: int = MAX_PACKET,
-        tls: TLS | None = None,
+        options: WorkerOptions,
+        environment: Environment,
         observer: Observer | None = None,
     ) -> None:
         """
         Args:
             gearman_worker: any gearman3 worker: its registered tasks, `data_encoder`,
                 `job_class`, `on_job_*` and `after_job` are used, its connections are not.
-            hosts: the job servers.
-            prefetch: how many jobs are asked for or held at a time; one of them runs.
-            concurrency: how many jobs of `async def` tasks run at a time. As many jobs are asked
-                for as the larger of both numbers says.
-            max_packet: bytes of the longest packet, both ways.
-            tls: how the connections are secured; None for plain ones.
-            observer: is told when the loop serves, and of every job.
+            options: how many jobs it asks for or holds at a time, and how long packets may be.
+            environment: makes the connections, and waits.
+            observer: notified when the loop serves, and of every job.
         """
-        self._worker = gearman_worker
-        self._capacity = max(prefetch, concurrency)
-        self.event_loop: JobLoop | None = None
-        self._max_packet = max_packet
-        self._links: dict[int, Link] = {}
-        self._registered: dict[bytes, str | bytes] = {}
-        self._poller = Poller()
-        self.waker = Waker()
-        self._connector = Connector(hosts, self.waker, tls)
+        self._capacity = options.capacity
+        self._waker = environment.waker
+        self._connector = environment.connector
         self._observer = observer
         self._unready = observer is not None
         self._jobs = JobRunner(gearman_worker)
-        self.attempts = Attempts(lambda: self._stopping, self.waker, self._jobs.answer_at_last)
-        """For jobs that may be tried again, or have a time limit."""
+        self._answers = Answers(gearman_worker)
+        self._context = Context(
+            self._answers,
+            self._is_stopping,
+            environment.pause,
+            partial(environment.new_event_loop, environment.waker.wake),
+        )
+        self._links = Links(gearman_worker, environment, self._context, options.max_packet)
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
@@ -92,121 +79,75 @@ class WorkLoop:
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
         self._stopping = True
-        self.waker.wake()
+        self._waker.wake()
 
     def run(self) -> None:
-        """Works until `stop` is called. A server that is away is tried again for ever."""
-        self._poller.add(self.waker)
+        """Works until `stop` is called. A server that is away is tried again for ever.
+
+        Raises:
+            BaseException: an exception that stops the worker. Jobs without an answer go back to
+                their queues.
+        """
+        self._links.open()
         try:
             while not self._stopping:
-                for connection in self._connector.connect():
-                    self._join(connection)
+                self._links.connect()
                 if self._unready and self._connector.all_away():
-                    self._tell_ready()
+                    self._report_ready()
                 self._wake_sleepers()
                 self._ask()
                 self._attend_until(self._next_chore())
-            if self.event_loop is not None:
-                self.event_loop.stop()
-                self.event_loop.finish()
-                self._note_ended()
-            for link in list(self._links.values()):
-                self._flush(link)
-                link.finish()
+            if self._context.running_event_loop is not None:
+                self._context.running_event_loop.notify()
+                self._context.running_event_loop.finish()
+                self._note_answered()
+            self._links.finish()
         finally:
-            if self.event_loop is not None:
-                self.event_loop.close()
-            self.attempts.close()
-            self._connector.close()
-            for link in list(self._links.values()):
-                self._drop(link)
-            self.waker.close()
+            self._context.close()
+            self._links.close()
 
-    def _note_ended(self) -> None:
-        """Does what is done after a job, for those that ended in the event loop."""
-        for _ in range(self.event_loop.take_ended() if self.event_loop else 0):
-            if self._observer is not None:
-                self._observer.job_done()
-            if not self._jobs.goes_on_after_job():
-                self._stopping = True
-        if self.event_loop is not None and self.event_loop.error is not None:
-            raise self.event_loop.error
+    def _is_stopping(self) -> bool:
+        event_loop = self._context.running_event_loop
+        return self._stopping or (event_loop is not None and event_loop.error is not None)
 
-    def _tell_ready(self) -> None:
+    def _note_answered(self) -> None:
+        """Does what is done after a job, for those that were answered in the event loop."""
+        event_loop = self._context.running_event_loop
+        if event_loop is not None:
+            for _ in range(event_loop.take_answered()):
+                self._job_done()
+            if event_loop.error is not None:
+                raise event_loop.error
+
+    def _job_done(self) -> None:
+        if not self._answers.goes_on_after_job():
+            self._stopping = True
+        if self._observer is not None:
+            self._observer.job_done()
+
+    def _report_ready(self) -> None:
         if self._observer is not None:
             self._observer.ready()
         self._unready = False
 
-    def work_off(self, connection: Connection) -> None:
-        """Does the jobs that wait at a job server, and returns when there are no more: for one
-        that answers at once, because it is in this very thread, where nobody waits for anything.
-        """
-        self.attempts.waits = False
-        link = self._link(connection)
-        try:
-            self._introduce(link)
-            assigned = True
-            while assigned and not self._stopping:
-                link.ask(1, time.monotonic())
-                link.flush()
-                assigned = False
-                for event in link.receive() or ():
-                    if isinstance(event, Assigned):
-                        assigned = True
-                        self._jobs.run(link, event, self._registered[event.function])
-                        if self.event_loop is not None:
-                            self.event_loop.finish()
-                            self._note_ended()
-            link.flush()
-        finally:
-            if self.event_loop is not None:
-                self.event_loop.close()
-            self.attempts.close()
-            self._unlink(link)
-            self.waker.close()
-
-    def _join(self, connection: Connection) -> None:
-        link = self._link(connection)
-        self._links[self._poller.add(link)] = link
-        try:
-            self._introduce(link)
-        except JobServerLost as error:
-            self._lose(link, error)
-
-    def _link(self, connection: Connection) -> Link:
-        link = Link(
-            connection,
-            self._worker.data_encoder,
-            self._jobs.answer_failure,
-            self._name_functions,
-            self._max_packet,
-        )
-        self._worker.handler_to_connection_map[link] = link
-        self._worker.connection_to_handler_map[link] = link
-        return link
-
-    def _introduce(self, link: Link) -> None:
-        link.set_client_id(self._worker.worker_client_id or f"gearmanny/{__version__}")
-        link.set_abilities(self._worker.worker_abilities)
-
     def _wake_sleepers(self) -> None:
         now = time.monotonic()
-        heard: list[int] | None = None
-        for link in list(self._links.values()):
+        heard: list[Handler | None] | None = None
+        for link in list(self._links):
             if now - link.asked_at >= _ASK_AGAIN:
                 link.machine.wake()
             if link.machine.asking and not link.machine.held and now - link.asked_at >= _GIVE_UP:
                 # Its answer may have come while a job of another server was running.
-                heard = self._poller.wait(0) if heard is None else heard
-                if link.descriptor not in heard:
-                    self._lose(link, JobServerLost(str(link.host), "it does not answer"))
+                heard = self._links.wait(0) if heard is None else heard
+                if link not in (handler.link for handler in heard if handler is not None):
+                    self._links.lose(link, JobServerLost(str(link.host), "it does not answer"))
 
     def _next_chore(self) -> float:
         """Returns when a host is to be tried, or a sleeper to be woken, at the latest."""
         now = time.monotonic()
         due = [
             *self._connector.due(),
-            *(link.asked_at + wait for link in self._links.values() for wait in _LINK_CHORES),
+            *(link.asked_at + wait for link in self._links for wait in _LINK_CHORES),
         ]
         # What is overdue already waits for something else: a server that does not answer.
         return min((at for at in due if at > now), default=now + _ASK_AGAIN)
@@ -214,17 +155,17 @@ class WorkLoop:
     def _attend_until(self, at: float) -> None:
         """Does what the servers want, until some time, or until there is another chore."""
         links = len(self._links)
-        while not self._stopping and len(self._links) == links and not self._connector.has_news():
+        while not self._stopping and not self._links.have_changed(links):
             remaining = min(at, self._rested_at) - time.monotonic()
             if remaining <= 0:
                 return
-            for descriptor in self._poller.wait(remaining):
-                if descriptor not in self._links:
-                    self.waker.clear()
-                    self._note_ended()
+            for handler in self._links.wait(remaining):
+                if handler is None:
+                    self._waker.clear()
+                    self._note_answered()
                     self._ask()
-                elif not self._stopping:
-                    self._attend(self._links[descriptor])
+                elif not self._stopping and handler.link in self._links:
+                    self._attend(handler)
 
     def _ask(self) -> None:
         """Asks the server that was asked longest ago for as many jobs as we may hold more."""
@@ -232,7 +173,7 @@ class WorkLoop:
         free = self._capacity
         next_link: Link | None = None
         self._rested_at = math.inf
-        for link in self._links.values():
+        for link in self._links:
             machine = link.machine
             if machine.asking and not machine.held and now - link.asked_at >= _ASK_AGAIN:
                 continue  # it does not answer, and must not keep us from the others for ever
@@ -245,86 +186,62 @@ class WorkLoop:
                 next_link = link
         if free > 0 and next_link is not None:
             next_link.ask(free, now)
-            self._flush(next_link)
+            self._links.flush(next_link)
 
-    def _attend(self, link: Link) -> None:
+    def _attend(self, handler: Handler) -> None:
         """Takes in what a server sent, and answers it."""
+        link = handler.link
         try:
             events = link.receive()
         except (JobServerLost, ProtocolError) as error:
-            self._lose(link, error)
+            self._links.lose(link, error)
             return
         if events is None:
             return
         self._connector.works(link.host)
         if self._unready:
-            self._tell_ready()
+            self._report_ready()
         for event in events:
-            if isinstance(event, Assigned):
-                if self._jobs.run(link, event, self._registered[event.function]):
-                    self._stopping = True
-                if self._observer is not None and not self._jobs.handed_over:
-                    self._observer.job_done()
-                # A finished answer leaves at once, and where it can in one send with the next
-                # question; a worker that stops gives back what it did not begin.
-                if self._stopping:
-                    return
-                self._ask()
-                self._flush(link)
-                if link.descriptor not in self._links:
-                    return
-            else:
-                logger.warning(
-                    "the job server %s refused: %s (%s)",
-                    link.host,
-                    event.code.decode(errors="replace"),
-                    event.text.decode(errors="replace"),
-                    extra={"action": "server_refused"},
-                )
+            if isinstance(event, Refused):
+                _log_refusal(link, event)
+                continue
+            self._work(handler, event)
+            # A finished answer leaves at once, and where it can in one send with the next
+            # question; a worker that stops gives back what it did not begin.
+            if self._stopping:
+                return
+            self._ask()
+            self._links.flush(link)
+            if link not in self._links:
+                return
         if not events:  # called, or told that there is no job
             self._ask()
-            self._flush(link)
+            self._links.flush(link)
 
-    def _name_functions(self, abilities: Iterable[str | bytes]) -> list[bytes]:
-        named = {
-            name if isinstance(name, bytes) else check_function_name(name): name
-            for name in abilities
-        }
-        # A job for a function that was withdrawn may still be on its way.
-        self._registered |= named
-        return list(named)
-
-    def _flush(self, link: Link) -> None:
-        try:
-            link.flush()
-        except JobServerLost as error:
-            self._lose(link, error)
-
-    def _lose(self, link: Link, error: GearmanException) -> None:
-        if link.descriptor in self._links:
-            self._drop(link)
-            self._connector.lost(link.host, error)
-
-    def _drop(self, link: Link) -> None:
-        del self._links[link.descriptor]
-        self._poller.remove(link.descriptor)
-        self._unlink(link)
-
-    def _unlink(self, link: Link) -> None:
-        self._worker.handler_to_connection_map.pop(link, None)
-        self._worker.connection_to_handler_map.pop(link, None)
-        link.close()
+    def _work(self, handler: Handler, assigned: Assigned) -> None:
+        if self._jobs.run(handler, assigned, self._links.function_of(assigned.function)):
+            self._job_done()
 
 
-loops: weakref.WeakKeyDictionary[GearmanWorker, WorkLoop] = weakref.WeakKeyDictionary()
-"""The loops that run, by the worker that all who share it have in common."""
+def _log_refusal(link: Link, refused: Refused) -> None:
+    logger.warning(
+        "the job server %s refused: %s (%s)",
+        link.host,
+        refused.code.decode(errors="replace"),
+        refused.text.decode(errors="replace"),
+        extra={"action": "server_refused"},
+    )
 
 
-@contextlib.contextmanager
-def loop_of(worker: GearmanWorker, hosts: list[Host], **options: Any) -> Iterator[WorkLoop]:
-    """Gives a worker its loop, to be run inside the block. Takes what `WorkLoop` takes."""
-    loop = loops[worker] = WorkLoop(worker, hosts, **options)
-    try:
-        yield loop
-    finally:
-        del loops[worker]
+def loop_of(
+    gearman_worker: GearmanWorker, options: WorkerOptions, observer: Observer | None = None
+) -> WorkLoop:
+    """Returns a loop that takes jobs from real job servers.
+
+    Args:
+        gearman_worker: the worker.
+        options: its hosts, limits and TLS, and how many jobs it asks for or holds at a time.
+        observer: notified when the loop serves, and of every job.
+    """
+    environment = environment_of(list(options.hosts), options.tls)
+    return WorkLoop(gearman_worker, options, environment, observer)

@@ -1,4 +1,4 @@
-"""Loops that tell the caller of a task how far they are, as often as it is worth while."""
+"""Loops that report their progress to the caller of a task, at most ten times a second."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-Tell = Callable[[int, int], object]
-"""Tells how much is done, and of how much; 0 of what has no known end."""
+Report = Callable[[int, int], object]
+"""Reports how much is done, and of how much; 0 where that is unknown."""
 
 _INTERVAL = 1 / 9
 """Seconds between two updates: with the last one, which waits for nothing, ten a second."""
 
 
 class _Counter:
-    """Counts what is done; tells the first count and the last one, and some in between."""
+    """Counts finished items; reports the first count and the last one, and some in between."""
 
-    def __init__(self, tell: Tell, items: object, total: int | None) -> None:
-        self._tell = tell
+    def __init__(self, report: Report, items: object, total: int | None) -> None:
+        self._report = report
         self._total = (len(items) if isinstance(items, Sized) else 0) if total is None else total
         self._done = 0
-        self._told = -1
+        self._reported = -1
         self._due = 0.0
 
     def start(self) -> None:
@@ -35,18 +35,24 @@ class _Counter:
             self._update(now)
 
     def finish(self) -> None:
-        if self._told != self._done:
+        if self._reported != self._done:
             self._update(time.monotonic())
 
     def _update(self, now: float) -> None:
-        self._told = self._done
+        self._reported = self._done
         self._due = now + _INTERVAL
-        self._tell(self._done, self._total)
+        self._report(self._done, self._total)
 
 
-def counted(items: Iterable[Item], total: int | None, tell: Tell) -> Iterator[Item]:
-    """Yields the items, and tells how many of them are done."""
-    counter = _Counter(tell, items, total)
+def counted(items: Iterable[Item], total: int | None, report: Report) -> Iterator[Item]:
+    """Yields the items, and reports how many of them are done.
+
+    Args:
+        items: to go through.
+        total: how many there are; None for their length, where they have one.
+        report: called with the counts.
+    """
+    counter = _Counter(report, items, total)
     counter.start()
     for item in items:
         yield item
@@ -55,10 +61,16 @@ def counted(items: Iterable[Item], total: int | None, tell: Tell) -> Iterator[It
 
 
 async def counted_async(
-    items: AsyncIterable[Item], total: int | None, tell: Tell
+    items: AsyncIterable[Item], total: int | None, report: Report
 ) -> AsyncIterator[Item]:
-    """Yields the items of an `async for`, and tells how many of them are done."""
-    counter = _Counter(tell, items, total)
+    """Yields the items of an `async for`, and reports how many of them are done.
+
+    Args:
+        items: to go through.
+        total: how many there are; None for their length, where they have one.
+        report: called with the counts.
+    """
+    counter = _Counter(report, items, total)
     counter.start()
     async for item in items:
         yield item

@@ -12,8 +12,8 @@ the task waits in C code that is deaf to signals, only a thread can still act.
 
 Both arrive at a moment that nobody knows. So what must not be interrupted is
 shielded, and an exception that was due meanwhile is raised when the shield is
-lifted. A limit begins shielded, and ends before `TimeLimit.run` returns: who is
-interrupted on the way out loses the result, and never a later job.
+lifted. A limit begins shielded, and ends before `TimeLimit.run` returns: an
+interruption on the way out costs the result, and never a later job.
 
 A task that goes on nevertheless is ended with its process. No thread can help
 where C code keeps the interpreter's lock: there, nothing in Python runs.
@@ -34,7 +34,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from types import FrameType
+from types import FrameType, MethodType
 from typing import Any, TypeVar
 
 from gearmanny.errors import TaskTimeLimitExceeded
@@ -68,7 +68,11 @@ class Watchdog:
         self._closed = False
 
     def watch(self, limit: TimeLimit) -> None:
-        """Begins to look after a limit, instead of that before it."""
+        """Begins to look after a limit, in the place of the last one.
+
+        Args:
+            limit: the limit.
+        """
         with self.mutex:
             self._limit = limit
             sleeps_too_long = limit.due < self._wakes_at
@@ -127,7 +131,8 @@ class TimeLimit:
             timeout: seconds that the task may take.
             grace: seconds that it may go on nevertheless, before its process is ended; None
                 for ever.
-            on_ignored: called by another thread just before that.
+            on_ignored: called by another thread just before that, with the exception that the
+                task ignored.
         """
         self.due = time.monotonic() + timeout
         """When the watchdog has something to do next, by `time.monotonic`."""
@@ -153,10 +158,14 @@ class TimeLimit:
         self.has_ended = False
 
     def run(self, task: Callable[[], Result]) -> Result:
-        """Returns what the task returns.
+        """Returns the result of the task.
+
+        Args:
+            task: runs it.
 
         Raises:
-            TaskTimeLimitExceeded: its time was over, and it let that pass.
+            TaskTimeLimitExceeded: its time was over, and it did not catch that.
+            BaseException: any other exception of the task.
         """
         if self._by_signal:
             self.previous = signal.signal(_SIGNAL, self._on_signal)
@@ -182,7 +191,11 @@ class TimeLimit:
                 signal.signal(_SIGNAL, self.previous or signal.SIG_DFL)
 
     def shielding(self, lock: AbstractContextManager[Any]) -> AbstractContextManager[None]:
-        """Returns a lock that is this one, and within which the task is not interrupted."""
+        """Returns a lock within which the task is not interrupted.
+
+        Args:
+            lock: the lock that is held then.
+        """
         return _ShieldingLock(self, lock)
 
     def act(self) -> None:
@@ -276,9 +289,10 @@ class _UnraisableHook:
 
 
 def _forget_handler() -> None:
-    limit = getattr(signal.getsignal(_SIGNAL), "__self__", None)
-    if isinstance(limit, TimeLimit):  # nobody watches it here
-        signal.signal(_SIGNAL, limit.previous or signal.SIG_DFL)
+    handler = signal.getsignal(_SIGNAL)
+    if isinstance(handler, MethodType) and isinstance(handler.__self__, TimeLimit):
+        # Nobody watches it here.
+        signal.signal(_SIGNAL, handler.__self__.previous or signal.SIG_DFL)
 
 
 os.register_at_fork(after_in_child=_forget_handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gearmanny import cli
 from gearmanny.admin import JobServer as Admin
 from gearmanny.embedded import JobServer
 from gearmanny.protocol.packets import PacketType as P
@@ -145,3 +147,35 @@ def test_the_example_of_the_document_runs() -> None:
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_document_lists_the_options_with_their_defaults_and_help() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    cli._add_server(parser)
+    text = (ROOT / "docs/embedded.md").read_text(encoding="utf-8").replace("`", "")
+    (rows,) = re.findall(r"^\| option.*\n\|-.*\n((?:\|.*\n)+)", text, re.M)
+    assert [re.split(r" \| |\| | \|", row)[1:4] for row in rows.splitlines()] == [
+        [
+            " ".join(filter(None, [*action.option_strings, action.metavar])),
+            str(action.default or "none"),
+            str(action.help).partition(" (default:")[0],
+        ]
+        for action in parser._actions
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--port", "65536"], "--port: must be a whole number from 0 to 65535, not '65536'"),
+        (["--port", "x"], "--port: must be a whole number from 0 to 65535, not 'x'"),
+        (["--address", ""], "--address: must be an address of this machine"),
+    ],
+)
+def test_a_wrong_option_exits_with_2_and_says_what_is_allowed(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["server", *options])
+    assert exited.value.code == 2
+    assert message in capsys.readouterr().err

@@ -26,10 +26,12 @@ from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.django import aio_client, async_client, cachewrap, client, clients
 from gearmanny.contrib.django.discovery import DiscoveryError
+from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
+from gearmanny.workrunner import WorkRunner
 from tests.servers import PATIENCE, Server, Start, free_port, until, workers_of
 from tests.tls_proxy import Authority, proxy
 
@@ -71,20 +73,22 @@ class TestSettings:
             ({"CACHE": {"URI": ""}}, r"GEARMANNY\['CACHE'\] has no key 'URI'"),
             ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts is a list"),
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
-            ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\]: A timeout is a number"),
-            ({"THREADS": 0}, r"GEARMANNY\['THREADS'\]: threads is a number of processes"),
-            ({"GRACE": "long"}, r"GEARMANNY\['GRACE'\]: grace is a number of seconds"),
-            ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\]: max_jobs is a number of jobs"),
-            ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\]: crash_window is"),
+            ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\] must be a number of seconds"),
+            ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] must be a whole number, 1 or more"),
+            ({"GRACE": "long"}, r"GEARMANNY\['GRACE'\] must be a number of seconds, 0 or more"),
+            ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\] must be a whole number"),
+            ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\] must be a number of seconds"),
             ({"TLS": {"cafile": "x"}}, r"GEARMANNY\['TLS'\]: tls has no key 'cafile'"),
-            ({"EAGER": "yes"}, r"GEARMANNY\['EAGER'\]: it is True or False, not 'yes'"),
-            (["localhost"], r"GEARMANNY is a dict"),
-            ({"CACHE": []}, r"CACHE'?\]? is a dict"),
-            ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\]: max_packet is a number of bytes from 8192"),
-            ({"MAX_PACKET": None}, r"\['MAX_PACKET'\]: max_packet is a number of bytes"),
-            ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks is a list"),
-            ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is no hook"),
-            ({"METRICS_PORT": 0}, r"GEARMANNY\['METRICS_PORT'\]: A port is a number from 1"),
+            ({"KEEPALIVE": 1}, r"GEARMANNY\['KEEPALIVE'\] must be True or False, not 1"),
+            ({"METRICS_ADDRESS": ""}, r"\['METRICS_ADDRESS'\] must be an address of this machine"),
+            ({"EAGER": "yes"}, r"GEARMANNY\['EAGER'\] must be True or False, not 'yes'"),
+            (["localhost"], r"GEARMANNY must be a dict, not list"),
+            ({"CACHE": []}, r"GEARMANNY\['CACHE'\] must be a dict, not list"),
+            ({"MAX_PACKET": 100}, r"\['MAX_PACKET'\] must be a whole number of bytes from"),
+            ({"MAX_PACKET": None}, r"\['MAX_PACKET'\] must be a whole number of bytes"),
+            ({"HOOKS": "a.path"}, r"GEARMANNY\['HOOKS'\]: hooks must be a list"),
+            ({"HOOKS": [5]}, r"GEARMANNY\['HOOKS'\]: 5 is not a hook"),
+            ({"METRICS_PORT": 0}, r"\['METRICS_PORT'\] must be a whole number from 1 to 65535"),
         ],
     )
     def test_what_cannot_be_is_told_by_the_check_and_on_use(self, value: Any, message: str) -> None:
@@ -291,7 +295,7 @@ class TestHooks:
         ("path", "message"),
         [
             ("no.such.hook", r"'no\.such\.hook' cannot be imported: ModuleNotFoundError"),
-            ("gearmanny.__version__", r"is no hook"),
+            ("gearmanny.__version__", r"is not a hook"),
         ],
     )
     def test_a_path_that_leads_to_no_hook_is_told_by_the_check_and_by_runworkers(
@@ -377,6 +381,17 @@ class TestRunworkers:
             log,
             re.MULTILINE,
         ), log
+
+    def test_a_class_that_is_the_default_anyway_has_no_processes_of_its_own(self) -> None:
+        class Chosen(BaseWorker):
+            name = "chosen"
+            work_class = DjangoJsonWorker
+
+        class Default(BaseWorker):
+            name = "default"
+
+        runner = WorkRunner([Chosen, Default], default_work_class=DjangoJsonWorker)
+        assert [str(slot) for slot in runner.slots(2)] == ["chosen+default-1", "chosen+default-2"]
 
     def test_verbosity_0_is_quiet_but_tells_failures(
         self, start_runworkers: Start, gearman_client: SimpleClient, tmp_path: Path
@@ -571,8 +586,8 @@ class TestRunworkers:
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
-            (["--threads", "0"], 2, "'0' is no whole number, at least 1"),
-            (["--grace", "-1"], 2, "'-1' is no number of seconds, at least 0"),
+            (["--threads", "0"], 2, "--threads: must be a whole number, 1 or more, not '0'"),
+            (["--grace", "-1"], 2, "--grace: must be a number of seconds, 0 or more, not '-1'"),
             (["--max-memory", "1"], 1, "CommandError: max_memory is 1 MiB, but this process"),
             (["--hosts", "localhost:x"], 1, "CommandError: A host is written"),
             (["god"], 1, "CommandError: No worker is named 'god'"),

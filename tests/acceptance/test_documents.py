@@ -18,7 +18,9 @@ import pytest
 import gearmanny
 from gearmanny import errors
 from gearmanny.contrib.django.management.commands import runworkers
-from gearmanny.contrib.django.settings import Settings
+from gearmanny.contrib.django.settings import CacheSettings, Settings
+from gearmanny.payload.fields import options_of
+from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.servers import PATIENCE, ROOT, Server, end, find_program, until, workers_of
@@ -344,6 +346,19 @@ def test_the_settings_that_are_shown_are_the_defaults() -> None:
     assert list(shown["GEARMANNY"]["CACHE"]) == list(defaults["CACHE"])
 
 
+def test_the_settings_are_described_as_in_the_help_of_runworkers() -> None:
+    shown = {
+        name or below: comment or above
+        for above, below, name, comment in re.findall(
+            r'^ +# (.*)\n +"(\w+)"|^ +"(\w+)": .*?  # (.*)$', block("GEARMANNY = {\n"), re.M
+        )
+    }
+    options = {**options_of(Settings), **options_of(CacheSettings)}
+    assert {
+        name: comment.partition("; see ")[0] for name, comment in shown.items() if name in options
+    } == {name: str(option) for name, option in options.items()}
+
+
 def test_the_exit_codes_are_those_of_runworkers() -> None:
     rows = {int(row[0].strip("| ")): row[1] for row in table("django.md", "exit code")}
     assert list(rows) == [0, 1, 2, 3, 4]
@@ -363,7 +378,7 @@ def test_the_options_of_workrunner_have_the_defaults_that_are_shown() -> None:
     rows = table("workers.md", "option of `WorkRunner`")
     shown = [option.partition("=")[::2] for row in rows for option in re.findall("`(.*?)`", row[0])]
     parameters = inspect.signature(WorkRunner.__init__).parameters
-    assert len(shown) == 6
+    assert [name for name, _ in shown] == list(options_of(RunnerOptions))
     assert {name: ast.literal_eval(value) for name, value in shown} == {
         name: parameters[name].default for name, _ in shown
     }
@@ -391,6 +406,6 @@ def test_every_action_that_is_logged_is_listed_and_no_other() -> None:
         path.read_text(encoding="utf-8") for path in Path(gearmanny.__file__).parent.rglob("*.py")
     )
     logged = set(re.findall(r'"action": "(\w+)"', code))
-    logged |= {f"job_{name}" for name in re.findall(r'_about\("(\w+)"', code)}
+    logged |= {f"job_{name}" for name in re.findall(r'\babout\("(\w+)"', code)}
     logged |= {f"cache_{name}" for name in ("hit", "miss", "stale", "served_stale", "write")}
     assert listed == logged

@@ -492,15 +492,18 @@ class TestConstruction:
     @pytest.mark.parametrize(
         ("option", "message"),
         [
-            ({"grace": -1}, "grace is a number of seconds, at least 0, not -1"),
-            ({"grace": "60"}, "grace is a number of seconds"),
-            ({"connect_timeout": float("nan")}, "connect_timeout is a number of seconds"),
-            ({"crash_window": None}, "crash_window is a number of seconds"),
-            ({"max_jobs": 0}, "max_jobs is a number of jobs, at least 1, not 0"),
-            ({"concurrency": 0}, "concurrency is a number of jobs, at least 1, not 0"),
-            ({"prefetch": 0}, "prefetch is a number of jobs, at least 1, not 0"),
-            ({"max_crashes": 1.5}, "max_crashes is a number of crashes"),
-            ({"max_memory": True}, "max_memory is a number of MiB"),
+            ({"grace": -1}, "grace must be a number of seconds, 0 or more, or None, not -1"),
+            ({"grace": "60"}, "grace must be a number of seconds"),
+            ({"connect_timeout": float("nan")}, "connect_timeout must be a number of seconds"),
+            (
+                {"crash_window": None},
+                "crash_window must be a number of seconds, 0 or",
+            ),
+            ({"max_jobs": 0}, "max_jobs must be a whole number, 1 or more, or None, not 0"),
+            ({"concurrency": 0}, "concurrency must be a whole number, 1 or more, or None, not 0"),
+            ({"prefetch": 0}, "prefetch must be a whole number, 1 or more, or None, not 0"),
+            ({"max_crashes": 1.5}, "max_crashes must be a whole number"),
+            ({"max_memory": True}, "max_memory must be a whole number"),
             ({"max_memory": 1}, r"max_memory is 1 MiB, but this process takes \d+ MiB before"),
         ],
     )
@@ -514,5 +517,5 @@ class TestConstruction:
 
     @pytest.mark.parametrize("threads", [0, -1, "2", 1.5])
     def test_threads_are_a_number_of_processes(self, threads: int) -> None:
-        with pytest.raises(InvalidOption, match="threads is a number of processes"):
+        with pytest.raises(InvalidOption, match="threads must be a whole number"):
             WorkRunner([First]).start(threads=threads)

@@ -272,7 +272,7 @@ def test_eager_calls_wait_for_coroutines() -> None:
 
 @pytest.mark.parametrize("concurrency", [0, -1, 1.5, "many"])
 def test_a_concurrency_that_cannot_be_is_refused(concurrency: int) -> None:
-    with pytest.raises(InvalidOption, match="concurrency is a number of jobs"):
+    with pytest.raises(InvalidOption, match="concurrency must be a whole number, 1 or more, not"):
         Napper(["127.0.0.1:1"], concurrency=concurrency)
 
 

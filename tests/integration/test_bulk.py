@@ -131,7 +131,7 @@ class TestMap:
 
     @pytest.mark.parametrize("window", [0, -1, 1.5, "9"])
     def test_a_window_is_a_number_of_calls(self, gearman_client: SimpleClient, window: Any) -> None:
-        with pytest.raises(InvalidOption, match="window is a number of calls"):
+        with pytest.raises(InvalidOption, match="window must be a whole number"):
             gearman_client.map("bulk_double", [], window=window)
 
     def test_several_servers_share_the_calls(
@@ -232,8 +232,8 @@ class TestBackground:
         ("options", "message"),
         [
             ({"timeuot": 5}, "There is no option timeuot. There are timeout, background"),
-            ({"timeout": -1}, "A timeout is a number of seconds"),
-            ({"background": "yes"}, "background is True or False"),
+            ({"timeout": -1}, "timeout must be a number of seconds"),
+            ({"background": "yes"}, "background must be True or False"),
         ],
     )
     def test_options_that_cannot_be_are_refused(
@@ -297,5 +297,5 @@ class TestPrefetch:
 
     @pytest.mark.parametrize("prefetch", [0, -1, 1.5, "16"])
     def test_prefetch_is_a_number_of_jobs(self, prefetch: Any) -> None:
-        with pytest.raises(InvalidOption, match="prefetch is a number of jobs"):
+        with pytest.raises(InvalidOption, match="prefetch must be a whole number, 1 or more, not"):
             Bulk(prefetch=prefetch)

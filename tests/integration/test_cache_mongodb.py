@@ -324,5 +324,5 @@ def test_a_unique_name_must_be_a_name(build: Callable[..., Any], name: Any) -> N
 
 @pytest.mark.parametrize("age", [0, -1, "1", None, True, float("nan"), float("inf")])
 def test_an_age_must_be_a_number_of_days(build: Callable[..., Any], age: Any) -> None:
-    with pytest.raises(InvalidOption, match="max_days_age is a number of days"):
+    with pytest.raises(InvalidOption, match="max_days_age must be a number of days"):
         build()("name", max_days_age=age)

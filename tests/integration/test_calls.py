@@ -643,5 +643,5 @@ class TestMap:
             client.using(**option).map("called_echo", [])
 
     def test_a_bad_window_is_refused_at_once(self, client: Client) -> None:
-        with pytest.raises(InvalidOption, match="window is a number of calls"):
+        with pytest.raises(InvalidOption, match="window must be a whole number"):
             client.map("called_echo", [], window=0)

@@ -121,7 +121,7 @@ def test_a_store_is_a_file_whatever_its_name(
 
 @pytest.mark.parametrize("port", [-1, 65536, "4730", True, None])
 def test_a_port_that_cannot_be_is_an_early_error(port: object) -> None:
-    with pytest.raises(InvalidOption, match="A port is a number from 0 to 65535, not"):
+    with pytest.raises(InvalidOption, match="port must be a whole number from 0 to 65535, not"):
         JobServer(port)  # type: ignore[arg-type]
 
 

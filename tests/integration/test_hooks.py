@@ -489,7 +489,7 @@ async def asynchronous_generator(job: GearmanJob) -> AsyncIterator[None]:
     [
         ("a.dotted.path", "a list of functions"),
         (5, "a list of functions"),
-        (["a.dotted.path"], "'a.dotted.path' is no hook"),
+        (["a.dotted.path"], "'a.dotted.path' is not a hook"),
         ([generator], r"generator is a generator function. Decorate it with @contextlib"),
         ([asynchronous], r"asynchronous is a coroutine function"),
         ([asynchronous_generator], r"Decorate it with @contextlib\.asynccontextmanager"),

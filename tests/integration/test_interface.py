@@ -159,5 +159,5 @@ def test_a_worker_that_describes_nothing_differs(
         name = "typedsilent"
 
     gearman_worker(Silent)
-    with pytest.raises(AssertionError, match="no table"):
+    with pytest.raises(AssertionError, match="did not return a table"):
         check_interface(Ours, gearman_client)

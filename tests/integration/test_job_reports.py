@@ -200,6 +200,8 @@ def test_progress_of_a_number_needs_a_total(
             self.progress(5)  # type: ignore[call-overload]
 
     gearman_worker(Worker)
-    with pytest.raises(TaskError, match="whole numbers") as caught:
+    with pytest.raises(
+        TaskError, match="progress must be a whole number from 0 to 4294967295, not None"
+    ) as caught:
         gearman_client.number_lonely()
     assert caught.value.type == "gearmanny.errors.InvalidOption"

@@ -161,7 +161,9 @@ def test_every_attempt_has_its_own_time(worker: Moody, gearman_client: SimpleCli
 def test_a_backoff_that_returns_nonsense_fails_the_job(
     worker: Moody, gearman_client: SimpleClient
 ) -> None:
-    with pytest.raises(TaskError, match=r"InvalidOption: The backoff of a task returned 'soon'"):
+    with pytest.raises(
+        TaskError, match=r"InvalidOption: The backoff after attempt 1 must be .*, not 'soon'"
+    ):
         gearman_client.moody_misconfigured()
     assert worker.attempts == [1]
 

@@ -134,7 +134,7 @@ class TestCalls:
     def test_progress_in_fractions_is_refused_where_gearmand_would_cut_it(
         self, gearman_client: SimpleClient
     ) -> None:
-        with pytest.raises(TaskError, match=r"whole numbers.*not as 0\.5 of 1") as caught:
+        with pytest.raises(TaskError, match=r"progress must be a whole number.*not 0\.5") as caught:
             gearman_client.calc_half()
         assert caught.value.type == "gearmanny.errors.InvalidOption"
 

@@ -35,7 +35,7 @@ def test_what_is_no_host_is_told_with_what_would_be(written: object) -> None:
 
 @pytest.mark.parametrize("port", [0, 65536])
 def test_a_port_has_its_limits(port: int) -> None:
-    with pytest.raises(InvalidOption, match="between 1 and 65535"):
+    with pytest.raises(InvalidOption, match="from 1 to 65535"):
         parse_host(f"localhost:{port}")
 
 

@@ -82,7 +82,7 @@ def test_an_interface_may_be_copied_and_pickled(worker: Any) -> None:
 
 @pytest.mark.parametrize("client", [None, "localhost:4730", ["localhost"], SimpleClient], ids=repr)
 def test_what_is_no_client_is_refused(client: Any) -> None:
-    with pytest.raises(InvalidOption, match="takes a client"):
+    with pytest.raises(InvalidOption, match="must be given a client"):
         MyWorker.using(client)
 
 
@@ -103,7 +103,7 @@ def test_only_tasks_of_the_class_are_submitted() -> None:
 
     submit: Any = MyWorker.using(AsyncClient())
     for method in (Other.add, MyWorker.setUp, "add"):
-        with pytest.raises(InvalidOption, match="is no task of MyWorker"):
+        with pytest.raises(InvalidOption, match="is not a task of MyWorker"):
             submit(method, a=1)
 
 

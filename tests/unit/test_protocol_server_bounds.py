@@ -136,13 +136,18 @@ def test_those_that_read_least_are_given_up_first() -> None:
     assert [connection.deaf for connection in (few, some, many)] == [False, False, True]
     machine.server.shed()
     assert not some.deaf
+    machine.server._max_memory = -1
+    machine.server.shed()
+    assert some.deaf and few.deaf
 
 
 def test_payloads_that_arrive_are_bounded_together() -> None:
     machine = Machine(max_memory=9000)
     first, second = machine.connect(), machine.connect()
     job = request(P.SUBMIT_JOB_BG, b"f", b"", b"x" * 7000)
+    assert not machine.server.is_within_payload(first)
     machine.server.receive(first, job[:6000], NOON, NOON)
+    assert machine.server.is_within_payload(first)
     machine.server.receive(second, job[:6000], NOON, NOON)
     machine.server.receive(second, job[6000:], NOON, NOON)
     assert b"ARGUMENT_TOO_LARGE" in second.data_to_send()

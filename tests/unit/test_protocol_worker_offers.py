@@ -18,7 +18,7 @@ from tests.unit.test_protocol_worker import (
     JOB,
     NO_JOB,
     PRE_SLEEP,
-    State,
+    Doing,
     state_of,
     worker_in,
 )
@@ -41,17 +41,17 @@ def test_every_function_is_announced_once() -> None:
     assert worker.data_to_send() == can_do(b"f") + can_do(b"g") + can_do(b"h")
 
 
-@pytest.mark.parametrize("state", State, ids=lambda state: state.name)
-def test_a_new_function_is_announced_in_any_state(state: State) -> None:
+@pytest.mark.parametrize("state", Doing, ids=lambda state: state.name)
+def test_a_new_function_is_announced_in_any_state(state: Doing) -> None:
     worker = worker_in(state, b"f")
     worker.offer([b"f", b"new"])
     assert worker.data_to_send() == can_do(b"new")
     # A sleeper is not called for jobs that wait for the new function already.
-    assert state_of(worker) is (State.AWAKE if state is State.ASLEEP else state)
+    assert state_of(worker) is (Doing.AWAKE if state is Doing.ASLEEP else state)
 
 
-@pytest.mark.parametrize("state", [State.AWAKE, State.ASLEEP], ids=lambda state: state.name)
-def test_what_is_offered_no_longer_is_withdrawn_at_once(state: State) -> None:
+@pytest.mark.parametrize("state", [Doing.AWAKE, Doing.ASLEEP], ids=lambda state: state.name)
+def test_what_is_offered_no_longer_is_withdrawn_at_once(state: Doing) -> None:
     worker = worker_in(state, b"f", b"g", b"h")
     worker.offer([b"g"])
     assert worker.data_to_send() == cant_do(b"f") + cant_do(b"h")
@@ -60,14 +60,14 @@ def test_what_is_offered_no_longer_is_withdrawn_at_once(state: State) -> None:
 
 
 def test_what_was_withdrawn_can_be_offered_again() -> None:
-    worker = worker_in(State.AWAKE, b"f")
+    worker = worker_in(Doing.AWAKE, b"f")
     worker.offer([])
     worker.offer([b"f"])
     assert worker.data_to_send() == cant_do(b"f") + can_do(b"f")
 
 
 def test_a_withdrawal_waits_until_the_held_job_is_answered() -> None:
-    worker = worker_in(State.HOLDING, b"f")
+    worker = worker_in(Doing.HOLDING, b"f")
     worker.offer([])
     assert worker.data_to_send() == b""
     worker.complete(b"H:1", b"1")
@@ -76,7 +76,7 @@ def test_a_withdrawal_waits_until_the_held_job_is_answered() -> None:
 
 
 def test_a_withdrawal_waits_while_a_job_may_be_on_its_way() -> None:
-    worker = worker_in(State.ASKING, b"f")
+    worker = worker_in(Doing.ASKING, b"f")
     worker.offer([])
     assert worker.data_to_send() == b""
     list(worker.receive(JOB))
@@ -86,7 +86,7 @@ def test_a_withdrawal_waits_while_a_job_may_be_on_its_way() -> None:
 
 
 def test_a_withdrawal_that_waited_is_sent_when_there_was_no_job() -> None:
-    worker = worker_in(State.ASKING, b"f")
+    worker = worker_in(Doing.ASKING, b"f")
     worker.offer([])
     assert worker.data_to_send() == b""
     list(worker.receive(NO_JOB))
@@ -94,7 +94,7 @@ def test_a_withdrawal_that_waited_is_sent_when_there_was_no_job() -> None:
 
 
 def test_a_withdrawal_that_was_taken_back_is_not_sent() -> None:
-    worker = worker_in(State.HOLDING, b"f")
+    worker = worker_in(Doing.HOLDING, b"f")
     worker.offer([])
     worker.offer([b"f"])
     assert worker.data_to_send() == b""  # it is still announced
@@ -116,7 +116,7 @@ def test_the_server_knows_what_is_offered_whatever_was_changed_when() -> None:
                     worker.offer(offered)
                 case 1:
                     worker.grab()
-                case 2 if state_of(worker) is State.ASKING:
+                case 2 if state_of(worker) is Doing.ASKING:
                     list(worker.receive(random_.choice([JOB, NO_JOB]) if known[b"f"] else NO_JOB))
                 case 3:
                     worker.complete(b"H:1", b"1")

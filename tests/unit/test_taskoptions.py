@@ -132,26 +132,26 @@ def test_a_method_is_decorated_once() -> None:
     def twice(self: object) -> None: ...
 
     task(timeout=1)(twice)
-    with pytest.raises(InvalidTask, match="twice is decorated already"):
+    with pytest.raises(InvalidTask, match="twice is decorated twice"):
         task(retries=1)(twice)
-    with pytest.raises(InvalidTask, match="twice is decorated already"):
+    with pytest.raises(InvalidTask, match="twice is decorated twice"):
         task(twice)
 
 
 def test_only_methods_that_others_may_call_are_made_tasks() -> None:
     def _private(self: object) -> None: ...
 
-    with pytest.raises(InvalidTask, match="_private is private by its name"):
+    with pytest.raises(InvalidTask, match="_private cannot be a task: its name is private"):
         task(_private)
-    with pytest.raises(InvalidTask, match="makes a method a task, and 5 is none"):
+    with pytest.raises(InvalidTask, match="must decorate a method, not 5"):
         task(5)  # type: ignore[call-overload]
-    with pytest.raises(InvalidTask, match="makes a method a task, and <property"):
+    with pytest.raises(InvalidTask, match="must decorate a method, not <property"):
         task(timeout=1)(property(lambda self: 5))  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("attribute", ["timeout", "timeout_grace"])
 def test_the_limits_of_a_class_are_checked(attribute: str) -> None:
-    with pytest.raises(InvalidOption, match=rf"Bad\.{attribute} is a number of seconds"):
+    with pytest.raises(InvalidOption, match=rf"Bad\.{attribute} must be a number of seconds"):
         find_tasks(type("Bad", (), {"name": "bad", attribute: "soon"}))
 
 
@@ -185,5 +185,8 @@ def test_delays_grow_to_a_minute_with_jitter() -> None:
 
 def test_delays_may_be_computed() -> None:
     assert TaskOptions(retries=3, backoff=lambda attempt: attempt * 10).delay_after(3) == 30
-    with pytest.raises(InvalidOption, match=r"returned None after attempt 2"):
+    with pytest.raises(
+        InvalidOption,
+        match=r"The backoff after attempt 2 must be a number of seconds, 0 or more, not None",
+    ):
         TaskOptions(retries=3, backoff=lambda attempt: None).delay_after(2)  # type: ignore

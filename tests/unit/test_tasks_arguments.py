@@ -171,7 +171,7 @@ def test_arguments_by_position_get_their_names_and_defaults_stay_with_the_worker
             "myworker_add",
             (1,),
             {"a": 1},
-            "myworker_add() got twice the argument: 'a'. It takes a, b.",
+            "myworker_add() got multiple values for argument: 'a'. It takes a, b.",
         ),
         (
             "myworker_only",

@@ -187,7 +187,15 @@ def _cachewrap(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Caches what a function or a task method returns, in the MongoDB of `GEARMANNY["CACHE"]`.
 
-    Args and errors are those of `gearmanny.helpers.cache_mongodb.cacheBuilder`'s `cachewrap`.
+    Args:
+        unique_name: the name of the cached answers, distinct for every function.
+        max_days_age: days for which an answer is used.
+
+    Returns:
+        A decorator.
+
+    Raises:
+        InvalidOption: `unique_name` or `max_days_age` is invalid.
     """
     from gearmanny.helpers.cache_mongodb import cached_by  # noqa: PLC0415  needs an extra
 

@@ -1,4 +1,4 @@
-"""What becomes of the database connections of a thread when a job in it has ended."""
+"""The database connections of a thread when a job in it has ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tidy_up() -> None:
 
 def tidy_up_beside_others() -> None:
     """Closes connections that broke, and those on which a transaction is still open, but no others:
-    somebody else works with them."""
+    other jobs use them."""
     _end_transactions()
     connection: Any  # the types of Django know less of it
     for connection in connections.all(initialized_only=True):
@@ -39,8 +39,8 @@ def tidy_up_beside_others() -> None:
 
 
 def _end_transactions() -> None:
-    """Closes connections on which a transaction is open: what the next job writes would be a part
-    of it, and be lost with it."""
+    """Closes connections on which a transaction is open: the next job would write in it, and lose
+    what it wrote."""
     for connection in connections.all(initialized_only=True):
         if _in_transaction(connection):
             logger.warning(
@@ -52,8 +52,8 @@ def _end_transactions() -> None:
 
 
 def discard_all() -> None:
-    """Closes all connections, whatever is known of them, and their pools: a task was interrupted,
-    perhaps between a statement and the flag that says that it was made."""
+    """Closes all connections and their pools, whatever their flags say: a task was interrupted,
+    perhaps between a statement and the flag that records it."""
     for connection in connections.all(initialized_only=True):
         discard(connection)
         if hasattr(connection, "close_pool"):
@@ -64,7 +64,11 @@ def discard_all() -> None:
 def discard(connection: BaseDatabaseWrapper) -> None:
     """Closes a connection without looking at its flags. The next query makes a new one.
 
-    A database of SQLite in memory ends with its connection: there, the transaction is rolled back.
+    An SQLite database in memory ends with its connection, so its transaction is rolled back
+    instead.
+
+    Args:
+        connection: the connection.
     """
     raw = connection.connection
     connection.in_atomic_block = connection.closed_in_transaction = False
@@ -83,8 +87,12 @@ def discard(connection: BaseDatabaseWrapper) -> None:
 
 
 def stop_query(connection: BaseDatabaseWrapper) -> None:
-    """Ends a query of PostgreSQL that was interrupted while it ran, and forgets what comes of it:
-    psycopg 3 does so for a Ctrl-C only."""
+    """Ends a query of PostgreSQL that was interrupted while it ran, and discards its result:
+    psycopg 3 does that only for Ctrl-C.
+
+    Args:
+        connection: the connection on which it may run.
+    """
     raw = connection.connection
     if connection.vendor == "postgresql" and raw.info.transaction_status == _ACTIVE:
         raw.cancel()
@@ -93,7 +101,11 @@ def stop_query(connection: BaseDatabaseWrapper) -> None:
 
 
 def in_open_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Returns whether PostgreSQL waits for statements of a transaction that began."""
+    """Returns whether PostgreSQL waits for more statements of a transaction.
+
+    Args:
+        connection: the connection of the transaction.
+    """
     raw = connection.connection
     return raw is not None and raw.info.transaction_status in (_IN_TRANSACTION, _IN_ERROR)
 

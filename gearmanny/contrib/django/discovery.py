@@ -1,4 +1,4 @@
-"""Finds the workers of a project: the `BaseWorker` subclasses of every app's `workers.py`."""
+"""The workers of a project: the `BaseWorker` subclasses in the `workers.py` of its apps."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class FoundWorker:
 def find_workers() -> list[FoundWorker]:
     """Returns the worker classes of all installed apps, in the order of INSTALLED_APPS.
 
-    A class without a name that others derive from is their base, not a worker. Any other class
-    without a name is returned too: whoever runs it is told what is missing.
+    A class without a `name` from which others derive is their base, not a worker. Any other class
+    without a name is returned as well, so that running it reports what is missing.
 
     Raises:
         DiscoveryError: a `workers.py` cannot be imported, or there is no worker at all.

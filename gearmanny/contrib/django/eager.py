@@ -18,8 +18,9 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.transactions import transactions_of_the_test
 from gearmanny.eager.joined import Eager
 from gearmanny.worker import BaseWorker
-from gearmanny.working.companions import JobLoop
+from gearmanny.working.context import JobLoop
 from gearmanny.working.eventloop import EventLoop
+from gearmanny.working.interrupts import stops_worker
 
 
 class DjangoEager(Eager):
@@ -29,12 +30,13 @@ class DjangoEager(Eager):
     async def work_aside(self, work: Callable[[], None]) -> None:
         await sync_to_async(work)()
 
-    def event_loop(self) -> JobLoop | None:
+    def new_event_loop(self, wake: Callable[[], object]) -> JobLoop:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return _LoopAround()
-        return None  # a blocking client in a coroutine: where this thread can run no other one
+            return _LoopAround(wake)
+        # A blocking client in a coroutine: where this thread can run no other one.
+        return super().new_event_loop(wake)
 
 
 class _LoopAround:
@@ -42,24 +44,26 @@ class _LoopAround:
 
     cancelling = False
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
         self.error: BaseException | None = None
-        self.stopping = asyncio.Event()
-        self._ended = 0
+        self._wake = wake
+        self._answered = 0
         self._beside: EventLoop | None = None
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def start(self, coroutine: Coroutine[Any, Any, bool]) -> None:
         async def run() -> None:
             try:
-                await coroutine
-            except KeyboardInterrupt as error:
+                self._answered += await coroutine
+            except BaseException as error:
+                if not stops_worker(error):
+                    raise
                 self.error = error
 
         # What a task of asyncio exits with that the coroutine has started. Its job has failed then.
         with contextlib.suppress(SystemExit):
             # In a context of its own: what the coroutine sets there would be set in its caller.
             contextvars.copy_context().run(async_to_sync(run))
-        self._ended += 1
+        self._wake()
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         # Not here: this loop ends with each coroutine, and one may go on where another began.
@@ -67,12 +71,15 @@ class _LoopAround:
             self._beside = EventLoop(lambda: None)
         return self._beside.run(coroutine)
 
-    def take_ended(self) -> int:
-        ended, self._ended = self._ended, 0
-        return ended
+    async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        """Does not wait."""
 
-    def stop(self) -> None:
-        """Coroutines never wait for another attempt here."""
+    def notify(self) -> None:
+        """Nobody pauses."""
+
+    def take_answered(self) -> int:
+        answered, self._answered = self._answered, 0
+        return answered
 
     def finish(self) -> None:
         """They have ended."""
@@ -83,8 +90,8 @@ class _LoopAround:
 
 
 def new_eager() -> Eager:
-    """Returns an eager mode without workers that runs them as `runworkers` does. Only the hook
-    that closes database connections is missing: jobs run in the transaction of their test."""
+    """Returns an eager mode without workers yet, which runs jobs as `runworkers` does. Only the
+    hook that closes database connections is missing: jobs run in the transaction of their test."""
     hooks = [hook for hook in get_settings().hooks() if hook is not healthy_connections]
     return DjangoEager(
         hooks=[transactions_of_the_test, *hooks],
@@ -95,5 +102,9 @@ def new_eager() -> Eager:
 
 
 def project_workers() -> list[type[BaseWorker]]:
-    """Returns the worker classes of the project. Raises DiscoveryError."""
+    """Returns the worker classes of the project.
+
+    Raises:
+        DiscoveryError: a `workers.py` cannot be imported, or there is no worker at all.
+    """
     return [found.worker for found in find_workers()]

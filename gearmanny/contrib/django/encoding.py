@@ -7,12 +7,12 @@ from gearmanny.worker import JsonWorker
 
 
 class DjangoJSONDataEncoder(JSONDataEncoder):
-    """Encodes what `DjangoJSONEncoder` does. They arrive as the strings that it makes."""
+    """The encoder of payloads: JSON by `DjangoJSONEncoder`, whose strings arrive as strings."""
 
     json_encoder = DjangoJSONEncoder
 
 
 class DjangoJsonWorker(JsonWorker):
-    """What `runworkers` uses for workers that chose no `work_class` of their own."""
+    """The `work_class` under `runworkers` of workers that chose none."""
 
     data_encoder = DjangoJSONDataEncoder

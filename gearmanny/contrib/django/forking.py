@@ -1,4 +1,4 @@
-"""Keeps processes from sharing the connections to databases and caches."""
+"""Closing the connections to databases and caches before a fork, so that processes share none."""
 
 from __future__ import annotations
 
@@ -24,11 +24,8 @@ def closed_before_forks() -> Iterator[None]:
     Run a `WorkRunner` in it, in a management command of your own. It forks again whenever it
     replaces a process, and code that runs in between, such as a log handler, may have opened
     connections. Forks of the children are not affected.
-
-    Returns:
-        A context manager.
     """
-    # A handler cannot be removed, but it can be told that it is no longer needed.
+    # A handler cannot be removed, but it can do nothing when it is no longer needed.
     parent: int | None = os.getpid()
 
     def close() -> None:
@@ -46,10 +43,10 @@ def close_before_fork() -> None:
     """Closes what two processes must not share: the database connections and the caches of this
     thread, and the pools of database connections of this process.
 
-    They are opened again when they are next used, by each process for itself. What cannot be
-    closed is logged, and the rest is closed nevertheless. Two things remain open: connections that
-    other threads use, and those of a cache backend whose `close()` keeps them, where a variable of
-    the project refers to the cache.
+    Each process opens its own again on next use. A failure to close one is logged, and the others
+    are closed nevertheless. Two kinds of connections stay open: those that other threads use, and
+    those of a cache backend whose `close()` keeps them, if a variable of the project refers to the
+    cache.
     """
     failures = _close_all()
     for what, failure in failures:
@@ -69,7 +66,7 @@ def _close_all() -> list[tuple[str, Exception]]:
         try:
             _close_database(connections[alias])
         except ImproperlyConfigured:
-            pass  # its driver is not installed, so nobody used it
+            pass  # its driver is not installed, so it was never used
         except Exception as error:
             failures.append((f"the database {alias!r}", error))
     for cache in caches.all(initialized_only=True):
@@ -78,7 +75,7 @@ def _close_all() -> list[tuple[str, Exception]]:
         except Exception as error:
             failures.append((f"a cache of the backend {type(cache).__name__}", error))
     for alias in caches:
-        # Another one is made where it is used next: `close()` of some backends does nothing.
+        # A new one is made on next use: `close()` of some backends does nothing.
         with contextlib.suppress(AttributeError):  # it was not used
             del caches[alias]
     return failures
@@ -88,8 +85,8 @@ def _close_database(connection: Any) -> None:  # only some backends have pools
     try:
         connection.close()
     finally:
-        # A pool belongs to the class: an alias has one also where only another thread used it.
-        # It is looked up, because asking a backend for its pool makes one.
+        # A pool belongs to the class: an alias has one even if only another thread used it.
+        # It is looked up, because asking a backend for its pool creates one.
         pools = getattr(connection, "_connection_pools", {})
         of_postgresql = connection.alias
         of_oracle = (connection.alias, connection.settings_dict["USER"])

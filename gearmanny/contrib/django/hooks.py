@@ -1,4 +1,4 @@
-"""What Django does around a request, around a job."""
+"""The hook that does around a job what Django does around a request."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gearmanny.working.interrupts import was_interrupted
 
 
 class healthy_connections:
-    """Closes database connections that broke, that outlived `CONN_MAX_AGE`, or that were left in a
-    transaction, before and after a job, also between its attempts, and empties the log of queries,
-    which grows for ever under DEBUG.
+    """A hook that closes database connections before and after a job, and between its attempts, if
+    they broke, outlived `CONN_MAX_AGE`, or were left in a transaction. It also empties the log of
+    queries, which grows without limit under DEBUG.
 
     After a task that was interrupted by its time limit, all connections of its thread are closed.
-    The connections of `async def` tasks are those of the one thread in which Django's ORM runs, and
-    their jobs share them: as long as there are others, none is closed for its age.
+    `async def` tasks share the connections of the one thread in which Django's ORM runs: while
+    other jobs run, none is closed for its age.
     """
 
     def __init__(self, job: GearmanJob) -> None:
@@ -71,7 +71,11 @@ def begin_beside_others() -> None:
 
 
 def end_beside_others(clean_up: Callable[[], object]) -> None:
-    """Counts a job no longer, and cleans up after the last one."""
+    """Counts a job no longer among those that share the connections of this thread.
+
+    Args:
+        clean_up: called after the last one.
+    """
     _thread.jobs -= 1
     if _thread.jobs:
         tidy_up_beside_others()

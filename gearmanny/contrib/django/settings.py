@@ -1,45 +1,14 @@
 """The setting `GEARMANNY`: one dict, read on use and again when it changes.
 
-======================  =======================================================  ==================
-key                     meaning                                                  default
-======================  =======================================================  ==================
-`HOSTS`                 job servers, `"name:port"`                               localhost:4730
-`TIMEOUT`               seconds that `client` waits for an answer; None: ever    60
-`THREADS`               processes of `runworkers` for each `work_class`          1
-`PREFETCH`              jobs that a process holds; None: as the workers say      None
-`CONCURRENCY`           `async def` jobs of a process; None: as the workers say  None
-`MAX_PACKET`            bytes of the longest packet, of clients and workers      256 MiB
-`TLS`                   how job servers are secured, as `SimpleClient` takes it  None
-`HOOKS`                 hooks around every job of `runworkers`, or their paths   `[HYGIENE]`
-`METRICS_PORT`          port on which `runworkers` serves metrics; None: none    None
-`METRICS_ADDRESS`       address of that port                                     127.0.0.1
-`KEEPALIVE`             whether `runworkers` replaces a process that ends        True
-`GRACE`                 seconds to finish a job when told to stop; None: any     600
-`MAX_JOBS`              jobs after which a process is recycled; None: never      None
-`MAX_MEMORY`            MiB with which a process is recycled; None: never        None
-`MAX_CRASHES`           bad ends of a process that make `runworkers` give up     7
-`CRASH_WINDOW`          seconds within which they fall                           60
-`EMBEDDED`              `runworkers` starts a job server where none listens      False
-`EAGER`                 for tests: calls run where they are made, no job server  False
-`CACHE`                 a dict with the keys below                               {}
-======================  =======================================================  ==================
-
-======================  =======================================================  ==================
-key of `CACHE`          meaning                                                  default
-======================  =======================================================  ==================
-`HOST`                  URI of the MongoDB server                                localhost:27017
-`DBNAME`                its database                                             GEARMANCACHE
-`COLLECTION`            its collection                                           gearman_cache_table
-`DEBUG`                 whether hits, misses and writes are logged               False
-`RETURNVALUE_WASHER`    cleans answers: a function, or the dotted path of one    None
-======================  =======================================================  ==================
+`Settings` and `CacheSettings` list its keys with their defaults. The flags of `runworkers` are made
+of them.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
@@ -50,13 +19,12 @@ from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
 from gearmanny.hooks import Hook, check_hooks
-from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import HOSTS, parse_hosts
-from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.payload.checks import check_count
-from gearmanny.payload.sizes import MAX_PACKET, check_max_packet
-from gearmanny.running.limits import Limits
-from gearmanny.worker import check_concurrency, check_prefetch
+from gearmanny.net.tls import TLSOption
+from gearmanny.payload.checks import ADDRESS, COUNT, PORT, SWITCH, WAIT
+from gearmanny.payload.fields import check_options, option, options_of, same_as
+from gearmanny.running.options import RunnerOptions
+from gearmanny.working.options import WorkerOptions
 
 NAME = "GEARMANNY"
 
@@ -70,14 +38,25 @@ T = TypeVar("T")
 class CacheSettings:
     """`GEARMANNY["CACHE"]`."""
 
-    HOST: str = field(default="mongodb://localhost:27017/", repr=False)  # may hold a password
-    DBNAME: str = "GEARMANCACHE"
-    COLLECTION: str = "gearman_cache_table"
-    DEBUG: bool = False
-    RETURNVALUE_WASHER: Callable[[Any], Any] | str | None = None
+    HOST: str = option(
+        "mongodb://localhost:27017/",
+        None,
+        "URI of the MongoDB server",
+        repr=False,  # may hold a password
+    )
+    DBNAME: str = option("GEARMANCACHE", None, "its database")
+    COLLECTION: str = option("gearman_cache_table", None, "its collection")
+    DEBUG: bool = option(False, None, "log hits, misses and writes at INFO")
+    RETURNVALUE_WASHER: Callable[[Any], Any] | str | None = option(
+        None, None, "cleans answers: a function, or the dotted path of one"
+    )
 
     def washer(self) -> Callable[[Any], Any] | None:
-        """Returns the function itself. Raises ImportError when its path leads nowhere."""
+        """Returns the function that cleans answers.
+
+        Raises:
+            ImportError: its path leads nowhere.
+        """
         washer = self.RETURNVALUE_WASHER
         found: Callable[[Any], Any] | None = (
             import_string(washer) if isinstance(washer, str) else washer
@@ -85,28 +64,49 @@ class CacheSettings:
         return found
 
 
+def _check_hooks(hooks: object) -> None:
+    if isinstance(hooks, (list, tuple)):  # paths are followed where the hooks are needed
+        hooks = [hook for hook in hooks if not isinstance(hook, str)]
+    check_hooks(hooks)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """`GEARMANNY`."""
 
-    HOSTS: list[str] = field(default_factory=lambda: list(HOSTS))
-    TIMEOUT: float | None = 60
-    THREADS: int = 1
-    PREFETCH: int | None = None
-    CONCURRENCY: int | None = None
-    MAX_PACKET: int = MAX_PACKET
-    TLS: TLSOption = None
-    HOOKS: Sequence[Hook | str] = field(default_factory=lambda: [HYGIENE])
-    METRICS_PORT: int | None = None
-    METRICS_ADDRESS: str = "127.0.0.1"
-    KEEPALIVE: bool = True
-    GRACE: float | None = Limits.grace
-    MAX_JOBS: int | None = Limits.max_jobs
-    MAX_MEMORY: int | None = Limits.max_memory
-    MAX_CRASHES: int | None = Limits.max_crashes
-    CRASH_WINDOW: float = Limits.crash_window
-    EMBEDDED: bool = False
-    EAGER: bool = False
+    HOSTS: list[str] = option(list(HOSTS), parse_hosts, "job servers, name:port or unix:/path")
+    TIMEOUT: float | None = option(
+        60,
+        WAIT,
+        "seconds that `client` waits for an answer",
+        none="as long as the job takes",
+    )
+    THREADS: int = option(1, COUNT, "processes for every distinct `work_class`", metavar="N")
+    PREFETCH: int | None = same_as(WorkerOptions, "prefetch")
+    CONCURRENCY: int | None = same_as(WorkerOptions, "concurrency")
+    MAX_PACKET: int = same_as(WorkerOptions, "max_packet")
+    TLS: TLSOption = same_as(WorkerOptions, "tls")
+    HOOKS: Sequence[Hook | str] = option(
+        [HYGIENE], _check_hooks, "hooks around every job, or their dotted paths"
+    )
+    METRICS_PORT: int | None = option(
+        None,
+        PORT,
+        "port on which metrics for Prometheus are served",
+        none="none are",
+        metavar="PORT",
+    )
+    METRICS_ADDRESS: str = option("127.0.0.1", ADDRESS, "address of that port")
+    KEEPALIVE: bool = option(True, SWITCH, "replace a process that ends")
+    GRACE: float | None = same_as(RunnerOptions, "grace")
+    MAX_JOBS: int | None = same_as(RunnerOptions, "max_jobs")
+    MAX_MEMORY: int | None = same_as(RunnerOptions, "max_memory")
+    MAX_CRASHES: int | None = same_as(RunnerOptions, "max_crashes")
+    CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
+    EMBEDDED: bool = option(
+        False, SWITCH, "start a job server for development if none is listening"
+    )
+    EAGER: bool = option(False, SWITCH, "for tests: run jobs where they are called")
     CACHE: CacheSettings = CacheSettings()
 
     def hooks(self) -> tuple[Hook, ...]:
@@ -114,18 +114,17 @@ class Settings:
         settings.
 
         Raises:
-            ImproperlyConfigured: one cannot be imported, or cannot be a hook.
+            ImproperlyConfigured: one cannot be imported, or is not a hook.
         """
         try:
             return check_hooks([_hook(hook) for hook in self.HOOKS])
         except InvalidOption as error:
             raise ImproperlyConfigured(f"{NAME}['HOOKS']: {error}") from error
 
-
-def _check_hooks(hooks: object) -> None:
-    if isinstance(hooks, (list, tuple)):  # paths are followed where the hooks are needed
-        hooks = [hook for hook in hooks if not isinstance(hook, str)]
-    check_hooks(hooks)
+    def for_runner(self) -> dict[str, Any]:
+        """Returns the arguments of a `WorkRunner` that are settings as they are."""
+        names = [*options_of(WorkerOptions), *options_of(RunnerOptions)]
+        return {name: getattr(self, name.upper()) for name in names if hasattr(self, name.upper())}
 
 
 def _hook(hook: Hook | str) -> Hook:
@@ -140,63 +139,21 @@ def _hook(hook: Hook | str) -> Hook:
     return found
 
 
-def _check_metrics_port(port: object) -> None:
-    if port is not None and (
-        not isinstance(port, int) or isinstance(port, bool) or not 1 <= port < 2**16
-    ):
-        raise InvalidOption(f"A port is a number from 1 to 65535, or None, not {port!r}.")
-
-
-def _check_prefetch(prefetch: object) -> None:
-    if prefetch is not None:
-        check_prefetch(prefetch)
-
-
-def _check_concurrency(concurrency: object) -> None:
-    if concurrency is not None:
-        check_concurrency(concurrency)
-
-
-def _check_switch(value: object) -> None:
-    if not isinstance(value, bool):
-        raise InvalidOption(f"it is True or False, not {value!r}.")
-
-
-_CHECKS: dict[str, Callable[[Any], object]] = {
-    "HOSTS": parse_hosts,
-    "TIMEOUT": Deadline,
-    "THREADS": lambda threads: check_count("threads", "processes", threads),
-    "PREFETCH": _check_prefetch,
-    "CONCURRENCY": _check_concurrency,
-    "MAX_PACKET": check_max_packet,
-    "TLS": TLS.of,
-    "HOOKS": _check_hooks,
-    "METRICS_PORT": _check_metrics_port,
-    "GRACE": lambda grace: Limits(grace=grace),
-    "MAX_JOBS": lambda jobs: Limits(max_jobs=jobs),
-    "MAX_MEMORY": lambda memory: Limits(max_memory=memory),
-    "MAX_CRASHES": lambda crashes: Limits(max_crashes=crashes),
-    "CRASH_WINDOW": lambda window: Limits(crash_window=window),
-    "EMBEDDED": _check_switch,
-    "EAGER": _check_switch,
-}
-
-
 @functools.cache
 def get_settings() -> Settings:
     """Returns the current settings.
 
     Raises:
-        ImproperlyConfigured: GEARMANNY has an unknown key, or a value that cannot be.
+        ImproperlyConfigured: GEARMANNY has an unknown key, or an invalid value.
     """
     given = dict(_mapping(NAME, getattr(django_settings, NAME, {})))
-    cache = _fill(CacheSettings, f"{NAME}['CACHE']", _mapping("CACHE", given.pop("CACHE", {})))
+    cache_name = f"{NAME}['CACHE']"
+    cache = _fill(CacheSettings, cache_name, _mapping(cache_name, given.pop("CACHE", {})))
     settings = _fill(Settings, NAME, {**given, "CACHE": cache})
-    for key, check in _CHECKS.items():
-        try:
-            check(getattr(settings, key))
-        except InvalidOption as error:
-            raise ImproperlyConfigured(f"{NAME}[{key!r}]: {error}") from error
+    try:
+        check_options(settings, naming=f"{NAME}[{{!r}}]")
+    except InvalidOption as error:
+        raise ImproperlyConfigured(str(error)) from error
     return settings
 
 
@@ -208,7 +165,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 def _mapping(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ImproperlyConfigured(f"{name} is a dict, not {type(value).__name__}.")
+        raise ImproperlyConfigured(f"{name} must be a dict, not {type(value).__name__}.")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What tests of a Django project need: eager mode with workers of their own, live workers."""
+"""Helpers for tests of a Django project: eager mode with workers of their own, live workers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,26 @@ from gearmanny.contrib.django.hooks import begin_beside_others, end_beside_other
 from gearmanny.contrib.django.settings import NAME
 from gearmanny.eager.joined import Eager
 from gearmanny.errors import InvalidOption
+from gearmanny.net.hosts import parse_hosts
+from gearmanny.running.factory import make_worker
 from gearmanny.testing import calls_run_in
 from gearmanny.vocabulary.gearman_api import GearmanJob
-from gearmanny.worker import BaseWorker, JsonWorker
+from gearmanny.worker import BaseWorker
+from gearmanny.working.options import WorkerOptions
 
 
 @contextlib.contextmanager
 def eager(workers: Sequence[type[BaseWorker]] = ()) -> Iterator[Eager]:
-    """Runs the calls of all clients of this process where they are made, until the block ends, as
-    `GEARMANNY["EAGER"]` does, but with workers of its own: `gearmanny.testing.eager`, with the
-    hooks and the encoder of the project, in the transaction of the test.
+    """Runs the calls of all clients of this process where they are made, until the block ends.
+
+    Like `GEARMANNY["EAGER"]`, with the hooks and the encoder of the project and in the transaction
+    of the test, but with the workers that are given here.
 
     Args:
         workers: the worker classes that do the jobs.
+
+    Yields:
+        The `Eager`, to which more workers may be added.
 
     Raises:
         InvalidTask: a worker cannot be exported, or two export the same function.
@@ -43,10 +50,16 @@ def eager(workers: Sequence[type[BaseWorker]] = ()) -> Iterator[Eager]:
 
 
 def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
-    """Returns a worker for a thread of a test, that encodes as those of `runworkers` do.
+    """Returns a worker for a thread of a test, which encodes as `runworkers` does.
+
+    Args:
+        kind: its class.
+        host: its job server, `"name:port"`.
+        options: more arguments of the class.
 
     Raises:
-        InvalidOption: the test runs in a transaction.
+        InvalidOption: the test runs in a transaction, or an argument is invalid.
+        InvalidTask: a task cannot be exported.
     """
     if any(each.in_atomic_block for each in connections.all(initialized_only=True)):
         raise InvalidOption(
@@ -55,12 +68,13 @@ def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
             "@pytest.mark.django_db(transaction=True) or derive it from TransactionTestCase, or "
             "run the worker with gearman_eager."
         )
-    if kind.work_class is JsonWorker:
-        options.setdefault("gearman_worker", DjangoJsonWorker())
-    worker = kind(hosts=[host], **options)
-    worker.hooks = (_NoConnectionsLeft, *worker.hooks)
-    worker.sync_to_async = sync_to_async
-    return worker
+    of_the_project = WorkerOptions(
+        hosts=parse_hosts([host]),
+        hooks=(_NoConnectionsLeft,),
+        sync_to_async=sync_to_async,
+        default_work_class=DjangoJsonWorker,
+    )
+    return make_worker(kind, of_the_project, **options)
 
 
 class _NoConnectionsLeft:
@@ -71,7 +85,7 @@ class _NoConnectionsLeft:
         pass
 
     def __enter__(self) -> None:
-        """There is nothing to be done before."""
+        """Does nothing: all is done after the job."""
 
     def __exit__(self, *exc_info: object) -> None:
         close_for_good()
@@ -85,7 +99,11 @@ class _NoConnectionsLeft:
 
 @contextlib.contextmanager
 def clients_connected_to(host: str) -> Iterator[None]:
-    """Lets the clients of the project call a live job server."""
+    """Lets the clients of the project call a live job server, until the block ends.
+
+    Args:
+        host: the job server, `"name:port"`.
+    """
     settings = {**getattr(django_settings, NAME, {}), "HOSTS": [host], "EAGER": False}
     with override_settings(**{NAME: settings}):
         try:

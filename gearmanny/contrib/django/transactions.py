@@ -1,4 +1,4 @@
-"""The transactions of a test, in which its jobs run in eager mode, when a task is interrupted."""
+"""The transactions of a test in which jobs run in eager mode, and tasks may be interrupted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SAVEPOINT = "gearmanny_job"
 
 
 class _Before(NamedTuple):
-    """What Django knew of a transaction before a job."""
+    """The state of a transaction before a job, as Django keeps it."""
 
     connection: BaseDatabaseWrapper
     savepoint_ids: list[Any]
@@ -26,8 +26,8 @@ class _Before(NamedTuple):
 
 
 class transactions_of_the_test:
-    """A hook that gives a test its connections back as they were when a task is interrupted: what
-    the task did in its transaction is rolled back, and the test goes on with it.
+    """A hook that restores the connections of a test when a task is interrupted: what the task did
+    in the transaction of the test is rolled back, and the test goes on in it.
 
     Coroutines are not interrupted in the thread of the test, so nothing is done around them.
     """

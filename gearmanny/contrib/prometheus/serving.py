@@ -27,6 +27,7 @@ from gearmanny.contrib.prometheus.queues import QueueCollector
 from gearmanny.errors import InvalidOption
 from gearmanny.net.forks import end_with
 from gearmanny.net.tls import TLSOption
+from gearmanny.payload.checks import PORT_OR_ANY
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -64,7 +65,7 @@ def serve_metrics(
     Raises:
         InvalidOption: the port cannot be opened; a host or `tls` that cannot be.
     """
-    check_port(port)
+    PORT_OR_ANY.check("port", port)
     queues = QueueCollector(hosts, tls=tls)
     with _counting_in_files() as directory:
         registry = CollectorRegistry()
@@ -85,12 +86,6 @@ def serve_metrics(
         finally:
             server.kill()
             server.join()
-
-
-def check_port(port: object) -> None:
-    """Raises InvalidOption unless it is the number of a TCP port, or 0."""
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 2**16:
-        raise InvalidOption(f"A port for metrics is a number from 0 to 65535, not {port!r}.")
 
 
 @contextlib.contextmanager

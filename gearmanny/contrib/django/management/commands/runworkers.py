@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
-from collections.abc import Iterator
+from argparse import ArgumentParser, BooleanOptionalAction
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -19,10 +20,12 @@ from gearmanny import __version__
 from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.forking import closed_before_forks
-from gearmanny.contrib.django.settings import Settings, get_settings
+from gearmanny.contrib.django.settings import NAME, Settings, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.hooks import Hook
-from gearmanny.payload.checks import check_seconds
+from gearmanny.payload.checks import Rule
+from gearmanny.payload.fields import Option, flag_type, options_of
+from gearmanny.running.options import RunnerOptions
 from gearmanny.serving.process import running_where_none_is
 from gearmanny.tasks.spec import functions_of
 from gearmanny.workrunner import WorkRunner
@@ -38,80 +41,19 @@ _MISCONFIGURED = (
     InvalidOption,
     InvalidTask,
 )
-"""What is told in one line. ImportError: an extra that the metrics need."""
+"""Errors that are reported in one line. ImportError: an extra that the metrics need."""
 
 _EPILOG = f"""
-SIGTERM and Ctrl-C let the current jobs finish, a second one ends at once; SIGHUP replaces the
-processes one after another. Exits with 0 when it was stopped, 1 when something is configured
-wrongly or, with --no-keepalive, when a process ended badly, 2 when the command line is wrong,
-{_NO_JOB_SERVER} when no job server answered within --connect-timeout, {_CRASH_LOOP} when a process
+SIGTERM and Ctrl-C let current jobs finish; a second signal ends them at once. SIGHUP replaces the
+processes, one after another. The exit code is 0 after a signal to stop; 1 if something is
+misconfigured or, with --no-keepalive, if a process ended badly; 2 if the command line is wrong;
+{_NO_JOB_SERVER} if no job server answered within --connect-timeout; {_CRASH_LOOP} if a process
 crashed again and again.
 """
 
 
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ArgumentTypeError(f"{text!r} is no whole number, at least 1")
-    return number
-
-
-def _port(text: str) -> int:
-    number = _positive(text)
-    if number >= 2**16:
-        raise ArgumentTypeError(f"{text!r} is no port: there are 65535")
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-        check_seconds("it", seconds)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no number of seconds, at least 0") from None
-    return seconds
-
-
-_LIMITS = [
-    (
-        "--grace",
-        _seconds,
-        "SECONDS",
-        "for the current jobs, when told to stop (default: GEARMANNY['GRACE'])",
-    ),
-    (
-        "--max-jobs",
-        _positive,
-        "N",
-        "recycle a process after so many jobs (default: GEARMANNY['MAX_JOBS'])",
-    ),
-    (
-        "--max-memory",
-        _positive,
-        "MIB",
-        "recycle a process that has grown so large (default: GEARMANNY['MAX_MEMORY'])",
-    ),
-    (
-        "--max-crashes",
-        _positive,
-        "N",
-        "give up when a process has crashed so often within GEARMANNY['CRASH_WINDOW'] seconds "
-        "(default: GEARMANNY['MAX_CRASHES'])",
-    ),
-    (
-        "--connect-timeout",
-        _seconds,
-        "SECONDS",
-        "give up when no job server has answered in time (default: wait for one)",
-    ),
-]
-
-
 class Command(BaseCommand):
-    """Parses, prints the banner, and hands over to `WorkRunner`."""
+    """Parses the command line, prints a banner, and runs a `WorkRunner`."""
 
     help = "Runs the Gearman workers found in the workers.py of the installed apps."
 
@@ -123,121 +65,86 @@ class Command(BaseCommand):
             metavar="name",
             help="run only the workers of these names (default: all)",
         )
+        settings = options_of(Settings)
         parser.add_argument(
-            "--hosts",
-            metavar="HOST[,HOST…]",
-            help="job servers, name:port or unix:/path (default: GEARMANNY['HOSTS'])",
+            "--hosts", metavar="HOST[,HOST…]", help=_help(settings["HOSTS"], "HOSTS")
         )
         parser.add_argument(
             "--embedded",
             action=BooleanOptionalAction,
-            help="start a job server for development where none listens "
-            "(default: GEARMANNY['EMBEDDED'])",
+            help=_help(settings["EMBEDDED"], "EMBEDDED"),
         )
-        parser.add_argument(
-            "--threads",
-            type=_positive,
-            metavar="N",
-            help="processes for every work_class (default: GEARMANNY['THREADS'])",
-        )
-        parser.add_argument(
-            "--prefetch",
-            type=_positive,
-            metavar="N",
-            help="jobs that a process holds at a time (default: GEARMANNY['PREFETCH'])",
-        )
-        parser.add_argument(
-            "--concurrency",
-            type=_positive,
-            metavar="N",
-            help="jobs of 'async def' tasks that a process runs at a time "
-            "(default: GEARMANNY['CONCURRENCY'])",
-        )
-        parser.add_argument(
-            "--metrics-port",
-            type=_port,
-            metavar="PORT",
-            help="serve metrics for Prometheus on this port of GEARMANNY['METRICS_ADDRESS'] "
-            "(default: GEARMANNY['METRICS_PORT'])",
-        )
-        for option, kind, metavar, text in _LIMITS:
-            parser.add_argument(option, type=kind, metavar=metavar, help=text)
+        for name, option in settings.items():
+            _add_flag(parser, name.lower(), option, _help(option, name))
+        timeout = options_of(RunnerOptions)["connect_timeout"]
+        _add_flag(parser, "connect_timeout", timeout, f"{timeout.help} (default: {timeout.none})")
         parser.add_argument(
             "--no-keepalive",
             action="store_true",
-            help="do not replace a process that ends (default: GEARMANNY['KEEPALIVE'])",
+            help=f"do not {_help(settings['KEEPALIVE'], 'KEEPALIVE')}",
         )
         parser.add_argument(
             "--list", action="store_true", help="print the workers with their functions, and exit"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        verbosity = min(options["verbosity"], 2)
         try:
-            settings = get_settings()
+            settings = _overridden(get_settings(), options)
             workers = self._select(find_workers(), options["names"])
-            hosts = settings.HOSTS
-            if options["hosts"]:
-                hosts = [host.strip() for host in options["hosts"].split(",")]
-            verbosity = min(options["verbosity"], 2)
-            metrics_port = options["metrics_port"] or settings.METRICS_PORT
             runner = WorkRunner(
                 [found.worker for found in workers],
-                hosts,
+                settings.HOSTS,
                 verbosity,
-                hooks=self._hooks(settings, metrics_port),
+                hooks=self._hooks(settings),
                 sync_to_async=sync_to_async,
                 send_tracebacks=django_settings.DEBUG or None,
-                prefetch=options["prefetch"] or settings.PREFETCH,
-                concurrency=options["concurrency"] or settings.CONCURRENCY,
-                max_packet=settings.MAX_PACKET,
-                tls=settings.TLS,
                 default_work_class=DjangoJsonWorker,
-                grace=settings.GRACE if options["grace"] is None else options["grace"],
-                max_jobs=options["max_jobs"] or settings.MAX_JOBS,
-                max_memory=options["max_memory"] or settings.MAX_MEMORY,
-                max_crashes=options["max_crashes"] or settings.MAX_CRASHES,
-                crash_window=settings.CRASH_WINDOW,
                 connect_timeout=options["connect_timeout"],
+                **settings.for_runner(),
             )
         except _MISCONFIGURED as error:
             raise CommandError(str(error)) from error
         if options["list"]:
             self._print_workers(workers)
             return
-        threads = options["threads"] or settings.THREADS
         self._log_to_stderr()
-        embedded = settings.EMBEDDED if options["embedded"] is None else options["embedded"]
-        with (
-            closed_before_forks(),
-            self._job_server(hosts, settings, verbosity) if embedded else nullcontext(),
-        ):
+        with closed_before_forks(), self._job_server(settings, verbosity):
             try:
-                with self._metrics(settings, hosts, metrics_port) as metrics_url:
+                with self._metrics(settings) as metrics_url:
                     if verbosity:
-                        self._print_banner(workers, hosts, threads, verbosity, metrics_url)
-                    self._run(runner, threads, settings.KEEPALIVE and not options["no_keepalive"])
+                        processes = len(runner.slots(settings.THREADS))
+                        self._print_banner(workers, settings, processes, verbosity, metrics_url)
+                    self._run(runner, settings)
             except InvalidOption as error:
                 raise CommandError(str(error)) from error
 
-    def _hooks(self, settings: Settings, metrics_port: int | None) -> tuple[Hook, ...]:
+    def _hooks(self, settings: Settings) -> tuple[Hook, ...]:
         hooks = settings.hooks()
-        if metrics_port is None:
+        if settings.METRICS_PORT is None:
             return hooks
         from gearmanny.contrib.prometheus import metrics  # noqa: PLC0415  needs an extra
 
         return hooks if metrics in hooks else (metrics, *hooks)
 
-    def _metrics(
-        self, settings: Settings, hosts: list[str], port: int | None
-    ) -> AbstractContextManager[str | None]:
-        if port is None:
+    def _metrics(self, settings: Settings) -> AbstractContextManager[str | None]:
+        if settings.METRICS_PORT is None:
             return nullcontext()
         from gearmanny.contrib.prometheus import serve_metrics  # noqa: PLC0415  needs an extra
 
-        return serve_metrics(hosts, port=port, address=settings.METRICS_ADDRESS, tls=settings.TLS)
+        return serve_metrics(
+            settings.HOSTS,
+            port=settings.METRICS_PORT,
+            address=settings.METRICS_ADDRESS,
+            tls=settings.TLS,
+        )
 
     @contextlib.contextmanager
-    def _job_server(self, hosts: list[str], settings: Settings, verbosity: int) -> Iterator[None]:
+    def _job_server(self, settings: Settings, verbosity: int) -> Iterator[None]:
+        if not settings.EMBEDDED:
+            yield
+            return
+        hosts = settings.HOSTS
         with contextlib.ExitStack() as stack:
             try:
                 version = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
@@ -253,14 +160,14 @@ class Command(BaseCommand):
                 self.stdout.flush()
             yield
 
-    def _run(self, runner: WorkRunner, threads: int, keep_alive: bool) -> None:
+    def _run(self, runner: WorkRunner, settings: Settings) -> None:
         try:
-            all_well = runner.start(threads, keep_alive)
+            all_well = runner.start(settings.THREADS, settings.KEEPALIVE)
         except JobServerUnavailable as error:
             raise CommandError(str(error), returncode=_NO_JOB_SERVER) from error
         if all_well:
             return
-        if keep_alive:
+        if settings.KEEPALIVE:
             raise CommandError(
                 "A process crashed again and again; the log says why.", returncode=_CRASH_LOOP
             )
@@ -288,16 +195,14 @@ class Command(BaseCommand):
     def _print_banner(
         self,
         workers: list[FoundWorker],
-        hosts: list[str],
-        threads: int,
+        settings: Settings,
+        processes: int,
         verbosity: int,
         metrics_url: str | None,
     ) -> None:
-        work_classes = {found.worker.work_class for found in workers}
-        processes = threads * len(work_classes)
         self.stdout.write(
             f"gearmanny {__version__}, Django settings {django_settings.SETTINGS_MODULE!r}\n"
-            f"Job servers: {', '.join(hosts)}\n"
+            f"Job servers: {', '.join(settings.HOSTS)}\n"
             f"{len(workers)} worker(s) in {processes} process(es), "
             f"logging at {'INFO' if verbosity == 1 else 'DEBUG'}\n"
         )
@@ -308,7 +213,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _log_to_stderr(self) -> None:
-        """Shows our log where the project configured none: Django's default shows nothing of it."""
+        """Shows the log of gearmanny if the project does not: Django's default shows none of it."""
         logger = logging.getLogger("gearmanny")
         if logger.hasHandlers():
             return
@@ -320,3 +225,27 @@ class Command(BaseCommand):
         formatter.converter = time.gmtime
         handler.setFormatter(formatter)
         logger.addHandler(handler)
+
+
+def _help(option: Option, setting: str) -> str:
+    return f"{option.help} (default: {NAME}[{setting!r}])"
+
+
+def _add_flag(parser: ArgumentParser, name: str, option: Option, text: str) -> None:
+    if option.metavar and isinstance(option.rule, Rule):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=flag_type(option.rule),
+            metavar=option.metavar,
+            help=text.replace("`", ""),
+        )
+
+
+def _overridden(settings: Settings, options: Mapping[str, Any]) -> Settings:
+    """Returns the settings, of which the command line overrides some."""
+    given = {name: options.get(name.lower()) for name in options_of(settings)}
+    if given["HOSTS"]:
+        given["HOSTS"] = [host.strip() for host in given["HOSTS"].split(",")]
+    if options["no_keepalive"]:
+        given["KEEPALIVE"] = False
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,69 @@
+"""The factory of workers: for the processes of a runner, for eager mode and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from gearmanny.vocabulary.gearman_api import GearmanWorker
+from gearmanny.worker import BaseWorker, JsonWorker
+from gearmanny.working.options import WorkerOptions
+
+
+def work_class_of(kind: type[BaseWorker], options: WorkerOptions) -> type[GearmanWorker]:
+    """Returns the class of the `GearmanWorker` that does the work of a worker.
+
+    Args:
+        kind: the class of the worker.
+        options: say what replaces `JsonWorker`.
+    """
+    if kind.work_class is JsonWorker and options.default_work_class is not None:
+        return options.default_work_class
+    return kind.work_class
+
+
+def make_worker(kind: type[BaseWorker], options: WorkerOptions, **arguments: Any) -> BaseWorker:
+    """Returns a new worker.
+
+    Args:
+        kind: its class.
+        options: its hosts, verbosity, hooks, `sync_to_async`, `send_tracebacks` and `work_class`;
+            the others concern the loop: see `make_workers`.
+        arguments: more arguments of the class, which count before the options.
+
+    Raises:
+        InvalidTask: a task cannot be exported.
+        InvalidOption: the class, or an argument, says what is not allowed.
+    """
+    if arguments.get("gearman_worker") is None:
+        arguments["gearman_worker"] = work_class_of(kind, options)()
+    hosts = [str(host) for host in options.hosts] or None
+    worker = kind(**{"hosts": hosts, "verbosity": options.verbosity, **arguments})
+    worker.hooks = (*options.hooks, *worker.hooks)
+    if options.sync_to_async is not None:
+        worker.sync_to_async = options.sync_to_async
+    if options.send_tracebacks is not None:
+        worker.send_tracebacks = options.send_tracebacks
+    return worker
+
+
+def make_workers(kinds: Sequence[type[BaseWorker]], options: WorkerOptions) -> list[BaseWorker]:
+    """Returns new workers that share a loop: `start()` of the first one runs all.
+
+    Args:
+        kinds: their classes, which have one `work_class`.
+        options: those of the workers and of their loop.
+
+    Raises:
+        InvalidTask: a task cannot be exported, or two workers export the same function.
+        InvalidOption: a class says what is not allowed.
+    """
+    gearman_worker = work_class_of(kinds[0], options)()
+    workers = [make_worker(kind, options, gearman_worker=gearman_worker) for kind in kinds]
+    first = workers[0]
+    own = first.worker_options
+    first.worker_options = replace(
+        options.settled(workers), hosts=own.hosts, tls=options.tls or own.tls
+    )
+    return workers

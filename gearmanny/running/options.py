@@ -1,0 +1,56 @@
+"""The options of a runner: until when its processes live, and those of the workers in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gearmanny.payload.checks import COUNT, SECONDS
+from gearmanny.payload.fields import check_options, option
+from gearmanny.working.options import WorkerOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerOptions:
+    """The options of a `WorkRunner`, which describes them for users.
+
+    Raises:
+        InvalidOption: a number is not allowed.
+    """
+
+    worker: WorkerOptions
+    """The options of the workers in each process."""
+    grace: float | None = option(
+        600.0,
+        SECONDS,
+        "seconds to finish the current jobs when told to stop",
+        none="as long as it takes",
+        metavar="SECONDS",
+    )
+    max_jobs: int | None = option(
+        None, COUNT, "jobs after which a process is recycled", none="never", metavar="N"
+    )
+    max_memory: int | None = option(
+        None,
+        COUNT,
+        "MiB of resident memory with which a process is recycled",
+        none="never",
+        metavar="MIB",
+    )
+    max_crashes: int | None = option(
+        7,
+        COUNT,
+        "crashes within the crash window after which to give up",
+        none="never",
+        metavar="N",
+    )
+    crash_window: float = option(60.0, SECONDS, "seconds within which crashes of one process count")
+    connect_timeout: float | None = option(
+        None,
+        SECONDS,
+        "seconds from the start within which a job server has to answer",
+        none="job servers are waited for",
+        metavar="SECONDS",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)

@@ -1,0 +1,48 @@
+"""Signals to a runner, which become calls of its supervisor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from gearmanny.running.supervisor import Supervisor
+
+
+@contextlib.contextmanager
+def handled_signals(supervisor: Supervisor) -> Iterator[None]:
+    """Handles SIGTERM, SIGINT and SIGHUP until the block ends, if this is the main thread.
+
+    Args:
+        supervisor: is stopped by SIGTERM, SIGINT, and SIGHUP after its terminal was closed; any
+            other SIGHUP restarts it. Where SIGHUP is ignored, as under `nohup`, it stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        supervisor.stop()
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        if terminals and not any(map(os.isatty, terminals)):
+            supervisor.stop()
+        else:
+            supervisor.restart()
+
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+    }
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handlers[signal.SIGHUP] = hang_up
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,154 @@
+"""The end of a job: its answer, a line in the log, and the `after_job` of the worker."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from gearmanny.errors import EncodingError, GearmanException, InvalidArguments, RejectJob
+from gearmanny.payload.failures import encode_failure, message_of, type_name
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.working.exported import owner_of
+from gearmanny.working.interrupts import is_failure, stops_worker
+from gearmanny.working.link import Link, handle_of
+
+logger = logging.getLogger("gearmanny.worker")
+
+
+class GivenBack(BaseException):
+    """Raised when a job is left without an answer: its job server gives it to another worker, or
+    has done so already."""
+
+
+class Answers:
+    """Ends the jobs of a `GearmanWorker`. Several may end at the same time, in several threads."""
+
+    def __init__(self, gearman_worker: GearmanWorker) -> None:
+        """
+        Args:
+            gearman_worker: the worker.
+        """
+        self._worker = gearman_worker
+        self._failed: set[int] = set()
+        """The jobs that were answered with a failure and have not ended yet, by `id()`."""
+
+    def end(
+        self, link: Link, job: GearmanJob, started: float, error: BaseException | None = None
+    ) -> bool:
+        """Ends a job.
+
+        Args:
+            link: the connection that the job came by, and that its answer is queued on.
+            job: the job.
+            started: when it was begun, by `time.perf_counter`.
+            error: the exception that came out of it, if any.
+
+        Returns:
+            Whether the job was answered. One that is given back was not.
+
+        Raises:
+            BaseException: the error, where it stops the worker.
+        """
+        if error is None and handle_of(job) in link.machine.held:
+            error = GearmanException("its worker ended the job without an answer")
+        if isinstance(error, GivenBack):
+            logger.info("%s is given back", job.task, extra=about("given_back", job))
+            return False
+        if error is not None:
+            if stops_worker(error):
+                raise error
+            self.fail(link, job, error)
+        if id(job) in self._failed:
+            self._failed.discard(id(job))
+        elif logger.isEnabledFor(logging.INFO):
+            seconds = time.perf_counter() - started
+            logger.info("%s answered in %.3f s", job.task, seconds, extra=about("answered", job))
+        return True
+
+    def fail(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        """Answers a job with what it failed with, and logs it.
+
+        Args:
+            link: the connection that the answer is queued on.
+            job: the job.
+            error: the exception that it failed with.
+        """
+        self._queue_failure(link, job, error)
+        self._failed.add(id(job))
+        _log_failure(job, error)
+
+    def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        """Answers a job for a task that cannot be ended, in a process that is about to be.
+
+        Args:
+            link: the connection that the answer is sent over.
+            job: the job.
+            error: the exception that it failed with.
+
+        Raises:
+            JobServerLost: the connection has ended.
+        """
+        self._queue_failure(link, job, error)
+        link.flush()
+        _log_failure(job, error)
+        link.finish()
+
+    def goes_on_after_job(self) -> bool:
+        """Returns whether the worker's `after_job` lets it go on. An error in there is logged: the
+        job has its answer, and must not be run again because of that.
+
+        Raises:
+            BaseException: an exception that stops the worker.
+        """
+        try:
+            return bool(self._worker.after_job())
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            logger.exception(
+                "after_job of %s failed",
+                type(self._worker).__qualname__,
+                extra={"action": "after_job_failed"},
+            )
+            return True
+
+    def _queue_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        owner = owner_of(self._worker, job.task)
+        link.fail_with(
+            handle_of(job),
+            encode_failure(error, owner is not None and owner.send_tracebacks),
+            as_exception=owner is not None and owner.send_exceptions,
+        )
+
+
+def _log_failure(job: GearmanJob, error: BaseException) -> None:
+    expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob))
+    level, extra = logging.WARNING if expected else logging.ERROR, about("failed", job)
+    try:
+        logger.log(
+            level,
+            "%s failed: %s: %s",
+            job.task,
+            type_name(error),
+            message_of(error),
+            exc_info=None if expected else error,
+            extra=extra,
+        )
+    except MemoryError:
+        logger.log(
+            level,
+            "%s failed: %s, with a text that there is not enough memory to log",
+            job.task,
+            type_name(error),
+            extra=extra,
+        )
+
+
+def about(what: str, job: GearmanJob) -> dict[str, str]:
+    """Returns the attributes of a log record about a job.
+
+    Args:
+        what: the event, `"answered"`.
+        job: the job.
+    """
+    return {"action": f"job_{what}", "function": job.task, "handle": job.handle}

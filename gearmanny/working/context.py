@@ -1,0 +1,104 @@
+"""The loop of a worker, as far as its jobs need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from gearmanny.net.polling import HasDescriptor
+from gearmanny.working.answers import Answers
+from gearmanny.working.lastresort import LastResort
+from gearmanny.working.timelimits import Watchdog
+
+WaitBetweenAttempts = Callable[[float, HasDescriptor, Callable[[], bool]], None]
+"""Waits for some seconds, less when a link ends or the worker stops and the function then returns
+True. See `attempts.Pause`."""
+
+
+class JobLoop(Protocol):
+    """Where the jobs of `async def` tasks run. See `eventloop.EventLoop`, which is imported only
+    where there are some."""
+
+    error: BaseException | None
+    """The exception of a coroutine that stops the whole worker."""
+    cancelling: bool
+    """Whether jobs are left without an answer, because the worker ends at once."""
+
+    def start(self, coroutine: Coroutine[Any, Any, bool]) -> None:
+        """Runs a coroutine beside the others.
+
+        Args:
+            coroutine: the life of a job; returns whether the job was answered.
+        """
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Returns the result of a coroutine to another thread.
+
+        Args:
+            coroutine: is run beside the others.
+
+        Raises:
+            BaseException: the exception of the coroutine.
+        """
+
+    async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        """Waits between two attempts.
+
+        Args:
+            seconds: for how long at most.
+            is_over: returns whether there is nothing more to wait for; asked again by `notify`.
+        """
+
+    def notify(self) -> None:
+        """Has coroutines that pause look whether that is over."""
+
+    def take_answered(self) -> int:
+        """Returns how many jobs were answered since this was last asked."""
+
+    def finish(self) -> None:
+        """Waits until no coroutine runs."""
+
+    def close(self) -> None:
+        """Ends, and cancels the coroutines that run."""
+
+
+class Context:
+    """The loop of a worker, as far as its jobs need it."""
+
+    def __init__(
+        self,
+        answers: Answers,
+        stopping: Callable[[], bool],
+        pause: WaitBetweenAttempts,
+        new_event_loop: Callable[[], JobLoop],
+    ) -> None:
+        """
+        Args:
+            answers: ends the jobs.
+            stopping: returns whether the worker stops.
+            pause: waits between two attempts at a plain task.
+            new_event_loop: makes the event loop, on first use.
+        """
+        self.answers = answers
+        self.stopping = stopping
+        self.pause = pause
+        self.watchdog = Watchdog()
+        """For the time limits of plain tasks."""
+        self.last_resort = LastResort()
+        """For those of coroutines."""
+        self.running_event_loop: JobLoop | None = None
+        """The event loop, if any coroutine has needed it."""
+        self._new_event_loop = new_event_loop
+
+    def event_loop(self) -> JobLoop:
+        """Returns the event loop, which is made on first use."""
+        if self.running_event_loop is None:
+            self.running_event_loop = self._new_event_loop()
+        return self.running_event_loop
+
+    def close(self) -> None:
+        """Ends the threads that jobs needed."""
+        if self.running_event_loop is not None:
+            self.running_event_loop.close()
+        self.watchdog.close()
+        self.last_resort.close()

@@ -1,0 +1,16 @@
+"""Notifications about the loop of a worker."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """An object that the loop of a worker notifies, between two jobs. It should be quick."""
+
+    def ready(self) -> None:
+        """A job server has answered, so it knows the functions; or all of them are away. Called
+        once, before the first job."""
+
+    def job_done(self) -> None:
+        """A job was answered, with its result or a failure."""

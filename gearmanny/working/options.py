@@ -1,0 +1,92 @@
+"""The options of workers, from settings or arguments to the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gearmanny.net.hosts import Host
+from gearmanny.net.tls import TLS
+from gearmanny.payload.checks import COUNT
+from gearmanny.payload.fields import check_options, option
+from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
+from gearmanny.vocabulary.gearman_api import GearmanWorker
+from gearmanny.working.hooks import Hook, SyncToAsync
+
+
+class Capacity(Protocol):
+    """A worker, as far as it says how many jobs it takes at a time."""
+
+    prefetch: int
+    concurrency: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """The options of the workers of one process, which share one loop.
+
+    `WorkRunner` describes them for users.
+
+    Raises:
+        InvalidOption: a number is not allowed.
+    """
+
+    hosts: Sequence[Host] = ()
+    """The job servers. Empty: those of the `GearmanWorker`, or the default."""
+    verbosity: int = 0
+    hooks: tuple[Hook, ...] = ()
+    """Contexts around every job, outside of those of the worker."""
+    sync_to_async: SyncToAsync | None = None
+    """Overrides that of the worker, unless None."""
+    send_tracebacks: bool | None = None
+    """Overrides that of the worker, unless None."""
+    default_work_class: type[GearmanWorker] | None = None
+    """Replaces `JsonWorker`, for workers that chose no other; None: nothing does."""
+    prefetch: int | None = option(
+        None,
+        COUNT,
+        "jobs a process holds at a time",
+        none="as the workers say",
+        metavar="N",
+    )
+    concurrency: int | None = option(
+        None,
+        COUNT,
+        "`async def` tasks a process runs at a time",
+        none="as the workers say",
+        metavar="N",
+    )
+    max_packet: int = option(
+        MAX_PACKET, PACKET_SIZE, "bytes of the longest packet, of clients and workers"
+    )
+    tls: TLS | None = option(
+        None, TLS.of, "how the job servers are secured", none="plain connections"
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def settled(self, workers: Iterable[Capacity]) -> WorkerOptions:
+        """Returns these options, with numbers where they leave them to the workers.
+
+        Args:
+            workers: all that share the loop.
+
+        Raises:
+            InvalidOption: a number that a worker says is not allowed.
+        """
+        workers = list(workers)
+        for worker in workers:
+            COUNT.check("prefetch", worker.prefetch)
+            COUNT.check("concurrency", worker.concurrency)
+        return replace(
+            self,
+            prefetch=self.prefetch or min(worker.prefetch for worker in workers),
+            concurrency=self.concurrency or max(worker.concurrency for worker in workers),
+        )
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs the loop asks for or holds at a time."""
+        return max(self.prefetch or 1, self.concurrency or 1)

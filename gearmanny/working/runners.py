@@ -1,0 +1,123 @@
+"""The callbacks that are registered for plain tasks, and for functions that are no methods."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Coroutine
+from functools import partial
+from types import GeneratorType
+from typing import Any
+
+from gearmanny.net.forks import end_as_a_program, this_process
+from gearmanny.tasks.spec import TaskSpec
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.working.attempts import Attempts, describe
+from gearmanny.working.exported import Callback, Exported, Owner, current_job
+from gearmanny.working.handler import handler_of
+from gearmanny.working.hooks import HookStack
+from gearmanny.working.timelimits import TimeLimit
+
+
+class HandedOver(BaseException):
+    """Raised by a callback whose job goes on in the event loop, and is answered there."""
+
+
+class CallbackRunner(Exported):
+    """Runs a callback inside the worker's hooks."""
+
+    def __init__(self, worker: Owner, callback: Callback) -> None:
+        """
+        Args:
+            worker: the worker that registers it.
+            callback: is called with the `GearmanWorker` and the job.
+        """
+        super().__init__(worker)
+        self._callback = callback
+
+    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        worker = self.worker
+        token = current_job.set(job)
+        worker.only_job = job
+        try:
+            if not worker.hooks:
+                return self._callback(gearman_worker, job)
+            with HookStack(worker.hooks, job, partial(_run_in_event_loop, gearman_worker, job)):
+                return self._callback(gearman_worker, job)
+        finally:
+            worker.only_job = None
+            current_job.reset(token)
+
+
+def _run_in_event_loop(
+    gearman_worker: GearmanWorker, job: GearmanJob, coroutine: Coroutine[Any, Any, Any]
+) -> Any:
+    return handler_of(gearman_worker, job).context.event_loop().run(coroutine)
+
+
+class TaskRunner(CallbackRunner):
+    """Runs a plain task: its arguments are checked first, and a generator is streamed."""
+
+    def __init__(self, worker: Owner, task: TaskSpec) -> None:
+        """
+        Args:
+            worker: the worker that has the task.
+            task: the task.
+        """
+        super().__init__(worker, self._call)
+        self._task = task
+        self._method = getattr(worker, task.method)
+
+    def _call(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        forks = this_process.forks
+        try:
+            return self._result(gearman_worker, job)
+        finally:
+            # Within hooks and time limits, which are the parent's alone.
+            if this_process.forks != forks:
+                end_as_a_program()
+
+    def _result(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        result = self._method(**self._task.check_arguments(job.data))
+        if not isinstance(result, GeneratorType):
+            return result
+        # Whole at the end, too: half of the world's clients drop WORK_DATA.
+        items = []
+        with contextlib.closing(result):
+            for item in result:
+                gearman_worker.send_job_data(job, item)
+                items.append(item)
+        return self._task.whole(items)
+
+
+class AttemptRunner(TaskRunner):
+    """Runs a plain task that has a time limit, or is tried again when it fails."""
+
+    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        handler = handler_of(gearman_worker, job)
+        context, link = handler.context, handler.link
+        attempts = Attempts(job, self._task.options, link, context.stopping)
+        while True:
+            try:
+                return super().__call__(gearman_worker, job)
+            except BaseException as error:
+                delay = attempts.delay_after(error)
+                if delay is None:
+                    raise
+            context.pause(delay, link, attempts.are_over)
+            attempts.begin_next()
+
+    def _call(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        call = partial(super()._call, gearman_worker, job)
+        timeout, grace = self._task.options.limit, self.worker.timeout_grace
+        if timeout is None:
+            return call()
+        handler = handler_of(gearman_worker, job)
+        context, link = handler.context, handler.link
+        fail = partial(context.answers.fail_at_last, link, job)
+        limit = TimeLimit(context.watchdog, job.task, timeout, grace, fail)
+        try:
+            with link.reporting_whole(limit):
+                return limit.run(call)
+        finally:
+            if limit.is_over:
+                describe(job, interrupted=True)
