@@ -12,7 +12,7 @@ from gearmanny import __version__
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException
 from gearmanny.net.hosts import DEFAULT_PORT
-from gearmanny.payload.checks import ADDRESS, PORT_OR_ANY
+from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
 from gearmanny.payload.fields import flag_type
 from gearmanny.serving.process import serve_until
 
@@ -78,9 +78,10 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-memory",
-        type=int,
+        type=flag_type(MEMORY),
         metavar="MIB",
-        help="refuse jobs when those there are take so much (default: a quarter of the memory)",
+        help="MiB that jobs may take before further ones are refused; a quarter of the memory "
+        "unless given (default: none)",
     )
     parser.set_defaults(run=_run_server)
 

@@ -21,12 +21,8 @@ from typing import Self
 
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.net.hosts import Host
-<<<<<<< HEAD
-from gearmanny.payload.checks import check_count
+from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
 from gearmanny.serving.listening import Listener, bind, warn_of_strangers
-=======
-from gearmanny.payload.checks import ADDRESS, PORT_OR_ANY
->>>>>>> main
 from gearmanny.serving.loop import Peer, ServerLoop
 from gearmanny.serving.memory import default_memory
 
@@ -77,8 +73,7 @@ class JobServer:
         self.port = port
         self._address = address
         self._store_path = store
-        if max_memory is not None:
-            check_count("max_memory", "MiB", max_memory)
+        MEMORY.check("max_memory", max_memory, optional=True)
         self._max_memory = max_memory
         self._thread: threading.Thread | None = None
         self._running: ServerLoop | None = None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import sqlite3
 import stat
@@ -22,10 +21,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gearmanny.errors import InvalidOption
+from gearmanny.payload.checks import SECONDS, whole_number
 from gearmanny.protocol.queue import HIGH, LOW
 from gearmanny.protocol.room import Refusal
 
 logger = logging.getLogger("gearmanny.server")
+
+_PRIORITY = whole_number(HIGH, LOW)
 
 _FORMAT = 1
 """Of the table. Stands in the file as `user_version`."""
@@ -230,8 +232,6 @@ def _make_private(path: str) -> None:
 def _is_sound(job: StoredJob) -> bool:
     return (
         all(isinstance(text, bytes) for text in (job.function, job.unique, job.data))
-        and isinstance(job.priority, int)
-        and HIGH <= job.priority <= LOW
-        and isinstance(job.due, float)
-        and math.isfinite(job.due)
+        and _PRIORITY.allows(job.priority)
+        and SECONDS.allows(job.due)
     )

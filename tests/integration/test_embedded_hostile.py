@@ -93,7 +93,9 @@ class TestMemory:
 
     @pytest.mark.parametrize("limit", [0, -1, True, "5", 1.5])
     def test_a_limit_that_cannot_be_is_an_early_error(self, limit: object) -> None:
-        with pytest.raises(InvalidOption, match="max_memory is a number of MiB"):
+        with pytest.raises(
+            InvalidOption, match="max_memory must be a whole number of MiB, 1 or more, or None"
+        ):
             JobServer(max_memory=limit)  # type: ignore[arg-type]
 
     def test_answers_that_nobody_reads_do_not_pile_up(

@@ -138,7 +138,8 @@ def test_those_that_read_least_are_given_up_first() -> None:
     assert not some.deaf
     machine.server._max_memory = -1
     machine.server.shed()
-    assert some.deaf and few.deaf
+    assert some.deaf
+    assert few.deaf
 
 
 def test_payloads_that_arrive_are_bounded_together() -> None:

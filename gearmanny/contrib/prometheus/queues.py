@@ -12,7 +12,7 @@ from gearmanny.admin import FunctionStatus, JobServer, Rows
 from gearmanny.errors import GearmanException, printable
 from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLSOption
-from gearmanny.payload.checks import check_count
+from gearmanny.payload.checks import COUNT
 
 _MAX_FUNCTIONS = 1000
 """Functions of a job server that get labels of their own. Anybody may submit to a new one."""
@@ -47,7 +47,7 @@ class QueueCollector(Collector):
         Raises:
             InvalidOption: a host, `tls` or `max_functions` that cannot be.
         """
-        check_count("max_functions", "functions", max_functions)
+        COUNT.check("max_functions", max_functions)
         self._max_functions = max_functions
         names = dict.fromkeys(map(str, parse_hosts(HOSTS if hosts is None else hosts)))
         self._servers = [JobServer(name, timeout, tls=tls) for name in names]
