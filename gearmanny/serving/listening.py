@@ -78,6 +78,9 @@ class Listener:
                 self._pause(listening, error)
                 return
             accepted.setblocking(False)
+            # asyncio does so only for sockets that it has made itself.
+            with contextlib.suppress(OSError):  # reset already
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = self._loop.create_task(
                 self._loop.connect_accepted_socket(partial(self._make_protocol, address), accepted)
             )
