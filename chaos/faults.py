@@ -52,12 +52,16 @@ class Proxy:
         """Lets nothing but ends arrive any more on all connections; new ones work."""
         self._swallowed.update(sock for pair in self._take_pairs() for sock in pair)
 
-    def close(self) -> None:
-        """Ends everything; waits for its threads."""
-        self._ended.set()
+    def refuse(self) -> None:
+        """Takes no new connections; those that are there go on."""
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+
+    def close(self) -> None:
+        """Ends everything; waits for its threads."""
+        self._ended.set()
+        self.refuse()
         for sock in (*itertools.chain(*self._take_pairs()), *self._swallowed):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""What a job server says of itself: its status, its workers, its version."""
+"""Questions to a job server about itself: its status, its workers, its version."""
 
 from __future__ import annotations
 
@@ -33,20 +33,22 @@ _line = AdminConnection.receive_line
 
 
 class JobServer:
-    """A job server to be asked. Every question uses a connection of its own."""
+    """Asks a job server about itself. Every question uses a connection of its own."""
 
     def __init__(
         self, host: str, timeout: float | None = CONNECT_TIMEOUT, *, tls: TLSOption = None
     ) -> None:
         """
         Args:
-            host: `"name:port"`.
+            host: its address, `"name:port"`, `"[address]:port"` or `"unix:/path"`.
             timeout: seconds for a question to be answered, connecting included; None waits
                 for as long as it takes.
-            tls: how it is secured, as `SimpleClient` takes it; None for plain connections.
+            tls: how it is secured: True for the authorities that the system trusts, a dict with
+                the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or an
+                `ssl.SSLContext`. None, the default, for plain connections.
 
         Raises:
-            InvalidOption: the host is not written like one, or `tls` cannot be.
+            InvalidOption: the host or `tls` is invalid.
         """
         self._host = parse_host(host)
         self._timeout = timeout
@@ -65,25 +67,46 @@ class JobServer:
             JobServerUnavailable: no connection, or no answer in time.
             JobServerLost: the connection ended before the answer was whole.
             JobServerError: the server refused.
+            ProtocolError: the other side is no job server.
         """
         return self._rows("status", parse_status)
 
     def workers(self) -> Rows[WorkerStatus]:
         """Returns a row for every connection of the server, without those that cannot be read.
-        Raises what `status` raises."""
+
+        Raises:
+            JobServerUnavailable: no connection, or no answer in time.
+            JobServerLost: the connection ended before the answer was whole.
+            JobServerError: the server refused.
+            ProtocolError: the other side is no job server.
+        """
         return self._rows("workers", parse_worker)
 
     def version(self) -> str:
-        """Returns the version of the server, `"1.1.20+ds"`. Raises what `status` raises."""
+        """Returns the version of the server, `"1.1.20+ds"`.
+
+        Raises:
+            JobServerUnavailable: no connection, or no answer in time.
+            JobServerLost: the connection ended before the answer was whole.
+            JobServerError: the server refused.
+            ProtocolError: the other side is no job server.
+        """
         return self._ask("version", _line)
 
     def traps(self) -> list[Trap]:
         """Returns what takes users of this version of gearmand by surprise; nothing for the job
-        server of our own. Raises what `status` raises."""
+        server of our own.
+
+        Raises:
+            JobServerUnavailable: no connection, or no answer in time.
+            JobServerLost: the connection ended before the answer was whole.
+            JobServerError: the server refused.
+            ProtocolError: the other side is no job server.
+        """
         return traps_of(self.version())
 
     def cancel(self, handle: bytes) -> bool:
-        """Takes a job from its queue. Raises what `status` raises.
+        """Takes a job from its queue.
 
         gearmand 1.1.20 also forgets a job that runs: its caller is told that it failed, and its
         worker goes on. Ask for its status before.
@@ -93,6 +116,12 @@ class JobServer:
 
         Returns:
             Whether the server knew the job.
+
+        Raises:
+            JobServerUnavailable: no connection, or no answer in time.
+            JobServerLost: the connection ended before the answer was whole.
+            JobServerError: the server refused.
+            ProtocolError: the other side is no job server.
         """
         try:
             self._ask(f"cancel job {handle.decode('utf-8', 'backslashreplace')}", _line)

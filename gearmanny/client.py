@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from gearmanny.blocking.connections import Connections
-from gearmanny.blocking.inquiries import find_status
-from gearmanny.blocking.resending import Resending
-from gearmanny.calling.caller import Caller, take
-from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
-from gearmanny.calling.tracing import CallSpans
-from gearmanny.errors import EncodingError, JobServerLost
-from gearmanny.net.deadline import Deadline
-from gearmanny.net.hosts import Servers
-from gearmanny.results import WorkResult, as_completed, wait
+from gearmanny.blocking.client import Client
+from gearmanny.blocking.results import WorkResult, as_completed, wait
+from gearmanny.calling.values import Data, JobState, JobStatus, Progress, Warning
 from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 
 __all__ = [
@@ -34,146 +23,10 @@ __all__ = [
 ]
 
 
-class Client(Caller):
-    """What the blocking clients share. Any number of threads may use one.
-
-    Connections are made on the first call and kept. A child made by `os.fork()`
-    makes its own.
-    """
+class KeywordClient(Client):
+    """The base of the clients whose calls travel as an object of keywords."""
 
     _default_encoder = JSONDataEncoder
-
-    def _reach(self, servers: Servers) -> None:
-        self._connections = Connections(servers)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def status(self, unique: str, timeout: float | None = 60) -> JobStatus:
-        """Asks the job servers for the job with a unique id: whether it waits, runs, or is
-        unknown by now. `WorkResult.unique` is such an id.
-
-        Args:
-            unique: the id.
-            timeout: seconds to wait for the answers; None waits for as long as it takes.
-
-        Raises:
-            JobServerUnavailable: no job server knows the job, and some could not be asked.
-            JobServerLost: a connection ended before the answer came.
-            InvalidOption: the timeout is no number of seconds, or no job can have that id.
-        """
-        return find_status(self._connections, unique.encode(), Deadline(timeout))
-
-    def close(self) -> None:
-        """Closes the connections; jobs without an answer get `JobServerLost`. A later call
-        connects again."""
-        self._connections.close()
-
-    def _result(self, function: str, arguments: object) -> Any:
-        seen = self._options.on_update is not None
-        # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (work,) = self._submit(function, [self._encode(arguments)], keeps_updates=seen)
-        answer = work.get_result(self._options.timeout)
-        return work if self._options.background else answer
-
-    def _sent(self, function: str, arguments: object) -> WorkResult:
-        (work,) = self._submit(function, [self._encode(arguments)])
-        if isinstance(work.outcome, JobServerLost) and not self._options.idempotent:
-            raise work.outcome
-        return work
-
-    def _map(
-        self, function: str, calls: Iterable[object], window: int, return_exceptions: bool
-    ) -> Iterator[Any]:
-        self._check_map(function, window)
-        return self._mapped(function, iter(calls), window, return_exceptions)
-
-    def _mapped(
-        self, function: str, inputs: Iterator[object], window: int, return_exceptions: bool
-    ) -> Iterator[Any]:
-        size = (window + 1) // 2  # half of a window leaves in one send while the other half runs
-        under_way: deque[WorkResult] = deque()
-        more = True
-        while more or under_way:
-            if more and len(under_way) <= window - size:
-                batch = take(inputs, size, time.monotonic)
-                more = bool(batch)
-                if more:
-                    payloads = self._encode_all(batch)
-                    under_way.extend(self._submit(function, payloads, keeps_updates=False))
-                if more and len(under_way) <= window - size and not under_way[0].is_done():
-                    continue
-            if under_way:
-                work = under_way.popleft()
-                try:
-                    result = work.get_result(self._options.timeout)
-                except Exception as error:
-                    if not return_exceptions:
-                        raise
-                    result = error
-                yield result
-
-    def _stream(self, function: str, arguments: object) -> Iterator[Any]:
-        self._check_stream()
-        (work,) = self._submit(function, [self._encode(arguments)])
-        return self._streamed(work)
-
-    def _streamed(self, work: WorkResult) -> Iterator[Any]:
-        sent_ahead = False
-        try:
-            for update in work.updates(self._options.timeout):
-                if work.on_update is not None:
-                    work.on_update(update)
-                if isinstance(update, Data):
-                    sent_ahead = True
-                    yield update.value
-            yield from work.rest_of_stream(sent_ahead)
-        finally:
-            work.drop_updates()
-
-    def _submit(
-        self,
-        function: str,
-        payloads: Iterable[bytes | EncodingError],
-        *,
-        keeps_updates: bool = True,
-    ) -> list[WorkResult]:
-        """Sends jobs together. One that could not be encoded has failed already."""
-        options, connections = self._options, self._connections
-        deadline = Deadline(options.timeout)
-        works: list[WorkResult] = []
-        with CallSpans() as spans:
-            requests = self._requests(function, payloads, spans, time.time)
-            channel = connections.channel(options)
-            for request in requests:
-                work = WorkResult(connections, channel, function, self._encoder)
-                work.background = options.background
-                work.keeps_updates = keeps_updates
-                work.on_update = options.on_update
-                works.append(work)
-                if isinstance(request, EncodingError):
-                    work.outcome = request
-                    continue
-                work.unique_id = request.unique
-                if options.idempotent:
-                    work.resending = Resending(connections, request, options)
-                while not channel.queue(work, request):
-                    work.channel = channel = connections.channel(options)
-            with contextlib.suppress(JobServerLost):  # told by every job that was on its way
-                channel.flush(deadline)
-        return works
-
-
-class KeywordClient(Client):
-    """What the clients share whose calls travel as an object of keywords."""
 
     def submit(self, function: str, /, **kwargs: Any) -> WorkResult:
         """Sends a job for a Gearman function.
@@ -184,13 +37,14 @@ class KeywordClient(Client):
 
         Returns:
             The work object: `is_done()`, `get_result(timeout=60)`, `updates()`. That of a
-            background job is done when the job server has accepted it.
+            background job is done when the job server has accepted it. It also says when the
+            connection ended, even where that was noticed while the job was sent.
 
         Raises:
             JobServerUnavailable: no job server could be reached. Nothing was sent.
-            JobServerLost: the connection ended while sending; the job may or may not run.
             EncodingError: the arguments are refused by the encoder.
             InvalidTask: no function can have that name.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
         """
         return self._sent(function, kwargs)
 
@@ -203,7 +57,8 @@ class KeywordClient(Client):
     ) -> Iterator[Any]:
         """Calls a function with many sets of arguments, and yields the results in their order.
 
-        Lazy: inputs are taken as results are consumed, so they may be endless.
+        Lazy: inputs are taken as results are consumed, so they may be endless. Leaving it early
+        discards the results of what is under way. A call that fails raises its error at its place.
 
         Args:
             function: the name of the Gearman function.
@@ -213,16 +68,22 @@ class KeywordClient(Client):
                 instead of raising it there.
 
         Raises:
-            InvalidOption: `window` is no number of calls, or the client has an option that is
-                for one call.
-            JobServerUnavailable: no job server could be reached.
-            The errors of `SimpleClient.call`, at the place of the call that failed.
+            InvalidTask: no function can have that name.
+            InvalidOption: `window` is not a whole number, 1 or more, or the client has an option
+                that is for one call.
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached. Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the arguments, or the answer, are refused by the encoder.
         """
         return self._map(function, arguments, window, return_exceptions)
 
     def stream(self, function: str, /, **kwargs: Any) -> Iterator[Any]:
         """Calls a function, and yields the parts of its result as they come: what a generator
-        task yields, and what any task sends ahead.
+        task yields, and what any task sends ahead. The job is sent when the first is asked for.
 
         What the task raises is raised here, after the parts that it sent before. Where a worker
         sends its result only as a whole, that has to be a list, whose items are yielded.
@@ -232,8 +93,17 @@ class KeywordClient(Client):
             **kwargs: the arguments of the task.
 
         Raises:
-            InvalidTask: the result is no list, and nothing was sent ahead: no stream.
-            The errors of `SimpleClient.call`.
+            InvalidTask: no function can have that name, or the result is no list and nothing was
+                sent ahead.
+            InvalidOption: the client has an option that a stream cannot have.
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached. Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the arguments, or the answer, are refused by the encoder.
+            Exception: any that `on_update` raises.
         """
         return self._stream(function, kwargs)
 
@@ -259,8 +129,11 @@ class SimpleClient(KeywordClient):
             JobServerUnavailable: no job server could be reached. Nothing was sent.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
             EncodingError: the arguments, or the answer, are refused by the encoder.
             InvalidTask: no function can have that name.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
+            Exception: any that `on_update` raises.
         """
         return self._result(function, kwargs)
 
@@ -271,7 +144,21 @@ class AsyncClient(KeywordClient):
     _returns: ClassVar[Literal["work"]] = "work"
 
     def call(self, function: str, /, **kwargs: Any) -> WorkResult:
-        """Sends a job: the same as `submit`."""
+        """Sends a job for a Gearman function: the same as `submit`.
+
+        Args:
+            function: its name, `"myworker_add"`.
+            **kwargs: the arguments of the task.
+
+        Returns:
+            The work object.
+
+        Raises:
+            JobServerUnavailable: no job server could be reached. Nothing was sent.
+            EncodingError: the arguments are refused by the encoder.
+            InvalidTask: no function can have that name.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
+        """
         return self._sent(function, kwargs)
 
     as_completed = staticmethod(as_completed)
@@ -280,7 +167,7 @@ class AsyncClient(KeywordClient):
 
 class RawClient(Client):
     """Calls with the bytes of a payload, and returns bytes: `RawClient().upper(b"hi")` returns
-    b"HI". For functions that speak no JSON. All else is as with `SimpleClient`."""
+    b"HI". For functions that do not use JSON. All else is as with `SimpleClient`."""
 
     _default_encoder = RawDataEncoder
     _takes_payload = True
@@ -289,18 +176,44 @@ class RawClient(Client):
     def call(self, function: str, payload: bytes = b"", /) -> Any:
         """Calls a Gearman function and returns the bytes that it answers.
 
+        With `using(background=True)`, returns the `WorkResult` of the job as soon as the job
+        server has accepted it.
+
         Args:
             function: its name.
-            payload: what it is given.
+            payload: the bytes that it is given.
 
         Raises:
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached. Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
             EncodingError: the payload is not bytes, or it or the answer is over `max_packet`.
-            The other errors of `SimpleClient.call`.
+            InvalidTask: no function can have that name.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
+            Exception: any that `on_update` raises.
         """
         return self._result(function, payload)
 
     def submit(self, function: str, payload: bytes = b"", /) -> WorkResult:
-        """Sends a job for a Gearman function, as `SimpleClient.submit` does."""
+        """Sends a job for a Gearman function.
+
+        Args:
+            function: its name.
+            payload: the bytes that it is given.
+
+        Returns:
+            The work object. That of a background job is done when the job server has accepted
+            it. It also says when the connection ended.
+
+        Raises:
+            JobServerUnavailable: no job server could be reached. Nothing was sent.
+            EncodingError: the payload is not bytes, or is over `max_packet`.
+            InvalidTask: no function can have that name.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
+        """
         return self._sent(function, payload)
 
     def map(
@@ -310,10 +223,50 @@ class RawClient(Client):
         window: int = 1000,
         return_exceptions: bool = False,
     ) -> Iterator[Any]:
-        """Calls a function with many payloads, as `SimpleClient.map` does with arguments."""
+        """Calls a function with many payloads, and yields the answers in their order.
+
+        Lazy: payloads are taken as answers are consumed, so they may be endless. Leaving it early
+        discards the answers of what is under way. A call that fails raises its error at its place.
+
+        Args:
+            function: the name of the Gearman function.
+            payloads: the bytes for every call.
+            window: how many calls may be under way at a time.
+            return_exceptions: whether a call that fails yields its exception, in its place,
+                instead of raising it there.
+
+        Raises:
+            InvalidTask: no function can have that name.
+            InvalidOption: `window` is not a whole number, 1 or more, or the client has an option
+                that is for one call.
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached. Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the payload is not bytes, or it or the answer is over `max_packet`.
+        """
         return self._map(function, payloads, window, return_exceptions)
 
     def stream(self, function: str, payload: bytes = b"", /) -> Iterator[Any]:
-        """Calls a function, and yields the parts of its result as they come, as
-        `SimpleClient.stream` does. A result that comes as a whole is one part."""
+        """Calls a function, and yields the parts of its result as they come. A result that comes
+        as a whole is one part. The job is sent when the first is asked for.
+
+        Args:
+            function: the name of the Gearman function.
+            payload: the bytes that it is given.
+
+        Raises:
+            InvalidTask: no function can have that name.
+            InvalidOption: the client has an option that a stream cannot have.
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached. Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the payload is not bytes, or it or the answer is over `max_packet`.
+            Exception: any that `on_update` raises.
+        """
         return self._stream(function, payload)

@@ -15,9 +15,7 @@ from functools import partial
 from typing import Self
 
 from gearmanny.admin import JobServer
-from gearmanny.aio.connections import AioConnections
-from gearmanny.blocking.connections import Connections
-from gearmanny.eager.aio import EagerAioConnection
+from gearmanny.eager.everywhere import calls_run_in
 from gearmanny.eager.joined import Eager, Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.net.hosts import Host
@@ -86,19 +84,6 @@ def eager(
     )
     with calls_run_in(stand_in):
         yield stand_in
-
-
-@contextlib.contextmanager
-def calls_run_in(eager: Eager) -> Iterator[None]:
-    """Runs the calls of all clients of this process in an `Eager`, until the block ends."""
-    outbox.clear()
-    outer = Connections.stand_in_for_all, AioConnections.stand_in_for_all
-    Connections.stand_in_for_all = eager.channel
-    AioConnections.stand_in_for_all = partial(EagerAioConnection, eager)
-    try:
-        yield
-    finally:
-        Connections.stand_in_for_all, AioConnections.stand_in_for_all = outer
 
 
 class Gearmand:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gearmanny.aio.client import AioClient
 from gearmanny.aio.results import AioWorkResult
-from gearmanny.calling.submission import Data, JobState, JobStatus, Progress, Warning
+from gearmanny.calling.values import Data, JobState, JobStatus, Progress, Warning
 
 __all__ = [
     "AioClient",

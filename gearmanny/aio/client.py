@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
+from gearmanny.aio.connection import AioConnection
 from gearmanny.aio.connections import AioConnections
-from gearmanny.aio.inquiries import find_status
-from gearmanny.aio.resending import Resending
-from gearmanny.aio.results import AioWorkResult, pass_on
-from gearmanny.calling.caller import Caller, take
-from gearmanny.calling.submission import Data, JobStatus
+from gearmanny.aio.driver import AioDriver
+from gearmanny.aio.results import AioWorkResult
+from gearmanny.calling.again import Again
+from gearmanny.calling.asking import find_status
+from gearmanny.calling.call import Call
+from gearmanny.calling.caller import Caller
+from gearmanny.calling.exchange import Watcher
 from gearmanny.calling.tracing import CallSpans
+from gearmanny.calling.values import JobStatus
+from gearmanny.calling.waiting import stream
+from gearmanny.calling.window import map_calls
 from gearmanny.errors import EncodingError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
+from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 
 
@@ -27,7 +33,7 @@ class AioClient(Caller):
     Any number of tasks of one event loop may use one; the loop that uses it first has it until
     that loop is closed, or `close()` was called. Used from another one, it raises RuntimeError.
 
-    Cancelling whoever awaits a call forgets its job; the worker may still run it.
+    Cancelling a call discards its result; the worker may still run its job.
     """
 
     _default_encoder = JSONDataEncoder
@@ -35,6 +41,7 @@ class AioClient(Caller):
 
     def _reach(self, servers: Servers) -> None:
         self._connections = AioConnections(servers)
+        self._driver = AioDriver(self._connections)
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,28 +58,60 @@ class AioClient(Caller):
         """Calls a Gearman function and returns what its task returned.
 
         With `using(background=True)`, returns the `AioWorkResult` of the job as soon as the job
-        server has accepted it. Arguments and errors are those of `SimpleClient.call`.
+        server has accepted it.
+
+        Args:
+            function: its name, `"myworker_add"`.
+            **kwargs: the arguments of the task.
+
+        Raises:
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached, or it does not take what is sent.
+                Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the arguments, or the answer, are refused by the encoder.
+            InvalidTask: no function can have that name.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
+            RuntimeError: another event loop uses this client.
+            Exception: any that `on_update` raises.
         """
         options = self._options
         seen = options.on_update is not None
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (work,) = await self._submit(function, [self._encode(kwargs)], keeps_updates=seen)
+        (call,) = await self._submit(function, [self._encode(kwargs)], keeps_updates=seen)
         try:
-            answer = await work
+            answer = await self._driver.result(call, options.timeout)
         finally:
-            if not work.is_done():
-                work.forget()
-        return work if options.background else answer
+            if call.outcome is None:
+                call.forget()
+        return AioWorkResult(call, self._driver) if options.background else answer
 
     async def submit(self, function: str, /, **kwargs: Any) -> AioWorkResult:
         """Sends a job, and returns its work object: `work = await client.submit("f", a=1)`, later
         `await work`.
 
-        Arguments are those of `AsyncClient.submit`, and so are the errors; that a connection
-        ended, only the work object tells.
+        Args:
+            function: its name, `"myworker_add"`.
+            **kwargs: the arguments of the task.
+
+        Returns:
+            The work object: `is_done()`, `get_result(timeout=60)`, `updates()`. That of a
+            background job is done when the job server has accepted it. It also says when the
+            connection ended, even where that was noticed while the job was sent.
+
+        Raises:
+            JobServerUnavailable: no job server could be reached, or it does not take what is sent.
+                Nothing was sent.
+            EncodingError: the arguments are refused by the encoder.
+            InvalidTask: no function can have that name.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
+            RuntimeError: another event loop uses this client.
         """
-        (work,) = await self._submit(function, [self._encode(kwargs)])
-        return work
+        (call,) = await self._submit(function, [self._encode(kwargs)])
+        return AioWorkResult(call, self._driver)
 
     def map(
         self,
@@ -84,29 +123,86 @@ class AioClient(Caller):
         """Calls a function with many sets of arguments, and yields the results in their order:
         `async for result in client.map("f", …)`.
 
-        Lazy: inputs are taken as results are consumed, so they may be endless. Arguments and
-        errors are those of `SimpleClient.map`.
+        Lazy: inputs are taken as results are consumed, so they may be endless. Leaving it early
+        discards the results of what is under way. A call that fails raises its error at its place.
+
+        Args:
+            function: the name of the Gearman function.
+            arguments: a mapping of keyword arguments for every call.
+            window: how many calls may be under way at a time.
+            return_exceptions: whether a call that fails yields its exception, in its place,
+                instead of raising it there.
+
+        Raises:
+            InvalidTask: no function can have that name.
+            InvalidOption: `window` is not a whole number, 1 or more, or the client has an option
+                that is for one call.
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached, or it does not take what is sent.
+                Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the arguments, or the answer, are refused by the encoder.
+            RuntimeError: another event loop uses this client.
         """
         self._check_map(function, window)
-        return self._map(function, iter(arguments), window, return_exceptions)
+        timeout = self._options.timeout
+        steps = map_calls(iter(arguments), window, timeout, return_exceptions, time.monotonic)
+        return self._driver.iterate(
+            steps,
+            lambda batch: self._submit(function, self._encode_all(batch), keeps_updates=False),
+        )
 
     def stream(self, function: str, /, **kwargs: Any) -> AsyncIterator[Any]:
         """Calls a function, and yields the parts of its result as they come:
         `async for row in client.stream("f", …)`.
 
-        The job is sent when the first part is asked for. Arguments and errors are those of
-        `SimpleClient.stream`.
+        The job is sent when the first part is asked for. What the task raises is raised here,
+        after the parts that it sent before. Where a worker sends its result only as a whole, that
+        has to be a list, whose items are yielded.
+
+        Args:
+            function: the name of the Gearman function.
+            **kwargs: the arguments of the task.
+
+        Raises:
+            InvalidTask: no function can have that name, or the result is no list and nothing was
+                sent ahead.
+            InvalidOption: the client has an option that a stream cannot have.
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer within the client's timeout. The job may still run.
+            JobServerUnavailable: no job server could be reached, or it does not take what is sent.
+                Nothing was sent.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the arguments, or the answer, are refused by the encoder.
+            RuntimeError: another event loop uses this client.
+            Exception: any that `on_update` raises.
         """
-        self._check_stream()
-        return self._stream(function, self._encode(kwargs))
+        self._check_stream(function)
+        steps = stream(self._encode(kwargs), self._options.timeout)
+        return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
 
     async def status(self, unique: str, timeout: float | None = 60) -> JobStatus:
         """Asks the job servers for the job with a unique id: whether it waits, runs, or is
         unknown by now. `AioWorkResult.unique` is such an id.
 
-        Arguments and errors are those of `SimpleClient.status`.
+        Args:
+            unique: the id.
+            timeout: seconds to wait for the answers; None waits for as long as it takes.
+
+        Raises:
+            JobServerUnavailable: no job server knows the job, and some could not be asked.
+            JobServerLost: a connection ended before the answer came.
+            JobServerError: a job server refused the question.
+            InvalidOption: the timeout is not a number of seconds, or no job can have that id.
+            RuntimeError: another event loop uses this client.
         """
-        return await find_status(self._connections, unique.encode(), Deadline(timeout))
+        deadline, hosts = Deadline(timeout), self._servers.hosts
+        return await self._driver.run(find_status(hosts, unique.encode(), deadline))
 
     async def close(self) -> None:
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call
@@ -117,82 +213,35 @@ class AioClient(Caller):
         """
         await self._connections.close()
 
-    async def _map(
-        self,
-        function: str,
-        inputs: Iterator[object],
-        window: int,
-        return_exceptions: bool,
-    ) -> AsyncIterator[Any]:
-        size = (window + 1) // 2  # half of a window leaves in one send while the other half runs
-        under_way: deque[AioWorkResult] = deque()
-        more = True
-        try:
-            while more or under_way:
-                if more and len(under_way) <= window - size:
-                    batch = take(inputs, size, time.monotonic)
-                    more = bool(batch)
-                    payloads = self._encode_all(batch)
-                    under_way.extend(await self._submit(function, payloads, keeps_updates=False))
-                    if more and len(under_way) <= window - size and not under_way[0].is_done():
-                        continue
-                if under_way:
-                    try:
-                        result = await under_way[0]
-                    except Exception as error:
-                        if not return_exceptions:
-                            raise
-                        result = error
-                    under_way.popleft()
-                    yield result
-        finally:
-            for work in under_way:
-                work.forget()
-
-    async def _stream(self, function: str, payload: bytes) -> AsyncIterator[Any]:
-        (work,) = await self._submit(function, [payload])
-        on_update = self._options.on_update
-        sent_ahead = False
-        try:
-            async for update in work.updates(self._options.timeout):
-                if on_update is not None:
-                    await pass_on(update, on_update)
-                if isinstance(update, Data):
-                    sent_ahead = True
-                    yield update.value
-            for value in work.rest_of_stream(sent_ahead):
-                yield value
-        finally:
-            work.forget()
-
     async def _submit(
         self,
         function: str,
         payloads: Iterable[bytes | EncodingError],
         *,
         keeps_updates: bool = True,
-    ) -> list[AioWorkResult]:
+    ) -> list[Call[AioConnection]]:
         """Sends jobs together. One that could not be encoded has failed already."""
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
-        works = []
-        with CallSpans() as spans:
-            requests = self._requests(function, payloads, spans, time.time)
-            connection = await connections.connection(options)
-            for request in requests:
-                work = AioWorkResult(connections, connection, function, self._encoder, options)
-                work.keeps_updates = keeps_updates
-                works.append(work)
-                if isinstance(request, EncodingError):
-                    work.outcome = request
-                    continue
-                work.unique_id = request.unique
-                if options.idempotent:
-                    work.resending = Resending(connections, request, options)
-                while True:
-                    if connection.busy:
-                        await connection.drain(deadline)
-                    if connection.queue(work, request):
-                        break
-                    connection = await connections.connection(options)
-        return works
+        calls: list[Call[AioConnection]] = []
+        try:
+            with CallSpans() as spans:
+                requests = self._requests(function, payloads, spans, time.time)
+                connection = await connections.connection(options)
+                for request in requests:
+                    call = self._new_call(connection, function, request, keeps_updates)
+                    calls.append(call)
+                    while isinstance(request, Request):
+                        if connection.busy:
+                            await connection.drain(deadline)
+                        if connection.queue(call, request):
+                            break
+                        connection = await connections.connection(options)
+        except BaseException:
+            for call in calls:
+                call.forget()
+            raise
+        return calls
+
+    def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
+        return Again(request, self._options.unique, self._connections.pool), (self._driver,)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from gearmanny.aio.opening import Conversation
-from gearmanny.calling.submission import Submission
+from gearmanny.calling.call import Call
+from gearmanny.calling.exchange import Exchange, Question
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable, ProtocolError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.net.polling import has_ended
 from gearmanny.net.tls import TLS
-from gearmanny.payload.encoding import Encoder
 from gearmanny.protocol.client import ClientConnection, Request
 
 _ENOUGH_TO_SEND = 256 * 1024
@@ -28,55 +28,56 @@ WRONG_LOOP = (
 )
 
 
-class AioSubmission(Submission):
-    """A job on a connection, or a question, that tasks of its event loop wait for."""
+class _Waiter:
+    """A task that waits for something of a call."""
 
-    __slots__ = ("_waiters", "connection")
+    __slots__ = ("future", "ready")
 
-    def __init__(self, connection: AioConnection, function: str, encoder: type[Encoder]) -> None:
-        super().__init__(function, encoder)
-        self.connection = connection
-        self._waiters: tuple[tuple[Callable[[], bool], asyncio.Future[None]], ...] = ()
+    def __init__(self, ready: Callable[[], bool], future: asyncio.Future[None]) -> None:
+        self.ready = ready
+        self.future = future
 
-    async def wait(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
-        """Returns whether it is so before the deadline.
+    def notice(self, exchange: Exchange[Any]) -> None:
+        if self.ready():
+            self.wake()
 
-        Raises:
-            RuntimeError: this belongs to another event loop.
-        """
-        if ready():
-            return True
-        loop = asyncio.get_running_loop()
-        if loop is not self.connection.loop:
-            raise RuntimeError(WRONG_LOOP)
-        future = loop.create_future()
-        waiter = (ready, future)
-        self._waiters += (waiter,)
-        remaining = deadline.remaining()
-        timer = None if remaining is None else loop.call_later(remaining, _wake, future)
-        try:
-            await future
-        finally:
-            self._waiters = tuple(other for other in self._waiters if other is not waiter)
-            if timer is not None:
-                timer.cancel()
-        return ready()
-
-    def tell(self) -> None:
-        """Wakes whoever waited for what has come."""
-        for ready, future in self._waiters:
-            if ready():
-                _wake(future)
-
-    def lose(self, error: GearmanException) -> None:
-        """Takes note that the connection ended before there was an answer."""
-        self.outcome = error
-        self.tell()
+    def wake(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
 
 
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+async def wait(
+    exchange: Exchange[AioConnection], ready: Callable[[], bool], deadline: Deadline
+) -> bool:
+    """Waits for something of a call, or of a question.
+
+    Args:
+        exchange: the call.
+        ready: tells whether it came.
+        deadline: when the wait is over anyhow.
+
+    Returns:
+        Whether it came before the deadline.
+
+    Raises:
+        RuntimeError: the call belongs to another event loop.
+    """
+    if ready():
+        return True
+    loop = asyncio.get_running_loop()
+    if loop is not exchange.line.loop:
+        raise RuntimeError(WRONG_LOOP)
+    waiter = _Waiter(ready, loop.create_future())
+    exchange.watchers += (waiter,)
+    remaining = deadline.remaining()
+    timer = None if remaining is None else loop.call_later(remaining, waiter.wake)
+    try:
+        await waiter.future
+    finally:
+        exchange.watchers = tuple(other for other in exchange.watchers if other is not waiter)
+        if timer is not None:
+            timer.cancel()
+    return ready()
 
 
 class AioConnection(Conversation):
@@ -115,7 +116,7 @@ class AioConnection(Conversation):
     async def drain(self, deadline: Deadline) -> None:
         """Waits until the job server has taken what was sent, or the connection has ended.
 
-        Who comes first goes on first, and may queue one job before it waits again.
+        Tasks go on in the order in which they came, and may queue one job each.
 
         Raises:
             JobServerUnavailable: the deadline has passed.
@@ -127,27 +128,45 @@ class AioConnection(Conversation):
             reason = "it does not take what is sent"
             raise JobServerUnavailable({str(self.host): reason}) from error
 
-    def queue(self, submission: AioSubmission, request: Request) -> bool:
+    def queue(self, call: Call[AioConnection], request: Request) -> bool:
         """Queues a job, to be sent with all that are queued in this turn of the event loop.
+
+        Args:
+            call: what comes of it.
+            request: what is sent.
 
         Returns:
             Whether it was queued; False when this connection has ended.
+
+        Raises:
+            InvalidTask: no function can have that name. Nothing was queued.
+            InvalidOption: no job can have that unique id. Nothing was queued.
         """
         if self.error is not None:
             return False
-        self._machine.submit(submission, *request)
-        submission.connection = self
-        submission.handle = None  # where it is sent again, that one may be another job's
+        self._machine.submit(call, *request)
+        call.sent_over(self)
         self._send_soon(len(request.payload))
         return True
 
-    def ask_status(self, question: AioSubmission, handle: bytes) -> None:
-        """Asks for the state of a job. On a connection that has ended, that is the outcome."""
-        self._ask(question, self._machine.ask_status, handle)
+    def ask(self, question: Question[AioConnection], job: bytes, *, by_unique: bool) -> None:
+        """Queues a question for the state of a job. On a connection that has ended, that is its
+        outcome.
 
-    def ask_status_of_unique(self, question: AioSubmission, unique: bytes) -> None:
-        """Asks for the state of a job, as `ask_status` does."""
-        self._ask(question, self._machine.ask_status_of_unique, unique)
+        Args:
+            question: what comes of it.
+            job: the handle of the job, or its unique id.
+            by_unique: whether it is the unique id.
+
+        Raises:
+            InvalidOption: no job can have that unique id. Nothing was queued.
+        """
+        if self.error is not None:
+            question.outcome = self.error
+            return
+        machine = self._machine
+        (machine.ask_status_of_unique if by_unique else machine.ask_status)(question, job)
+        self._send_soon(0)
 
     def give_up(self) -> None:
         """Ends the connection. Jobs without an answer get `JobServerLost`."""
@@ -170,10 +189,10 @@ class AioConnection(Conversation):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         try:
-            for submission, event in self._machine.receive(data):
-                assert isinstance(submission, AioSubmission)
-                submission.take(event)
-                submission.tell()
+            for exchange, event in self._machine.receive(data):
+                assert isinstance(exchange, Exchange)
+                exchange.take(event)
+                exchange.notify()
         except ProtocolError as error:
             self._end(error)
             self.transport.abort()
@@ -194,13 +213,6 @@ class AioConnection(Conversation):
     def connection_lost(self, error: Exception | None) -> None:
         self._end(self.lost(error))
         self._closed.set()
-
-    def _ask(self, question: AioSubmission, ask: Callable[[Any, bytes], None], of: bytes) -> None:
-        if self.error is not None:
-            question.outcome = self.error
-        else:
-            ask(question, of)
-            self._send_soon(0)
 
     def _send_soon(self, size: int) -> None:
         self._unsent += size
@@ -227,6 +239,6 @@ class AioConnection(Conversation):
             self._writable.set()
 
     def _lose_all(self, error: GearmanException) -> None:
-        for submission in self._machine.abandon():
-            assert isinstance(submission, AioSubmission)
-            submission.lose(error)
+        for exchange in self._machine.abandon():
+            assert isinstance(exchange, Exchange)
+            exchange.lose(error)

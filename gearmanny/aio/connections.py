@@ -4,20 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import ClassVar
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from gearmanny.aio.connection import WRONG_LOOP, AioConnection
 from gearmanny.aio.opening import connect
-from gearmanny.calling.hostchoice import HostChoice
 from gearmanny.calling.options import CallOptions
+from gearmanny.calling.pool import Dialers, Pool
+from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.hosts import Host, Servers
 
-_NO_OPTIONS = CallOptions()
+R = TypeVar("R")
 
-AioStandIn = Callable[[CallOptions], AioConnection]
-"""Gives out connections in place of the job servers, for tests."""
+
+class AioDialer(Protocol):
+    """Makes the connections of asyncio clients."""
+
+    lasting: bool
+    """Whether a connection is kept and shared by all calls of one event loop; otherwise each has
+    one of its own."""
+
+    async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
+        """Returns a new connection.
+
+        Args:
+            host: where it leads to.
+            servers: how the job servers of the client are reached.
+            timeout: seconds that it may take.
+
+        Raises:
+            JobServerUnavailable: there is none in time.
+        """
+
+
+class StreamDialer:
+    """Makes connections over transports of asyncio."""
+
+    lasting = True
+
+    async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
+        connection = AioConnection(host, servers.tls, servers.max_packet)
+        await connect(connection, timeout)
+        return connection
+
+
+STREAMS = StreamDialer()
+
+dialers: Dialers[AioDialer] = Dialers()
+"""The dialers that stand in for those of all asyncio clients."""
 
 
 class AioConnections:
@@ -27,50 +62,67 @@ class AioConnections:
     made by `os.fork()` makes its own connections.
     """
 
-    stand_in_for_all: ClassVar[AioStandIn | None] = None
-    """Stands in for the job servers of all clients of this process."""
-
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
-        self.stand_in: AioStandIn | None = None
-        """Stands in for the job servers of this client."""
-        self._choice = HostChoice(servers.hosts)
+        self._dialer: AioDialer = STREAMS
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reset()
 
     def _reset(self) -> None:
+        self.pool: Pool[AioDialer, AioConnection] = Pool(self.servers)
         self._process = os.getpid()
         self._connecting = asyncio.Lock()
-        self._connections: dict[Host, AioConnection] = {}
-        self._failures: dict[str, str] = {}
-        self._failed_at = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def dial_with(self, dialer: AioDialer) -> None:
+        """Lets another dialer make the connections from now on."""
+        self._dialer = dialer
 
     async def connection(self, options: CallOptions) -> AioConnection:
         """Returns a connection for a call: to the next host in turn that is up, or to the first
         one that is up in the order that its key gives them.
 
+        Args:
+            options: those of the call.
+
         Raises:
             JobServerUnavailable: none is.
             RuntimeError: another event loop uses this.
         """
-        stand_in = AioConnections.stand_in_for_all or self.stand_in
-        if stand_in is not None:
-            return stand_in(options)
+        return await self.reach(self.pool.order(options.unique))
+
+    async def reach(self, hosts: list[Host]) -> AioConnection:
+        """Returns a connection to the first of some hosts that is up.
+
+        Args:
+            hosts: in the order in which they are tried.
+
+        Raises:
+            JobServerUnavailable: none is.
+            RuntimeError: another event loop uses this.
+        """
+        dialer = dialers.instead_of(self._dialer)
+        if not dialer.lasting:
+            return await dialer.dial(hosts[0], self.servers, self.servers.connect_timeout)
         if self._loop is not asyncio.get_running_loop():
             await self._bind()
-        return await self._connection_to(self._choice.order(options.unique))
+        pool = self.pool
+        found = pool.at_hand(dialer, hosts[0])
+        if found is not None:
+            return found
+        failed_rounds = pool.failed_rounds
+        async with self._connecting:
+            walk = Walk(pool.reach(dialer, hosts, failed_rounds))
+            while (step := walk.step) is not None:
+                try:
+                    dialled = await dialer.dial(step.host, self.servers, step.timeout)
+                except JobServerUnavailable as error:
+                    walk.fail(error)
+                else:
+                    walk.answer(dialled)
+            return walk.result
 
-    async def connection_to(self, host: Host) -> AioConnection:
-        """Returns a connection to a certain host. Raises what `connection` raises."""
-        stand_in = AioConnections.stand_in_for_all or self.stand_in
-        if stand_in is not None:
-            return stand_in(_NO_OPTIONS)
-        if self._loop is not asyncio.get_running_loop():
-            await self._bind()
-        return await self._connection_to([host])
-
-    def start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    def start(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
         """Runs what has to go on when nobody waits for it, until it ends or `close()` is called."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -78,53 +130,27 @@ class AioConnections:
         return task
 
     async def close(self) -> None:
-        """Ends all connections. `connection()` makes new ones, in any event loop."""
+        """Ends all connections. `connection()` makes new ones, in any event loop.
+
+        Raises:
+            RuntimeError: another event loop uses this.
+        """
         if self._loop is not asyncio.get_running_loop():
             self._check_free()
             return
-        connections, tasks = list(self._connections.values()), list(self._tasks)
+        tasks, connections = self._tasks, self.pool.clear()
         self._reset()
         self._loop = None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*(connection.close() for connection in connections))
 
-    async def _connection_to(self, hosts: list[Host]) -> AioConnection:
-        connection = self._connections.get(hosts[0])
-        if connection is not None and connection.usable():
-            return connection
-        loop = asyncio.get_running_loop()
-        arrived = loop.time()
-        async with self._connecting:
-            if self._failed_at > arrived:  # while we waited for our turn to try
-                raise JobServerUnavailable(self._failures)
-            failures: dict[str, str] = {}
-            # All hosts together get the time: whoever calls waits for no longer than that.
-            timeout = self.servers.connect_timeout / len(hosts)
-            for host in self._choice.hopeful_first(hosts):
-                connection = self._connections.get(host)
-                if connection is not None and connection.usable():
-                    return connection
-                connection = AioConnection(host, self.servers.tls, self.servers.max_packet)
-                try:
-                    await connect(connection, timeout)
-                except JobServerUnavailable as error:
-                    failures |= error.failures
-                    self._choice.avoid(host)
-                    continue
-                self._choice.trust(host)
-                self._connections[host] = connection
-                return connection
-            if len(hosts) == len(self.servers.hosts):
-                self._failures, self._failed_at = failures, loop.time()
-        raise JobServerUnavailable(failures)
-
     async def _bind(self) -> None:
         self._check_free()
         self._reset()
         self._loop = asyncio.get_running_loop()
         # A loop closes its generators when it shuts down, where nobody closed the client.
-        self._until_the_end = _give_up_in_the_end(self._connections)
+        self._until_the_end = _give_up_in_the_end(self.pool)
         await anext(self._until_the_end)
 
     def _check_free(self) -> None:
@@ -134,9 +160,9 @@ class AioConnections:
             raise RuntimeError(WRONG_LOOP)
 
 
-async def _give_up_in_the_end(connections: dict[Host, AioConnection]) -> AsyncGenerator[None, None]:
+async def _give_up_in_the_end(pool: Pool[Any, AioConnection]) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        for connection in connections.values():
+        for connection in pool.clear():
             connection.give_up()

@@ -1,4 +1,4 @@
-"""What a job server says of itself, asked without blocking the event loop."""
+"""One question to a job server, asked without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -7,50 +7,36 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from gearmanny.aio.opening import Conversation, connect
-from gearmanny.calling.silence import silent_too, why_silent
-from gearmanny.errors import GearmanException, JobServerError, JobServerUnavailable
+from gearmanny.errors import GearmanException, JobServerUnavailable
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.net.tls import TLS
-from gearmanny.protocol.admin import AdminConnection, parse_status, read_rows
+from gearmanny.protocol.admin import AdminConnection
 
 Answer = TypeVar("Answer")
-
-
-async def explain_silence(host: Host, tls: TLS | None, timeout: float, function: str) -> str:
-    """Returns a sentence on why a function did not answer, from what its job server says.
-
-    Args:
-        host: the job server that the job was sent to.
-        tls: how it is secured.
-        timeout: seconds that it may take.
-        function: the Gearman function.
-    """
-    try:
-        rows = await _ask(host, tls, timeout, "status", AdminConnection.receive_rows)
-        return why_silent(str(host), function, read_rows(parse_status, rows))
-    except GearmanException:
-        return silent_too(str(host))
-
-
-async def cancel(host: Host, tls: TLS | None, timeout: float | None, handle: bytes) -> bool:
-    """Takes a job from its queue, as `JobServer.cancel` does; returns whether it was known."""
-    command = f"cancel job {handle.decode()}"
-    try:
-        await _ask(host, tls, timeout, command, AdminConnection.receive_line)
-    except JobServerError as error:
-        if error.code == "UNKNOWN_JOB":
-            return False
-        raise
-    return True
 
 
 Receive = Callable[[AdminConnection, bytes], Answer | None]
 
 
-async def _ask(
+async def ask(
     host: Host, tls: TLS | None, timeout: float | None, command: str, receive: Receive[Answer]
 ) -> Answer:
+    """Returns the answer to a text command.
+
+    Args:
+        host: the job server.
+        tls: how it is secured; None for a plain connection.
+        timeout: seconds that it may take, connecting included; None for as long as it takes.
+        command: the command.
+        receive: takes what arrives; returns the answer once it is whole.
+
+    Raises:
+        JobServerUnavailable: no connection, or no answer in time.
+        JobServerLost: the connection ended before the answer was whole.
+        JobServerError: the job server refused.
+        ProtocolError: the other side is no job server.
+    """
     deadline = Deadline(timeout)
     question = _Question(host, tls, receive)
     await connect(question, timeout)

@@ -7,7 +7,7 @@ until their job is answered or the reader leaves and passes its office on. A
 single thread thus calls at the price of one `send` and two `recv`, without a
 switch of threads, and there is no thread for a fork to lose.
 
-`_lock` guards the protocol machine and the fields of all submissions; no I/O
+`_lock` guards the protocol machine and the fields of all calls; no I/O
 happens under it. `_sending` keeps the bytes in order.
 """
 
@@ -18,36 +18,30 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-from gearmanny.calling.submission import Submission
+from gearmanny.calling.call import Call
+from gearmanny.calling.exchange import Exchange, Question
 from gearmanny.errors import GearmanException, JobServerLost, ProtocolError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.transport import Connection
-from gearmanny.payload.encoding import Encoder
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.client import ClientConnection, Event, Request
 
 
 class Group:
-    """Submissions of which somebody waits for any to end."""
+    """Calls of which somebody waits for any to end."""
 
     __slots__ = ("ended",)
 
     def __init__(self) -> None:
-        self.ended: deque[ChannelSubmission] = deque()
-        """Those that have ended, in their order."""
+        self.ended: deque[Call[Channel]] = deque()
+        """Those that have ended, or have to be sent again, in their order."""
 
-
-class ChannelSubmission(Submission):
-    """A job on a channel."""
-
-    __slots__ = ("channel", "groups")
-
-    def __init__(self, channel: Channel, function: str, encoder: type[Encoder]) -> None:
-        super().__init__(function, encoder)
-        self.channel = channel
-        self.groups: tuple[Group, ...] = ()
-        """Told when this ends."""
+    def notice(self, exchange: Exchange[Any]) -> None:
+        """Takes note that a call has ended, or has to be sent again."""
+        assert isinstance(exchange, Call)
+        self.ended.append(exchange)
 
 
 class Channel:
@@ -68,24 +62,43 @@ class Channel:
         self._batons: dict[object, list[threading.Lock]] = {}
         _all_channels.add(self)
 
-    def queue(self, submission: ChannelSubmission, request: Request) -> bool:
+    def queue(self, call: Call[Channel], request: Request) -> bool:
         """Queues a job for the next `flush()`.
+
+        Args:
+            call: what comes of it.
+            request: what is sent.
 
         Returns:
             Whether it was queued; False when this channel has ended.
+
+        Raises:
+            InvalidTask: no function can have that name. Nothing was queued.
+            InvalidOption: no job can have that unique id. Nothing was queued.
         """
-        return self._queue(self._machine.submit, submission, *request)
+        return self._queue(self._machine.submit, call, *request)
 
-    def ask_status(self, question: ChannelSubmission, handle: bytes) -> None:
+    def ask(self, question: Question[Channel], job: bytes, *, by_unique: bool) -> bool:
         """Queues a question for the state of a job. On a channel that has ended, that is its
-        outcome."""
-        if not self._queue(self._machine.ask_status, question, handle):
-            question.outcome = self.error
+        outcome.
 
-    def ask_status_of_unique(self, question: ChannelSubmission, unique: bytes) -> None:
-        """Queues a question for the state of a job, as `ask_status` does."""
-        if not self._queue(self._machine.ask_status_of_unique, question, unique):
+        Args:
+            question: what comes of it.
+            job: the handle of the job, or its unique id.
+            by_unique: whether it is the unique id.
+
+        Returns:
+            Whether it was queued.
+
+        Raises:
+            InvalidOption: no job can have that unique id. Nothing was queued.
+        """
+        machine = self._machine
+        asked = machine.ask_status_of_unique if by_unique else machine.ask_status
+        queued = self._queue(asked, question, job)
+        if not queued:
             question.outcome = self.error
+        return queued
 
     def flush(self, deadline: Deadline) -> None:
         """Sends what is queued.
@@ -119,7 +132,7 @@ class Channel:
         """Waits until `ready()`, or until nothing more can come because the channel has ended.
 
         Args:
-            waiter: a submission, or the group of some, on which alone `ready()` depends.
+            waiter: a call, a question, or a group of calls, on which alone `ready()` depends.
             ready: whether the wait is over.
             deadline: when it is over anyhow.
 
@@ -145,13 +158,13 @@ class Channel:
             raise
         return True
 
-    def watch(self, submission: ChannelSubmission, group: Group) -> None:
-        """Adds a submission to a group, which is told when it ends, or that it has."""
+    def watch(self, call: Call[Channel], group: Group) -> None:
+        """Adds a call to a group, which is notified when it ends, or that it has."""
         with self._lock:
-            if submission.outcome is None:
-                submission.groups += (group,)
+            if call.outcome is None and not call.is_lost:
+                call.watchers += (group,)
             else:
-                group.ended.append(submission)
+                group.notice(call)
 
     def poll(self) -> None:
         """Takes in what has arrived, without waiting; leaves that to the reader if there is one."""
@@ -184,12 +197,15 @@ class Channel:
         self._settle_all(error)
         self._connection.close()
 
-    def _queue(self, queue: Callable[..., None], *arguments: object) -> bool:
+    def _queue(
+        self, queue: Callable[..., None], exchange: Exchange[Channel], *arguments: object
+    ) -> bool:
         try:
             with self._lock:
                 if self.error is not None:
                     return False
-                queue(*arguments)
+                queue(exchange, *arguments)
+                exchange.sent_over(self)
                 return True
         except ValueError:
             raise  # a name that cannot be: nothing was queued
@@ -220,9 +236,9 @@ class Channel:
             data = self._connection.receive()
             with self._lock:
                 if self.error is None:
-                    for submission, event in self._machine.receive(data):
-                        assert isinstance(submission, ChannelSubmission)
-                        self._deliver(submission, event)
+                    for exchange, event in self._machine.receive(data):
+                        assert isinstance(exchange, Exchange)
+                        self._deliver(exchange, event)
         except (JobServerLost, ProtocolError) as error:
             self._end(error)
         except BaseException:
@@ -230,13 +246,12 @@ class Channel:
             self._end(JobServerLost(str(self.host), "interrupted while receiving"))
             raise
 
-    def _deliver(self, submission: ChannelSubmission, event: Event) -> None:
-        submission.take(event)
-        if submission.groups and submission.outcome is not None:
-            for group in submission.groups:
-                group.ended.append(submission)
+    def _deliver(self, exchange: Exchange[Channel], event: Event) -> None:
+        exchange.take(event)
+        if exchange.watchers and exchange.outcome is not None:
+            exchange.notify()
         if self._batons:
-            for waiter in (submission, *submission.groups):
+            for waiter in (exchange, *exchange.watchers):
                 for baton in self._batons.pop(waiter, ()):
                     baton.release()
 
@@ -272,11 +287,9 @@ class Channel:
 
     def _settle_all(self, error: GearmanException) -> None:
         self.error = self.error or error
-        for submission in self._machine.abandon():
-            assert isinstance(submission, ChannelSubmission)
-            submission.outcome = self.error
-            for group in submission.groups:
-                group.ended.append(submission)
+        for exchange in self._machine.abandon():
+            assert isinstance(exchange, Exchange)
+            exchange.lose(self.error)
         for waiting in self._batons.values():
             for baton in waiting:
                 baton.release()

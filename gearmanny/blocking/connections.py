@@ -4,22 +4,50 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
-from collections.abc import Callable
-from typing import ClassVar
+from typing import Protocol
 
 from gearmanny.blocking.channel import Channel
-from gearmanny.calling.hostchoice import HostChoice
 from gearmanny.calling.options import CallOptions
+from gearmanny.calling.pool import Dialers, Pool
+from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import connect
 
-_NO_OPTIONS = CallOptions()
 
-StandIn = Callable[[CallOptions], Channel]
-"""Gives out connections in place of the job servers, for tests."""
+class Dialer(Protocol):
+    """Makes the connections of clients."""
+
+    lasting: bool
+    """Whether a connection is kept and shared by all calls; otherwise each has one of its own."""
+
+    def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
+        """Returns a new connection.
+
+        Args:
+            host: where it leads to.
+            servers: how the job servers of the client are reached.
+            timeout: seconds that it may take.
+
+        Raises:
+            JobServerUnavailable: there is none in time.
+        """
+
+
+class SocketDialer:
+    """Makes connections over sockets."""
+
+    lasting = True
+
+    def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
+        return Channel(connect(host, timeout, tls=servers.tls), servers.max_packet)
+
+
+SOCKETS = SocketDialer()
+
+dialers: Dialers[Dialer] = Dialers()
+"""The dialers that stand in for those of all clients."""
 
 
 class Connections:
@@ -28,73 +56,62 @@ class Connections:
     A child made by `os.fork()` makes its own.
     """
 
-    stand_in_for_all: ClassVar[StandIn | None] = None
-    """Stands in for the job servers of all clients of this process."""
-
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
-        self.stand_in: StandIn | None = None
-        """Stands in for the job servers of this client."""
+        self._dialer: Dialer = SOCKETS
         self._reset()
         _all_connections.add(self)
 
     def _reset(self) -> None:
         self._connecting = threading.Lock()
-        self._channels: dict[Host, Channel] = {}
-        self._choice = HostChoice(self.servers.hosts)
-        self._failures: dict[str, str] = {}
-        self._failed_at = 0.0
+        self.pool: Pool[Dialer, Channel] = Pool(self.servers)
+
+    def dial_with(self, dialer: Dialer) -> None:
+        """Lets another dialer make the connections from now on."""
+        self._dialer = dialer
 
     def channel(self, options: CallOptions) -> Channel:
         """Returns a connection for a call: to the next host in turn that is up, or to the first
         one that is up in the order that its key gives them.
 
+        Args:
+            options: those of the call.
+
         Raises:
             JobServerUnavailable: none is.
         """
-        stand_in = Connections.stand_in_for_all or self.stand_in
-        if stand_in is not None:
-            return stand_in(options)
-        return self._channel_to(self._choice.order(options.unique))
+        return self.reach(self.pool.order(options.unique))
 
-    def channel_to(self, host: Host) -> Channel:
-        """Returns a connection to a certain host. Raises JobServerUnavailable."""
-        stand_in = Connections.stand_in_for_all or self.stand_in
-        return self._channel_to([host]) if stand_in is None else stand_in(_NO_OPTIONS)
+    def reach(self, hosts: list[Host]) -> Channel:
+        """Returns a connection to the first of some hosts that is up.
 
-    def _channel_to(self, hosts: list[Host]) -> Channel:
-        channel = self._channels.get(hosts[0])
-        if channel is not None and channel.usable():
-            return channel
-        arrived = time.monotonic()
+        Args:
+            hosts: in the order in which they are tried.
+
+        Raises:
+            JobServerUnavailable: none is.
+        """
+        pool, dialer = self.pool, dialers.instead_of(self._dialer)
+        if not dialer.lasting:
+            return dialer.dial(hosts[0], self.servers, self.servers.connect_timeout)
+        found = pool.at_hand(dialer, hosts[0])
+        if found is not None:
+            return found
+        failed_rounds = pool.failed_rounds
         with self._connecting:
-            if self._failed_at > arrived:  # while we waited for our turn to try
-                raise JobServerUnavailable(self._failures)
-            failures: dict[str, str] = {}
-            # All hosts together get the time: whoever calls waits for no longer than that.
-            timeout = self.servers.connect_timeout / len(hosts)
-            for host in self._choice.hopeful_first(hosts):
-                channel = self._channels.get(host)
-                if channel is not None and channel.usable():
-                    return channel
+            walk = Walk(pool.reach(dialer, hosts, failed_rounds))
+            while (step := walk.step) is not None:
                 try:
-                    connection = connect(host, timeout, tls=self.servers.tls)
+                    dialled = dialer.dial(step.host, self.servers, step.timeout)
                 except JobServerUnavailable as error:
-                    failures |= error.failures
-                    self._choice.avoid(host)
-                    continue
-                self._choice.trust(host)
-                channel = self._channels[host] = Channel(connection, self.servers.max_packet)
-                return channel
-            if len(hosts) == len(self.servers.hosts):
-                self._failures, self._failed_at = failures, time.monotonic()
-        raise JobServerUnavailable(failures)
+                    walk.fail(error)
+                else:
+                    walk.answer(dialled)
+            return walk.result
 
     def close(self) -> None:
         """Ends all connections. `channel()` makes new ones."""
-        channels = self._channels
-        self._channels = {}
-        for channel in channels.values():
+        for channel in self.pool.clear():
             channel.close()
 
 

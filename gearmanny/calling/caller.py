@@ -1,4 +1,4 @@
-"""What all clients are, whoever waits for their answers: hosts, options, tasks by name."""
+"""The base of all clients: hosts, options, tasks by name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, Unpack
 
-from gearmanny.calling.options import CallOptions
+from gearmanny.calling.again import Again
+from gearmanny.calling.call import Call
+from gearmanny.calling.exchange import Line, Watcher
+from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.calling.tracing import CallSpans, start_span
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
@@ -20,13 +23,11 @@ from gearmanny.payload.names import check_function_name, unique_of_key
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
 
-_FILL_SECONDS = 0.01
-"""Seconds for which `map` collects inputs before it sends those that it has: a slow source must
-not keep the answers back."""
+L = TypeVar("L", bound=Line)
 
 
 class RemoteTask:
-    """A Gearman function that can be called: what `client.myworker_add` is."""
+    """A Gearman function that can be called, such as `client.myworker_add`."""
 
     __slots__ = ("_client", "_function")
 
@@ -47,7 +48,7 @@ class RemoteTask:
 
 
 class Caller(abc.ABC):
-    """What the clients share. Connections are made on the first call and kept."""
+    """The base of all clients. Connections are made on the first call and kept."""
 
     _default_encoder: ClassVar[type[Encoder]]
     _takes_payload: ClassVar[bool] = False
@@ -79,7 +80,7 @@ class Caller(abc.ABC):
                 an `ssl.SSLContext`. None, the default, for plain connections.
 
         Raises:
-            InvalidOption: a host, a timeout, a limit or `tls` that cannot be.
+            InvalidOption: a host, a timeout, a limit or `tls` is invalid.
         """
         WAIT.check("connect_timeout", connect_timeout, optional=True)
         PACKET_SIZE.check("max_packet", max_packet)
@@ -122,7 +123,7 @@ class Caller(abc.ABC):
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Calls a Gearman function by name, as `client.<function>(…)` does."""
 
-    def using(self, **options: Any) -> Self:
+    def using(self, **options: Unpack[OptionsOfUsing]) -> Self:
         """Returns a client of the same kind, over the same connections, with other options.
 
         Args:
@@ -142,7 +143,7 @@ class Caller(abc.ABC):
             trace: whether calls are spans of OpenTelemetry, which the worker continues.
 
         Raises:
-            InvalidOption: there is no such option, its value cannot be, or it contradicts another.
+            InvalidOption: there is no such option, its value is invalid, or it contradicts another.
         """
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, _options=self._options.changed(**options))
@@ -158,13 +159,14 @@ class Caller(abc.ABC):
                     f"{name} is for one call, and map() makes many. Submit them one by one."
                 )
 
-    def _check_stream(self) -> None:
-        """Raises InvalidOption when a function cannot be called as a stream."""
+    def _check_stream(self, function: str) -> None:
+        """Raises InvalidTask or InvalidOption when a function cannot be called as a stream."""
+        check_function_name(function)
         for name in ("background", "idempotent"):
             if getattr(self._options, name):
                 raise InvalidOption(
-                    f"A stream is read from its begin to its end, and {name} jobs may have none "
-                    f"or two of them. Use using({name}=False)."
+                    f"A stream is read from beginning to end, and {name} jobs may have none or "
+                    f"two of them. Use using({name}=False)."
                 )
 
     def _requests(
@@ -183,8 +185,8 @@ class Caller(abc.ABC):
             clock: returns the seconds since 1970.
 
         Raises:
-            InvalidTask, InvalidOption: the function, or its time, cannot be. At once, and not
-                with the first request.
+            InvalidTask: no function can have that name. At once, and not with the first request.
+            InvalidOption: `delay` is beyond the times that a job server can keep.
         """
         name, options = check_function_name(function), self._options
         due = options.due(clock)
@@ -200,6 +202,29 @@ class Caller(abc.ABC):
 
         return map(request, payloads)
 
+    def _new_call(
+        self, line: L, function: str, request: Request | EncodingError, keeps_updates: bool
+    ) -> Call[L]:
+        """Returns a call that is about to be queued; one that could not be encoded has failed."""
+        again: Again | None = None
+        watchers: tuple[Watcher, ...] = ()
+        if self._options.idempotent and isinstance(request, Request):
+            again, watchers = self._again(request)
+        return Call(
+            line,
+            function,
+            self._encoder,
+            self._options,
+            request,
+            keeps_updates=keeps_updates,
+            again=again,
+            watchers=watchers,
+        )
+
+    @abc.abstractmethod
+    def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
+        """Returns how a job is sent again, and who sees to that."""
+
     def _encode(self, arguments: object) -> bytes:
         return encode(self._encoder, arguments, self._servers.max_packet)
 
@@ -209,23 +234,6 @@ class Caller(abc.ABC):
                 yield self._encode(arguments)
             except EncodingError as error:
                 yield error
-
-
-def take(inputs: Iterator[object], size: int, clock: Callable[[], float]) -> list[object]:
-    """Returns the next inputs: so many, or those that came before the time to send was over.
-
-    Args:
-        inputs: where they are taken from.
-        size: how many.
-        clock: returns the seconds of a monotonic clock.
-    """
-    batch: list[object] = []
-    until = clock() + _FILL_SECONDS
-    for arguments in inputs:
-        batch.append(arguments)
-        if len(batch) == size or clock() >= until:
-            break
-    return batch
 
 
 def _unique_id(options: CallOptions) -> bytes:

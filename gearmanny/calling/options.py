@@ -1,11 +1,11 @@
-"""How a call is made: what `client.using(…)` changes."""
+"""How a call is made: the options that `client.using(…)` changes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from gearmanny.calling.tracing import check_tracing
 from gearmanny.errors import InvalidOption
@@ -17,6 +17,20 @@ _PRIORITY = choice(*PRIORITIES)
 
 _LATEST = 2**32 - 1
 """Seconds since 1970, in February 2106: what fits into the 32 bits that queues keep it in."""
+
+
+class OptionsOfUsing(TypedDict, total=False):
+    """The options of a call by their names, for type checkers: those of `CallOptions`."""
+
+    timeout: float | None
+    background: bool
+    idempotent: bool
+    priority: Literal["high", "normal", "low"]
+    unique: str | None
+    at: datetime | None
+    delay: float | None
+    on_update: Callable[[Any], object] | None
+    trace: bool
 
 
 class CallOptions(NamedTuple):
@@ -45,7 +59,7 @@ class CallOptions(NamedTuple):
         """Returns these options with some of them replaced.
 
         Raises:
-            InvalidOption: there is no such option, its value cannot be, or it contradicts another.
+            InvalidOption: there is no such option, its value is invalid, or it contradicts another.
         """
         unknown = changes.keys() - set(self._fields)
         if unknown:
@@ -90,12 +104,12 @@ class CallOptions(NamedTuple):
             _check_at(self.at)
         SECONDS.check("delay", self.delay, optional=True)
         if self.on_update is not None and not callable(self.on_update):
-            raise InvalidOption(f"on_update is a function, not {self.on_update!r}.")
+            raise InvalidOption(f"on_update must be a function, not {self.on_update!r}.")
 
     def _check_together(self) -> None:
         scheduled = self.at is not None or self.delay is not None
         if self.at is not None and self.delay is not None:
-            raise InvalidOption("at and delay both say when. Give one of them.")
+            raise InvalidOption("at and delay both say when the job is due. Give one of them.")
         if scheduled and not self.background:
             raise InvalidOption(
                 "Only background jobs are kept for later: add background=True to at or delay."
@@ -106,7 +120,7 @@ class CallOptions(NamedTuple):
             )
         if self.background and self.on_update is not None:
             raise InvalidOption(
-                "A job server tells nobody of the updates of a background job. Ask status() of "
+                "A job server passes no updates of a background job on. Ask status() of "
                 "its work object for its progress."
             )
         if self.trace and self.unique is not None:
@@ -117,10 +131,12 @@ class CallOptions(NamedTuple):
 
 def _check_at(at: object) -> None:
     if not isinstance(at, datetime):
-        raise InvalidOption(f"at is a datetime, not {at!r}. For seconds from now there is delay.")
+        raise InvalidOption(
+            f"at must be a datetime, not {at!r}. For seconds from now there is delay."
+        )
     if at.utcoffset() is None:
         raise InvalidOption(
-            f"at={at} has no time zone, so it may be any of 38 hours. Write "
+            f"at={at} has no time zone, so it is ambiguous. Write "
             "datetime.now(timezone.utc) + timedelta(…), or at.astimezone() for local time."
         )
     if not 0 <= at.timestamp() <= _LATEST:

@@ -5,32 +5,46 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from gearmanny.aio.connection import AioConnection, AioSubmission
-from gearmanny.calling.options import CallOptions
+from gearmanny.aio.connection import AioConnection
+from gearmanny.calling.call import Call
 from gearmanny.eager.joined import HOST, ClientEnd, Eager, keep
 from gearmanny.errors import JobServerLost
-from gearmanny.net.deadline import Deadline
+from gearmanny.net.deadline import NEVER
+from gearmanny.net.hosts import Host, Servers
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.client import Request
 
 
-class EagerAioConnection(AioConnection):
+class AioEagerDialer:
+    """Makes the connections of asyncio clients, whose jobs some workers do here."""
+
+    lasting = False
+
+    def __init__(self, eager: Eager) -> None:
+        self._eager = eager
+
+    async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
+        return _EagerAioConnection(self._eager)
+
+
+class _EagerAioConnection(AioConnection):
     """The connection of one call: a real one, over a transport in memory."""
 
-    def __init__(self, eager: Eager, options: CallOptions) -> None:
+    def __init__(self, eager: Eager) -> None:
         super().__init__(HOST, None, MAX_PACKET)
         self._eager = eager
-        self._options = options
+        self._timeout: float | None = None
         self.connection_made(_EagerTransport(self, eager))
 
-    def queue(self, submission: AioSubmission, request: Request) -> bool:
-        keep(submission, request, self._options)
-        return super().queue(submission, request)
+    def queue(self, call: Call[AioConnection], request: Request) -> bool:
+        keep(call, request)
+        self._timeout = call.options.timeout
+        return super().queue(call, request)
 
     def lose_silent(self, functions: set[str]) -> None:
         """Ends the calls of functions that nobody offers."""
-        self.given_up = True  # who has no worker now will not have one when sent again
-        self._lose_all(self._eager.timed_out(functions, self._options.timeout))
+        self.given_up = True  # a call without a worker now will not have one when sent again
+        self._lose_all(self._eager.timed_out(functions, self._timeout))
 
     def break_down(self, error: Exception) -> None:
         """Ends all calls, because the worker could not begin."""
@@ -39,9 +53,9 @@ class EagerAioConnection(AioConnection):
 
 
 class _EagerTransport(asyncio.Transport):
-    """What is written is done in a thread. What comes of it arrives when all is done."""
+    """A transport whose jobs are done in a thread. Answers arrive when all of them are."""
 
-    def __init__(self, connection: EagerAioConnection, eager: Eager) -> None:
+    def __init__(self, connection: _EagerAioConnection, eager: Eager) -> None:
         super().__init__()
         self._connection = connection
         self._eager = eager
@@ -62,7 +76,7 @@ class _EagerTransport(asyncio.Transport):
             while self._unsent:
                 data = b"".join(self._unsent)
                 self._unsent.clear()
-                await self._eager.work_aside(partial(self._end.send, data, Deadline(None)))
+                await self._eager.work_aside(partial(self._end.send, data, NEVER))
                 self._connection.data_received(self._end.receive())
         except Exception as error:
             self._connection.break_down(error)

@@ -21,15 +21,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gearmanny import __version__
-from gearmanny.blocking.channel import Channel, ChannelSubmission
+from gearmanny.blocking.channel import Channel
+from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
-from gearmanny.calling.submission import Submission
 from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
-from gearmanny.net.hosts import Host
+from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import Connection
-from gearmanny.payload.encoding import decode
 from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.client import Request
 from gearmanny.protocol.connected import Connection as Peer
@@ -44,7 +43,7 @@ from gearmanny.working.options import WorkerOptions
 __all__ = ["Eager", "Sent", "outbox"]
 
 HOST = Host("eager", 4730)
-"""What connections in memory say that they lead to."""
+"""The host that connections in memory name."""
 
 _servers = itertools.count(1)
 
@@ -60,25 +59,24 @@ class Sent:
     unique: str
     """The unique id of the job."""
     options: CallOptions
-    """What the client was told by `using()`."""
+    """The options of the call, as `using()` set them."""
 
 
 outbox: list[Sent] = []
 """The background calls that were made in eager mode, as Django's `mail.outbox` has the mails."""
 
 
-def keep(submission: Submission, request: Request, options: CallOptions) -> None:
+def keep(call: Call[Any], request: Request) -> None:
     """Keeps a call in the outbox when it is one for the background."""
     if request.background:
-        arguments = decode(submission._encoder, request.payload)
-        unique = request.unique.decode()
+        arguments, unique = call.decode(request.payload), request.unique.decode()
         outbox.append(
-            Sent(function=submission.function, arguments=arguments, unique=unique, options=options)
+            Sent(function=call.function, arguments=arguments, unique=unique, options=call.options)
         )
 
 
 class Eager:
-    """The workers of eager mode. Its `channel` stands in for the job servers of clients.
+    """The workers of eager mode.
 
     Jobs that run at the same time, because a task calls another one, or in threads, have a
     worker object each, as they would in as many processes.
@@ -93,7 +91,17 @@ class Eager:
         send_tracebacks: bool | None = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
     ) -> None:
-        """Args and errors are those of `WorkRunner`, save that there may be no workers."""
+        """
+        Args:
+            workers: the worker classes that do the jobs. More may be added.
+            hooks: contexts around every job of every worker, outside of its own hooks.
+            sync_to_async: runs a synchronous hook for a coroutine; None for a thread.
+            send_tracebacks: overrides what the worker classes say, unless None.
+            default_work_class: stands in for `JsonWorker`, for workers that chose no other.
+
+        Raises:
+            InvalidTask: a worker cannot be exported, or two export the same function.
+        """
         self._options = WorkerOptions(
             hooks=tuple(hooks),
             sync_to_async=sync_to_async,
@@ -127,10 +135,6 @@ class Eager:
                 )
             self._owners |= dict.fromkeys(functions, worker)
             self._free[worker] = [made]
-
-    def channel(self, options: CallOptions) -> Channel:
-        """Returns a connection to a job server whose jobs these workers do."""
-        return _EagerChannel(ClientEnd(self), options)
 
     async def work_aside(self, work: Callable[[], None]) -> None:
         """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
@@ -180,16 +184,24 @@ class Eager:
         )
 
 
+class EagerDialer:
+    """Makes the connections of clients, whose jobs some workers do here."""
+
+    lasting = False
+
+    def __init__(self, eager: Eager) -> None:
+        self._eager = eager
+
+    def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
+        return _EagerChannel(ClientEnd(self._eager))
+
+
 class _EagerChannel(Channel):
     """The channel of one call: a real one, over a connection in memory."""
 
-    def __init__(self, connection: ClientEnd, options: CallOptions) -> None:
-        super().__init__(connection)
-        self._options = options
-
-    def queue(self, submission: ChannelSubmission, request: Request) -> bool:
-        keep(submission, request, self._options)
-        return super().queue(submission, request)
+    def queue(self, call: Call[Channel], request: Request) -> bool:
+        keep(call, request)
+        return super().queue(call, request)
 
     def flush(self, deadline: Deadline) -> None:
         super().flush(deadline)

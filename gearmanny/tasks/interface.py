@@ -98,7 +98,8 @@ class Interface:
         Raises:
             InvalidTask: the class has no usable name, or a task cannot be called.
             InvalidOption: the object is not a client, or it is a client of background jobs other
-                than an `AsyncClient`, whose calls do not return what the tasks do.
+                than an `AsyncClient`, whose calls do not return what the tasks do; or the tasks
+                take a payload.
         """
         _check_client(client)
         return Remote(cls, client)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import assert_type
 
 from gearmanny.aio import AioClient
-from gearmanny.client import AsyncClient, SimpleClient
+from gearmanny.client import AsyncClient, RawClient, SimpleClient
 from gearmanny.contrib.django import aio_client, async_client, client
 from gearmanny.interface import Interface
 from gearmanny.results import WorkResult
@@ -60,6 +60,22 @@ assert_type(worker.count(to=3), Iterable[int])
 assert_type(worker.task_echo(text="a"), str)
 assert_type(Derived.using(client), Derived)
 assert_type(Derived.using(client).add(a=1), int)
+
+hasty = SimpleClient().using(timeout=5, priority="high", unique="key", on_update=print)
+assert_type(hasty, SimpleClient)
+assert_type(AsyncClient().using(background=True, delay=5.0), AsyncClient)
+assert_type(RawClient().using(idempotent=True, timeout=None), RawClient)
+assert_type(AioClient().using(trace=True), AioClient)
+assert_type(client.using(timeout=1), SimpleClient)
+assert_type(aio_client.using(timeout=1), AioClient)
+
+SimpleClient().using(timeuot=5)  # wrong
+AsyncClient().using(background="yes")  # wrong
+RawClient().using(priority="hihg")  # wrong
+AioClient().using(at="tomorrow")  # wrong
+client.using(retries=5)  # wrong
+async_client.using(timeout="5")  # wrong
+aio_client.using(delay="5")  # wrong
 
 worker.ad(a=1, b=2)  # wrong
 worker.add(b=2)  # wrong

@@ -310,7 +310,7 @@ class TestLoops:
         work = running(main)
         assert work.is_done()
         with pytest.raises(JobServerLost, match="closed by this client"):
-            work.value()
+            work._call.value()
 
     @pytest.mark.usefixtures("workers")
     def test_a_client_that_nobody_refers_to_closes_its_connection(
@@ -493,7 +493,7 @@ class TestServers:
             await work.status()
             gearman_server.stop()
             waiting = asyncio.create_task(work.get_result())
-            while work.connection.error is None:
+            while work._call.line.error is None:
                 await asyncio.sleep(0.01)
             assert not waiting.done()  # it is being sent again, in vain
             await client.close()

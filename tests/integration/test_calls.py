@@ -26,20 +26,8 @@ from gearmanny.errors import (
 )
 from gearmanny.testing import Gearmand, running
 from gearmanny.worker import BaseWorker
-from tests.clients import KINDS, Client, MakeClient
+from tests.clients import Client, MakeClient
 from tests.servers import PATIENCE, RunWorker, Server, free_port, until
-
-
-@pytest.fixture(params=KINDS)
-def make(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
-    maker = MakeClient(KINDS[request.param])
-    yield maker
-    maker.close()
-
-
-@pytest.fixture
-def client(make: MakeClient, gearman_server: Server) -> Client:
-    return make(gearman_server.host, timeout=PATIENCE)
 
 
 class Gate:

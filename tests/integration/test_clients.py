@@ -182,7 +182,7 @@ class TestServers:
         with running(Slow(hosts)), AsyncClient(hosts) as client:
             works = [client.slow_echo(value=n) for n in range(4)]
             assert [work.get_result(timeout=20) for work in works] == [0, 1, 2, 3]
-            assert [str(work.channel.host) for work in works] == hosts * 2
+            assert [str(work._call.line.host) for work in works] == hosts * 2
 
     def test_the_first_call_after_a_restart_works(
         self, gearman_server: Server, gearman_client: SimpleClient, gearman_worker: RunWorker

@@ -13,11 +13,19 @@ from typing import Any
 
 import pytest
 
+from chaos.faults import proxy
 from gearmanny.aio import AioClient
-from gearmanny.calling.submission import JobState
+from gearmanny.calling.values import JobState
 from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
 from gearmanny.contrib.django.testing import eager as django_eager
-from gearmanny.errors import EncodingError, InvalidTask, JobServerLost, TaskError, TaskTimeout
+from gearmanny.errors import (
+    EncodingError,
+    InvalidTask,
+    JobServerLost,
+    JobServerUnavailable,
+    TaskError,
+    TaskTimeout,
+)
 from gearmanny.testing import Eager, eager, outbox
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.vocabulary.gearman_api import GearmanJob
@@ -484,6 +492,50 @@ class TestInAnEventLoop:
             asyncio.run(main())
             (sent,) = outbox
             assert sent.function == "text_count"
+
+
+class Which(BaseWorker):
+    name = "which"
+
+    def task_one(self) -> str:
+        return "live"
+
+
+class TestBlocks:
+    @pytest.mark.parametrize("before", [True, False], ids=["used before", "not used before"])
+    def test_an_open_connection_is_put_aside_and_used_again_afterwards(
+        self, make: MakeClient, gearman_server: Server, before: bool
+    ) -> None:
+        class Eagerly(Which):
+            def task_one(self) -> str:
+                return "eager"
+
+        with working(Which([gearman_server.host])), proxy(gearman_server.port) as network:
+            client = make(network.host, timeout=PATIENCE)
+            if before:
+                held = client.submit("which_one")
+                assert client.which_one() == "live"
+            with eager([Eagerly]):
+                assert client.which_one() == "eager"
+                assert make(network.host).which_one() == "eager"
+                assert network.accepted == before
+                if before:
+                    assert held.get_result(PATIENCE) == "live"
+            assert client.which_one() == "live"
+            assert network.accepted == 1
+
+    def test_they_may_be_nested(self, make: MakeClient) -> None:
+        class Inner(Which):
+            def task_one(self) -> str:
+                return "inner"
+
+        client = make("127.0.0.1:1")
+        with eager([Which]):
+            with eager([Inner]):
+                assert client.which_one() == "inner"
+            assert client.which_one() == "live"
+        with pytest.raises(JobServerUnavailable):
+            client.which_one()
 
 
 class TestOutbox:

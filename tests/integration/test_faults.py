@@ -105,7 +105,7 @@ class TestACallUnderWay:
                 worker.go_on.set()
                 assert list(client.as_completed([work], timeout=PATIENCE)) == [work]
                 assert work.get_result(timeout=0) == 2
-                assert str(work.channel.host) == other.host
+                assert str(work._call.line.host) == other.host
 
     def test_is_found_by_whoever_only_looks(self, worker: Counting, network: Proxy) -> None:
         with AsyncClient([network.host]).using(idempotent=True) as client:

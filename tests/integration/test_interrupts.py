@@ -97,7 +97,7 @@ def test_a_forked_child_does_not_take_the_answer_of_a_client_that_is_gone(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     with working(Echo([gearman_server.host])):
         assert work.get_result(timeout=PATIENCE) == "for the parent"
-    work.channel.close()
+    work._call.line.close()
 
 
 def test_a_host_that_does_not_answer_keeps_a_worker_from_nothing(
@@ -143,7 +143,7 @@ def test_a_call_with_a_timeout_ends_when_the_server_takes_nothing(
         os.kill(gearman_server._process.pid, signal.SIGSTOP)
         try:
             with pytest.raises(GearmanException, match="does not take what is sent"):
-                client.using(timeout=0.2).call("nobody", text="x" * 30_000_000)
+                client.using(timeout=0.2).call("nobody", text="x" * 30_000_000).get_result()
         finally:
             gearman_server.kill()  # asked to stop with half a packet read, gearmand takes long
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from gearmanny.aio import AioClient
-from gearmanny.calling.options import CallOptions
+from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidOption
+from gearmanny.protocol.client import PRIORITIES
 
 NOW = datetime.now(UTC)
 INVALID: list[tuple[dict[str, Any], str]] = [
@@ -30,7 +31,10 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"unique": "é" * 31}, "has 62 bytes"),
     ({"unique": "a\0b"}, "no control characters"),
     ({"unique": "\ud800"}, "no control characters"),
-    ({"at": 5, "background": True}, "at is a datetime, not 5. For seconds from now there is delay"),
+    (
+        {"at": 5, "background": True},
+        "at must be a datetime, not 5. For seconds from now there is delay",
+    ),
     ({"at": NOW.replace(tzinfo=None), "background": True}, "has no time zone"),
     ({"at": datetime(1960, 1, 1, tzinfo=UTC), "background": True}, "not between 1970 and 2105"),
     ({"at": datetime(2107, 1, 1, tzinfo=UTC), "background": True}, "not between 1970 and 2105"),
@@ -38,13 +42,13 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"delay": True, "background": True}, "delay must be a number of seconds"),
     ({"delay": math.nan, "background": True}, "delay must be a number of seconds"),
     ({"delay": math.inf, "background": True}, "delay must be a number of seconds"),
-    ({"on_update": 5}, "on_update is a function, not 5"),
+    ({"on_update": 5}, "on_update must be a function, not 5"),
     ({"at": NOW, "delay": 1, "background": True}, "at and delay both say when"),
     ({"at": NOW}, "add background=True"),
     ({"delay": 1}, "add background=True"),
     ({"delay": 1, "background": True, "priority": "high"}, "keeps no priority of a job"),
     ({"at": NOW, "background": True, "priority": "low"}, "keeps no priority of a job"),
-    ({"background": True, "on_update": print}, "tells nobody of the updates of a background job"),
+    ({"background": True, "on_update": print}, "passes no updates of a background job on"),
     ({"trace": True, "unique": "key"}, "a call has trace or unique"),
 ]
 
@@ -101,3 +105,10 @@ def test_a_job_is_due_never_too_early() -> None:
 def test_a_delay_beyond_what_a_job_server_keeps_is_refused_with_the_call() -> None:
     with pytest.raises(InvalidOption, match="leads beyond the year 2105"):
         SimpleClient().using(background=True, delay=2**32).call("nobody")
+
+
+def test_type_checkers_know_the_options_that_there_are() -> None:
+    known, there = get_type_hints(OptionsOfUsing), get_type_hints(CallOptions)
+    assert known.pop("priority").__args__ == PRIORITIES
+    del there["priority"]
+    assert known == there

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from gearmanny.client import AsyncClient, Client, SimpleClient
+from gearmanny.blocking.client import Client
+from gearmanny.client import AsyncClient, SimpleClient
 
 if TYPE_CHECKING:
     import asyncio
@@ -89,7 +90,9 @@ class _Blocking(_Configured[B]):
         self._client().__exit__(*exc_info)
 
     def _stand_in(self, made: B, eager: Eager) -> None:
-        made._connections.stand_in = eager.channel
+        from gearmanny.eager.joined import EagerDialer  # noqa: PLC0415
+
+        made._connections.dial_with(EagerDialer(eager))
 
     def _close(self, made: B) -> None:
         made.close()
@@ -97,9 +100,9 @@ class _Blocking(_Configured[B]):
 
 class _OfOneLoop(_Configured["AioClient"]):
     def _stand_in(self, made: AioClient, eager: Eager) -> None:
-        from gearmanny.eager.aio import EagerAioConnection  # noqa: PLC0415
+        from gearmanny.eager.aio import AioEagerDialer  # noqa: PLC0415
 
-        made._connections.stand_in = functools.partial(EagerAioConnection, eager)
+        made._connections.dial_with(AioEagerDialer(eager))
 
     def _close(self, made: AioClient) -> None:
         import asyncio  # noqa: PLC0415

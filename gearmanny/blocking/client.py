@@ -1,0 +1,136 @@
+"""The base of the blocking clients."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from gearmanny.blocking.channel import Channel
+from gearmanny.blocking.connections import Connections
+from gearmanny.blocking.driver import Driver, SharedAgain
+from gearmanny.blocking.results import WorkResult
+from gearmanny.calling.again import Again
+from gearmanny.calling.asking import find_status
+from gearmanny.calling.call import Call
+from gearmanny.calling.caller import Caller
+from gearmanny.calling.exchange import Watcher
+from gearmanny.calling.tracing import CallSpans
+from gearmanny.calling.values import JobStatus
+from gearmanny.calling.waiting import stream
+from gearmanny.calling.window import map_calls
+from gearmanny.errors import EncodingError, JobServerLost
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import Servers
+from gearmanny.protocol.client import Request
+
+
+class Client(Caller):
+    """The base of the blocking clients. Any number of threads may use one.
+
+    Connections are made on the first call and kept. A child made by `os.fork()`
+    makes its own.
+    """
+
+    def _reach(self, servers: Servers) -> None:
+        self._connections = Connections(servers)
+        self._driver = Driver(self._connections)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def status(self, unique: str, timeout: float | None = 60) -> JobStatus:
+        """Asks the job servers for the job with a unique id: whether it waits, runs, or is
+        unknown by now. `WorkResult.unique` is such an id.
+
+        Args:
+            unique: the id.
+            timeout: seconds to wait for the answers; None waits for as long as it takes.
+
+        Raises:
+            JobServerUnavailable: no job server knows the job, and some could not be asked.
+            JobServerLost: a connection ended before the answer came.
+            JobServerError: a job server refused the question.
+            InvalidOption: the timeout is not a number of seconds, or no job can have that id.
+        """
+        deadline, hosts = Deadline(timeout), self._servers.hosts
+        return self._driver.run(find_status(hosts, unique.encode(), deadline))
+
+    def close(self) -> None:
+        """Closes the connections; jobs without an answer get `JobServerLost`. A later call
+        connects again."""
+        self._connections.close()
+
+    def _result(self, function: str, arguments: object) -> Any:
+        options = self._options
+        seen = options.on_update is not None
+        # The payload has no name here: it may be large, and nobody needs it once it was sent.
+        (call,) = self._submit(function, [self._encode(arguments)], keeps_updates=seen)
+        try:
+            answer = self._driver.result(call, options.timeout)
+        finally:
+            if call.outcome is None:
+                call.forget()
+        return WorkResult(call, self._driver) if options.background else answer
+
+    def _sent(self, function: str, arguments: object) -> WorkResult:
+        (call,) = self._submit(function, [self._encode(arguments)])
+        return WorkResult(call, self._driver)
+
+    def _map(
+        self, function: str, inputs: Iterable[object], window: int, return_exceptions: bool
+    ) -> Iterator[Any]:
+        self._check_map(function, window)
+        timeout = self._options.timeout
+        steps = map_calls(iter(inputs), window, timeout, return_exceptions, time.monotonic)
+        return self._driver.iterate(
+            steps,
+            lambda batch: self._submit(function, self._encode_all(batch), keeps_updates=False),
+        )
+
+    def _stream(self, function: str, arguments: object) -> Iterator[Any]:
+        self._check_stream(function)
+        steps = stream(self._encode(arguments), self._options.timeout)
+        return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
+
+    def _submit(
+        self,
+        function: str,
+        payloads: Iterable[bytes | EncodingError],
+        *,
+        keeps_updates: bool = True,
+    ) -> list[Call[Channel]]:
+        """Sends jobs together. One that could not be encoded has failed already."""
+        options, connections = self._options, self._connections
+        deadline = Deadline(options.timeout)
+        calls: list[Call[Channel]] = []
+        try:
+            with CallSpans() as spans:
+                requests = self._requests(function, payloads, spans, time.time)
+                channel = connections.channel(options)
+                for request in requests:
+                    calls.append(call := self._new_call(channel, function, request, keeps_updates))
+                    if isinstance(request, EncodingError):
+                        continue
+                    while not channel.queue(call, request):
+                        channel = connections.channel(options)
+                with contextlib.suppress(JobServerLost):  # every call that was on its way says so
+                    channel.flush(deadline)
+        except BaseException:
+            for call in calls:
+                call.forget()
+            raise
+        return calls
+
+    def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
+        return SharedAgain(request, self._options, self._connections), ()

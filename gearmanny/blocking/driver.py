@@ -1,0 +1,189 @@
+"""Carries out the steps of calls in the thread that waits for them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar, assert_never
+
+from gearmanny.blocking.channel import Channel
+from gearmanny.blocking.connections import Connections
+from gearmanny.calling import resending, waiting
+from gearmanny.calling.again import Again
+from gearmanny.calling.call import Call
+from gearmanny.calling.exchange import Question
+from gearmanny.calling.options import CallOptions
+from gearmanny.calling.steps import (
+    Ask,
+    Command,
+    Give,
+    Look,
+    Pause,
+    Reach,
+    Send,
+    Step,
+    Steps,
+    Submit,
+    Tell,
+    Wait,
+)
+from gearmanny.calling.walk import Walk
+from gearmanny.errors import JobServerLost
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.question import ask
+from gearmanny.protocol.admin import AdminConnection
+from gearmanny.protocol.client import Request
+
+R = TypeVar("R")
+
+
+class SharedAgain(Again):
+    """How a job is sent again, by one of the threads that wait for it."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self, request: Request, options: CallOptions, connections: Connections) -> None:
+        super().__init__(request, options.unique, connections.pool)
+        self.lock = threading.Lock()
+
+
+class Driver:
+    """Carries out the steps of the calls of one client. May be used by several threads."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+
+    def run(self, steps: Steps[R]) -> R:
+        """Carries out steps to their end, and returns or raises what they do."""
+        walk = Walk(steps)
+        while (step := walk.step) is not None:
+            try:
+                answer = self._carry_out(step)
+            except BaseException as error:
+                walk.fail(error)
+            else:
+                walk.answer(answer)
+        return walk.result
+
+    def iterate(
+        self,
+        steps: Steps[None],
+        submit: Callable[[list[Any]], list[Call[Channel]]] | None = None,
+    ) -> Iterator[Any]:
+        """Carries out steps, and yields what they give.
+
+        Args:
+            steps: ended where this is left early.
+            submit: sends jobs together, where the steps have any sent.
+        """
+        walk = Walk(steps)
+        try:
+            while (step := walk.step) is not None:
+                if isinstance(step, Give):
+                    yield step.item
+                    walk.answer(None)
+                    continue
+                try:
+                    if isinstance(step, Submit):
+                        assert submit is not None
+                        answer = submit(step.inputs)
+                    else:
+                        answer = self._carry_out(step)
+                except BaseException as error:
+                    walk.fail(error)
+                else:
+                    walk.answer(answer)
+        finally:
+            walk.close()
+
+    def result(self, call: Call[Channel], timeout: float | None) -> Any:
+        """Returns what a task returned, or raises what its job ended with."""
+        deadline = Deadline(timeout)
+        if call.options.on_update is None and self.wait(call, call.is_answered, deadline):
+            return call.value()
+        return self.run(waiting.result(call, deadline, timeout))
+
+    def wait(self, call: Call[Channel], ready: Callable[[], bool], deadline: Deadline) -> bool:
+        """Waits for something of a call; sends its job again where it was lost.
+
+        Returns:
+            Whether it came before the deadline.
+        """
+        while not ready():
+            if call.is_lost:
+                if not self.send_again(call, deadline):
+                    return ready()
+            elif not call.line.wait(call, ready, deadline):
+                return False
+        return True
+
+    def look(self, call: Call[Channel]) -> None:
+        """Takes in what has arrived for a call; sends its job again where it was lost and may be
+        sent by now."""
+        if call.outcome is None:
+            if not call.is_lost:
+                call.line.poll()
+            self.send_again(call, Deadline(0))
+
+    def send_again(self, call: Call[Channel], deadline: Deadline) -> bool:
+        """Sends a job again where it was lost.
+
+        Returns:
+            False when the deadline came first, and the job is still lost.
+        """
+        again = call.again
+        if again is None or not call.is_lost:
+            return True
+        assert isinstance(again, SharedAgain)
+        remaining = deadline.remaining()
+        if not again.lock.acquire(timeout=-1 if remaining is None else remaining):
+            return False
+        try:
+            return self.run(resending.send_again(call, deadline))
+        finally:
+            again.lock.release()
+
+    def _carry_out(self, step: Step) -> Any:
+        match step:
+            case Wait(call, ready, deadline):
+                return self.wait(call, ready, deadline)
+            case Look(call):
+                return self.look(call)
+            case Pause(seconds):
+                return time.sleep(seconds)
+            case Reach(hosts):
+                return self.connections.reach(hosts)
+            case Send(call, channel, deadline):
+                return _send(call, channel, deadline)
+            case Ask(question, job, by_unique, deadline):
+                return _ask(question, job, by_unique, deadline)
+            case Command(host, tls, command, receive, timeout):
+                machine = AdminConnection()
+                sent, receive = machine.command(command), partial(receive, machine)
+                return ask(host, command, sent, receive, timeout=timeout, tls=tls)
+            case Tell(on_update, update):
+                return on_update(update)
+            case Submit() | Give():
+                raise AssertionError("steps that give something are iterated over")
+        assert_never(step)
+
+
+def _send(call: Call[Channel], channel: Any, deadline: Deadline) -> bool:
+    assert call.again is not None
+    # Whoever watches was notified of the loss, and will watch again.
+    call.watchers = ()
+    if not channel.queue(call, call.again.request):
+        return False
+    with contextlib.suppress(JobServerLost):  # the call says so
+        channel.flush(deadline)
+    return True
+
+
+def _ask(question: Question[Channel], job: bytes, by_unique: bool, deadline: Deadline) -> bool:
+    channel = question.line
+    if channel.ask(question, job, by_unique=by_unique):
+        channel.flush(deadline)
+    return channel.wait(question, question.is_answered, deadline)

@@ -1,0 +1,233 @@
+"""The work object of the blocking clients, and waiting for several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any
+
+from gearmanny.blocking.channel import Channel, Group
+from gearmanny.blocking.driver import Driver
+from gearmanny.calling import asking, waiting
+from gearmanny.calling.call import Call
+from gearmanny.calling.values import JobStatus, Progress, Update
+from gearmanny.net.deadline import Deadline
+
+_TURN = 0.02
+"""Seconds for which one of several connections is read, when any of them may bring an answer."""
+
+
+class WorkResult:
+    """A job that was sent. Any thread may ask it, any number of times."""
+
+    __slots__ = ("_call", "_driver")
+
+    def __init__(self, call: Call[Channel], driver: Driver) -> None:
+        self._call = call
+        self._driver = driver
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._call}>"
+
+    @property
+    def function(self) -> str:
+        """The Gearman function that was called."""
+        return self._call.function
+
+    @property
+    def handle(self) -> bytes | None:
+        """The name that the job server gave the job, which its worker knows as `self.job.handle`;
+        None until the job server has accepted it."""
+        return self._call.handle
+
+    @property
+    def unique(self) -> str | None:
+        """The unique id of the job, by which `client.status()` finds it also after a restart of
+        the job server; None for a foreground call without a key."""
+        return self._call.unique.decode() or None
+
+    @property
+    def progress(self) -> Progress | None:
+        """The last progress that the worker reported, or None. Never waits."""
+        self._driver.look(self._call)
+        return self._call.progress
+
+    def is_done(self) -> bool:
+        """Returns whether there is an answer, good or bad. Never waits for one.
+
+        An idempotent job that was lost is sent again here when it is time, which may take as long
+        as connecting does.
+        """
+        self._driver.look(self._call)
+        return self._call.is_answered()
+
+    def get_result(self, timeout: float | None = 60) -> Any:
+        """Returns what the task returned. May be called again.
+
+        A background job has no answer: this returns None once the job server has accepted it.
+
+        Args:
+            timeout: seconds to wait; None waits for as long as it takes.
+
+        Raises:
+            TaskError: the task failed on its worker.
+            TaskTimeout: no answer in time. The job may still run, and may still be waited for.
+            JobCancelled: `cancel()` took it from its queue.
+            JobServerLost: the connection ended; the job may or may not run.
+            JobServerUnavailable: an idempotent job was lost, and no job server could be reached.
+            JobServerError: the job server refused the job.
+            ProtocolError: the other side is no job server.
+            EncodingError: the answer, or an update for `on_update`, cannot be decoded.
+            InvalidOption: the timeout is not a number of seconds.
+            Exception: any that `on_update` raises.
+        """
+        return self._driver.result(self._call, timeout)
+
+    def exception(self, timeout: float | None = 60) -> Exception | None:
+        """Returns the exception that `get_result()` would raise for the end of the job; None when
+        it ended well.
+
+        Args:
+            timeout: seconds to wait; None waits for as long as it takes.
+
+        Raises:
+            TaskTimeout: no answer in time. The job may still run, and may still be waited for.
+            InvalidOption: the timeout is not a number of seconds.
+        """
+        error: Exception | None = self._run(waiting.exception, timeout)
+        return error
+
+    def updates(self, timeout: float | None = None) -> Iterator[Update]:
+        """Yields what the worker sends while the job runs, in its order, until the job ends.
+
+        Every update is given out once. How the job ended, `get_result()` says.
+
+        Args:
+            timeout: seconds for the whole job to end; None waits for as long as it takes.
+
+        Raises:
+            TaskTimeout: the job did not end in time.
+            EncodingError: an update cannot be decoded.
+            InvalidOption: the timeout is not a number of seconds.
+        """
+        return self._driver.iterate(waiting.updates(self._call, Deadline(timeout), timeout))
+
+    def status(self, timeout: float | None = 60) -> JobStatus:
+        """Asks the job server for the job: whether it waits, runs, or is unknown by now.
+
+        A background job is found by its unique id, also after a restart of its job server; any
+        other one only on the connection that it was sent on.
+
+        Args:
+            timeout: seconds to wait for the answer; None waits for as long as it takes.
+
+        Raises:
+            TaskTimeout: the job server did not accept the job in time.
+            JobServerUnavailable: the job server cannot be reached, or did not answer in time.
+            JobServerLost: the connection ended before the answer came.
+            JobServerError: the job server refused the job.
+            InvalidOption: the timeout is not a number of seconds.
+        """
+        found: JobStatus = self._run(asking.status, timeout)
+        return found
+
+    def cancel(self, timeout: float | None = 60) -> bool:
+        """Takes the job from its queue, when no worker has it yet. Nothing stops a job that runs:
+        the protocol has no way to.
+
+        With a `unique` key, all its callers lose the job; gearmand 1.1.20 lets new calls with
+        that key join it, and be lost with it, until a worker asks for the function again.
+
+        Args:
+            timeout: seconds to wait for the job server; None waits for as long as it takes.
+
+        Returns:
+            Whether the job will not run. Then `get_result()` raises `JobCancelled`. False when
+            it runs, or is over. A worker that took it in the very moment runs it without a
+            caller: `get_result()` raises a `TaskError` then.
+
+        Raises:
+            TaskTimeout: the job server did not accept the job in time.
+            JobServerUnavailable: the job server cannot be reached, or did not answer in time.
+            JobServerLost: the connection ended before the answer came, or the one on which a
+                background job was sent: its handle may name another job by now.
+            JobServerError: the job server refused.
+            InvalidOption: the timeout is not a number of seconds.
+        """
+        return bool(self._run(asking.cancel, timeout))
+
+    def _run(self, what: Any, timeout: float | None) -> Any:
+        return self._driver.run(what(self._call, Deadline(timeout), timeout))
+
+
+def as_completed(
+    results: Iterable[WorkResult], timeout: float | None = None
+) -> Iterator[WorkResult]:
+    """Yields work objects as their jobs end, in the order in which they do.
+
+    Args:
+        results: the work objects.
+        timeout: seconds for all of them; None waits for as long as they take.
+
+    Raises:
+        TimeoutError: some did not end in time.
+        InvalidOption: the timeout is not a number of seconds.
+    """
+    deadline = Deadline(timeout)
+    group = Group()
+    pending = {work._call: work for work in results}
+    channels = {call.line for call in pending}
+    for call in pending:
+        call.line.watch(call, group)
+    while pending:
+        while not group.ended:
+            if not _wait_for_any(group, channels, deadline):
+                raise _late(pending, timeout)
+        ended = group.ended.popleft()
+        if ended.is_lost and not pending[ended]._driver.send_again(ended, deadline):
+            raise _late(pending, timeout)
+        if ended.is_answered():
+            yield pending.pop(ended)
+        else:  # sent again
+            ended.line.watch(ended, group)
+            channels = {call.line for call in pending}
+
+
+def wait(
+    results: Iterable[WorkResult], timeout: float | None = None
+) -> tuple[set[WorkResult], set[WorkResult]]:
+    """Waits until all jobs have ended, or the time is over.
+
+    Args:
+        results: the work objects.
+        timeout: seconds to wait; None waits for as long as they take.
+
+    Returns:
+        The work objects that are done, and those that are not.
+
+    Raises:
+        InvalidOption: the timeout is not a number of seconds.
+    """
+    deadline = Deadline(timeout)
+    done: set[WorkResult] = set()
+    pending = set(results)
+    for work in list(pending):
+        if work._driver.wait(work._call, work._call.is_answered, deadline):
+            pending.discard(work)
+            done.add(work)
+    return done, pending
+
+
+def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> bool:
+    """Waits until one of a group has ended; returns whether that was before the deadline."""
+    if len(channels) == 1:
+        (channel,) = channels
+        return channel.wait(group, lambda: group.ended, deadline)
+    while not group.ended and deadline.remaining() != 0:
+        # A thread reads one connection at a time, so it goes round.
+        for channel in channels:
+            channel.wait(group, lambda: group.ended, Deadline(_TURN))
+    return bool(group.ended)
+
+
+def _late(pending: Sized, timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"{len(pending)} jobs did not end within {timeout} s.")

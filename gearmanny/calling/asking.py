@@ -1,0 +1,121 @@
+"""Asking job servers for a job, and taking it from its queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gearmanny.calling.call import Call
+from gearmanny.calling.exchange import Line, Question
+from gearmanny.calling.steps import Ask, Command, Reach, Steps
+from gearmanny.calling.values import JobState, JobStatus
+from gearmanny.calling.waiting import until
+from gearmanny.errors import JobServerError, JobServerLost, JobServerUnavailable
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import Host
+from gearmanny.protocol.admin import AdminConnection
+
+
+def status(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[JobStatus]:
+    """Returns the state of a job: a background job is found by its unique id, at any time; any
+    other one only on the connection that it was sent over.
+
+    Raises:
+        TaskTimeout: the job server did not name the job in time.
+        JobServerUnavailable: it cannot be reached, or has not answered in time.
+        JobServerLost: the connection ended before the answer came.
+        JobServerError: the job server refused.
+    """
+    if call.cancelled:  # gearmand 1.1.20 lists it until a worker asks for its function
+        return JobStatus(JobState.UNKNOWN)
+    if call.options.background:
+        line = yield Reach([call.line.host])
+        return (yield from ask(line, call.unique, deadline, by_unique=True))
+    return (yield from _ask_by_handle(call, deadline, timeout))
+
+
+def cancel(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[bool]:
+    """Takes a job from its queue where no worker has it yet; returns whether it will not run.
+
+    Raises:
+        TaskTimeout: the job server did not name the job in time.
+        JobServerUnavailable: it cannot be reached, or has not answered in time.
+        JobServerLost: a connection ended before the answer came.
+        JobServerError: the job server refused.
+    """
+    if call.cancelled:
+        return True
+    before = yield from _ask_by_handle(call, deadline, timeout)
+    line, handle = call.line, call.handle
+    if handle is None or before.state is not JobState.QUEUED:
+        return False
+    call.cancelled = True  # whoever waits for the answer is told before we are
+    cancelled = False
+    try:
+        known = yield from _take_from_queue(line, handle, deadline)
+        after = yield from ask(line, handle, deadline)
+        cancelled = known and after.state is not JobState.RUNNING
+    finally:
+        call.cancelled = cancelled
+    return cancelled
+
+
+def find_status(hosts: list[Host], unique: bytes, deadline: Deadline) -> Steps[JobStatus]:
+    """Returns the state of the job with a unique id, at the first job server that knows it.
+
+    Raises:
+        JobServerUnavailable: none knows it, and some could not be asked.
+        JobServerLost: a connection ended before the answer came.
+        JobServerError: a job server refused.
+        InvalidOption: no job can have that id.
+    """
+    failures: dict[str, str] = {}
+    for host in hosts:
+        try:
+            line = yield Reach([host])
+            found = yield from ask(line, unique, deadline, by_unique=True)
+        except JobServerUnavailable as error:
+            failures |= error.failures
+            continue
+        if found.state is not JobState.UNKNOWN:
+            return found
+    if failures:
+        raise JobServerUnavailable(failures)
+    return JobStatus(JobState.UNKNOWN)
+
+
+def ask(line: Line, job: bytes, deadline: Deadline, *, by_unique: bool = False) -> Steps[JobStatus]:
+    """Returns the state of a job, by its handle on this connection or by its unique id.
+
+    Raises:
+        JobServerUnavailable: no answer in time.
+        JobServerLost: the connection ended before the answer came.
+        JobServerError: the job server refused.
+    """
+    question: Question[Any] = Question(line)
+    if not (yield Ask(question, job, by_unique, deadline)):
+        raise JobServerUnavailable({str(line.host): "no answer in time about a job"})
+    return question.status()
+
+
+def _ask_by_handle(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[JobStatus]:
+    while True:
+        yield from until(call, call.has_handle, deadline, timeout)
+        if call.handle is None or (call.is_answered() and not call.options.background):
+            return JobStatus(JobState.UNKNOWN)
+        try:
+            return (yield from ask(call.line, call.handle, deadline))
+        except JobServerLost:
+            if not call.is_lost:  # else it is sent again, and gets another handle
+                raise
+
+
+def _take_from_queue(line: Line, handle: bytes, deadline: Deadline) -> Steps[bool]:
+    """Returns whether the job server knew the job."""
+    command, receive = f"cancel job {handle.decode()}", AdminConnection.receive_line
+    try:
+        yield Command(line.host, line.tls, command, receive, deadline.remaining())
+    except JobServerError as error:
+        if error.code != "UNKNOWN_JOB":
+            raise
+        return False
+    return True

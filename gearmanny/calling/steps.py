@@ -1,0 +1,102 @@
+"""The steps of calls that a driver carries out.
+
+A driver takes a step, does it in its own way, as threads or an event loop do, and sends the
+answer back, or throws the error in. So the rules stand here once, and no step of them needs
+I/O to be tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, TypeVar
+
+from gearmanny.calling.call import Call
+from gearmanny.calling.exchange import Line, Question
+from gearmanny.calling.values import Update
+from gearmanny.net.deadline import Deadline
+from gearmanny.net.hosts import Host
+from gearmanny.net.tls import TLS
+from gearmanny.protocol.admin import AdminConnection
+
+R = TypeVar("R")
+
+
+class Wait(NamedTuple):
+    """Waits for something of a call. The answer: whether it came before the deadline."""
+
+    call: Call[Any]
+    ready: Callable[[], bool]
+    deadline: Deadline
+
+
+class Look(NamedTuple):
+    """Takes in what has arrived for a call, without waiting for it."""
+
+    call: Call[Any]
+
+
+class Pause(NamedTuple):
+    """Lets time pass."""
+
+    seconds: float
+
+
+class Reach(NamedTuple):
+    """Connects to the first of some hosts that is up. The answer: the connection."""
+
+    hosts: list[Host]
+
+
+class Send(NamedTuple):
+    """Sends a job over a connection. The answer: False when that has ended meanwhile."""
+
+    call: Call[Any]
+    line: Line
+    deadline: Deadline
+
+
+class Ask(NamedTuple):
+    """Asks for a job, over the connection of the question. The answer: whether that is answered
+    before the deadline."""
+
+    question: Question[Any]
+    job: bytes
+    """A handle, or a unique id."""
+    by_unique: bool
+    deadline: Deadline
+
+
+class Command(NamedTuple):
+    """Sends a text command over a connection of its own. The answer: what `receive` returns."""
+
+    host: Host
+    tls: TLS | None
+    command: str
+    receive: Callable[[AdminConnection, bytes], Any]
+    timeout: float | None
+    """Seconds that it may take, connecting included; None for as long as it takes."""
+
+
+class Tell(NamedTuple):
+    """Calls the `on_update` of a call with an update."""
+
+    on_update: Callable[[Update], object]
+    update: Update
+
+
+class Submit(NamedTuple):
+    """Sends jobs together. The answer: their calls."""
+
+    inputs: list[Any]
+
+
+class Give(NamedTuple):
+    """Yields an item to who iterates."""
+
+    item: Any
+
+
+Step = Wait | Look | Pause | Reach | Send | Ask | Command | Tell | Submit | Give
+
+Steps = Generator[Step, Any, R]
+"""Steps that lead to a result."""

@@ -1,0 +1,145 @@
+"""Waiting for what comes of a call: its answer, its updates, its stream; and why nothing comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gearmanny.calling.call import Call
+from gearmanny.calling.steps import Command, Give, Steps, Submit, Tell, Wait
+from gearmanny.calling.values import Data, Update
+from gearmanny.errors import GearmanException, TaskTimeout
+from gearmanny.net.deadline import Deadline
+from gearmanny.protocol.admin import AdminConnection, FunctionStatus, parse_status, read_rows
+
+_ASK_WHY_TIMEOUT = 1.0
+"""Seconds that a timeout may take longer, to tell whether any worker offers the function."""
+
+
+def until(
+    call: Call[Any], ready: Callable[[], bool], deadline: Deadline, timeout: float | None
+) -> Steps[None]:
+    """Waits until something is true of a call.
+
+    Args:
+        call: the call.
+        ready: tells whether it is true.
+        deadline: when the wait is over anyhow.
+        timeout: the seconds that it is made of, as the error names them.
+
+    Raises:
+        TaskTimeout: the deadline passed first.
+    """
+    if ready() or (yield Wait(call, ready, deadline)):
+        return
+    assert timeout is not None  # only a deadline ends a wait without an answer
+    if timeout == 0:  # a look, not a wait: not worth a question to the server
+        raise TaskTimeout(call.function, timeout)
+    raise TaskTimeout(call.function, timeout, (yield from explain_silence(call)))
+
+
+def explain_silence(call: Call[Any]) -> Steps[str]:
+    """Returns a sentence on why a function did not answer, from what its job server says."""
+    host, tls = call.line.host, call.line.tls
+    try:
+        rows = yield Command(host, tls, "status", AdminConnection.receive_rows, _ASK_WHY_TIMEOUT)
+        return why_silent(str(host), call.function, read_rows(parse_status, rows))
+    except GearmanException:
+        return silent_too(str(host))
+
+
+def result(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[Any]:
+    """Returns what a task returned, or raises what its job ended with; passes its updates on.
+
+    Raises:
+        TaskTimeout: no answer in time; and what `Call.value` and `on_update` raise.
+    """
+    on_update = call.options.on_update
+    if on_update is not None:
+        while (update := (yield from next_update(call, deadline, timeout))) is not None:
+            yield Tell(on_update, update)
+    yield from until(call, call.is_answered, deadline, timeout)
+    return call.value()
+
+
+def exception(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[Any]:
+    """Returns what a job ended with where that is an exception, else None.
+
+    Raises:
+        TaskTimeout: no answer in time.
+    """
+    yield from until(call, call.is_answered, deadline, timeout)
+    return call.exception()
+
+
+def next_update(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[Update | None]:
+    """Returns the next update of a job; None when it has ended.
+
+    Raises:
+        TaskTimeout: neither came in time.
+        EncodingError: the update cannot be decoded.
+    """
+    while True:
+        yield from until(call, call.has_news, deadline, timeout)
+        update = call.take_update()
+        if update is not None:
+            return update
+        if call.is_answered() and not call.unread:
+            return None
+
+
+def updates(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[None]:
+    """Yields the updates of a job until it ends.
+
+    Raises:
+        TaskTimeout: it did not end in time.
+        EncodingError: an update cannot be decoded.
+    """
+    while (update := (yield from next_update(call, deadline, timeout))) is not None:
+        yield Give(update)
+
+
+def stream(payload: bytes, timeout: float | None) -> Steps[None]:
+    """Yields the parts of a result as they come, and forgets the job where that is left early.
+
+    Args:
+        payload: the encoded arguments.
+        timeout: seconds for the whole job to end; None for as long as it takes.
+
+    Raises:
+        TaskTimeout: the job did not end in time; and what `Call.rest_of_stream` and `on_update`
+            raise.
+    """
+    (call,) = yield Submit([payload])
+    del payload  # it may be large, and nobody needs it once it was sent
+    try:
+        deadline, on_update, sent_ahead = Deadline(timeout), call.options.on_update, False
+        while (update := (yield from next_update(call, deadline, timeout))) is not None:
+            if on_update is not None:
+                yield Tell(on_update, update)
+            if isinstance(update, Data):
+                sent_ahead = True
+                yield Give(update.value)
+        for value in call.rest_of_stream(sent_ahead):
+            yield Give(value)
+    finally:
+        call.forget()
+
+
+def silent_too(host: str) -> str:
+    """Returns a sentence on a job server that does not even say why a function did not answer."""
+    return f"The job server {host} does not answer either."
+
+
+def why_silent(host: str, function: str, rows: Iterable[FunctionStatus]) -> str:
+    """Returns a sentence on why a function did not answer, from the rows of its job server."""
+    for row in rows:
+        if row.function == function and row.workers:
+            return (
+                f"On {host} {row.workers} worker(s) offer it; {row.running} of its jobs run "
+                f"and {row.total - row.running} wait. Wait longer, or start more workers."
+            )
+    return (
+        f"No worker offers it on {host}. Start one that does, or look whether the name "
+        "and the host are right."
+    )

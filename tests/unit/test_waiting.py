@@ -1,0 +1,136 @@
+"""Waiting for answers, updates and streams: what is asked of a driver, and what comes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gearmanny.calling.steps import Command, Submit, Tell, Wait
+from gearmanny.calling.values import Data, Progress
+from gearmanny.calling.waiting import exception, result, stream, until, updates
+from gearmanny.errors import InvalidTask, JobServerUnavailable, TaskError, TaskTimeout
+from gearmanny.net.deadline import NEVER, Deadline
+from gearmanny.protocol.client import Completed, DataSent, Event, Failed, Progressed
+from tests.unit.steps import A, call_of, carry_out
+
+
+def comes(*events: Event) -> Any:
+    """Answers a wait by what arrives."""
+
+    def take(step: Wait) -> bool:
+        for event in events:
+            step.call.take(event)
+        return step.ready()
+
+    return take
+
+
+def sent(call: Any) -> Any:
+    """Answers what is submitted."""
+
+    def submit(step: Submit) -> list[Any]:
+        assert step.inputs == [b"{}"]
+        return [call]
+
+    return submit
+
+
+class TestResults:
+    def test_what_is_there_needs_no_step(self) -> None:
+        call = call_of()
+        call.take(Completed(b"[1]"))
+        assert carry_out(result(call, NEVER, None)) == ([1], [], [])
+
+    def test_it_is_waited_for(self) -> None:
+        call = call_of()
+        value, (step,), _ = carry_out(result(call, NEVER, None), comes(Completed(b"5")))
+        assert (value, step.call, step.deadline) == (5, call, NEVER)
+
+    def test_updates_are_passed_on_before(self) -> None:
+        call = call_of(on_update=print)
+        answers = [comes(Progressed(b"1", b"2")), None, comes(DataSent(b"3")), None]
+        value, steps, _ = carry_out(result(call, NEVER, None), *answers, comes(Completed(b"5")))
+        assert value == 5
+        told = [step for step in steps if isinstance(step, Tell)]
+        assert told == [Tell(print, Progress(1, 2)), Tell(print, Data(3))]
+
+    def test_how_a_job_ended_may_be_an_exception(self) -> None:
+        call = call_of()
+        error, _, _ = carry_out(exception(call, NEVER, None), comes(Failed()))
+        assert isinstance(error, TaskError)
+        assert error.__traceback__ is None
+        ended = call_of()
+        ended.take(Completed(b"1"))
+        assert carry_out(exception(ended, NEVER, None))[0] is None
+
+
+class TestTimeouts:
+    def test_a_look_is_not_explained(self) -> None:
+        call = call_of()
+        with pytest.raises(TaskTimeout):
+            carry_out(until(call, call.is_answered, Deadline(0), 0), False)
+
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            (["f\t5\t2\t3"], r"3 worker\(s\) offer it; 2 of its jobs run and 3 wait"),
+            (["f\t5\t2\t0", "g\t0\t0\t1"], "No worker offers it on a:4730"),
+            (JobServerUnavailable({"a:4730": "timed out"}), "a:4730 does not answer either"),
+        ],
+    )
+    def test_a_wait_is_explained_by_the_job_server(self, answer: Any, reason: str) -> None:
+        call = call_of()
+
+        def ask(step: Command) -> Any:
+            assert (step.host, step.command) == (A, "status")
+            return answer
+
+        said = answer if isinstance(answer, Exception) else ask
+        with pytest.raises(TaskTimeout, match=reason):
+            carry_out(until(call, call.is_answered, Deadline(0), 5), False, said)
+
+
+class TestUpdates:
+    def test_they_are_given_until_the_job_ends(self) -> None:
+        call = call_of()
+        both = comes(Progressed(b"1", b"2"), Progressed(b"x", b"y"))
+        _, _, given = carry_out(updates(call, NEVER, None), both, comes(Completed(b"1")))
+        assert given == [Progress(1, 2)]
+
+    def test_one_that_another_thread_took_is_not_the_end(self) -> None:
+        call = call_of()
+        answers = [True, comes(DataSent(b"1")), comes(Completed(b"2"))]
+        assert carry_out(updates(call, NEVER, None), *answers)[2] == [Data(1)]
+
+
+class TestStreams:
+    def test_parts_are_given_as_they_come_and_not_once_more(self) -> None:
+        call = call_of()
+        answers = [sent(call), comes(DataSent(b"1")), comes(Progressed(b"1", b"2"))]
+        _, _, given = carry_out(stream(b"{}", None), *answers, comes(Completed(b"[1]")))
+        assert given == [1]
+        assert not call.keeps_updates
+
+    def test_on_update_sees_all_of_it(self) -> None:
+        call = call_of(on_update=print)
+        answers = [sent(call), comes(DataSent(b"1"), Completed(b"[1]")), None]
+        _, steps, given = carry_out(stream(b"{}", None), *answers)
+        assert given == [1]
+        assert Tell(print, Data(1)) in steps
+
+    @pytest.mark.parametrize(("whole", "items"), [(b"[1, 2]", [1, 2]), (b"null", []), (b"[]", [])])
+    def test_a_list_is_one(self, whole: bytes, items: list[int]) -> None:
+        answers = [sent(call_of()), comes(Completed(whole))]
+        assert carry_out(stream(b"{}", None), *answers)[2] == items
+
+    def test_what_is_none_is_told(self) -> None:
+        with pytest.raises(InvalidTask, match="is no stream"):
+            carry_out(stream(b"{}", None), sent(call_of()), comes(Completed(b"1")))
+
+    def test_leaving_it_forgets_the_job(self) -> None:
+        call, steps = call_of(), stream(b"{}", None)
+        next(steps)
+        steps.send([call])
+        steps.close()
+        assert not call.keeps_updates
