@@ -54,12 +54,19 @@ class Connection:
 
     def send_bytes(self, *data: bytes, times: int = 1) -> None:
         """Queues bytes as they are, as often as told."""
-        if self.unread > self._all_unread.limit:
+        everybody = self._all_unread
+        if self.unread > everybody.limit:
             self.give_up()
         if not self.deaf:
             self._ready[self] = None
-            self._outgoing += data * times
-            self._count(times * (sum(map(len, data)) + _PIECE_BYTES * len(data)))
+            size = _PIECE_BYTES * len(data)
+            for piece in data:
+                size += len(piece)
+            if times > 1:
+                data, size = data * times, size * times
+            self._outgoing += data
+            self.unread += size
+            everybody.total += size
 
     def data_to_send(self) -> Data:
         """Returns the next of the queued bytes, each once; empty when all are sent."""

@@ -27,7 +27,7 @@ logger = logging.getLogger("gearmanny.server")
 
 _RECEIVE_BYTES = 256 * 1024
 
-_SHARE_BYTES = 32 * 1024
+_SHARE_BYTES = 64 * 1024
 """What is received at once of a connection, unless it is the payload of one packet."""
 
 _WRITTEN_BYTES = 256 * 1024
