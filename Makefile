@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where the package is installed from its own folder, setuptools warns of that very folder.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
 
-.PHONY: demo test lint types matrix fuzz bench bench-peers chaos gearmand browser postgres memcached \
+.PHONY: demo test lint types unit matrix fuzz bench bench-peers chaos gearmand browser postgres memcached \
     clean
 
 # ONCE=1 makes one call and ends; GEARMAND=1 takes gearmand, not the job server of our own.
@@ -14,8 +14,8 @@ demo: .venv/demo $(if $(GEARMAND),gearmand)
 
 # Tests wait for processes most of the time, so two at a time pay on one core, too.
 TEST_PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 2 ? cores : 2)))
-test: .venv/dev gearmand browser postgres memcached lint types
-	$(BIN)/python -m pytest --gearmand -n $(TEST_PROCESSES)
+test: .venv/dev gearmand browser postgres memcached lint types unit
+	$(BIN)/python -m pytest --gearmand -n $(TEST_PROCESSES) --ignore=tests/unit
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -23,6 +23,10 @@ lint: .venv/dev
 
 types: .venv/dev
 	$(BIN)/mypy
+
+# Fails unless these tests alone cover all branches of the modules that pyproject.toml lists.
+unit: .venv/dev
+	$(BIN)/python -m pytest tests/unit -n $(TEST_PROCESSES) --cov
 
 # 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1: each where that Python is installed.
 matrix: gearmand postgres memcached

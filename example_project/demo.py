@@ -1,7 +1,7 @@
-"""`make demo`: the whole thing on this machine, on ports of its own, until Ctrl-C.
+"""`make demo`: runs the example project on this machine, on free ports, until Ctrl-C.
 
-Starts a MongoDB, workers with a job server, and the site; makes one call; says which page to open.
-With `--once` it fetches that page and stops. What it starts ends with it, however it ends.
+Starts a MongoDB, workers with a job server, and the site; makes one call, and prints the address
+of the page. With `--once`, it fetches the page and stops. Everything that it starts ends with it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PROCESSES = 2
 
 
 def start_gearmand(processes: Processes, host: str) -> None:
-    """Starts gearmand at a host; without it, the workers start a job server of gearmanny's own."""
+    """Starts gearmand at a host. Otherwise, the workers start gearmanny's own job server."""
     program = shutil.which("gearmand", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
         raise DemoError(
@@ -43,7 +43,7 @@ def start_gearmand(processes: Processes, host: str) -> None:
             "(brew install gearman on a Mac)"
         )
     _, _, port = host.rpartition(":")
-    # As root it would become a user that there may not be.
+    # As root, it would switch to a user that may not exist.
     user = ["-u", "root"] if os.geteuid() == 0 else []
     listen = ["-L", LOOPBACK, "-p", port]
     processes.start(
@@ -63,12 +63,12 @@ def _answers(server: JobServer) -> bool:
 def start_mongodb(processes: Processes) -> None:
     """Starts a server that speaks MongoDB's protocol, unless MONGODB_URI names one."""
     if os.environ.get("MONGODB_URI"):
-        tell("MongoDB", "the one of MONGODB_URI")
+        tell("MongoDB", "the server at MONGODB_URI")
         return
     if importlib.util.find_spec("secantus") is None:
         raise DemoError(
             "SecantusDB is missing. Install it: pip install 'gearmanny[demo]', or set "
-            "MONGODB_URI to a MongoDB that runs."
+            "MONGODB_URI to a running MongoDB."
         )
     port = free_port()
     processes.start(
@@ -81,7 +81,7 @@ def start_mongodb(processes: Processes) -> None:
 
 
 def start_workers(processes: Processes, host: str) -> None:
-    """Starts `manage.py runworkers --embedded`: with a job server, unless one runs at the host."""
+    """Starts `manage.py runworkers --embedded`, and a job server unless one runs at the host."""
     processes.start(
         *("workers", sys.executable, "manage.py", "runworkers", "--embedded"),
         *("--threads", str(PROCESSES)),
@@ -98,7 +98,7 @@ def start_workers(processes: Processes, host: str) -> None:
 
 
 def start_site(processes: Processes) -> str:
-    """Starts `manage.py runserver` and returns the address of the page, which was fetched."""
+    """Starts `manage.py runserver`, fetches the page, and returns its address."""
     port = 8000 if is_free(8000) else free_port()
     processes.start(
         "site", sys.executable, "manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"
@@ -116,11 +116,11 @@ def start_site(processes: Processes) -> str:
 
 
 def call_once(host: str) -> None:
-    """Calls a task as any program could, and prints what came back."""
+    """Calls a task, as any program can, and prints the result."""
     with SimpleClient([host], timeout=START_TIMEOUT) as client:
         totals = summarise(client.corpus_survey(package=PACKAGE))
     longest = totals["longest_function"]
-    print(f'\nSimpleClient(["{host}"]).corpus_survey(package="{PACKAGE}") counted')
+    print(f'\nSimpleClient(["{host}"]).corpus_survey(package="{PACKAGE}") returned:')
     print(
         f"  {totals['files']} files, {totals['lines']} lines, {totals['classes']} classes, "
         f"{totals['functions']} functions"
@@ -133,12 +133,12 @@ def call_once(host: str) -> None:
 
 
 def tell(name: str, where: str) -> None:
-    """Prints a line on what was started."""
+    """Prints where a server is running."""
     print(f"  {name:<10} {where}", flush=True)
 
 
 def run(processes: Processes, *, gearmand: bool, once: bool) -> None:
-    """Starts all, calls once, and serves unless `once`."""
+    """Starts everything, makes one call, and serves until stopped unless `once`."""
     print("Starting", flush=True)
     host = processes.environment["GEARMAN_HOSTS"] = f"{LOOPBACK}:{free_port()}"
     if gearmand:
@@ -157,7 +157,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Runs the example project on this machine.")
     parser.add_argument("--once", action="store_true", help="make one call, fetch the page, stop")
     parser.add_argument(
-        "--gearmand", action="store_true", help="use gearmand, not a job server of our own"
+        "--gearmand", action="store_true", help="use gearmand, not gearmanny's own job server"
     )
     options = parser.parse_args()
     problem = ""
@@ -165,7 +165,7 @@ def main() -> int:
         try:
             run(processes, gearmand=options.gearmand, once=options.once)
         except Stopped:
-            # The usual end, unless there was something left to be shown.
+            # The usual end, unless the call was still to be made.
             problem = "Stopped before it was done." if options.once else ""
         except (DemoError, GearmanException, OSError, http.client.HTTPException) as error:
             problem = str(error)
@@ -174,7 +174,7 @@ def main() -> int:
     if problem:
         print(problem, file=sys.stderr)
         return 1
-    print("Everything that was started is stopped.")
+    print("Everything is stopped.")
     return 0
 
 

@@ -28,18 +28,18 @@ SERVE_INTERVAL = 0.2
 
 
 class DemoError(Exception):
-    """The demo cannot go on. The text says why, and what to do."""
+    """The demo cannot continue. The text says why, and what to do."""
 
 
 class Stopped(Exception):
-    """Somebody asked the demo to stop."""
+    """The demo was asked to stop."""
 
 
 class Processes:
-    """The processes that the demo started. A context: on leaving, all of it ends.
+    """The processes that the demo started. A context manager that ends all of them.
 
-    Signals only set a flag, which is looked at between the steps: so no process can be started
-    and not be noted down, and a second Ctrl-C cannot interrupt the tidying up.
+    Signals only set a flag, which is checked between the steps: so every process that was started
+    is recorded, and a second Ctrl-C cannot interrupt the clean-up.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Processes:
         self._stack.close()
 
     def start(self, name: str, *command: str | Path) -> None:
-        """Starts a process. Its output goes to a file, of which the end is shown if it fails."""
+        """Starts a process. Its output goes to a file, whose last lines are shown if it fails."""
         with self._log(name).open("wb") as log:
             process = subprocess.Popen(
                 command,
@@ -73,7 +73,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A terminal sends Ctrl-C to all of its group: only this process is to act on it.
+                # A terminal sends Ctrl-C to the whole group, but only this process is to handle it.
                 start_new_session=True,
                 preexec_fn=_end_with_parent(),  # noqa: PLW1509  there are no threads
             )
@@ -93,13 +93,13 @@ class Processes:
         self.check()
 
     def serve(self) -> None:
-        """Waits until somebody asks to stop, or something ends that should not."""
+        """Waits until the demo is asked to stop, or one of its processes ends."""
         while True:
             self.check()
             time.sleep(SERVE_INTERVAL)
 
     def check(self) -> None:
-        """Raises `Stopped` when that was asked for, and DemoError when a process has ended."""
+        """Raises `Stopped` if the demo was asked to stop, and DemoError if a process has ended."""
         if self._stop_asked:
             raise Stopped
         for name, process in self._started.items():
@@ -129,7 +129,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """Returns what lets a child end even if this process is killed; only Linux can do that."""
+    """Returns a function that makes a child end if this process is killed; None except on Linux."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None).prctl
@@ -142,7 +142,7 @@ def _end_with_parent() -> Callable[[], None] | None:
 
 
 def free_port() -> int:
-    """Returns a port of loopback that nobody listens on."""
+    """Returns a free port of 127.0.0.1."""
     with socket.socket() as sock:
         sock.bind((LOOPBACK, 0))
         port: int = sock.getsockname()[1]
@@ -150,9 +150,9 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Returns whether a server could be started on a port of loopback."""
+    """Returns whether a server can listen on a port of 127.0.0.1."""
     with socket.socket() as sock:
-        # As runserver does: what was closed a moment ago does not count.
+        # As runserver does: a port that was closed a moment ago is free.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((LOOPBACK, port))
@@ -162,7 +162,7 @@ def is_free(port: int) -> bool:
 
 
 def accepts(port: int) -> bool:
-    """Returns whether somebody listens on a port of loopback."""
+    """Returns whether a server listens on a port of 127.0.0.1."""
     try:
         socket.create_connection((LOOPBACK, port), timeout=1).close()
     except OSError:

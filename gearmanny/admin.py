@@ -1,4 +1,4 @@
-"""Questions to a job server about itself: its status, its workers, its version."""
+"""Administration of a job server: its status, workers and version, and cancelling its jobs."""
 
 from __future__ import annotations
 
@@ -33,19 +33,17 @@ _line = AdminConnection.receive_line
 
 
 class JobServer:
-    """Asks a job server about itself. Every question uses a connection of its own."""
+    """The administrative commands of a job server. Each uses a new connection."""
 
     def __init__(
         self, host: str, timeout: float | None = CONNECT_TIMEOUT, *, tls: TLSOption = None
     ) -> None:
         """
         Args:
-            host: its address, `"name:port"`, `"[address]:port"` or `"unix:/path"`.
-            timeout: seconds for a question to be answered, connecting included; None waits
-                for as long as it takes.
-            tls: how it is secured: True for the authorities that the system trusts, a dict with
-                the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or an
-                `ssl.SSLContext`. None, the default, for plain connections.
+            host: the job server, such as `"localhost:4730"`.
+            timeout: seconds to wait for an answer, including the connection; None for no limit.
+            tls: the TLS settings: True, a dict of PEM files (`"ca"`, `"cert"`, `"key"`) or an
+                `ssl.SSLContext`; None for plain connections.
 
         Raises:
             InvalidOption: the host or `tls` is invalid.
@@ -58,70 +56,69 @@ class JobServer:
         return str(self._host)
 
     def status(self) -> Rows[FunctionStatus]:
-        """Returns a row for every function that the server knows: its jobs and its workers.
+        """Returns the numbers of jobs and workers of every function that the server knows.
 
-        Rows that cannot be read, because of a line break in the name of a function, are left out:
-        a warning is logged, and `skipped_count` of the list says how many there are.
+        Rows that cannot be read, because the name of a function contains a line break, are left
+        out: a warning is logged, and `skipped_count` of the list is their number.
 
         Raises:
-            JobServerUnavailable: no connection, or no answer in time.
-            JobServerLost: the connection ended before the answer was whole.
-            JobServerError: the server refused.
-            ProtocolError: the other side is no job server.
+            JobServerUnavailable: the server could not be reached, or did not answer in time.
+            JobServerLost: the connection ended before the answer was complete.
+            JobServerError: the server refused the command.
+            ProtocolError: the answer is not that of a job server.
         """
         return self._rows("status", parse_status)
 
     def workers(self) -> Rows[WorkerStatus]:
-        """Returns a row for every connection of the server, without those that cannot be read.
+        """Returns the connections of the server. Clients are listed without functions.
+
+        Rows that cannot be read are left out, as in `status`.
 
         Raises:
-            JobServerUnavailable: no connection, or no answer in time.
-            JobServerLost: the connection ended before the answer was whole.
-            JobServerError: the server refused.
-            ProtocolError: the other side is no job server.
+            JobServerUnavailable: the server could not be reached, or did not answer in time.
+            JobServerLost: the connection ended before the answer was complete.
+            JobServerError: the server refused the command.
+            ProtocolError: the answer is not that of a job server.
         """
         return self._rows("workers", parse_worker)
 
     def version(self) -> str:
-        """Returns the version of the server, `"1.1.20+ds"`.
+        """Returns the version of the server, such as `"1.1.20+ds"`.
 
         Raises:
-            JobServerUnavailable: no connection, or no answer in time.
-            JobServerLost: the connection ended before the answer was whole.
-            JobServerError: the server refused.
-            ProtocolError: the other side is no job server.
+            JobServerUnavailable: the server could not be reached, or did not answer in time.
+            JobServerLost: the connection ended before the answer was complete.
+            JobServerError: the server refused the command.
         """
         return self._ask("version", _line)
 
     def traps(self) -> list[Trap]:
-        """Returns what takes users of this version of gearmand by surprise; nothing for the job
-        server of our own.
+        """Returns the known defects and surprises of this version of gearmand; an empty list for
+        gearmanny's own job server.
 
         Raises:
-            JobServerUnavailable: no connection, or no answer in time.
-            JobServerLost: the connection ended before the answer was whole.
-            JobServerError: the server refused.
-            ProtocolError: the other side is no job server.
+            JobServerUnavailable: the server could not be reached, or did not answer in time.
+            JobServerLost: the connection ended before the answer was complete.
+            JobServerError: the server refused the command.
         """
         return traps_of(self.version())
 
     def cancel(self, handle: bytes) -> bool:
-        """Takes a job from its queue.
+        """Removes a job from its queue.
 
-        gearmand 1.1.20 also forgets a job that runs: its caller is told that it failed, and its
-        worker goes on. Ask for its status before.
+        gearmand 1.1.20 also forgets a running job: its caller gets a failure while its worker
+        continues. Check its status first.
 
         Args:
-            handle: of the job, as this server named it.
+            handle: the handle of the job on this server.
 
         Returns:
             Whether the server knew the job.
 
         Raises:
-            JobServerUnavailable: no connection, or no answer in time.
-            JobServerLost: the connection ended before the answer was whole.
-            JobServerError: the server refused.
-            ProtocolError: the other side is no job server.
+            JobServerUnavailable: the server could not be reached, or did not answer in time.
+            JobServerLost: the connection ended before the answer was complete.
+            JobServerError: the server refused the command.
         """
         try:
             self._ask(f"cancel job {handle.decode('utf-8', 'backslashreplace')}", _line)

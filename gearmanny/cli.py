@@ -1,4 +1,4 @@
-"""The command `gearmanny`."""
+"""The command line: `gearmanny`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FAILED = 1
 
 _BANNER = """\
 gearmanny {version}: a Gearman job server at {host}, {kept}.
-It is for development, tests and single-machine use: production runs on gearmand, and hosts are
-the only thing to change.
+It is for development, tests and single-machine use. In production, use gearmand: only the hosts
+change.
 Quit with Ctrl-C."""
 
 
@@ -61,7 +61,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         "--port",
         type=flag_type(PORT_OR_ANY),
         default=DEFAULT_PORT,
-        help="port to listen on; 0 for any that is free (default: %(default)s)",
+        help="port to listen on; 0 chooses a free one (default: %(default)s)",
     )
     parser.add_argument(
         "--address",
@@ -73,15 +73,15 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
         metavar="FILE",
-        help="file that keeps background and scheduled jobs over restarts, also over kill -9 "
+        help="file that keeps background and scheduled jobs across restarts, even after kill -9 "
         "(default: none)",
     )
     parser.add_argument(
         "--max-memory",
         type=flag_type(MEMORY),
         metavar="MIB",
-        help="MiB that jobs may take before further ones are refused; a quarter of the memory "
-        "unless given (default: none)",
+        help="MiB that jobs may take before new ones are refused "
+        "(default: a quarter of the memory)",
     )
     parser.set_defaults(run=_run_server)
 

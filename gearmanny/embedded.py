@@ -1,4 +1,4 @@
-"""A job server of our own inside a process. See docs/embedded.md."""
+"""The embedded job server. See docs/embedded.md."""
 
 from gearmanny.serving.embedded import JobServer
 

@@ -1,29 +1,29 @@
-"""Every exception that gearmanny raises.
+"""The exceptions of gearmanny.
 
 ::
 
     GearmanException
     ├── TaskError               the task itself failed, on the worker
-    ├── JobCancelled            the job was taken from its queue before a worker began
+    ├── JobCancelled            the job was cancelled before a worker began it
     ├── TaskTimeout             no answer in time; the job may still run  (TimeoutError)
     ├── JobServerUnavailable    no job server reached, nothing was sent   (ConnectionError)
     ├── JobServerLost           the connection ended after sending; the job may or may not run
-    ├── JobServerError          the job server refused what it was asked
-    ├── ProtocolError           bytes that are not the Gearman protocol
-    ├── EncodingError           a value or a payload that the encoder refuses  (ValueError)
-    ├── InvalidArguments        arguments that the task does not take          (TypeError)
-    ├── RejectJob               raised by a hook: the job is not done
-    ├── InvalidTask             a worker class that cannot be exported (TypeError, ValueError)
-    └── InvalidOption           an option with an impossible value             (ValueError)
+    ├── JobServerError          the job server refused the request
+    ├── ProtocolError           bytes that are not valid in the Gearman protocol
+    ├── EncodingError           the encoder cannot encode a value or decode a payload (ValueError)
+    ├── InvalidArguments        arguments that the task does not accept        (TypeError)
+    ├── RejectJob               raised by a hook to prevent a job from running
+    ├── InvalidTask             an invalid worker class or task        (TypeError, ValueError)
+    └── InvalidOption           an option with an invalid value                (ValueError)
 
     BaseException
-    └── TaskTimeLimitExceeded   raised inside a task whose time is over
+    └── TaskTimeLimitExceeded   raised inside a task that exceeds its time limit
 
-`JobServerLost` is on purpose no `ConnectionError`: whoever retries on
-`ConnectionError` must not run a job twice without having decided to.
+`JobServerLost` is deliberately not a `ConnectionError`: code that retries on
+`ConnectionError` must not run a job twice by accident.
 
-Leaves keep their data as attributes and compose their text in `__str__`. Their
-constructors take positional arguments only, so that they survive pickling.
+Exceptions keep their data in attributes and compose their text in `__str__`.
+Their constructors take positional arguments only, so that they can be pickled.
 """
 
 from __future__ import annotations
@@ -50,12 +50,16 @@ __all__ = [
 
 
 _LONGEST_TEXT = 500
-"""Characters of a text of somebody else in a message."""
+"""Characters of a received text that are shown in a message."""
 
 
 def printable(text: str) -> str:
-    """Returns a text of somebody else as it may stand in a log, a label or a message: on one line,
-    control characters escaped, and not too long."""
+    """Returns a received text in a form that is safe in logs, labels and messages: on one line,
+    with control characters escaped, and truncated.
+
+    Args:
+        text: the text.
+    """
     if len(text) > _LONGEST_TEXT:
         text = f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
     if text.isprintable():
@@ -67,19 +71,19 @@ def printable(text: str) -> str:
 
 
 class GearmanException(Exception):
-    """The root of all errors that gearmanny raises."""
+    """The base class of all errors of gearmanny."""
 
 
 class TaskError(GearmanException):
     """The task failed on the worker.
 
     Attributes:
-        function: the Gearman function that was called, `"myworker_add"`.
-        type: dotted name of the exception on the worker, `"builtins.ValueError"`;
-            None when the worker only said that it failed.
-        message: text of that exception.
-        remote_args: its `args`, when they could travel as JSON, else None.
-        traceback: its traceback as text, when the worker allows that, else None.
+        function: the Gearman function that was called, such as `"myworker_add"`.
+        type: the dotted name of the exception on the worker, such as `"builtins.ValueError"`;
+            None if the worker sent no reason.
+        message: the text of that exception.
+        remote_args: its `args`; None if they cannot be encoded as JSON.
+        traceback: its traceback as text; None unless the worker sends tracebacks.
     """
 
     def __init__(
@@ -101,27 +105,29 @@ class TaskError(GearmanException):
     def __str__(self) -> str:
         if self.type is None and not self.message:
             return (
-                f"{self.function}() failed and its worker did not say why. "
-                "Look into the log of the worker."
+                f"{self.function}() failed, and its worker gave no reason. "
+                "See the log of the worker."
             )
         cause = ": ".join(filter(None, (self.type, self.message)))
         return f"{self.function}() failed on its worker: {cause}"
 
 
 class TaskTimeLimitExceeded(BaseException):
-    """Raised inside a task whose time is over, wherever it is: catch it to clean up, and let it
-    pass. Its caller gets a `TaskError` of this type.
+    """The task exceeded its time limit.
 
-    It is no `Exception`, for the reason for which `asyncio.CancelledError` is none: it comes out
-    of any line of the task and of the libraries that the task calls, and an `except Exception`
-    that goes on there means the errors of that line. Caught like them, the limit would be none.
+    It is raised inside the task, at any line: catch it only to clean up, and raise it again. The
+    caller gets a `TaskError` of this type.
+
+    Like `asyncio.CancelledError`, it is not an `Exception`: it can be raised at any line of the
+    task and of the libraries that it calls, where an `except Exception` is meant for other errors
+    and would defeat the limit.
 
     Attributes:
-        function: the Gearman function that was called; in a thread other than the main one, it is
-            empty until the exception has left the task.
+        function: the Gearman function that was called. In a thread other than the main thread, it
+            is empty until the exception has left the task.
         timeout: the limit, in seconds.
-        grace: how long the task went on nevertheless, in seconds, before its process was ended;
-            None unless it was.
+        grace: the seconds for which the task continued after the limit before its process was
+            killed; None if it was not killed.
     """
 
     def __init__(
@@ -134,11 +140,11 @@ class TaskTimeLimitExceeded(BaseException):
 
     def __str__(self) -> str:
         if not self.function:
-            return "The time of the task is over."
-        text = f"{self.function}() took longer than the {self.timeout:g} s that it may."
+            return "The task exceeded its time limit."
+        text = f"{self.function}() exceeded its time limit of {self.timeout:g} s."
         if self.grace is None:
             return text
-        return f"{text} It went on for another {self.grace:g} s, so its process was ended."
+        return f"{text} It was still running {self.grace:g} s later, so its process was killed."
 
 
 class TaskTimeout(GearmanException, TimeoutError):
@@ -146,8 +152,8 @@ class TaskTimeout(GearmanException, TimeoutError):
 
     Attributes:
         function: the Gearman function that was called.
-        timeout: how long was waited, in seconds.
-        reason: what the job server said about the function when it was asked.
+        timeout: the timeout, in seconds.
+        reason: a likely reason, from the status of the function on the job server.
     """
 
     def __init__(self, function: str, timeout: float, reason: str = "", /) -> None:
@@ -167,7 +173,7 @@ class TaskTimeout(GearmanException, TimeoutError):
 
 
 class JobCancelled(GearmanException):
-    """The job was taken from its queue by `cancel()`: it does not run.
+    """The job was cancelled by `cancel()` while it waited in its queue. It will not run.
 
     Attributes:
         function: the Gearman function that was called.
@@ -185,7 +191,7 @@ class JobServerUnavailable(GearmanException, ConnectionError):
     """No job server could be reached. Nothing was sent: it is safe to try again.
 
     Attributes:
-        failures: what went wrong, by host.
+        failures: the reason for each host.
     """
 
     def __init__(self, failures: dict[str, str], /) -> None:
@@ -198,11 +204,11 @@ class JobServerUnavailable(GearmanException, ConnectionError):
 
 
 class JobServerLost(GearmanException):
-    """The connection ended after something was sent: the job may or may not run.
+    """The connection ended after a job was sent. The job may or may not run.
 
     Attributes:
-        host: the job server that was lost.
-        reason: what ended the connection.
+        host: the job server.
+        reason: the reason why the connection ended.
     """
 
     def __init__(self, host: str, reason: str, /) -> None:
@@ -213,17 +219,17 @@ class JobServerLost(GearmanException):
     def __str__(self) -> str:
         return (
             f"The connection to the job server {self.host} was lost ({self.reason}). "
-            "What was under way may or may not have run; it was not sent again, because only "
+            "The jobs in flight may or may not have run. They were not sent again: "
             "using(idempotent=True) allows that."
         )
 
 
 class JobServerError(GearmanException):
-    """The job server answered with an ERROR packet.
+    """The job server answered with an error.
 
     Attributes:
-        code: the server's code, such as `"QUEUE_ERROR"`.
-        text: the server's text, such as `"Job queue is full"`.
+        code: its code, such as `"QUEUE_ERROR"`.
+        text: its text, such as `"Job queue is full"`.
     """
 
     def __init__(self, code: str, text: str, /) -> None:
@@ -237,7 +243,7 @@ class JobServerError(GearmanException):
 
 
 class ProtocolError(GearmanException):
-    """The peer sent bytes that are not the Gearman protocol."""
+    """The peer sent bytes that are not valid in the Gearman protocol."""
 
 
 class EncodingError(GearmanException, ValueError):
@@ -245,17 +251,19 @@ class EncodingError(GearmanException, ValueError):
 
 
 class InvalidArguments(GearmanException, TypeError):
-    """The arguments of a call are not those that the task takes."""
+    """The task does not accept the arguments of the call."""
 
 
 class RejectJob(GearmanException):
-    """Raised by a hook before the task runs: the job is not done, and not tried again. Its caller
-    gets a `TaskError` of this type, with the message; the worker logs a line."""
+    """Raised by a hook to prevent a job from running. The job is not retried.
+
+    The caller gets a `TaskError` of this type with the message; the worker logs a line.
+    """
 
 
 class InvalidTask(GearmanException, TypeError, ValueError):
-    """A worker class, or one of its tasks, cannot be exported as it is."""
+    """A worker class or one of its tasks is invalid."""
 
 
 class InvalidOption(GearmanException, ValueError):
-    """An option has a value that cannot be."""
+    """An option has an invalid value."""

@@ -1,4 +1,4 @@
-"""Contexts around every job. See docs/hooks.md."""
+"""Hooks: context managers around every job. See docs/hooks.md."""
 
 from gearmanny.errors import RejectJob
 from gearmanny.working.hooks import Hook, check_hooks, never_waits

@@ -1,8 +1,7 @@
 """Fixtures for pytest: job servers, workers and clients, live and in eager mode.
 
-Every test has a job server of its own, so that no function of one test can be called by another
-one, in this process or in another of pytest-xdist's. Nothing is imported, and nothing started,
-before a test asks for it.
+Every test has its own job server, so that tests cannot call each other's functions, even in
+parallel processes of pytest-xdist. Nothing is imported or started until a test requests it.
 """
 
 from __future__ import annotations
@@ -23,33 +22,41 @@ if TYPE_CHECKING:
     from gearmanny.worker import BaseWorker
 
 TIMEOUT = 30.0
-"""Seconds after which a call of the clients below gives up, so that no test hangs."""
+"""Seconds after which calls of the clients below fail, so that no test hangs."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds `--gearmand`."""
+    """Adds the option `--gearmand`.
+
+    Args:
+        parser: pytest's parser.
+    """
     parser.getgroup("gearmanny").addoption(
         "--gearmand",
         action="store_true",
-        help="let gearman_server be a real gearmand instead of one in this process",
+        help="run gearman_server as a real gearmand instead of a server in this process",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Registers `@pytest.mark.gearmand`."""
+    """Registers `@pytest.mark.gearmand`.
+
+    Args:
+        config: pytest's configuration.
+    """
     config.addinivalue_line(
         "markers",
-        "gearmand(*options): let gearman_server be a real gearmand, with more of its command line",
+        "gearmand(*options): run gearman_server as a real gearmand, with these extra options",
     )
 
 
 @pytest.fixture
 def gearman_django() -> bool:
-    """Whether the tests are those of a Django project: the app is installed in one that is set up.
+    """Whether the tests run in a Django project that has the app installed.
 
     Override it to return False for tests of workers that `runworkers` does not run.
     """
-    # Nothing is imported: whoever uses Django has.
+    # Not imported here: a project that uses Django has imported it.
     registry = sys.modules.get("django.apps")
     return (
         registry is not None
@@ -62,10 +69,10 @@ def gearman_django() -> bool:
 def gearman_server(
     request: pytest.FixtureRequest, gearman_django: bool
 ) -> Iterator[JobServer | Gearmand]:
-    """A job server for this test alone: its address is `gearman_server.host`.
+    """A job server for this test only. Its address is `gearman_server.host`.
 
-    It may be stopped and started again, and keeps its port. In a Django project,
-    `gearmanny.contrib.django`'s clients call it while the test runs.
+    It can be stopped and started again, and keeps its port. In a Django project, the clients of
+    `gearmanny.contrib.django` use it while the test runs.
     """
     from gearmanny.embedded import JobServer  # noqa: PLC0415
     from gearmanny.testing import Gearmand  # noqa: PLC0415
@@ -86,10 +93,10 @@ def gearman_server(
 def gearman_worker(
     gearman_server: JobServer | Gearmand, gearman_django: bool
 ) -> Iterator[Callable[..., Any]]:
-    """Runs workers at `gearman_server` until the test ends: `gearman_worker(MyWorker)`.
+    """A function that runs workers until the test ends: `gearman_worker(MyWorker)`.
 
-    Returns the worker object, which runs in a thread and is ready; with `process=True`, the
-    process that runs it. Other arguments are those of the worker class.
+    It returns the worker, which runs in a thread and is ready; with `process=True`, it returns the
+    process that runs the worker. Other arguments are passed to the worker class.
     """
     from gearmanny.testing import running, running_process  # noqa: PLC0415
 
@@ -103,8 +110,8 @@ def gearman_worker(
             if process:
                 if gearman_django:
                     raise pytest.UsageError(
-                        "A worker process would use the database of the project, and not that of "
-                        "the tests. Leave process=True out: the worker then runs in a thread."
+                        "A worker process would use the project's database, not the test "
+                        "database. Remove process=True to run the worker in a thread."
                     )
                 return workers.enter_context(running_process(kind, gearman_server.host))
             return workers.enter_context(running(make(kind, gearman_server.host, **options)))
@@ -136,8 +143,10 @@ def gearman_async_client(gearman_server: JobServer | Gearmand) -> Iterator[Async
 
 @pytest.fixture
 def gearman_aio_client(gearman_server: JobServer | Gearmand) -> AioClient:
-    """An `AioClient` of `gearman_server`, for the event loop that uses it first: to be closed
-    there, `async with gearman_aio_client as client`."""
+    """An `AioClient` of `gearman_server`, bound to the first event loop that uses it.
+
+    Close it in that loop: `async with gearman_aio_client as client`.
+    """
     from gearmanny.aio import AioClient  # noqa: PLC0415
 
     return AioClient([gearman_server.host], timeout=TIMEOUT)
@@ -145,9 +154,9 @@ def gearman_aio_client(gearman_server: JobServer | Gearmand) -> AioClient:
 
 @pytest.fixture
 def gearman_eager(gearman_django: bool) -> Iterator[Callable[..., None]]:
-    """Runs the calls of all clients where they are made, until the test ends.
+    """Makes all clients run their calls in this process until the test ends.
 
-    `gearman_eager(MyWorker)` adds the workers that do the jobs.
+    `gearman_eager(MyWorker)` adds a worker for them.
     """
     from gearmanny.testing import Eager, calls_run_in  # noqa: PLC0415
 
@@ -163,7 +172,7 @@ def gearman_eager(gearman_django: bool) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def gearman_outbox() -> list[Sent]:
-    """The background calls that this test makes in eager mode; empty when it begins."""
+    """The background calls that this test makes in eager mode."""
     from gearmanny.testing import outbox  # noqa: PLC0415
 
     outbox.clear()

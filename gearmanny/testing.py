@@ -21,7 +21,7 @@ from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.net.hosts import Host
 from gearmanny.net.loopback import free_port
 from gearmanny.tasks.agreement import check_interface, differences
-from gearmanny.tasks.spec import functions_of
+from gearmanny.tasks.finding import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 

@@ -11,9 +11,10 @@ from gearmanny.net.forks import ending_forks
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.sizes import MAX_PACKET
+from gearmanny.tasks.finding import find_tasks, help_function, takes_payload
 from gearmanny.tasks.interface import Interface
 from gearmanny.tasks.options import task
-from gearmanny.tasks.spec import TaskSpec, find_tasks, help_function, help_table, takes_payload
+from gearmanny.tasks.spec import TaskSpec, help_table
 from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, Job, hosts_of, tls_of
 from gearmanny.working.exported import Callback, Exported, Loop, Owner, owners

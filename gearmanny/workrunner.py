@@ -23,7 +23,7 @@ from gearmanny.running.factory import work_class_of
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
-from gearmanny.tasks.spec import functions_of
+from gearmanny.tasks.finding import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks

@@ -1,4 +1,4 @@
-"""What a visitor is told when something failed: an HTTP status, and a sentence."""
+"""Errors for visitors: an HTTP status, and a sentence."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gearmanny.errors import (
 
 
 class BadInput(ValueError):
-    """The request asks for nothing that there could be."""
+    """The request is invalid."""
 
 
 def status_of(error: BadInput | GearmanException) -> int:
-    """Returns the HTTP status that says whose fault it is."""
+    """Returns the HTTP status of an error."""
     match error:
         case BadInput():
             return 400
@@ -34,7 +34,7 @@ def status_of(error: BadInput | GearmanException) -> int:
 
 
 def explain(error: BadInput | GearmanException) -> str:
-    """Returns what happened, as a sentence for people."""
+    """Returns a sentence that says what happened."""
     if isinstance(error, TaskError) and error.message:
         return error.message  # they did not call a function, and know of no exceptions
     return str(error)

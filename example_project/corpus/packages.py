@@ -1,4 +1,4 @@
-"""Where the Python source of installed packages is. Nothing is imported to find out."""
+"""Finds the Python source of installed packages, without importing them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STDLIB = "stdlib"
 """Stands for the whole standard library: there is no package of this name."""
 
 MAX_FILES = 10_000
-"""Files of one package. Whoever asks for more gets an error instead of a job without an end."""
+"""Files of one package. Larger packages are an error, so that no job runs without end."""
 
 _NEVER_SOURCE = {"__pycache__"}
 _NOT_THE_LIBRARY = {*_NEVER_SOURCE, "site-packages", "dist-packages", "test", "tests", "idle_test"}
@@ -25,7 +25,7 @@ _NOT_THE_LIBRARY = {*_NEVER_SOURCE, "site-packages", "dist-packages", "test", "t
 
 
 class PackageNotFound(LookupError):
-    """There is no such package, or none of its source."""
+    """There is no such package, or it has no Python source."""
 
 
 class PackageTooLarge(ValueError):
@@ -54,7 +54,7 @@ def list_packages() -> list[Package]:
     Single modules can be surveyed, too, but would make the list endless.
     """
     names = {module.name for module in pkgutil.iter_modules() if module.ispkg}
-    # Packages installed in editable mode are on no path that could be looked through.
+    # Packages installed in editable mode are not in any of the searched folders.
     names |= {
         name
         for name, module in sys.modules.copy().items()
@@ -109,8 +109,8 @@ def _find_spec(package: str) -> ModuleSpec:
         if spec is not None:
             return spec
     raise PackageNotFound(
-        f"There is no package {package!r} here. Give the name of a top-level package that is "
-        f"installed, such as 'json', or {STDLIB!r}."
+        f"There is no package {package!r} here. Give the name of an installed top-level "
+        f"package, such as 'json', or {STDLIB!r}."
     )
 
 

@@ -1,14 +1,14 @@
-"""A survey as lines of JSON, told while it runs.
+"""A survey as lines of JSON, sent while it runs.
 
 =============  ==================================  ===============================================
 `kind`         other keys                          meaning
 =============  ==================================  ===============================================
-`"progress"`   `done`, `total`                     so many files are done
-`"row"`        `row`                               what is in one file
-`"warning"`    `text`                              the worker warns
-`"waiting"`    `text`                              nothing came for a while; why
-`"done"`       `totals`, `seconds`                 the last line: all went well
-`"error"`      `text`                              the last line: it failed
+`"progress"`   `done`, `total`                     number of files that are done, and of all
+`"row"`        `row`                               the contents of one file
+`"warning"`    `text`                              a warning of the worker
+`"waiting"`    `text`                              why there was no news for a while
+`"done"`       `totals`, `seconds`                 the last line after success
+`"error"`      `text`                              the last line after a failure
 =============  ==================================  ===============================================
 """
 
@@ -25,7 +25,7 @@ from gearmanny.client import Data, Progress, Warning, WorkResult
 from gearmanny.errors import GearmanException, TaskTimeout
 
 _SILENCE = 2.0
-"""Seconds without news after which the visitor is told why: they would think that it hangs."""
+"""Seconds without news after which the page says why, so that it does not seem to hang."""
 
 
 def survey_lines(work: WorkResult, timeout: float) -> Iterator[str]:
@@ -33,7 +33,7 @@ def survey_lines(work: WorkResult, timeout: float) -> Iterator[str]:
 
     Args:
         work: the job.
-        timeout: seconds for all of it.
+        timeout: seconds that the survey may take.
     """
     started = time.monotonic()
     try:
@@ -47,12 +47,12 @@ def survey_lines(work: WorkResult, timeout: float) -> Iterator[str]:
 
 
 def error_line(error: BadInput | GearmanException) -> str:
-    """Returns the line that tells of a failure."""
+    """Returns the line that reports a failure."""
     return _line("error", text=explain(error))
 
 
 def _news(work: WorkResult, timeout: float) -> Iterator[str]:
-    """Yields a line for every update until the job ended.
+    """Yields a line for every update until the job ends.
 
     Raises:
         TaskTimeout: it did not end in time.

@@ -1,4 +1,4 @@
-"""What is in Python source: counted and searched with `ast`. Nothing of it is run or imported."""
+"""Counts and searches Python source with `ast`, without running or importing it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypedDict
 from corpus.packages import SourceFile
 
 MAX_FILE_BYTES = 4_000_000
-"""Larger files are data, and would hold a worker's memory for nothing."""
+"""Larger files are data, not worth the memory of a worker."""
 
 MAX_HITS = 200
 """Hits of one search that are returned; the others are only counted."""
@@ -116,7 +116,7 @@ def summarise(rows: Iterable[Row]) -> Totals:
 def search(files: Iterable[SourceFile], text: str) -> Hits:
     """Returns the classes, functions and methods whose own name contains a text, in any case.
 
-    Files that cannot be read are passed over: the survey tells of them.
+    Files that cannot be read are skipped; the survey lists them.
     """
     wanted = text.casefold()
     hits: list[Hit] = []

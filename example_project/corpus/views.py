@@ -1,4 +1,4 @@
-"""The page, and what it asks for."""
+"""The page, and the views that it fetches."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ LONGEST_TEXT = 100
 """Characters of a package's name, or of a text to search for."""
 
 MOST_PACKAGES = 5
-"""Packages of one comparison: each is a job."""
+"""Packages in one comparison. Each is a job."""
 
 _PACKAGES_TIMEOUT = 5
-"""Seconds. The page is of use without its list of packages, and says why it has none."""
+"""Seconds. Without a list of packages, the page is still usable, and says why there is none."""
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """Shows the page. Asks no worker: it has to come up without any, to say so."""
+    """Shows the page. Calls no worker, so that the page can say that none is running."""
     response = render(request, "corpus/index.html", {"stdlib": STDLIB})
     response["Content-Security-Policy"] = "default-src 'self'"
     return response
 
 
 def answers_json(view: Callable[[HttpRequest], dict[str, Any]]) -> Callable[..., HttpResponse]:
-    """Makes a view of a function that returns an object: errors become JSON with a status."""
+    """Turns a function that returns an object into a view. Errors become JSON with a status."""
 
     @require_safe
     @never_cache
@@ -55,7 +55,7 @@ def answers_json(view: Callable[[HttpRequest], dict[str, Any]]) -> Callable[...,
 
 @answers_json
 def packages(request: HttpRequest) -> dict[str, Any]:
-    """The packages to choose from."""
+    """Returns the packages to choose from."""
     return {"packages": async_client.corpus_packages().get_result(_PACKAGES_TIMEOUT)}
 
 

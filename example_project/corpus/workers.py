@@ -1,4 +1,4 @@
-"""The worker: what is costly, done outside of the site's processes."""
+"""The worker: expensive work, done outside the processes of the site."""
 
 from __future__ import annotations
 

@@ -68,13 +68,13 @@ async def wait(
     if loop is not exchange.line.loop:
         raise RuntimeError(WRONG_LOOP)
     waiter = _Waiter(ready, loop.create_future())
-    exchange.watchers += (waiter,)
+    exchange.watch(waiter)
     remaining = deadline.remaining()
     timer = None if remaining is None else loop.call_later(remaining, waiter.wake)
     try:
         await waiter.future
     finally:
-        exchange.watchers = tuple(other for other in exchange.watchers if other is not waiter)
+        exchange.unwatch(waiter)
         if timer is not None:
             timer.cancel()
     return ready()
@@ -162,7 +162,7 @@ class AioConnection(Conversation):
             InvalidOption: no job can have that unique id. Nothing was queued.
         """
         if self.error is not None:
-            question.outcome = self.error
+            question.settle(self.error)
             return
         machine = self._machine
         (machine.ask_status_of_unique if by_unique else machine.ask_status)(question, job)

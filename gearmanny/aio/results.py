@@ -10,45 +10,26 @@ from gearmanny.aio.driver import AioDriver
 from gearmanny.calling import asking, waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.values import JobStatus, Progress, Update
+from gearmanny.calling.work import Work
 from gearmanny.net.deadline import Deadline
 
 
-class AioWorkResult:
+class AioWorkResult(Work[AioConnection]):
     """A job that was sent: `await` it for its result, any number of times, by any number of tasks.
 
     As it can be awaited, `asyncio.gather`, `asyncio.as_completed` and `asyncio.wait_for` take it.
     Cancelling whoever awaits it leaves the job alone: it may be awaited again.
     """
 
-    __slots__ = ("_call", "_driver")
+    __slots__ = ("_driver",)
 
     def __init__(self, call: Call[AioConnection], driver: AioDriver) -> None:
         self._call = call
         self._driver = driver
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._call}>"
-
     def __await__(self) -> Generator[Any, None, Any]:
         """Returns what `get_result` returns, within the timeout of the client."""
         return self._driver.result(self._call, self._call.options.timeout).__await__()
-
-    @property
-    def function(self) -> str:
-        """The Gearman function that was called."""
-        return self._call.function
-
-    @property
-    def handle(self) -> bytes | None:
-        """The name that the job server gave the job, which its worker knows as `self.job.handle`;
-        None until the job server has accepted it."""
-        return self._call.handle
-
-    @property
-    def unique(self) -> str | None:
-        """The unique id of the job, by which `client.status()` finds it also after a restart of
-        the job server; None for a foreground call without a key."""
-        return self._call.unique.decode() or None
 
     @property
     def progress(self) -> Progress | None:

@@ -39,8 +39,9 @@ class Group:
         """Those that have ended, or have to be sent again, in their order."""
 
     def notice(self, exchange: Exchange[Any]) -> None:
-        """Takes note that a call has ended, or has to be sent again."""
+        """Takes note that a call has ended, or has to be sent again. It is watched no longer."""
         assert isinstance(exchange, Call)
+        exchange.unwatch(self)
         self.ended.append(exchange)
 
 
@@ -97,7 +98,8 @@ class Channel:
         asked = machine.ask_status_of_unique if by_unique else machine.ask_status
         queued = self._queue(asked, question, job)
         if not queued:
-            question.outcome = self.error
+            assert self.error is not None
+            question.settle(self.error)
         return queued
 
     def flush(self, deadline: Deadline) -> None:
@@ -162,7 +164,7 @@ class Channel:
         """Adds a call to a group, which is notified when it ends, or that it has."""
         with self._lock:
             if call.outcome is None and not call.is_lost:
-                call.watchers += (group,)
+                call.watch(group)
             else:
                 group.notice(call)
 
@@ -248,10 +250,11 @@ class Channel:
 
     def _deliver(self, exchange: Exchange[Channel], event: Event) -> None:
         exchange.take(event)
-        if exchange.watchers and exchange.outcome is not None:
+        watchers = exchange.watchers
+        if watchers and exchange.outcome is not None:
             exchange.notify()
         if self._batons:
-            for waiter in (exchange, *exchange.watchers):
+            for waiter in (exchange, *watchers):
                 for baton in self._batons.pop(waiter, ()):
                     baton.release()
 

@@ -173,8 +173,6 @@ class Driver:
 
 def _send(call: Call[Channel], channel: Any, deadline: Deadline) -> bool:
     assert call.again is not None
-    # Whoever watches was notified of the loss, and will watch again.
-    call.watchers = ()
     if not channel.queue(call, call.again.request):
         return False
     with contextlib.suppress(JobServerLost):  # the call says so

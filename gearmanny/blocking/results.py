@@ -10,40 +10,21 @@ from gearmanny.blocking.driver import Driver
 from gearmanny.calling import asking, waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.values import JobStatus, Progress, Update
+from gearmanny.calling.work import Work
 from gearmanny.net.deadline import Deadline
 
 _TURN = 0.02
 """Seconds for which one of several connections is read, when any of them may bring an answer."""
 
 
-class WorkResult:
+class WorkResult(Work[Channel]):
     """A job that was sent. Any thread may ask it, any number of times."""
 
-    __slots__ = ("_call", "_driver")
+    __slots__ = ("_driver",)
 
     def __init__(self, call: Call[Channel], driver: Driver) -> None:
         self._call = call
         self._driver = driver
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._call}>"
-
-    @property
-    def function(self) -> str:
-        """The Gearman function that was called."""
-        return self._call.function
-
-    @property
-    def handle(self) -> bytes | None:
-        """The name that the job server gave the job, which its worker knows as `self.job.handle`;
-        None until the job server has accepted it."""
-        return self._call.handle
-
-    @property
-    def unique(self) -> str | None:
-        """The unique id of the job, by which `client.status()` finds it also after a restart of
-        the job server; None for a foreground call without a key."""
-        return self._call.unique.decode() or None
 
     @property
     def progress(self) -> Progress | None:

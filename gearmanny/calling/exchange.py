@@ -64,6 +64,14 @@ class Exchange(Generic[L]):
         self.outcome = outcome
         self.notify()
 
+    def watch(self, watcher: Watcher) -> None:
+        """Has a watcher notified from now on."""
+        self.watchers += (watcher,)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Has a watcher notified no longer."""
+        self.watchers = tuple(other for other in self.watchers if other is not watcher)
+
     def notify(self) -> None:
         """Notifies the watchers."""
         for watcher in self.watchers:

@@ -1,7 +1,7 @@
 """Spans of OpenTelemetry around jobs: `pip install 'gearmanny[opentelemetry]'`.
 
-`spans` is a hook. The trace of a caller goes on in it where the call was made with
-`using(trace=True)`; `gearmanny.calling.tracing` tells how it travels.
+`spans` is a hook. If the call was made with `using(trace=True)`, the span continues the trace of
+the caller; `gearmanny.calling.tracing` describes how the trace is passed on.
 """
 
 from __future__ import annotations
@@ -30,9 +30,15 @@ _propagator = TraceContextTextMapPropagator()
 @never_waits
 @contextmanager
 def spans(job: GearmanJob) -> Iterator[None]:
-    """Makes a span the current one for what is inside, which may add to it.
+    """Runs a job in a span, which is the current span while it runs.
 
-    An attempt at a job that is tried again has a span of its own.
+    Each attempt at a job that is retried has its own span.
+
+    Args:
+        job: the job.
+
+    Returns:
+        A context manager for the job.
     """
     with tracer().start_as_current_span(
         f"process {job.task}",

@@ -31,7 +31,7 @@ from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import Connection
 from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.client import Request
-from gearmanny.protocol.connected import Connection as Peer
+from gearmanny.protocol.connected import ServerConnection
 from gearmanny.protocol.server import Server
 from gearmanny.running.factory import make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
@@ -215,7 +215,7 @@ class _End(Connection):
         self.host = HOST
         self.tls = None
         self._server = server
-        self._peer: Peer = server.connect(0, str(HOST))
+        self._peer: ServerConnection = server.connect(0, str(HOST))
 
     def fileno(self) -> int:
         return -1

@@ -1,1 +1,1 @@
-"""A blocking connection to a job server, and what it takes to make one."""
+"""Blocking connections to job servers: addresses, sockets, TLS, deadlines and forks."""

@@ -1,4 +1,4 @@
-"""Deadlines: moments in the future, for waits of several steps."""
+"""Deadlines, for waits that consist of several steps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from gearmanny.payload.checks import WAIT
 
 
 class Deadline:
-    """A moment in the future, or never: time for a wait of several steps."""
+    """A point in time, or never, until which several steps may wait."""
 
     def __init__(self, timeout: float | None) -> None:
         """
         Args:
-            timeout: seconds from now; None, or more than any lock waits, for never.
+            timeout: seconds from now. None means never; so does a number that is larger than
+                `threading.TIMEOUT_MAX`.
 
         Raises:
             InvalidOption: `timeout` is not a number of seconds, or is negative.
@@ -27,7 +28,7 @@ class Deadline:
             self._at = time.monotonic() + timeout
 
     def remaining(self) -> float | None:
-        """Returns the seconds that are left, 0 when it has passed, None for never."""
+        """Returns the seconds that are left: 0 after the deadline, None if there is none."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())
 
 

@@ -1,10 +1,10 @@
 """Processes that are forked from this one: what they must not inherit, and when they end.
 
-A task may fork, on purpose or by `multiprocessing`. The child gets a copy of every
-descriptor, and a connection is open for as long as anybody has one: a job server would
-wait for the answer of a worker that was killed until its last helper has ended. It
-gets our signal handlers too, and would be deaf to what its parent sends it. And when
-it comes out of the task it would go on as a second worker.
+A task may fork, directly or through `multiprocessing`. The child gets a copy of every
+descriptor, and a connection stays open as long as any process has one: a job server
+would wait for the answer of a killed worker until its last child has ended. The child
+inherits our signal handlers, too, and would ignore the signals of its parent. And if
+it returned from the task, it would continue as a second worker.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _PARENT_CHECK_INTERVAL = 0.5
-"""Seconds a child may outlive a parent that was killed, where the kernel does not end it. A pipe
-would tell sooner, but any process that the parent forks meanwhile would hold its other end open."""
+"""Seconds that a child may outlive a killed parent where the kernel does not end it. A pipe would
+be faster, but every process that the parent forks would hold its other end open."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -35,21 +35,23 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 class HasDescriptor(Protocol):
-    """A socket, a pipe, or their owner."""
+    """A socket, a pipe, or the owner of one."""
 
     def fileno(self) -> int:
-        """Returns the descriptor; -1, or an OSError, once it is closed."""
+        """Returns the descriptor. Returns -1 or raises OSError after it was closed."""
 
 
 D = TypeVar("D", bound=HasDescriptor)
 
 
 class ThisProcess:
-    """Tells a process from one that was forked from it: to ask for its id would cost a system call
-    for each job."""
+    """A counter that differs between a process and its forked children.
+
+    `os.getpid()` would be a system call for each job.
+    """
 
     forks = 0
-    """How many forks lie between this process and the one that imported this module."""
+    """Number of forks between this process and the one that imported this module."""
 
 
 this_process = ThisProcess()
@@ -65,10 +67,10 @@ _kept: weakref.WeakSet[HasDescriptor] = weakref.WeakSet()
 
 
 def keep_from_children(owner: D) -> D:
-    """Lets processes that are forked from now on have no copy of a descriptor.
+    """Closes the copy of a descriptor in processes that are forked from now on.
 
     Args:
-        owner: has the descriptor, for as long as it lives itself.
+        owner: the owner of the descriptor. Only a weak reference to it is kept.
 
     Returns:
         The owner.
@@ -82,10 +84,10 @@ def _close_copies() -> None:
         return
     nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for owner in _kept:
-        with contextlib.suppress(OSError):  # a pipe that is closed raises it
+        with contextlib.suppress(OSError):  # raised by a closed pipe
             descriptor = owner.fileno()
             if descriptor >= 0:
-                # Not closed: the number would be that of another file when the owner closes it.
+                # Not closed: another file could get the number before the owner closes it.
                 os.dup2(nowhere, descriptor, inheritable=False)
     os.close(nowhere)
     _kept.clear()
@@ -95,34 +97,37 @@ os.register_at_fork(after_in_child=_close_copies)
 
 
 def handle_signals(handlers: Mapping[signal.Signals, Handler]) -> None:
-    """Handles signals in this process alone: those that it forks, and the programs that it
-    starts, have Python's own handling. Call it once, in the main thread.
+    """Handles signals in this process only.
+
+    Forked processes, and programs that it starts, get Python's default handlers. Call this once,
+    in the main thread.
 
     Args:
-        handlers: by the number of the signal. None of them is `SIG_IGN`, which programs inherit.
+        handlers: the handlers by signal. Use `ignore` in place of `SIG_IGN`, which programs
+            would inherit.
     """
     for number, handler in handlers.items():
         signal.signal(number, handler)
-        if handler is ignore:  # then it need not disturb C code that waits for something else
+        if handler is ignore:  # no need to interrupt system calls of C code
             signal.siginterrupt(number, False)
     numbers = tuple(handlers)
     masked = threading.local()
 
     def hold_back() -> None:
-        # A signal that came before the child has its own handling would be lost on it.
+        # A signal that arrives before the child has its own handlers would be lost.
         masked.before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
     def let_through() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, masked.before)
 
     def handle_as_usual() -> None:
-        with contextlib.suppress(ValueError):  # there is none
+        with contextlib.suppress(ValueError):  # not the main thread
             signal.set_wakeup_fd(-1)
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
         let_through()
         if signal.SIGINT in numbers:
-            # Not before: a KeyboardInterrupt in here would be ignored.
+            # Not before: a KeyboardInterrupt in this function would be ignored.
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     os.register_at_fork(
@@ -131,16 +136,22 @@ def handle_signals(handlers: Mapping[signal.Signals, Handler]) -> None:
 
 
 def ignore(number: int, frame: FrameType | None) -> None:
-    """Ignores a signal."""
+    """Ignores a signal.
+
+    Args:
+        number: the signal.
+        frame: the interrupted stack frame.
+    """
 
 
 @contextlib.contextmanager
 def signals_held_back(numbers: Sequence[int]) -> Iterator[None]:
-    """Lets a signal for a child that is forked wait until the child can handle it, so that it is
-    not taken for one to the parent, whose handlers the child inherits.
+    """Blocks signals while a child is forked.
+
+    Otherwise a signal to the child could run the handlers that it inherits from its parent.
 
     Args:
-        numbers: those of the signals, which the child has to unblock.
+        numbers: the signals. The child has to unblock them when its own handlers are set.
     """
     masked = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
@@ -150,14 +161,14 @@ def signals_held_back(numbers: Sequence[int]) -> Iterator[None]:
 
 
 def end_with(parent: int) -> None:
-    """Sees to it that this process ends when its parent does, and its job goes back to the queue.
+    """Makes this process end when its parent does, so that its job returns to the queue.
 
     Args:
-        parent: process id of the parent.
+        parent: the process id of the parent.
     """
-    # The kernel does it at once, also to a task that keeps the interpreter for itself.
+    # The kernel does it at once, even if a task holds the GIL.
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0:
-        if os.getppid() != parent:  # it ended before the kernel was asked
+        if os.getppid() != parent:  # it ended before the call of prctl
             os._exit(1)
         return
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -170,8 +181,17 @@ def _watch(parent: int) -> None:
 
 
 def ending_forks(function: Callable[P, R]) -> Callable[P, R]:
-    """Returns a function that does the same, and out of which no forked child comes: that ends
-    there as a program does, with the exit code of its `SystemExit`, or 1 for another exception."""
+    """Wraps a function so that a child forked in it ends there, and never returns from it.
+
+    The child ends as a program does: with the exit code of its `SystemExit`, or 1 for another
+    exception.
+
+    Args:
+        function: the function.
+
+    Returns:
+        The wrapped function.
+    """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -186,7 +206,7 @@ def ending_forks(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def end_as_a_program() -> None:
-    """Ends this process as Python ends a program: by the exception that is handled, if any."""
+    """Ends this process as Python ends a program, with the exception being handled, if any."""
     error = sys.exception()
     try:
         code = _exit_code(error)

@@ -1,4 +1,4 @@
-"""Addresses of job servers, as users write them, and how a client reaches its job servers."""
+"""Addresses of job servers: the strings that users write, and their parsed form."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from gearmanny.net.tls import TLS
 
 DEFAULT_PORT = 4730
-"""Gearman's port, registered with IANA."""
+"""The port of Gearman, registered with IANA."""
 
 HOSTS = [f"localhost:{DEFAULT_PORT}"]
-"""Where a job server is looked for when nothing else is said."""
+"""The default hosts of clients and workers."""
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds for one connection to be made: long for a network, short for a person."""
+"""Default timeout for connecting, in seconds: long for a network, short for a person."""
 
 
 class Host(NamedTuple):
-    """The address of a job server: a name and a port, or the path of a unix socket and port 0."""
+    """The address of a job server: a name and a port, or the path of a Unix socket and port 0."""
 
     name: str
     port: int
 
     @property
     def server_name(self) -> str | None:
-        """Whom its certificate has to name; None for a unix socket, which has no name."""
+        """The name that its certificate must contain; None for a Unix socket."""
         return self.name.partition("%")[0] if self.port else None
 
     def __str__(self) -> str:
@@ -39,13 +39,19 @@ class Host(NamedTuple):
 
 
 def parse_host(host: str) -> Host:
-    """Reads `"name"`, `"name:port"`, `"[::1]"`, `"[::1]:port"` or `"unix:/path"`.
+    """Parses the address of a job server.
+
+    Args:
+        host: `"name"`, `"name:port"`, `"[::1]"`, `"[::1]:port"` or `"unix:/path"`.
+
+    Returns:
+        The address.
 
     Raises:
-        InvalidOption: it is none of these.
+        InvalidOption: it has another form, or the port is out of range.
     """
     if not isinstance(host, str):
-        raise InvalidOption(f'A host is written "name:port", not {host!r}.')
+        raise InvalidOption(f'A host must be a string such as "name:port", not {host!r}.')
     if host.startswith("unix:/") and "\0" not in host:
         return Host(host.removeprefix("unix:"), 0)
     name, bracket, rest = host.rpartition("]")
@@ -53,12 +59,13 @@ def parse_host(host: str) -> Host:
         name, port = name.removeprefix("["), rest.removeprefix(":")
     else:
         name, _, port = host.partition(":")
-    if "@" in host:  # not quoted: a password may be in it
-        raise InvalidOption('A host is written "name:port", without user and password.')
+    if "@" in host:  # not quoted: it may contain a password
+        raise InvalidOption('A host must be of the form "name:port", without user and password.')
     well_named = name.split() == [name] and "/" not in name
     if not well_named or not (port or str(DEFAULT_PORT)).isdecimal():
         raise InvalidOption(
-            f'A host is written "name:port", "[address]:port" or "unix:/path", not {host!r}.'
+            f'A host must be of the form "name:port", "[address]:port" or "unix:/path", '
+            f"not {host!r}."
         )
     number = int(port or DEFAULT_PORT)
     PORT.check(f"The port of {host!r}", number)
@@ -66,26 +73,32 @@ def parse_host(host: str) -> Host:
 
 
 def parse_hosts(hosts: Sequence[str]) -> list[Host]:
-    """Reads a list of hosts; equal ones count once.
+    """Parses a list of addresses.
+
+    Args:
+        hosts: the addresses.
+
+    Returns:
+        The parsed addresses, without duplicates.
 
     Raises:
-        InvalidOption: the list is empty, a bare string, or holds something that is no host.
+        InvalidOption: the list is empty, is a single string, or contains an invalid address.
     """
     if isinstance(hosts, str):
-        raise InvalidOption(f"hosts is a list of hosts: write [{hosts!r}], not {hosts!r}.")
+        raise InvalidOption(f"hosts must be a list: write [{hosts!r}], not {hosts!r}.")
     parsed = list(dict.fromkeys(parse_host(host) for host in hosts))
     if not parsed:
-        raise InvalidOption('hosts is empty. Name a job server, such as "localhost:4730".')
+        raise InvalidOption('hosts is empty. Add a job server, such as "localhost:4730".')
     return parsed
 
 
 class Servers(NamedTuple):
-    """The job servers of a client, and how to reach them."""
+    """The job servers of a client, and the options of its connections."""
 
     hosts: list[Host]
     connect_timeout: float
-    """Seconds that making a connection may take, all hosts together."""
+    """Timeout for connecting, in seconds, for all hosts together."""
     max_packet: int
-    """Bytes of the longest packet to keep."""
+    """The longest packet to keep, in bytes."""
     tls: TLS | None
-    """How they are secured; None for plain connections."""
+    """The TLS settings; None for plain connections."""

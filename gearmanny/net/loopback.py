@@ -1,4 +1,4 @@
-"""Addresses that only this machine can reach."""
+"""Loopback addresses and free ports."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from gearmanny.net.hosts import Host
 
 
 def loopback_address(host: Host) -> str | None:
-    """Returns an address of a host that only this machine can reach, of IPv4 where it has both;
-    None when there are others, or none."""
+    """Returns the loopback address of a host.
+
+    Args:
+        host: the host. Its name is resolved.
+
+    Returns:
+        The address, IPv4 if it has both; None if it has no address, or one that is not loopback.
+    """
     try:
         found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -21,7 +27,7 @@ def loopback_address(host: Host) -> str | None:
 
 
 def free_port() -> int:
-    """Returns a port of loopback that nobody listens on."""
+    """Returns a free port of 127.0.0.1."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

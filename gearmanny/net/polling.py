@@ -1,10 +1,10 @@
-"""Waiting for sockets: which of them has something, and how to interrupt the wait.
+"""Waiting for several sockets, and interrupting the wait.
 
-A process that sleeps is woken late: by tens of microseconds on bare metal, by
-hundreds where its core is virtual. A job server answers sooner than that. So
-where the last wait was a short one, the next begins with a look, and only
-sleeps when that was in vain: kernels wait in the same way for a virtual core
-(Linux, "guest halt polling"). The core is offered to whoever else can run, look by look.
+A process that sleeps wakes up late: by tens of microseconds on bare metal, by
+hundreds on a virtual core. A job server answers faster than that. So if the last
+wait was short, the next one polls for a moment before it sleeps, as Linux does
+for virtual cores ("guest halt polling"). Between polls, it yields the core to
+other processes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Protocol
 from gearmanny.net.forks import keep_from_children
 
 _LOOK = 300e-6
-"""Seconds of looking before a wait sleeps. One that turns out longer is the last to look, until
-there was a shorter one: so nobody pays for long waits with more than a single look."""
+"""Seconds of polling before a wait sleeps. After a wait that took longer, waits do not poll until
+one was shorter again: so a series of long waits polls only once."""
 
 _LONGEST_POLL = 2**31 - 1
-"""Milliseconds, as a C int."""
+"""Milliseconds: the largest C int."""
 
 _END = getattr(select, "POLLRDHUP", 0)
 
@@ -32,9 +32,10 @@ _let_others_run = getattr(os, "sched_yield", lambda: None)
 
 
 class HasDescriptor(Protocol):
-    """What can be waited for."""
+    """An object with a descriptor to wait for."""
 
-    def fileno(self) -> int: ...
+    def fileno(self) -> int:
+        """Returns the descriptor."""
 
 
 class Poller:
@@ -45,10 +46,14 @@ class Poller:
         self._looks = False
 
     def add(self, waited_for: HasDescriptor, *, to_write: bool = False) -> int:
-        """Starts to wait until a socket can be read, or written; an end of the connection counts.
+        """Adds a socket. It becomes ready when it can be read or written, or its connection ends.
+
+        Args:
+            waited_for: the socket, or its owner.
+            to_write: whether to wait until it can be written, not read.
 
         Returns:
-            The descriptor by which `wait` names it.
+            The descriptor, as returned by `wait`.
         """
         descriptor = waited_for.fileno()
         self._poll.register(descriptor, select.POLLOUT if to_write else select.POLLIN)
@@ -67,18 +72,29 @@ class Poller:
         return descriptor
 
     def remove(self, descriptor: int) -> None:
-        """Stops waiting for a socket."""
+        """Removes a socket.
+
+        Args:
+            descriptor: its descriptor, as returned by `add`.
+        """
         self._poll.unregister(descriptor)
 
     def wait(self, timeout: float | None) -> list[int]:
-        """Returns the descriptors that were ready within the seconds given; None waits for ever."""
+        """Waits until a socket is ready.
+
+        Args:
+            timeout: seconds to wait at most; None for no limit.
+
+        Returns:
+            The descriptors that are ready; empty after the timeout.
+        """
         if timeout == 0:
             ready = self._poll.poll(0)
         else:
             begun = time.monotonic()
             ready = self._look(begun + _LOOK) if self._looks else []
             if not ready:
-                # Rounded up: poll(0) until the last fraction of a millisecond would burn a core.
+                # Rounded up: poll(0) during the last fraction of a millisecond would burn a core.
                 ready = self._poll.poll(timeout and min(math.ceil(timeout * 1000), _LONGEST_POLL))
             self._looks = time.monotonic() - begun < _LOOK
         return [descriptor for descriptor, _ in ready]
@@ -90,9 +106,12 @@ class Poller:
 
 
 def has_ended(waited_for: HasDescriptor) -> bool:
-    """Returns whether the peer ended a connection, also when there is more to read before that.
+    """Returns whether the peer ended a connection, even if there are still bytes to read.
 
-    Where the system does not tell (POLLRDHUP is Linux's), only a reset is known.
+    Only Linux reports that (POLLRDHUP); other systems report only a reset.
+
+    Args:
+        waited_for: the connection.
     """
     poll = select.poll()
     poll.register(waited_for.fileno(), _END)
@@ -100,7 +119,7 @@ def has_ended(waited_for: HasDescriptor) -> bool:
 
 
 class Waker:
-    """Interrupts a `Poller.wait`. `wake()` may be called from a signal handler or any thread."""
+    """Interrupts `Poller.wait()`. `wake()` can be called from a signal handler or any thread."""
 
     def __init__(self) -> None:
         self._receiver, self._sender = map(keep_from_children, socket.socketpair())
@@ -108,12 +127,12 @@ class Waker:
         self._sender.setblocking(False)
 
     def fileno(self) -> int:
-        """Returns the descriptor that is readable once `wake()` was called."""
+        """Returns the descriptor, which is readable after a call of `wake()`."""
         return self._receiver.fileno()
 
     def wake(self) -> None:
-        """Lets the current or the next wait return at once."""
-        with contextlib.suppress(OSError):  # full or closed: either way nobody needs this byte
+        """Makes the current or the next wait return at once."""
+        with contextlib.suppress(OSError):  # full or closed: the byte is not needed
             self._sender.send(b"\0")
 
     def clear(self) -> None:
@@ -122,6 +141,6 @@ class Waker:
             self._receiver.recv(4096)
 
     def close(self) -> None:
-        """Gives both sockets back."""
+        """Closes both sockets."""
         self._receiver.close()
         self._sender.close()

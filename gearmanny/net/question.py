@@ -1,4 +1,4 @@
-"""One question to a job server, over a connection of its own."""
+"""A single question to a job server, over a new connection."""
 
 from __future__ import annotations
 
@@ -23,20 +23,23 @@ def ask(
     timeout: float | None,
     tls: TLS | None = None,
 ) -> Answer:
-    """Returns the answer to a question.
+    """Asks a job server a question.
 
     Args:
         host: the job server.
-        command: the question, as an error names it.
-        question: the same, as it is sent.
-        receive: takes what arrives; returns the answer once it is whole.
-        timeout: seconds that it may take, connecting included; None for as long as it takes.
-        tls: how the job server is secured.
+        command: the question in the text of an error.
+        question: the bytes to send.
+        receive: takes received bytes; returns the answer when it is complete, and None before.
+            Its exceptions are passed on.
+        timeout: seconds to wait at most, including the connection; None for no limit.
+        tls: the TLS settings; None for a plain connection.
+
+    Returns:
+        The answer.
 
     Raises:
-        JobServerUnavailable: no connection, or no answer in time.
-        JobServerLost: the connection ended before the answer was whole.
-        What `receive` raises.
+        JobServerUnavailable: the server could not be reached, or did not answer in time.
+        JobServerLost: the connection ended before the answer was complete.
     """
     deadline = Deadline(timeout)
     connection = connect(host, timeout, tls=tls)

@@ -1,8 +1,8 @@
-"""TLS around a socket: what the option `tls` means, and what went wrong in words.
+"""TLS: the option `tls`, sockets secured with it, and readable reasons for its errors.
 
-OpenSSL's state of a connection is not made for two threads at once, and Python guards it only from
-3.13 on. A client reads in one thread while others send, so `TLSSocket` lets in one at a time. None
-of them waits in there: its socket does not block, and whoever has to wait does so outside.
+OpenSSL's connections are not thread-safe, and Python protects them only since 3.13. A client reads
+in one thread while others send, so `TLSSocket` has a lock. No thread waits while it holds the lock:
+the socket is non-blocking, and callers wait outside.
 """
 
 from __future__ import annotations
@@ -23,35 +23,31 @@ from gearmanny.net.polling import Poller
 _FILES: Final = ("ca", "cert", "key")
 
 _RECORD_BYTES = 16 * 1024
-"""The longest record of TLS: with so much room, a read leaves nothing behind inside OpenSSL."""
+"""The longest record of TLS. A read with that much room leaves no bytes inside OpenSSL."""
 
 _SEND_BYTES = 256 * 1024
-"""Encrypted at a time, so that a thread which reads meanwhile gets its turn."""
+"""Bytes to encrypt at once, so that a thread that reads gets its turn."""
 
 _TURN = 0.02
-"""Seconds to wait for a socket that OpenSSL has to read in order to write, or the other way
-round. That happens when keys are renewed: rarely, and shortly."""
+"""Seconds to wait if OpenSSL has to read in order to write, or the other way round. That happens
+while keys are renewed: rarely and briefly."""
 
 
 class TLS:
-    """How job servers are reached over TLS: the option `tls`, checked and read.
+    """The option `tls`, checked, with its files loaded.
 
-    At least TLS 1.2. The certificate of the server must be signed by a trusted
-    authority, and be made for the name, or the address, of the host. A unix
-    socket has no name: there, the signature alone is checked.
+    Requires TLS 1.2 or later. The certificate of the server must be signed by a
+    trusted authority, and be issued for the name or address of the host. A Unix
+    socket has no name: only the signature is checked.
     """
 
     def __init__(self, given: Mapping[str, str | os.PathLike[str]] | ssl.SSLContext) -> None:
-        """Args: given: files by `_FILES`, or a context that is used as it is.
-
-        Raises:
-            InvalidOption: an unknown key, a file that cannot be used, or a context for servers.
-        """
+        """See `TLS.of`."""
         self._given = given
         if isinstance(given, ssl.SSLContext):
             if given.protocol == ssl.PROTOCOL_TLS_SERVER:
                 raise InvalidOption(
-                    "tls is an SSLContext for servers. Make one with ssl.create_default_context()."
+                    "tls is an SSLContext for servers. Use one of ssl.create_default_context()."
                 )
             self._context = given
         else:
@@ -59,16 +55,16 @@ class TLS:
 
     @classmethod
     def of(cls, given: TLSOption) -> TLS | None:
-        """Returns what an option `tls` means; None for plain connections.
+        """Returns the TLS settings for an option `tls`; None for plain connections.
 
         Args:
-            given: True for the authorities that the system trusts. A dict of paths of PEM files:
-                `"ca"`, trusted authorities in place of those of the system; `"cert"`, a certificate
-                of ours with its chain; `"key"`, its key unless that is in the same file; each may
-                be left out. Or an `ssl.SSLContext`, which decides alone what is checked.
+            given: None or False for plain connections; True for the authorities that the system
+                trusts; a dict of paths of PEM files, all optional: `"ca"` with authorities to trust
+                instead, `"cert"` with a client certificate and its chain, `"key"` with its key if
+                that is in another file; or an `ssl.SSLContext`, which is used unchanged.
 
         Raises:
-            InvalidOption: it is none of these, or a file cannot be used.
+            InvalidOption: it is none of these, or a file or context cannot be used.
         """
         if given is None or given is False:
             return None
@@ -79,14 +75,14 @@ class TLS:
         if isinstance(given, (Mapping, ssl.SSLContext)):
             return cls(given)
         raise InvalidOption(
-            f"tls is True, a dict with {', '.join(_FILES)}, or an ssl.SSLContext, not {given!r}."
+            f"tls must be True, a dict of {', '.join(_FILES)}, or an ssl.SSLContext, not {given!r}."
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self._given, ssl.SSLContext):
             raise InvalidOption(
-                "An ssl.SSLContext cannot be pickled, nor what was made with one: "
-                "give tls as a dict of paths."
+                "An ssl.SSLContext cannot be pickled, nor can an object that uses one. "
+                "Give tls as a dict of paths."
             )
         return type(self), (self._given,)
 
@@ -105,15 +101,18 @@ class TLS:
         return context
 
     def context_for(self, server_name: str | None) -> ssl.SSLContext:
-        """Returns what decides whether to trust a server with this name, or without one.
+        """Returns the context that verifies a server.
+
+        Args:
+            server_name: the name of the server; None for a Unix socket.
 
         Raises:
-            OSError: it cannot decide, for a reason told in words.
+            OSError: the context cannot verify it. The text gives the reason.
         """
         context = self._context if server_name else self._nameless_context
         if context.check_hostname and not server_name:
             raise OSError(
-                "its ssl.SSLContext checks host names, and a unix socket has none: "
+                "the ssl.SSLContext checks host names, and a Unix socket has none: "
                 "set its check_hostname to False"
             )
         return context
@@ -121,15 +120,18 @@ class TLS:
     def wrap(
         self, sock: socket.socket, server_name: str | None, timeout: float | None
     ) -> TLSSocket:
-        """Shakes hands.
+        """Secures a connection, as a client.
 
         Args:
-            sock: a connected socket, to be used no longer; closed when this fails.
-            server_name: whom the certificate must name; None where there is no name.
-            timeout: seconds that the server may take.
+            sock: the connected socket. Do not use it any more; it is closed on failure.
+            server_name: the name that the certificate must contain; None for a Unix socket.
+            timeout: seconds that the handshake may take; None for no limit.
+
+        Returns:
+            The secured socket.
 
         Raises:
-            OSError: it failed, for a reason told in words.
+            OSError: the handshake failed. The text gives the reason.
         """
         with contextlib.ExitStack() as stack:
             stack.callback(sock.close)
@@ -152,27 +154,27 @@ class TLS:
 
 
 TLSOption = bool | Mapping[str, str | os.PathLike[str]] | ssl.SSLContext | TLS | None
-"""What may be given as `tls`: see `TLS.of`."""
+"""Values of the option `tls`: see `TLS.of`."""
 
 
 class TLSSocket:
-    """Stands for a socket that does not block. Errors are `OSError`, as those of sockets are."""
+    """A non-blocking socket secured by TLS. All its errors are OSError."""
 
     def __init__(self, secured: ssl.SSLSocket) -> None:
         self._socket = secured
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._left = False
-        """Whether we have said goodbye: nothing counts from then on but that the peer leaves."""
+        """Whether we have ended TLS, and only wait for the peer to close the connection."""
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def send(self, data: bytes | memoryview) -> int:
-        """Returns how much was sent. After a BlockingIOError, the same has to be sent again."""
+        """Returns the number of bytes sent. After BlockingIOError, send the same bytes again."""
         try:
             with self._lock:
-                if self._left:  # after its goodbye, Python would send in clear
+                if self._left:  # Python would send in clear
                     raise BrokenPipeError
                 return self._socket.send(memoryview(data)[:_SEND_BYTES])
         except ssl.SSLWantWriteError as error:
@@ -182,17 +184,16 @@ class TLSSocket:
             raise BlockingIOError from error
         except (ConnectionError, ssl.SSLEOFError) as error:
             with contextlib.suppress(BlockingIOError):
-                # The peer may have told why it left: that says more than a broken pipe.
+                # The reason that the peer may have sent says more than a broken pipe.
                 self.recv_into(memoryview(bytearray(_RECORD_BYTES)))
             raise ConnectionError(_CUT_OFF) from error
         except ssl.SSLError as error:
             raise ConnectionError(_in_words(error)) from error
 
     def recv_into(self, buffer: memoryview) -> int:
-        """Returns how much was received; 0 at the end.
+        """Returns the number of bytes received; 0 at the end of the connection.
 
-        Whatever has arrived is taken, as far as there is room: what stays inside OpenSSL would not
-        make the socket readable.
+        Fills the buffer if it can: bytes left inside OpenSSL do not make the socket readable.
         """
         size = 0
         try:
@@ -218,26 +219,25 @@ class TLSSocket:
             if not size:
                 raise
         if size:
-            # The end, or an error, came behind other data: the socket has to stay readable for it.
+            # An end or error follows these bytes: the socket has to stay readable for it.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RD)
         return size
 
     def shutdown(self, how: int) -> None:
-        """Says goodbye, so that the peer knows that nothing is missing, and ends the connection."""
+        """Ends TLS, so that the peer knows that no data is missing, and then the connection."""
         with self._lock:
             if not self._left:
                 self._left = True
-                # Sent at once, or not at all; not waited for the answer.
+                # Sent at once or not at all, and the answer is not awaited.
                 with contextlib.suppress(OSError, ValueError):
                     self._socket.unwrap()
-        # Not SSLSocket's own, which would let other threads read what is encrypted as if it
-        # were not.
+        # Not SSLSocket.shutdown: other threads would then read encrypted bytes as plain ones.
         socket.socket.shutdown(self._socket, how)
 
     def close(self) -> None:
-        # Not while a thread is inside: OpenSSL knows the descriptor by its number, which may soon
-        # be that of another socket. In a forked child, that thread does not exist.
+        # Not while another thread uses it: OpenSSL refers to the descriptor by its number, which
+        # may soon be that of another socket. In a forked child, that thread does not exist.
         with self._lock if os.getpid() == self._process else contextlib.nullcontext():
             self._socket.close()
 
@@ -257,16 +257,16 @@ def _make_context(files: Mapping[str, str | os.PathLike[str]]) -> ssl.SSLContext
         if name not in _FILES:
             raise InvalidOption(f"tls has no key {name!r}. It has {', '.join(_FILES)}.")
         if not isinstance(path, (str, os.PathLike)):
-            raise InvalidOption(f"tls[{name!r}] is the path of a PEM file, not {path!r}.")
+            raise InvalidOption(f"tls[{name!r}] must be the path of a PEM file, not {path!r}.")
         with _naming(name, path), open(path, "rb"):
             pass
     ca, cert, key = (files.get(name) for name in _FILES)
     if key is not None and cert is None:
-        raise InvalidOption("tls has a key without a cert. Add the certificate that it belongs to.")
+        raise InvalidOption("tls has a key without a cert. Add the certificate of the key.")
     with _naming("ca", ca):
         context = ssl.create_default_context(cafile=ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A server that renegotiates would have us write in order to read, and read in order to write.
+    # With renegotiation, we would have to write in order to read, and read in order to write.
     context.options |= ssl.OP_NO_RENEGOTIATION
     if cert is not None:
         with _naming("cert", cert):
@@ -282,17 +282,17 @@ def _naming(key: str, path: object) -> Iterator[None]:
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         raise InvalidOption(
-            f"tls[{key!r}], {str(path)!r}, cannot be used ({why}). Name a PEM file that this "
-            "process may read; a key may have no password, and belongs to its certificate."
+            f"tls[{key!r}], {str(path)!r}, cannot be used ({why}). Give a PEM file that this "
+            "process may read; a key must match its certificate and have no password."
         ) from error
 
 
-_CUT_OFF = "closed by the job server without a goodbye, or cut off on the way"
-"""What went wrong with a socket, Python's ssl does not tell in all of its versions."""
+_CUT_OFF = "the connection was cut off, or closed by the job server without ending TLS"
+"""Not all versions of Python's ssl module say which of the two happened."""
 
 _NO_TLS = "it does not speak TLS"
-_OLD_TLS = "it speaks no version of TLS that is new enough: at least 1.2 is asked for"
-NO_CERTIFICATE = "it asks for a certificate of ours: give tls a cert and its key"
+_OLD_TLS = "it does not support TLS 1.2 or later"
+NO_CERTIFICATE = "it requires a client certificate: add a cert and its key to tls"
 
 _MEANINGS = {
     "WRONG_VERSION_NUMBER": _NO_TLS,
@@ -301,14 +301,14 @@ _MEANINGS = {
     "UNSUPPORTED_PROTOCOL": _OLD_TLS,
     "TLSV1_ALERT_PROTOCOL_VERSION": _OLD_TLS,
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": NO_CERTIFICATE,
-    # TLS 1.2 has no word of its own for it.
+    # TLS 1.2 has no alert of its own for it.
     "SSLV3_ALERT_HANDSHAKE_FAILURE": f"it refused the TLS handshake; perhaps {NO_CERTIFICATE}",
 }
-"""OpenSSL's reasons, where they need to be known to be understood."""
+"""Readable texts for some of OpenSSL's reasons."""
 
 
 def explained(error: Exception) -> Exception:
-    """Returns an error of TLS in words, and any other one as it is."""
+    """Returns an error of TLS with a readable text, and any other error unchanged."""
     return ConnectionError(_in_words(error)) if isinstance(error, ssl.SSLError) else error
 
 
@@ -322,9 +322,9 @@ def _in_words(error: OSError) -> str:
 
 
 def why_no_handshake(error: OSError) -> str:
-    """Returns why a connection could not be secured."""
+    """Returns the reason why a handshake failed, as the middle of a sentence."""
     if isinstance(error, (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError)):
         return f"no answer to the TLS handshake in time; perhaps {_NO_TLS}"
     if isinstance(error, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return f"it left during the TLS handshake; perhaps {_NO_TLS}"
+        return f"it closed the connection during the TLS handshake; perhaps {_NO_TLS}"
     return _in_words(error)

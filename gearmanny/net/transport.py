@@ -1,7 +1,7 @@
-"""One connection to one job server: made, kept alive, and OSError turned into ours.
+"""A connection to a job server, with keepalive, and with gearmanny's errors.
 
-Sockets never block. Whoever wants to wait, waits with a time limit first
-(`Connection.wait`, `Poller.wait`), so that no call can hang for ever.
+Its socket never blocks. Callers wait with a timeout before they use it
+(`Connection.wait`, `Poller.wait`), so every timeout is honoured.
 """
 
 from __future__ import annotations
@@ -21,38 +21,42 @@ from gearmanny.net.vanishing import LOOK_EVERY, Vigil, notice_vanishing
 _RECEIVE_BYTES = 256 * 1024
 
 UNREACHABLE = (OSError, UnicodeError)
-"""What is raised when no connection can be made; the latter by a name that cannot be one."""
+"""Errors of connecting. UnicodeError is raised for an invalid host name."""
 
 
 class Connection:
-    """A connected socket to a job server. Made by `connect()`."""
+    """A connection to a job server. Created by `connect()`."""
 
     def __init__(self, sock: socket.socket | TLSSocket, host: Host, tls: TLS | None = None) -> None:
         self.host = host
         self.tls = tls
-        """How the same job server is reached again."""
+        """The TLS settings with which to reconnect; None for a plain connection."""
         self._socket = sock
         self._readable = Poller()
         self._readable.add(sock)
-        # Kept: a new one for every receive would be mapped and unmapped by the kernel each time.
+        # Kept: the kernel would map and unmap a new one for every receive.
         self._received = memoryview(bytearray(_RECEIVE_BYTES))
         self._gone = ""
-        """Why we ended it ourselves."""
-        # None where there is no network between.
+        """The reason why it was ended on this side; empty if it was not."""
+        # None for a Unix socket: its peer cannot vanish.
         self._vigil = Vigil() if host.port else None
         self._heard = False
-        """Whether the job server ever said anything."""
+        """Whether anything was received on this connection."""
 
     def fileno(self) -> int:
-        """Returns the descriptor of the socket; -1 when it is closed."""
+        """Returns the descriptor of the socket; -1 if it is closed."""
         return self._socket.fileno()
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """Sends all of the data.
 
+        Args:
+            data: the bytes.
+            deadline: when to give up.
+
         Raises:
-            JobServerLost: the connection ended, or the deadline passed; how much was sent is not
-                known, so the connection cannot be used further.
+            JobServerLost: the connection ended, or the deadline passed. Part of the data may have
+                been sent: do not use the connection any more.
         """
         try:
             if self._vigil is not None:
@@ -79,7 +83,10 @@ class Connection:
                 raise self._lost(reason_of(error)) from error
 
     def receive(self) -> bytes | memoryview:
-        """Returns what has arrived, until the next call; empty when that is nothing.
+        """Receives the bytes that have arrived.
+
+        Returns:
+            The bytes, valid until the next call; empty if none have arrived.
 
         Raises:
             JobServerLost: the connection ended.
@@ -98,7 +105,14 @@ class Connection:
         return self._received[:size]
 
     def wait(self, timeout: float | None) -> bool:
-        """Returns whether something arrived, or the connection ended, within the seconds given."""
+        """Waits for data.
+
+        Args:
+            timeout: seconds to wait at most; None for no limit.
+
+        Returns:
+            Whether data arrived or the connection ended.
+        """
         return self._wait(self._readable, timeout)
 
     def _wait(self, poller: Poller, timeout: float | None) -> bool:
@@ -117,21 +131,21 @@ class Connection:
     def _look_for_the_peer(self) -> None:
         with contextlib.suppress(OSError):  # closed meanwhile
             if self._vigil is not None and self._vigil.has_vanished(self.fileno()):
-                self._gone = "it has vanished: it acknowledges nothing any longer"
-                self.shutdown()  # so that whoever reads, or sends, is told
+                self._gone = "the peer has vanished: it acknowledges nothing any more"
+                self.shutdown()  # so that threads that read or send notice
 
     def has_ended(self) -> bool:
         """Returns whether the peer is known to have ended the connection, without reading."""
         return has_ended(self)
 
     def finish(self, timeout: float) -> None:
-        """Closes the connection after the peer has taken in all that was sent.
+        """Closes the connection after the peer has read everything that was sent.
 
-        A socket closed with unread bytes in it resets the connection, and the peer
-        may lose what it has not read yet: so the peer closes first.
+        Closing a socket that has unread bytes resets the connection, and the peer may lose
+        what it has not read yet: so the peer closes it first.
 
         Args:
-            timeout: seconds that the peer may take.
+            timeout: seconds to wait for the peer.
         """
         deadline = Deadline(timeout)
         with contextlib.suppress(OSError, JobServerLost):
@@ -141,12 +155,12 @@ class Connection:
         self.close()
 
     def shutdown(self) -> None:
-        """Ends the connection; a thread that waits for it wakes up. `close()` is still due."""
+        """Ends the connection, and wakes a thread that waits for it. Call `close()` afterwards."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Gives the socket back. In a forked child, the parent's connection stays open."""
+        """Closes the socket. In a forked child, the parent's connection stays open."""
         self._socket.close()
 
     def _lost(self, reason: str) -> JobServerLost:
@@ -156,15 +170,18 @@ class Connection:
 def connect(
     host: Host, timeout: float | None = CONNECT_TIMEOUT, *, tls: TLS | None = None
 ) -> Connection:
-    """Returns a new connection.
+    """Connects to a job server.
 
     Args:
         host: the job server.
-        timeout: seconds after which it counts as unreachable, the handshake of TLS included.
-        tls: how to secure it; None for a plain connection.
+        timeout: seconds to wait at most, including the TLS handshake; None for no limit.
+        tls: the TLS settings; None for a plain connection.
+
+    Returns:
+        The connection.
 
     Raises:
-        JobServerUnavailable: it could not be reached in time, or is not to be trusted.
+        JobServerUnavailable: the server could not be reached in time, or is not trusted.
     """
     deadline = Deadline(timeout)
     try:
@@ -196,7 +213,7 @@ def _open(host: Host, deadline: Deadline) -> socket.socket:
 
 
 def _connected(family: int, address: Any, timeout: float | None) -> socket.socket:
-    # Before it is connected: another thread may fork meanwhile.
+    # Before it is connected, because another thread may fork meanwhile.
     sock = keep_from_children(socket.socket(family))
     try:
         sock.settimeout(timeout)
@@ -208,13 +225,24 @@ def _connected(family: int, address: Any, timeout: float | None) -> socket.socke
 
 
 def lost(host: Host, tls: TLS | None, reason: str, *, heard: bool) -> JobServerLost:
-    """Returns the error of a connection that ended, whether or not the job server was heard."""
-    if tls is None and not heard:  # a server that expects TLS leaves without a word
-        reason += " before it said anything; does it expect TLS?"
+    """Returns the error of a connection that ended.
+
+    Args:
+        host: the job server.
+        tls: the TLS settings; None for a plain connection.
+        reason: what ended it, as the middle of a sentence.
+        heard: whether anything was received on it.
+    """
+    if tls is None and not heard:  # a server that expects TLS closes the connection silently
+        reason += " before it sent anything; does it expect TLS?"
     return JobServerLost(str(host), reason)
 
 
 def reason_of(error: Exception) -> str:
-    """Returns why a connection failed, as the middle of a sentence."""
+    """Returns the reason why a connection failed, as the middle of a sentence.
+
+    Args:
+        error: the error.
+    """
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{text[:1].lower()}{text[1:]}"

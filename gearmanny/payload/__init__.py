@@ -1,1 +1,1 @@
-"""Payloads: failures, names, sizes, encoded values; and checks of numbers. Pure."""
+"""Payloads: encoded values, failures, names and sizes; and checks of numbers. Without I/O."""

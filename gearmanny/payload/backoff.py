@@ -1,4 +1,4 @@
-"""Delays that grow. Pure: randomness comes in as a function that returns a number from 0 to 1."""
+"""Growing delays. The source of randomness is a parameter: a function returning 0.0 to 1.0."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(kw_only=True)
 class Backoff:
-    """Delays that double from `first` to `longest` seconds, shortened by up to a half.
+    """Delays that double from `first` to `longest` seconds, each shortened at random by up to half.
 
-    The jitter keeps a hundred workers from returning to a server at the same moment.
+    The randomness keeps a hundred workers from reconnecting at the same moment.
+
+    Attributes:
+        first: the first delay before it is shortened, in seconds.
+        longest: the longest delay, in seconds.
+        random: returns a number from 0.0 to 1.0.
+        attempts: the number of delays returned since the last `reset()`.
     """
 
     first: float
@@ -20,14 +26,14 @@ class Backoff:
     attempts: int = 0
 
     def next_delay(self) -> float:
-        """Returns the seconds to wait before the next attempt, and counts it."""
-        # A float overflows at 2**1024, and long before that any delay is the longest.
+        """Returns the seconds to wait before the next attempt, and counts the attempt."""
+        # A float overflows at 2**1024; long before that, the delay is the longest.
         delay = min(self.longest, self.first * 2.0 ** min(self.attempts, 30))
         self.attempts += 1
         return delay * (1 - self.random() / 2)
 
     def reset(self) -> None:
-        """Starts again from the first delay."""
+        """Starts over with the first delay."""
         self.attempts = 0
 
 
@@ -37,12 +43,18 @@ _LONGEST_REST = 0.1
 
 
 def rest_between_calls(empty_calls: int) -> float:
-    """Returns the seconds to let pass between questions for a job, after so many calls in a row
-    that brought none.
+    """Returns how long a worker should wait before it asks for a job again.
 
-    None at first: where many workers are called for every job, most calls are empty. Then a
-    millisecond, doubled by every further call, up to a tenth of a second: that makes 10 questions
-    a second of the 12,000 that gearmand 1.1.20 can provoke, and keeps no job waiting for longer.
+    At first it need not wait: if many workers are woken for every job, most of them find none.
+    Then the delay is a millisecond, which doubles with every further call, up to a tenth of a
+    second. That reduces the 12,000 requests per second that gearmand 1.1.20 can provoke to 10, and
+    delays no job by more than that.
+
+    Args:
+        empty_calls: the number of times in a row that the worker was woken and found no job.
+
+    Returns:
+        The delay in seconds.
     """
     if empty_calls < _PATIENCE:
         return 0.0

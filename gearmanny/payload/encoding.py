@@ -1,8 +1,8 @@
-"""Encoding of values and decoding of payloads: the guard around every encoder.
+"""Encoding values and decoding payloads, with any encoder and one kind of error.
 
 An encoder is a class with the two class methods of gearman3's `DataEncoder`:
-`encode(value)` returns bytes (or str, taken as UTF-8), `decode(payload)` takes
-bytes.
+`encode(value)` returns bytes, or a str to be encoded in UTF-8; `decode(payload)`
+takes bytes.
 """
 
 from __future__ import annotations
@@ -17,26 +17,31 @@ _LESS = "Raise the memory limit of this process, or send less at a time"
 
 
 class Encoder(Protocol):
-    """A class that makes payloads of values, and values of payloads."""
+    """A class that converts values to payloads, and back."""
 
     @classmethod
-    def encode(cls, value: Any, /) -> bytes | str: ...
+    def encode(cls, value: Any, /) -> bytes | str:
+        """Returns the payload for a value, or raises any exception."""
 
     @classmethod
-    def decode(cls, payload: bytes, /) -> Any: ...
+    def decode(cls, payload: bytes, /) -> Any:
+        """Returns the value of a payload, or raises any exception."""
 
 
 def encode(encoder: type[Encoder], value: object, max_packet: int = MAX_PACKET) -> bytes:
-    """Returns the payload of a value.
+    """Encodes a value.
 
     Args:
-        encoder: makes it.
-        value: what is to travel.
-        max_packet: bytes of the longest packet that it may travel in.
+        encoder: the encoder.
+        value: the value.
+        max_packet: the longest packet allowed, in bytes.
+
+    Returns:
+        The payload.
 
     Raises:
-        EncodingError: the encoder refuses the value, for whatever reason of its own, or the
-            payload is too long, also for the memory that there is.
+        EncodingError: the encoder raised an exception, the payload is too long for a packet, or
+            there is not enough memory for it.
     """
     try:
         payload = encoder.encode(value)
@@ -50,19 +55,26 @@ def encode(encoder: type[Encoder], value: object, max_packet: int = MAX_PACKET) 
         raise EncodingError(
             f"{encoder.__name__} cannot encode this {type(value).__name__}: {message_of(error)}"
         ) from error
-    # Not inside the `except`: the traceback would keep what there is too much of.
+    # Not inside the `except`: the traceback would keep the memory in use.
     raise EncodingError(f"{encoder.__name__} cannot encode this {type(value).__name__}: {reason}")
 
 
 def decode(encoder: type[Encoder], payload: bytes) -> Any:
-    """Returns the value of a payload.
+    """Decodes a payload.
+
+    Args:
+        encoder: the encoder.
+        payload: the payload.
+
+    Returns:
+        The value.
 
     Raises:
-        EncodingError: the encoder refuses the payload, for whatever reason of its own, or the
-            payload was too long to be kept or to be decoded in the memory that there is.
+        EncodingError: the encoder raised an exception, the payload was discarded because it was
+            too long, or there is not enough memory for its value.
     """
     if isinstance(payload, Oversized):
-        raise EncodingError(f"A payload was not taken: {payload.reason()}.")
+        raise EncodingError(f"A payload was discarded: {payload.reason()}.")
     try:
         return encoder.decode(payload)
     except MemoryError:

@@ -1,4 +1,4 @@
-"""How a failure travels: one JSON object, whatever encoder the worker uses for its results.
+"""The format of failures: one JSON object, whatever encoder the worker uses for its results.
 
 ::
 
@@ -6,8 +6,8 @@
                          "args": […] or null, "traceback": "…" or null}}
 
 It is the payload of the WORK_WARNING that precedes a WORK_FAIL, or of a
-WORK_EXCEPTION. A worker in any language may send it; a client in any language
-may print it.
+WORK_EXCEPTION. Workers in any language can send it; clients in any language
+can read it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ from gearmanny.payload.sizes import Oversized, check_payload
 
 _KEY = "gearmanny_error"
 _OPENING_BYTES = 64
-"""Within these the key stands, however the object was written."""
+"""Number of bytes at the start of a payload within which the key must appear."""
 
 
 def encode_failure(error: BaseException, with_traceback: bool = False) -> bytes:
-    """Returns the object that describes an exception.
+    """Encodes an exception.
 
-    Never raises, whatever the exception's own methods do: a failure that cannot
-    be told would leave the caller waiting.
+    Never raises an exception, whatever the methods of the given one do: otherwise the
+    caller would get no answer.
 
     Args:
-        error: what the task raised.
-        with_traceback: whether its traceback may leave this process.
+        error: the exception that the task raised.
+        with_traceback: whether to include its traceback.
+
+    Returns:
+        The JSON object.
     """
     try:
         return _described(
@@ -60,16 +63,32 @@ def _described(
 
 
 def shortened(failure: bytes, max_packet: int) -> bytes:
-    """Returns an encoded failure, or one that says that it was too long to be told."""
+    """Replaces an encoded failure that is too long.
+
+    Args:
+        failure: the failure.
+        max_packet: the longest packet allowed, in bytes.
+
+    Returns:
+        The failure, or another one that says that it was too long to be sent.
+    """
     try:
         check_payload(failure, max_packet)
     except ValueError as error:
-        return encode_failure(EncodingError(f"The failure cannot be told: {error}."))
+        return encode_failure(EncodingError(f"The failure cannot be sent: {error}."))
     return failure
 
 
 def decode_failure(function: str, payload: bytes) -> TaskError | None:
-    """Returns the `TaskError` that a payload describes, or None when it is something else."""
+    """Decodes a failure.
+
+    Args:
+        function: the Gearman function that failed.
+        payload: the payload.
+
+    Returns:
+        The error, or None if the payload is not an encoded failure.
+    """
     if _KEY.encode() not in payload[:_OPENING_BYTES]:
         return None
     try:
@@ -85,23 +104,39 @@ def decode_failure(function: str, payload: bytes) -> TaskError | None:
 
 
 def foreign_failure(function: str, payload: bytes) -> TaskError:
-    """Returns the `TaskError` for the text that a worker of another library sent."""
+    """Converts the text that a worker of another library sent.
+
+    Args:
+        function: the Gearman function that failed.
+        payload: the text. Bytes that are not UTF-8 are replaced.
+
+    Returns:
+        The error.
+    """
     if isinstance(payload, Oversized):
-        return TaskError(function, None, f"the reason was not taken: {payload.reason()}")
+        return TaskError(function, None, f"the reason was discarded: {payload.reason()}")
     return TaskError(function, None, payload.decode(errors="replace").strip())
 
 
 def type_name(error: BaseException) -> str:
-    """Returns the dotted name of an exception's class, `"builtins.ValueError"`."""
+    """Returns the dotted name of an exception's class, such as `"builtins.ValueError"`.
+
+    Args:
+        error: the exception.
+    """
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
 def message_of(error: BaseException) -> str:
-    """Returns the text of an exception, also when its `__str__` fails."""
+    """Returns the text of an exception, even if its `__str__` raises another one.
+
+    Args:
+        error: the exception.
+    """
     try:
         return _clean(str(error))
     except (Exception, SystemExit) as second:
-        return f"<its text cannot be had: {type_name(second)}>"
+        return f"<no message: str() raised {type_name(second)}>"
 
 
 def _clean(text: str) -> str:

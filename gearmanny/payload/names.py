@@ -1,4 +1,4 @@
-"""Names of Gearman functions, and unique ids of jobs, as they may travel."""
+"""Names of Gearman functions and unique ids of jobs, checked and encoded."""
 
 from __future__ import annotations
 
@@ -7,80 +7,108 @@ import functools
 from gearmanny.errors import InvalidOption, InvalidTask
 
 LONGEST_FUNCTION_NAME = 512
-"""Bytes. libgearman refuses longer names, and so would every client made with it."""
-
+"""Bytes. libgearman, and every client built on it, refuses longer names."""
 
 LONGEST_UNIQUE = 63
-"""Bytes. Of 64 gearmand 1.1.20 keeps 63, and delivers a payload that begins with a NUL."""
+"""Bytes. gearmand 1.1.20 cuts 64 bytes to 63, and puts a NUL before the payload."""
 
 
 @functools.lru_cache(maxsize=1024)
 def check_function_name(name: str) -> bytes:
-    """Returns the name of a Gearman function as it travels.
+    """Checks and encodes the name of a Gearman function.
+
+    Args:
+        name: the name.
+
+    Returns:
+        The name in UTF-8.
 
     Raises:
-        InvalidTask: it is empty, over 512 bytes, or holds white space or control
-            characters: those cut packets (NUL) or the server's own listings apart.
+        InvalidTask: it is empty, longer than 512 bytes, or contains whitespace or control
+            characters, which would break packets or the listings of the job server.
     """
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
-        raise InvalidTask(f"The name {name!r} cannot be written in UTF-8.") from None
+        raise InvalidTask(f"The name {name!r} cannot be encoded in UTF-8.") from None
     if not encoded or len(encoded) > LONGEST_FUNCTION_NAME:
         raise InvalidTask(
-            f"The name {name[:40]!r} has {len(encoded)} bytes; a function of Gearman "
+            f"The name {name[:40]!r} has {len(encoded)} bytes; the name of a Gearman function "
             f"has 1 to {LONGEST_FUNCTION_NAME}."
         )
     if not name.isprintable() or " " in name:
         raise InvalidTask(
-            f"The name {name!r} holds white space or control characters. "
+            f"The name {name!r} contains whitespace or control characters. "
             "Use letters, digits, dots, dashes and underscores."
         )
     return encoded
 
 
 def check_packed_name(function: bytes) -> None:
-    """Raises InvalidTask when the name of a function would cut its packet in two, or is too long.
+    """Checks an encoded name, which may be one of another library and not text.
 
-    For names that need not be text: those of other libraries.
+    Args:
+        function: the name.
+
+    Raises:
+        InvalidTask: it contains a NUL, or is longer than 512 bytes.
     """
     if b"\0" in function or len(function) > LONGEST_FUNCTION_NAME:
         raise InvalidTask(
-            f"The name {function[:40]!r} has {len(function)} bytes; a function of Gearman has up "
-            f"to {LONGEST_FUNCTION_NAME}, and no NUL among them."
+            f"The name {function[:40]!r} has {len(function)} bytes; the name of a Gearman function "
+            f"has at most {LONGEST_FUNCTION_NAME}, and no NUL."
         )
 
 
 def check_unique(unique: bytes) -> None:
-    """Raises InvalidOption when a job server cannot keep the unique id of a job as it is."""
+    """Checks the unique id of a job.
+
+    Args:
+        unique: the id.
+
+    Raises:
+        InvalidOption: it contains a NUL, or is longer than 63 bytes.
+    """
     if b"\0" in unique or len(unique) > LONGEST_UNIQUE:
         raise InvalidOption(
-            f"The unique id {unique[:40]!r} has {len(unique)} bytes; a job has up to "
-            f"{LONGEST_UNIQUE}, and no NUL among them. Use a hash of what is longer."
+            f"The unique id {unique[:40]!r} has {len(unique)} bytes; a unique id has at most "
+            f"{LONGEST_UNIQUE}, and no NUL. Use a hash of a longer one."
         )
 
 
 _FOREGROUND = b"f:"
 _BACKGROUND = b"b:"
-"""Begin the unique ids that are made of a user's key. A foreground job that meets a background
-one takes it along when its caller leaves (gearmand 1.1.20), so the two must never be equal."""
+"""Prefixes of the unique ids that are made from a user's key. If a foreground job joins a
+background job, gearmand 1.1.20 drops both when the caller leaves: their ids must differ."""
 
 LONGEST_KEY = LONGEST_UNIQUE - len(_FOREGROUND)
-"""Bytes of a user's key, which becomes a part of the unique id of its job."""
+"""Bytes of a user's key, which becomes part of the unique id of the job."""
 
 
 def unique_of_key(key: str, *, background: bool) -> bytes:
-    """Returns the unique id that the jobs of a user's key have."""
+    """Returns the unique id of the jobs with a user's key.
+
+    Args:
+        key: the key.
+        background: whether they are background jobs.
+    """
     return (_BACKGROUND if background else _FOREGROUND) + key.encode()
 
 
 def check_key(key: object) -> None:
-    """Raises InvalidOption unless it is a key that unique ids can be made of."""
+    """Checks the key of a user, which is the option `unique`.
+
+    Args:
+        key: the key.
+
+    Raises:
+        InvalidOption: it is not a string, is empty or too long, or contains control characters.
+    """
     if not isinstance(key, str) or not key:
-        raise InvalidOption(f"unique is a text that is not empty, not {key!r}.")
+        raise InvalidOption(f"unique must be a non-empty string, not {key!r}.")
     encoded = key.encode(errors="replace")
     if len(encoded) > LONGEST_KEY or not key.isprintable():
         raise InvalidOption(
-            f"unique={key[:40]!r} has {len(encoded)} bytes; it may have {LONGEST_KEY}, and no "
-            "control characters. Use a hash of what is longer."
+            f"unique={key[:40]!r} has {len(encoded)} bytes; at most {LONGEST_KEY} bytes and no "
+            "control characters are allowed. Use a hash of a longer key."
         )

@@ -1,10 +1,10 @@
-"""How large a packet may be: one limit, `max_packet`, for what comes and for what leaves.
+"""The largest packet: one limit, `max_packet`, for both directions.
 
-What comes in a longer packet is not kept: its head tells whose it is, `Oversized`
-stands for the rest, and only that job fails. So nobody can make us reserve 4 GB
-with a header of 12 bytes, and a job that is too large is answered once, instead
-of ending the connection of every worker that is given it. The same happens to a
-payload for which there is not enough memory.
+The payload of a longer packet is discarded as it arrives: `Oversized` replaces it,
+and only the job that it belongs to fails. So a header of 12 bytes cannot make this
+process reserve 4 GB, and a job that is too large fails once, instead of
+disconnecting every worker that it is assigned to. The same happens to a payload
+that does not fit into memory.
 """
 
 from __future__ import annotations
@@ -12,53 +12,67 @@ from __future__ import annotations
 from gearmanny.payload.checks import whole_number
 
 MAX_PACKET = 256 * 1024 * 1024
-"""Bytes of a packet, unless `max_packet` says otherwise."""
+"""Default of `max_packet`, in bytes."""
 
 SMALLEST_MAX_PACKET = 8192
-"""Bytes. Below, the failures that workers tell would not get through."""
+"""Smallest `max_packet`, in bytes. A smaller one would not let failures through."""
 
 ROOM_FOR_NAMES = 4096
-"""Bytes: more than handle, function and unique id ever take (63, 512 and 63). A payload leaves
-them free, because it arrives with other names than it was sent with."""
+"""Bytes that a payload leaves free for names, because it does not arrive with those that it was
+sent with: more than handle, function and unique id need (63, 512 and 63)."""
 
 PACKET_SIZE = whole_number(SMALLEST_MAX_PACKET, 2**32 - 1, of="bytes")
-"""What `max_packet` may be. The header of a packet has 32 bits for its length."""
+"""The rule for `max_packet`. The header of a packet has 32 bits for its length."""
 
 
 class Oversized(bytes):
-    """Stands for a payload that was not kept: empty, but for how long it was."""
+    """Empty replacement for a payload that was discarded."""
 
     length: int
-    """Bytes of the payload."""
+    """Size of the payload, in bytes."""
     limit: int | None
-    """Bytes of the longest packet that would have been kept; None if memory was the limit."""
+    """The longest packet allowed, in bytes; None if the payload did not fit into memory."""
 
     @classmethod
     def of(cls, length: int, limit: int | None) -> Oversized:
-        """Returns what stands for a payload of so many bytes."""
+        """Returns the replacement for a payload.
+
+        Args:
+            length: its size in bytes.
+            limit: the longest packet allowed, in bytes; None if it did not fit into memory.
+        """
         self = cls()
         self.length = length
         self.limit = limit
         return self
 
     def reason(self) -> str:
-        """Returns why it was not kept, and what to do."""
+        """Returns why it was discarded and what to do, without the final full stop."""
         if self.limit is None:
             return (
                 f"there is not enough memory for its {self.length} bytes on this side. "
                 "Raise the memory limit of this process, or send less at a time"
             )
         return (
-            f"its {self.length} bytes are over max_packet, {self.limit} bytes on this side. "
+            f"its {self.length} bytes exceed max_packet, which is {self.limit} bytes on this side. "
             "Raise max_packet, or send less at a time"
         )
 
 
 def check_payload(payload: bytes, max_packet: int) -> None:
-    """Raises ValueError when a payload is too long to be sent to somebody of the same limit."""
+    """Checks the size of a payload to be sent.
+
+    Args:
+        payload: the payload.
+        max_packet: the longest packet allowed on both sides, in bytes.
+
+    Raises:
+        ValueError: it is too long.
+    """
     longest = max_packet - ROOM_FOR_NAMES
     if len(payload) > longest:
         raise ValueError(
-            f"its {len(payload)} bytes are more than {longest}, which is max_packet less the room "
-            "for names. Raise max_packet on both sides, or send less at a time"
+            f"its {len(payload)} bytes exceed {longest}, which is max_packet minus "
+            f"{ROOM_FOR_NAMES} bytes for names. Raise max_packet on both sides, or send less at a "
+            "time"
         )

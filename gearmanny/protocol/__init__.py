@@ -1,1 +1,1 @@
-"""The Gearman protocol, sans I/O: bytes in, events out. No socket, no thread, no clock."""
+"""The Gearman protocol without I/O: bytes in, events out. No sockets, threads or clocks."""

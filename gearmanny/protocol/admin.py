@@ -1,7 +1,7 @@
 """The text commands of a job server, and their answers as typed rows.
 
-A command is one line. Its answer is one line too, or lines up to one that
-holds a single dot.
+A command is one line. Its answer is one line, too, or several lines that end
+with a single dot.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from gearmanny.errors import JobServerError, ProtocolError, printable
 Row = TypeVar("Row")
 
 _WRAPPED_BELOW_ZERO = 2**31
-"""gearmand counts unsigned, and a counter that fell below zero reads 4294967295."""
-
+"""gearmand's counters are unsigned: one that fell below zero reads 4294967295."""
 
 _LONGEST_ANSWER = 64 * 1024 * 1024
-"""Bytes: a row for each of a million functions. What goes on is no job server."""
+"""Bytes: a row for each of a million functions. A longer answer is not that of a job server."""
 
 
 class FunctionStatus(NamedTuple):
@@ -26,15 +25,15 @@ class FunctionStatus(NamedTuple):
 
     function: str
     total: int
-    """Jobs that wait or run."""
+    """Number of jobs that are waiting or running."""
     running: int
-    """Jobs that run."""
+    """Number of jobs that are running."""
     workers: int
-    """Workers that offer the function."""
+    """Number of workers that offer the function."""
 
 
 class WorkerStatus(NamedTuple):
-    """A row of `workers`: one connection. Clients are listed too, without functions."""
+    """A row of `workers`: one connection. Clients are listed, too, without functions."""
 
     fd: int
     address: str
@@ -43,25 +42,34 @@ class WorkerStatus(NamedTuple):
 
 
 class Rows(list[Row]):
-    """The rows of an answer that could be read."""
+    """The readable rows of an answer.
+
+    Attributes:
+        skipped: the first row that cannot be read, made printable; empty if there is none.
+        skipped_count: the number of rows that cannot be read.
+    """
 
     skipped: str = ""
-    """The first of the others, made printable."""
     skipped_count: int = 0
-    """How many others there are."""
 
 
 class AdminConnection:
-    """The admin side of one connection: one command at a time."""
+    """The administrative side of a connection: one command at a time."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def command(self, line: str) -> bytes:
-        """Returns the bytes that send one command.
+        """Begins a command.
+
+        Args:
+            line: the command, without the end of the line.
+
+        Returns:
+            The bytes to send.
 
         Raises:
-            ProtocolError: it is more than one line.
+            ProtocolError: the line contains a line break or another control character.
         """
         if not line.isprintable():
             raise ProtocolError(f"not a command: {line!r}")
@@ -69,11 +77,17 @@ class AdminConnection:
         return line.encode() + b"\r\n"
 
     def receive_line(self, data: bytes) -> str | None:
-        """Takes what arrived; returns the answer of a one-line command once it is whole.
+        """Processes received bytes of the answer to a one-line command.
+
+        Args:
+            data: the bytes.
+
+        Returns:
+            The answer, without the leading `OK`; None while it is incomplete.
 
         Raises:
-            JobServerError: the server does not know the command, or refuses it.
-            ProtocolError: the answer does not end.
+            JobServerError: the server does not know the command, or refused it.
+            ProtocolError: the answer is too long.
         """
         self._take(data)
         if not self._buffer.endswith(b"\n"):
@@ -87,11 +101,17 @@ class AdminConnection:
         return printable(line.removeprefix("OK").strip())
 
     def receive_rows(self, data: bytes) -> list[str] | None:
-        """Takes what arrived; returns the rows of the answer once they are whole.
+        """Processes received bytes of an answer of several rows.
+
+        Args:
+            data: the bytes.
+
+        Returns:
+            The rows; None while they are incomplete.
 
         Raises:
-            JobServerError: the server does not know the command, or refuses it.
-            ProtocolError: the answer does not end.
+            JobServerError: the server does not know the command, or refused it.
+            ProtocolError: the answer is too long.
         """
         self._take(data)
         if self._buffer.startswith(b"ERR ") and b"\t" not in self._buffer:
@@ -104,16 +124,21 @@ class AdminConnection:
     def _take(self, data: bytes) -> None:
         self._buffer += data
         if len(self._buffer) > _LONGEST_ANSWER:
-            raise ProtocolError(f"an answer of more than {_LONGEST_ANSWER} bytes")
+            raise ProtocolError(f"an answer is over the limit of {_LONGEST_ANSWER} bytes")
 
 
 def read_rows(parse: Callable[[str], Row], rows: Iterable[str]) -> Rows[Row]:
-    """Returns what could be read of some rows. One that cannot be read takes no other along:
-    anybody may offer a function with a line break in its name.
+    """Parses the rows of an answer.
+
+    Rows that cannot be read are skipped: any worker may offer a function whose name contains a
+    line break, and must not hide all the others.
 
     Args:
-        parse: reads one, `parse_status` or `parse_worker`.
-        rows: of an answer.
+        parse: the parser of one row, `parse_status` or `parse_worker`.
+        rows: the rows.
+
+    Returns:
+        The values of the readable rows.
     """
     read: Rows[Row] = Rows()
     for row in rows:
@@ -126,10 +151,16 @@ def read_rows(parse: Callable[[str], Row], rows: Iterable[str]) -> Rows[Row]:
 
 
 def parse_status(row: str) -> FunctionStatus:
-    """Reads a row of `status`: function, total, running, workers, with tabs between.
+    """Parses a row of `status`: function, total, running and workers, separated by tabs.
+
+    Args:
+        row: the row.
+
+    Returns:
+        Its values.
 
     Raises:
-        ProtocolError: the row is not of that form.
+        ProtocolError: it is not such a row.
     """
     try:
         function, total, running, workers = row.rsplit("\t", 3)
@@ -139,10 +170,16 @@ def parse_status(row: str) -> FunctionStatus:
 
 
 def parse_worker(row: str) -> WorkerStatus:
-    """Reads a row of `workers`: `fd address id : function function`. Ids may hold spaces.
+    """Parses a row of `workers`: `fd address id : function function`. Ids may contain spaces.
+
+    Args:
+        row: the row.
+
+    Returns:
+        Its values.
 
     Raises:
-        ProtocolError: the row is not of that form.
+        ProtocolError: it is not such a row.
     """
     try:
         # A connection without functions ends in " :".

@@ -1,36 +1,23 @@
-"""Who submitted a job, who works on it, and who is told of it.
+"""The connections of a job server: which of them submitted a job, run it, and get its answer.
 
-It knows connections and jobs; `server.py` reads for it what the connections ask.
+It knows connections and jobs, but no requests: `server.py` parses those.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import Protocol
 
-from gearmanny.protocol.connected import Connection, Unread
+from gearmanny.protocol.connected import ServerConnection, Unread
+from gearmanny.protocol.journal import Journal
 from gearmanny.protocol.packets import RESPONSE, PacketType, pack
 from gearmanny.protocol.queue import Function, Job, JobQueue
 from gearmanny.protocol.room import Refusal, Room
 
 _MOST_OFFERS = 2000
-"""Functions that one connection may offer: all of them are looked at whenever it asks for a job."""
+"""Functions that one connection may offer: all are searched whenever it asks for a job."""
 
 _OFFER_BYTES = 300
-"""What it takes to know that a connection offers a function."""
-
-
-class Journal(Protocol):
-    """Keeps background jobs where they survive the job server."""
-
-    def jobs(self) -> Iterable[tuple[int, bytes, bytes, bytes, int, float]]:
-        """Returns the jobs that are kept: the number of each, and with what it was kept."""
-
-    def keep(self, function: bytes, unique: bytes, data: bytes, priority: int, due: float) -> int:
-        """Keeps a job; returns the number by which to forget it. Raises Refusal when it cannot."""
-
-    def forget(self, row: int) -> None:
-        """Forgets a job, because it is done."""
+"""Estimated memory, in bytes, of a function that a connection offers."""
 
 
 class Broker:
@@ -39,18 +26,18 @@ class Broker:
     def __init__(self, prefix: bytes, journal: Journal | None, room: Room, unread: Unread) -> None:
         """
         Args:
-            prefix: what every handle begins with, `b"H:myhost"`.
-            journal: keeps background jobs; without one, they end with the server.
+            prefix: the beginning of every handle, such as `b"H:myhost"`.
+            journal: stores background jobs; without one, they are lost when the server ends.
             room: the memory for jobs and for names of functions.
-            unread: counts what connections leave unread.
+            unread: counts the bytes that connections have not read yet.
         """
         self.queue = JobQueue(prefix, room)
-        self.connections: dict[Connection, None] = {}
-        self.ready: dict[Connection, None] = {}
-        """Connections that have something new to send, in order. Whoever sends it empties this."""
-        self.unconfirmed: list[tuple[Connection, Job]] = []
-        """Who was told that a job is kept, and that job, until the journal has committed it.
-        Whoever commits it empties this."""
+        self.connections: dict[ServerConnection, None] = {}
+        self.ready: dict[ServerConnection, None] = {}
+        """Connections that have something new to send, in order. The driver clears it."""
+        self.unconfirmed: list[tuple[ServerConnection, Job]] = []
+        """The background jobs submitted since the last commit of the journal, and the connections
+        that submitted them. The driver clears it after a commit."""
         self._journal = journal
         self._room = room
         self._unread = unread
@@ -58,20 +45,23 @@ class Broker:
             job = self.queue.add(self.queue.function(name), unique, data, priority, due)
             job.background, job.row = True, row
 
-    def connect(self, number: int, address: str) -> Connection:
+    def connect(self, number: int, address: str) -> ServerConnection:
         """Returns a new connection.
 
         Args:
-            number: by which `workers` lists it.
-            address: where it comes from.
+            number: its number in the answer to the command `workers`.
+            address: the address of the peer.
         """
-        connection = Connection(number, address, self.ready, self._unread)
+        connection = ServerConnection(number, address, self.ready, self._unread)
         self.connections[connection] = None
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
-        """Forgets a connection. Jobs that only it waited for are dropped, unless they run; those
-        that it held are given to other workers."""
+    def disconnect(self, connection: ServerConnection) -> None:
+        """Forgets a connection that has ended.
+
+        Jobs that only this connection waited for are dropped unless they are running. Jobs that
+        it was running return to the queue.
+        """
         del self.connections[connection]
         for job in connection.awaited:
             job.submitters.pop(connection, None)
@@ -83,7 +73,7 @@ class Broker:
 
     def submit(
         self,
-        connection: Connection,
+        connection: ServerConnection,
         function: Function,
         unique: bytes,
         data: bytes,
@@ -92,24 +82,27 @@ class Broker:
         background: bool,
         due: float = 0.0,
     ) -> Job:
-        """Returns the job, which may be one that is there already.
+        """Queues a job, or joins it to an equal one.
 
         Args:
-            connection: who submits it.
-            function: what is to be done.
-            unique: key by which it joins an equal job; empty for none.
-            data: what it is to be done with.
+            connection: the connection that submits it.
+            function: the function to run.
+            unique: the key by which it joins an equal job; empty for none.
+            data: the payload.
             priority: HIGH, NORMAL or LOW.
             background: whether nobody waits for the answer.
-            due: when it is to be done, seconds since the epoch; 0 for at once.
+            due: when to run it, in seconds since the epoch; 0 for at once.
+
+        Returns:
+            The job, which may have been queued before.
 
         Raises:
-            Refusal: the queue is full, or the job cannot be kept.
+            Refusal: the queue is full, or the job cannot be stored.
         """
         job = self.queue.find(function.name, unique, data)
         added = job is None
         if job is not None:
-            due = 0.0  # a job that there is already keeps its time
+            due = 0.0  # a job that is queued already keeps its time
         elif function.is_full(priority):
             raise Refusal(b"QUEUE_ERROR", b"Job queue is full")
         else:
@@ -137,27 +130,32 @@ class Broker:
                 raise
         job.background = True
 
-    def lose_rows(self, rows: Set[int]) -> list[Connection]:
-        """Takes notice that the journal has not committed what it was given last.
+    def lose_rows(self, rows: Set[int]) -> list[ServerConnection]:
+        """Handles a failed commit of the journal. The jobs stay in the queue, but not on disk.
 
         Args:
-            rows: of the jobs that are not kept. They are done nevertheless, if the server lives.
+            rows: the row numbers of the jobs that were not stored.
 
         Returns:
-            Connections that were told, or are about to be told, that such a job is kept.
+            The connections that have got, or are about to get, JOB_CREATED for such a job.
         """
-        told = {connection: None for connection, job in self.unconfirmed if job.row in rows}
+        confirmed = {connection: None for connection, job in self.unconfirmed if job.row in rows}
         for _, job in self.unconfirmed:
             if job.row in rows:
                 job.row = None
         self.unconfirmed.clear()
-        return list(told)
+        return list(confirmed)
 
-    def offer(self, worker: Connection, function: Function, seconds: float) -> None:
-        """Lets a worker have the jobs of a function, each for so many seconds; 0 for any time.
+    def offer(self, worker: ServerConnection, function: Function, seconds: float) -> None:
+        """Registers a function that a worker offers.
+
+        Args:
+            worker: the worker.
+            function: the function.
+            seconds: how long one of its jobs may take on this worker; 0 for no limit.
 
         Raises:
-            Refusal: there is no room to know of it, or the worker offers too many.
+            Refusal: the worker offers too many functions, or there is no memory for another one.
         """
         if function not in worker.offered:
             if len(worker.offered) >= _MOST_OFFERS:
@@ -168,8 +166,9 @@ class Broker:
         if self.queue.has_work((function,)):
             worker.wake()
 
-    def withdraw(self, worker: Connection, functions: Iterable[Function]) -> None:
-        """Takes functions from a worker. Those of its jobs that it holds are for others now."""
+    def withdraw(self, worker: ServerConnection, functions: Iterable[Function]) -> None:
+        """Unregisters functions that a worker may offer. Its running jobs of them return to the
+        queue."""
         running = 0
         for function in functions:
             if worker.offered.pop(function, None) is not None:
@@ -186,12 +185,15 @@ class Broker:
             else:
                 self.queue.finish(job)
 
-    def take(self, worker: Connection, clock: float) -> Job | None:
-        """Returns the next job for a worker, or None.
+    def take(self, worker: ServerConnection, clock: float) -> Job | None:
+        """Assigns the next job to a worker.
 
         Args:
-            worker: who asks.
-            clock: seconds of the clock that nobody sets.
+            worker: the worker.
+            clock: the current time, in seconds by the monotonic clock.
+
+        Returns:
+            The job, or None if no job of its functions waits.
         """
         worker.asleep = False
         job = self.queue.take(worker.offered, worker)
@@ -202,14 +204,20 @@ class Broker:
                 job.timer = self.queue.limits.set(clock + seconds, job)
         return job
 
-    def sleep(self, worker: Connection) -> None:
-        """Calls a worker as soon as there is something to take, which may be at once."""
+    def sleep(self, worker: ServerConnection) -> None:
+        """Wakes a worker as soon as a job waits for it, which may be at once."""
         worker.asleep = True
         if self.queue.has_work(worker.offered):
             worker.wake()
 
     def answer(self, job: Job, type: PacketType, *arguments: bytes) -> None:
-        """Ends a job, and tells those who wait for it."""
+        """Ends a job and sends its answer to the connections that wait for it.
+
+        Args:
+            job: the job.
+            type: the type of the answer: WORK_COMPLETE, WORK_FAIL or WORK_EXCEPTION.
+            arguments: the arguments of the answer.
+        """
         self.tell(job, type, *arguments)
         self._release(job)
         if job.worker is not None:
@@ -217,8 +225,14 @@ class Broker:
         self.queue.finish(job)
 
     def tell(self, job: Job, type: PacketType, *arguments: bytes) -> None:
-        """Tells those who wait for a job what its worker sends, each as often as it submitted the
-        job."""
+        """Sends a packet of the worker to the connections that wait for a job, to each of them once
+        for each time that it submitted the job.
+
+        Args:
+            job: the job.
+            type: the type of the packet.
+            arguments: its arguments.
+        """
         packet = pack(type, *arguments, magic=RESPONSE)
         for submitter, times in job.submitters.items():
             if type == PacketType.WORK_EXCEPTION and not submitter.wants_exceptions:
@@ -228,8 +242,14 @@ class Broker:
                 submitter.send_bytes(*packet, times=times)
 
     def cancel(self, handle: bytes) -> bool:
-        """Fails a job. Of one that runs, the answer is ignored from now on, and it is not run
-        again. Returns whether there is such a job."""
+        """Fails a job. If it is running, its answer will be ignored, and it will not run again.
+
+        Args:
+            handle: the handle of the job.
+
+        Returns:
+            Whether there is such a job.
+        """
         job = self.queue.jobs.get(handle)
         if job is None:
             return False
@@ -242,8 +262,14 @@ class Broker:
         return True
 
     def drop(self, name: bytes) -> bool:
-        """Forgets a function, and fails its jobs that wait. Returns whether that can be: not
-        while a worker offers it, or works on it."""
+        """Forgets a function and fails its waiting jobs, unless a worker offers it or runs a job.
+
+        Args:
+            name: the name of a known function.
+
+        Returns:
+            Whether the function was forgotten.
+        """
         function = self.queue.functions[name]
         if function.workers or function.running:
             return False
@@ -254,11 +280,12 @@ class Broker:
         return True
 
     def pass_time(self, now: float, clock: float) -> None:
-        """Does what is due: scheduled jobs are queued, jobs that ran out of time fail.
+        """Queues the scheduled jobs that are due, and fails the jobs that ran out of time.
 
         Args:
-            now: seconds since the epoch.
-            clock: seconds of the clock that nobody sets.
+            now: the current time, in seconds since the epoch. `queue.scheduled.next()` returns
+                when to call this next.
+            clock: the current time, in seconds by the monotonic clock; see `queue.limits.next()`.
         """
         for job in self.queue.scheduled.due(now):
             self._queue(job)
@@ -275,7 +302,7 @@ class Broker:
             worker.wake()
 
     def _release(self, job: Job) -> None:
-        """Nobody waits for the job any longer, nor need it survive."""
+        """Detaches a job from its submitters and from the journal."""
         for submitter in job.submitters:
             submitter.awaited.discard(job)
         job.submitters.clear()

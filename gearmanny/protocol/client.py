@@ -1,13 +1,13 @@
-"""What the client side of one connection knows: bytes in, events out.
+"""The client side of a connection: bytes in, events out.
 
-Replies carry nothing that says which submission or question they answer: they
-come strictly in the order of those, so the machine keeps a queue of them.
-Everything later carries the job's handle.
+Replies do not say which submission or question they answer: they arrive in the
+order of the requests, so the machine keeps a queue of these. All later packets
+carry the handle of the job.
 
-One handle may serve several submissions, because gearmand coalesces equal
-unique keys; it then sends every packet once *per submission*, also to a
-connection that submitted twice. Each copy is given to the next submission in
-turn, so that each of them sees everything once.
+One handle may belong to several submissions, because gearmand coalesces equal
+unique keys. It then sends every packet once *per submission*, also to a
+connection that submitted twice. The copies go to the submissions in turn, so
+that each of them gets every event once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from gearmanny.errors import ProtocolError
 from gearmanny.payload.names import check_packed_name, check_unique
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.outgoing import Data, take_next
-from gearmanny.protocol.packets import PacketParser, PacketType, pack
+from gearmanny.protocol.packets import PacketType, pack
+from gearmanny.protocol.parser import PacketParser
 
 
 class Created(NamedTuple):
@@ -30,7 +31,7 @@ class Created(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """The job server refused the submission. Final."""
+    """The job server refused the request. Final."""
 
     code: bytes
     text: bytes
@@ -43,17 +44,17 @@ class Completed(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The worker failed; a Warned before it may say why. Final."""
+    """The job failed; an earlier `Warned` may give the reason. Final."""
 
 
 class Excepted(NamedTuple):
-    """The worker failed and sends its exception. Final."""
+    """The job failed, and the worker sent its exception. Final."""
 
     data: bytes
 
 
 class DataSent(NamedTuple):
-    """The worker sent a part of its result ahead."""
+    """The worker sent a part of its result."""
 
     data: bytes
 
@@ -65,17 +66,17 @@ class Warned(NamedTuple):
 
 
 class Progressed(NamedTuple):
-    """The worker told how far it is."""
+    """The worker reported its progress."""
 
     done: bytes
     total: bytes
 
 
 class Told(NamedTuple):
-    """The job server answered a question for the state of a job. Final."""
+    """The job server returned the status of a job. Final."""
 
     known: bool
-    """Whether the job waits or runs."""
+    """Whether the job is waiting or running."""
     running: bool
     done: bytes
     total: bytes
@@ -105,14 +106,14 @@ _SUBMIT: dict[tuple[str, bool], PacketType] = {
     ("normal", True): PacketType.SUBMIT_JOB_BG,
     ("low", True): PacketType.SUBMIT_JOB_LOW_BG,
 }
-"""By priority, and by whether nobody waits for the answer."""
+"""The packet type for each priority, in the foreground (False) and the background (True)."""
 
 PRIORITIES = ("high", "normal", "low")
-"""Which jobs of a function are given out first."""
+"""The priorities of a job, highest first."""
 
 
 class Request(NamedTuple):
-    """What a job server is asked to do: the arguments of `ClientConnection.submit`."""
+    """A job to submit: the arguments of `ClientConnection.submit`."""
 
     function: bytes
     payload: bytes
@@ -123,31 +124,34 @@ class Request(NamedTuple):
 
 
 class _Background(NamedTuple):
-    """Stands in the queue of replies for a job that is over for us once it is created."""
+    """An expected reply to a background job, for which `Created` is the last event."""
 
     job: Hashable
 
 
 class _Question(NamedTuple):
-    """Stands in the queue of replies for a question for the state of a job."""
+    """An expected reply to a status request."""
 
     job: Hashable
 
 
 _OPTION = object()
-"""Stands in the queue of replies for the OPTION_REQ that opens every connection."""
+"""The expected reply to the OPTION_REQ that opens every connection."""
 
 
 class ClientConnection:
-    """The client side of one connection to a job server.
+    """The client side of a connection to a job server.
 
-    A job is named by a token of the caller's (anything hashable), which comes
-    back with every event of that job.
+    The caller identifies each job by a token, which may be any hashable object and
+    is returned with every event of that job.
     """
 
     def __init__(self, max_packet: int = MAX_PACKET) -> None:
-        """Args: max_packet: bytes of the longest packet to keep: of a payload in a longer one,
-        `Oversized` stands in its place."""
+        """
+        Args:
+            max_packet: the longest packet to keep, in bytes. `Oversized` replaces the payload of
+                a longer one.
+        """
         self._parser = PacketParser(max_packet)
         self._awaiting: deque[Hashable] = deque([_OPTION])
         self._running: dict[bytes, list[Hashable]] = {}
@@ -164,22 +168,23 @@ class ClientConnection:
         priority: str = "normal",
         at: int | None = None,
     ) -> None:
-        """Queues one job for sending.
+        """Queues a job to be submitted.
 
         Args:
-            job: the token that the job's events will carry.
+            job: the token of the job.
             function: name of the Gearman function, at most 512 bytes and without NULs.
             payload: the encoded arguments.
-            unique: key by which the job server coalesces equal jobs in flight;
-                at most 63 bytes and without NULs. A background job
-                needs one: those without overwrite one another in a persistent queue.
+            unique: key by which the job server coalesces equal jobs in flight; at most 63 bytes
+                and without NULs. A background job needs one: in a persistent queue, jobs without
+                a key overwrite one another.
             background: whether nobody waits for an answer. `Created` is then the last event.
             priority: one of `PRIORITIES`.
-            at: seconds since 1970 before which a background job of normal priority is kept back.
+            at: when to run the job, in seconds since the epoch. Only for background jobs of
+                normal priority.
 
         Raises:
-            InvalidTask: no function can have that name. Nothing was queued.
-            InvalidOption: no job can have that unique key. Nothing was queued.
+            InvalidTask: the name is too long or contains a NUL. Nothing was queued.
+            InvalidOption: the key is too long or contains a NUL. Nothing was queued.
         """
         check_packed_name(function)
         check_unique(unique)
@@ -192,41 +197,48 @@ class ClientConnection:
         self._awaiting.append(_Background(job) if background else job)
 
     def ask_status(self, question: Hashable, handle: bytes) -> None:
-        """Queues a question for the state of a job: `Told` is the event of its answer.
+        """Queues a request for the status of a job, which is answered by the event `Told`.
 
         Args:
-            question: the token that the answer will carry.
-            handle: of the job.
+            question: the token of the answer.
+            handle: the handle of the job.
         """
         self._outgoing += pack(PacketType.GET_STATUS, handle)
         self._awaiting.append(_Question(question))
 
     def ask_status_of_unique(self, question: Hashable, unique: bytes) -> None:
-        """Queues a question for the state of a job, as `ask_status` does.
+        """Queues a request for the status of a job, which is answered by the event `Told`.
 
         Args:
-            question: the token that the answer will carry.
-            unique: the unique id of the job, which outlives a restart of the job server.
+            question: the token of the answer.
+            unique: the unique id of the job, which unlike its handle survives a restart of the
+                job server.
 
         Raises:
-            InvalidOption: no job can have that unique id. Nothing was queued.
+            InvalidOption: the id is too long or contains a NUL. Nothing was queued.
         """
         check_unique(unique)
         self._outgoing += pack(PacketType.GET_STATUS_UNIQUE, unique)
         self._awaiting.append(_Question(question))
 
     def data_to_send(self) -> Data:
-        """Returns the next of the queued bytes, each once; empty when all are sent."""
+        """Returns the next queued bytes and removes them; empty when there are none."""
         return take_next(self._outgoing) if self._outgoing else b""
 
     def receive(self, data: Data) -> Iterator[tuple[Hashable, Event]]:
-        """Takes the bytes that arrived; yields the jobs that they tell of, and what, in order.
+        """Processes received bytes.
 
-        What came before wrong bytes is told before they raise: consume it to its end.
-        Packets for handles that we do not know, or know no longer, are ignored.
+        Packets for unknown handles, and for jobs that are over, are ignored.
+
+        Args:
+            data: the bytes.
+
+        Yields:
+            The token and the event of each packet, in order. Exhaust the iterator.
 
         Raises:
-            ProtocolError: on bytes that no job server sends. Close the connection.
+            ProtocolError: the bytes are not the answers of a job server. All events before them
+                have been yielded. Close the connection.
         """
         for type_, arguments in self._parser.feed(data):
             if type_ in _FINAL:
@@ -263,10 +275,14 @@ class ClientConnection:
                 if job is not _OPTION:
                     yield _unwrap(job), Rejected(*arguments)
             else:
-                raise ProtocolError(f"{PacketType(type_).name} is for workers, we are a client")
+                raise ProtocolError(f"{PacketType(type_).name} is for workers, not for clients")
 
     def abandon(self) -> list[Hashable]:
-        """Forgets all jobs, because the connection ended; returns those without an answer."""
+        """Forgets all jobs, because the connection ended.
+
+        Returns:
+            The tokens of the jobs and questions that have no final event yet.
+        """
         jobs = [_unwrap(job) for job in self._awaiting if job is not _OPTION]
         jobs += [job for waiting in self._running.values() for job in waiting]
         self._awaiting.clear()
@@ -275,7 +291,7 @@ class ClientConnection:
 
     def _replied_to(self, type: int) -> Hashable:
         if not self._awaiting:
-            raise ProtocolError("the job server answers what was not asked")
+            raise ProtocolError("the job server sent a reply without a request")
         asked = self._awaiting[0]
         if type == PacketType.JOB_CREATED:
             fits = asked is not _OPTION and not isinstance(asked, _Question)
@@ -284,7 +300,7 @@ class ClientConnection:
         else:
             fits = type == PacketType.ERROR or isinstance(asked, _Question)
         if not fits:
-            raise ProtocolError("the job server answers something else than was asked")
+            raise ProtocolError("the job server sent a reply that does not match the request")
         return self._awaiting.popleft()
 
 

@@ -1,4 +1,4 @@
-"""A connection of a job server: what it submitted, what it works on, and what it has not read."""
+"""A connection to the job server: its jobs, its functions, and the bytes it has not read yet."""
 
 from __future__ import annotations
 
@@ -10,52 +10,65 @@ from gearmanny.protocol.room import UNLIMITED
 _NOOP = b"".join(pack(PacketType.NOOP, magic=RESPONSE))
 
 _PIECE_BYTES = 100
-"""What a piece of what is to be sent takes in memory besides its bytes."""
+"""Estimated memory of a queued piece of data, besides its bytes."""
 
 
 class Unread:
-    """What all connections together have not taken yet of what is sent to them."""
+    """The number of bytes that are queued for all connections, and not yet sent."""
 
     def __init__(self, limit: int = UNLIMITED) -> None:
-        """Args: limit: bytes that one connection may leave before it is sent no more."""
+        """
+        Args:
+            limit: bytes that one connection may leave unread before it is given up.
+        """
         self.limit = limit
         self.total = 0
-        """Bytes."""
+        """Unread bytes of all connections."""
 
 
-class Connection:
-    """One connection to the job server: of a client, of a worker, or of both in one."""
+class ServerConnection:
+    """A connection to the job server, used by a client, a worker, or both at once."""
 
     def __init__(
-        self, number: int, address: str, ready: dict[Connection, None], unread: Unread
+        self, number: int, address: str, ready: dict[ServerConnection, None], unread: Unread
     ) -> None:
         self.number = number
         self.address = address
         self.client_id = b"-"
         self.wants_exceptions = False
         self.awaited: set[Job] = set()
-        """Jobs whose answers go here."""
+        """Jobs whose answers this connection gets."""
         self.offered: dict[Function, float] = {}
-        """What it works on, and the seconds that a job may take; 0 for as long as it likes."""
+        """The functions it offers, each with the seconds that a job may take; 0 for no limit."""
         self.held: dict[bytes, Job] = {}
-        """Jobs that it works on, by handle."""
+        """Jobs that it is running, by handle."""
         self.asleep = False
         self.unread = 0
-        """Bytes that it has not taken yet."""
+        """Bytes that are queued and not yet sent, with an overhead for each piece of data."""
         self.deaf = False
-        """Whether it is sent nothing any longer, because it left too much unread. Close it."""
+        """Whether it was given up, because it left too much unread. The driver closes it."""
         self._ready = ready
         self._all_unread = unread
         self._outgoing: list[Data] = []
 
     def send(self, type: PacketType, *arguments: bytes) -> None:
-        """Queues a packet."""
+        """Queues a packet.
+
+        Args:
+            type: its type.
+            arguments: its arguments. Only the last may contain NULs.
+        """
         self.send_bytes(*pack(type, *arguments, magic=RESPONSE))
 
     def send_bytes(self, *data: bytes, times: int = 1) -> None:
-        """Queues bytes as they are, as often as told."""
-        everybody = self._all_unread
-        if self.unread > everybody.limit:
+        """Queues bytes as they are.
+
+        Args:
+            data: the bytes.
+            times: how often to queue them.
+        """
+        all_unread = self._all_unread
+        if self.unread > all_unread.limit:
             self.give_up()
         if not self.deaf:
             self._ready[self] = None
@@ -66,10 +79,10 @@ class Connection:
                 data, size = data * times, size * times
             self._outgoing += data
             self.unread += size
-            everybody.total += size
+            all_unread.total += size
 
     def data_to_send(self) -> Data:
-        """Returns the next of the queued bytes, each once; empty when all are sent."""
+        """Returns the next queued bytes and removes them; empty when there are none."""
         if not self._outgoing:
             return b""
         pieces = len(self._outgoing)
@@ -78,7 +91,7 @@ class Connection:
         return data
 
     def give_up(self) -> None:
-        """Sends nothing any longer to a connection that does not read."""
+        """Discards what is queued, and sends nothing more: the peer does not read."""
         self.deaf = True
         self._ready[self] = None
         self._outgoing.clear()
@@ -89,7 +102,7 @@ class Connection:
         self._all_unread.total += size
 
     def wake(self) -> None:
-        """Calls a worker that sleeps."""
+        """Sends NOOP to a worker that sleeps."""
         if self.asleep:
             self.asleep = False
             self.send_bytes(_NOOP)

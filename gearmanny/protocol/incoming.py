@@ -1,4 +1,4 @@
-"""The payload of a packet that arrives in pieces: kept, or let go by."""
+"""The payload of a packet that arrives in pieces, and is stored or discarded."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ import io
 from gearmanny.payload.sizes import Oversized
 
 Packet = tuple[int, list[bytes]]
-"""Its type, a `PacketType` as a plain int, and its arguments: as many as the type has. A packet
-without arguments holds one empty one."""
+"""A type, which is a `PacketType` as a plain int, and as many arguments as the type has. A packet
+without arguments has a single empty one."""
 
 
 class IncomingPayload:
-    """The last argument of one packet after another, each with the packet that it belongs to."""
+    """The last argument of an incomplete packet. One object serves all packets of a connection."""
 
     def __init__(self, *, dropped_at_once: bool) -> None:
-        """Args: dropped_at_once: whether a packet is given out before all of its payload has
-        arrived, if that is not kept."""
+        """
+        Args:
+            dropped_at_once: whether a packet whose payload is discarded is delivered before all
+                of that payload has arrived.
+        """
         self._dropped_at_once = dropped_at_once
         self.missing = 0
-        """Bytes still to come, whether they are kept or not."""
+        """Bytes of the payload that have not arrived yet."""
         self._begun: tuple[int, list[bytes], int] | None = None
         self._dropped: Oversized | None = None
-        """What stands for the payload where it is not kept."""
-        # Its getvalue() hands the bytes over without a copy.
+        """Replacement for the payload if it is discarded."""
+        # getvalue() of a BytesIO does not copy.
         self._kept = io.BytesIO()
 
     @property
     def begun(self) -> int:
-        """The bytes that are kept of a payload that is not whole yet."""
+        """Number of stored bytes of an incomplete payload."""
         return self._kept.tell()
 
     def drop(self) -> None:
-        """Keeps nothing of a payload that is not whole yet."""
+        """Discards an incomplete payload; `Oversized` replaces it."""
         if self._begun is not None:
             _, _, size = self._begun
             self._dropped = Oversized.of(size, None)
@@ -46,17 +49,17 @@ class IncomingPayload:
         size: int,
         exceeded: int | None,
     ) -> tuple[Packet | None, memoryview]:
-        """Begins a payload, and takes its part of the bytes that arrived.
+        """Begins a payload, and consumes its part of the received bytes.
 
         Args:
-            received: the bytes, from the beginning of the payload.
-            type: of its packet.
-            names: the other arguments of that.
-            size: bytes of the payload.
-            exceeded: the limit that the packet is over; None if the payload is to be kept.
+            received: the received bytes, from the beginning of the payload.
+            type: the type of the packet.
+            names: the other arguments of the packet.
+            size: the size of the payload, in bytes.
+            exceeded: the limit that the packet is over, in bytes; None to store the payload.
 
         Returns:
-            What `take` returns.
+            The packet if it can be delivered, else None; and the bytes after the payload.
         """
         self.missing = size
         self._begun = type, names, size
@@ -64,11 +67,14 @@ class IncomingPayload:
         return self.take(received)
 
     def take(self, received: bytes | memoryview) -> tuple[Packet | None, memoryview]:
-        """Takes its part of the bytes that arrived.
+        """Consumes the payload's part of the received bytes.
+
+        Args:
+            received: the received bytes.
 
         Returns:
-            The packet once it can be given out, and the bytes that follow the payload. Where that
-            is not kept, or there is not enough memory for it, `Oversized` stands in its place.
+            The packet if it can be delivered, else None; and the bytes after the payload.
+            `Oversized` replaces a payload that is discarded or does not fit into memory.
         """
         view = memoryview(received)
         piece, rest = view[: self.missing], view[self.missing :]

@@ -1,4 +1,4 @@
-"""Which queued bytes are sent next: small packets together, large payloads without a copy."""
+"""The next queued bytes to send: small packets joined, large payloads without a copy."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import itertools
 Data = bytes | memoryview
 
 _JOINED_AT_ONCE = 4096
-"""Pieces."""
+"""Number of pieces to join at most."""
 
 _A_FEW = 8
-"""Pieces: what is queued where jobs come one by one. To add up so many is quick."""
+"""Number of pieces that are usually queued when jobs come one by one; quick to add up."""
 
 _SENT_AT_ONCE = 256 * 1024
-"""Bytes. A transport of asyncio may copy what it is given, so it is not given more at a time."""
+"""Bytes. asyncio's transports may copy the data that they are given, so they get no more than that
+at once."""
 
 
 def take_next(queued: list[Data]) -> Data:
-    """Removes from a queue what is to be sent next, and returns it.
+    """Removes the next bytes to send from a queue, and returns them.
 
     Args:
-        queued: bytes in the order in which they are to be sent.
+        queued: the queued bytes, in the order in which they are to be sent.
 
     Returns:
-        At most 256 KiB; empty when nothing is queued.
+        At most 256 KiB; empty if nothing is queued.
     """
     if len(queued) <= _A_FEW and sum(map(len, queued)) <= _SENT_AT_ONCE:
         count = len(queued)
@@ -37,7 +38,7 @@ def take_next(queued: list[Data]) -> Data:
         return whole[:_SENT_AT_ONCE]
     try:
         data: Data = b"".join(queued[:count])
-    except MemoryError:  # sending needs none
+    except MemoryError:  # sending a single piece needs no copy
         count, data = 1, queued[0]
     del queued[:count]
     return data

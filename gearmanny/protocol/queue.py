@@ -1,6 +1,6 @@
-"""The jobs of a job server: where they wait, which is next, and which are equal.
+"""The jobs of a job server: their queues, their order, their timers, and which of them are equal.
 
-A job waits in the queue of its function, runs, or waits for its time::
+A job waits in the queue of its function, is running, or is scheduled for later::
 
               add()                take()
         ─┬───────────► waiting ─────────────► running ───► finish()
@@ -25,29 +25,34 @@ HIGH, NORMAL, LOW = range(3)
 NO_LIMIT = (0, 0, 0)
 
 _THE_DATA = b"-"
-"""The unique key that stands for the data of a job."""
+"""The unique key that makes the payload of a job its key."""
 
 _LONGEST_FUNCTION = 8 * 1024
-"""Bytes of the name of a function: gearmand 1.1.20 takes no more."""
+"""Bytes of the name of a function: the limit of gearmand 1.1.20."""
 
 _JOB_BYTES, _FUNCTION_BYTES = 1000, 600
-"""What each takes in memory besides the bytes that were sent."""
+"""Estimated memory of a job and of a function, besides the bytes that were received for it."""
 
 Key = tuple[bytes, bytes, bytes]
 
 
 class Party(Protocol):
-    """One side of a job: a connection that submitted it, or works on it."""
+    """One side of a job: a connection that submitted it, or runs it."""
 
     wants_exceptions: bool
     awaited: set[Job]
     held: dict[bytes, Job]
 
     def send_bytes(self, *data: bytes, times: int = 1) -> None:
-        """Queues bytes as they are, as often as told."""
+        """Queues bytes as they are.
+
+        Args:
+            data: the bytes.
+            times: how often to queue them.
+        """
 
     def wake(self) -> None:
-        """Calls a worker that sleeps."""
+        """Sends NOOP to a worker that sleeps."""
 
 
 class Job:
@@ -67,49 +72,54 @@ class Job:
         self.data = data
         self.priority = priority
         self.key: Key | None = None
-        """By which equal jobs find it; None when it never coalesces, or no longer."""
+        """The key by which equal jobs join it; None if no job joins it, or none any more."""
         self.number = 0
-        """Its place in the queue: the lower, the sooner."""
+        """Its place in the queue. The lowest number is served first."""
         self.background = False
         self.row: int | None = None
-        """Where the journal keeps it."""
+        """Its row number in the journal."""
         self.submitters: dict[Party, int] = {}
-        """Who waits for its answer, and how often each has submitted the job."""
+        """The connections that wait for its answer, each with the number of times that it
+        submitted the job."""
         self.worker: Party | None = None
         self.retries = 0
-        """Workers that left while they held it."""
+        """Number of workers that disconnected while they were running it."""
         self.done = self.total = b"0"
         self.timer: Timer[Job] | None = None
-        """When its time comes, or has run out."""
+        """Fires when it is due, or runs out of time."""
 
     @property
     def size(self) -> int:
-        """The bytes that it takes in memory."""
+        """Its estimated memory, in bytes."""
         return _JOB_BYTES + len(self.data)
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody cares for its answer, or for its being done."""
+        """Whether it is a background job, or a connection waits for its answer."""
         return self.background or bool(self.submitters)
 
 
 class Function:
-    """A name that jobs are submitted for and that workers offer."""
+    """A function: its queues of jobs, and the workers that offer it."""
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        # Not deques: a job in the middle is taken out when it is cancelled.
+        # Not deques: cancelling a job removes it from the middle.
         self.waiting: tuple[OrderedDict[int, Job], ...] = tuple(OrderedDict() for _ in range(3))
         self.total = 0
-        """Jobs that wait, run, or are scheduled."""
+        """Number of jobs that wait, run, or are scheduled."""
         self.running = 0
         self.workers: dict[Party, None] = {}
-        """Who offers it, longest first."""
+        """The workers that offer it, in the order in which they registered it."""
         self.limits: tuple[int, ...] = NO_LIMIT
-        """Jobs above which those of each priority are refused; 0 for none."""
+        """For each priority, the total of jobs from which a new one is refused; 0 for no limit."""
 
     def is_full(self, priority: int) -> bool:
-        """Returns whether another job of this priority is one too many."""
+        """Returns whether another job of this priority would exceed the limit.
+
+        Args:
+            priority: HIGH, NORMAL or LOW.
+        """
         return 0 < self.limits[priority] <= self.total
 
 
@@ -119,29 +129,32 @@ class JobQueue:
     def __init__(self, prefix: bytes, room: Room) -> None:
         """
         Args:
-            prefix: what every handle begins with.
+            prefix: the beginning of every handle.
             room: the memory for jobs and for names of functions.
         """
         self.functions: dict[bytes, Function] = {}
         self.jobs: dict[bytes, Job] = {}
-        """By handle."""
+        """All jobs, by handle."""
         self._equals: dict[Key, Job] = {}
         self._uniques: dict[bytes, dict[Job, None]] = {}
-        """Those of them that a unique key alone finds, in the order in which they came."""
+        """The jobs that `find_unique` finds, by unique key, oldest first."""
         self._prefix = prefix
         self._submitted = 0
         self._places = 0
         self._room = room
         self.scheduled: Timers[Job] = Timers()
-        """When jobs are to begin. Seconds since the epoch."""
+        """When scheduled jobs are due, in seconds since the epoch."""
         self.limits: Timers[Job] = Timers()
-        """When jobs that run have run out of their time. Seconds of a clock that nobody sets."""
+        """When running jobs run out of time, in seconds by the monotonic clock."""
 
     def function(self, name: bytes) -> Function:
-        """Returns a function; a new one comes into being.
+        """Returns the function with a name, and creates it if it is new.
+
+        Args:
+            name: the name.
 
         Raises:
-            Refusal: its name is too long, or there is no room for it.
+            Refusal: the name is too long, or there is no memory for it.
         """
         found = self.functions.get(name)
         if found is None:
@@ -157,21 +170,41 @@ class JobQueue:
         self._room.give_back(_FUNCTION_BYTES + len(function.name))
 
     def find(self, function: bytes, unique: bytes, data: bytes) -> Job | None:
-        """Returns the job that one like this joins. One without a unique key joins none."""
+        """Returns the job that an equal one joins; None if there is none, or without a unique key.
+
+        Args:
+            function: the name of the function.
+            unique: the unique key; `b"-"` makes the payload the key.
+            data: the payload.
+        """
         key = _key(function, unique, data)
         return self._equals.get(key) if key else None
 
     def find_unique(self, unique: bytes) -> Job | None:
-        """Returns a job with this unique key, of whichever function."""
+        """Returns a job of any function with a unique key, or None.
+
+        Args:
+            unique: the unique key.
+        """
         return next(iter(self._uniques.get(unique, ())), None)
 
     def add(
         self, function: Function, unique: bytes, data: bytes, priority: int, due: float = 0.0
     ) -> Job:
-        """Returns a new job. It waits for its time, or in the queue when `due` is 0.
+        """Creates a job, and queues or schedules it.
+
+        Args:
+            function: the function.
+            unique: the unique key; empty for none.
+            data: the payload.
+            priority: HIGH, NORMAL or LOW.
+            due: when to queue it, in seconds since the epoch; 0 for at once.
+
+        Returns:
+            The job.
 
         Raises:
-            Refusal: there is no room for it.
+            Refusal: there is no memory for it.
         """
         self._submitted += 1
         handle = b"%s:%d" % (self._prefix, self._submitted)
@@ -191,7 +224,11 @@ class JobQueue:
         return job
 
     def put(self, job: Job) -> None:
-        """Puts a job at the end of its queue: a new one, one that is due, or one given back."""
+        """Appends a job to its queue: a new one, one that is due, or one whose worker left.
+
+        Args:
+            job: the job.
+        """
         if job.worker is not None:
             job.worker = None
             job.function.running -= 1
@@ -202,8 +239,18 @@ class JobQueue:
         job.function.waiting[job.priority][job.number] = job
 
     def take(self, functions: Iterable[Function], worker: Party) -> Job | None:
-        """Gives a worker the next job of the functions that it offers: that of the highest
-        priority, and among those the one that has waited longest. No function starves another."""
+        """Assigns the next job of some functions to a worker.
+
+        The job with the highest priority comes first, and among those the one that has waited
+        longest. No function starves another.
+
+        Args:
+            functions: the functions that the worker offers.
+            worker: the worker.
+
+        Returns:
+            The job, or None if none waits.
+        """
         best: Job | None = None
         for function in functions:
             if function.total > function.running:
@@ -223,13 +270,21 @@ class JobQueue:
         return best
 
     def has_work(self, functions: Iterable[Function]) -> bool:
-        """Returns whether one of these functions has a job that waits."""
+        """Returns whether a job of one of these functions waits.
+
+        Args:
+            functions: the functions.
+        """
         return any(
             function.total > function.running and any(function.waiting) for function in functions
         )
 
     def finish(self, job: Job) -> None:
-        """Forgets a job, wherever it is."""
+        """Removes a job, whatever its state.
+
+        Args:
+            job: the job.
+        """
         self._room.give_back(job.size)
         del self.jobs[job.handle]
         self.separate(job)
@@ -242,7 +297,11 @@ class JobQueue:
             job.function.waiting[job.priority].pop(job.number, None)
 
     def separate(self, job: Job) -> None:
-        """Lets no more jobs join this one."""
+        """Lets no more jobs join this one.
+
+        Args:
+            job: the job.
+        """
         if job.key is not None:
             del self._equals[job.key]
             job.key = None
@@ -253,13 +312,18 @@ class JobQueue:
                     del self._uniques[job.unique]
 
     def clear_timer(self, job: Job) -> None:
-        """Takes the timer of a job back, if it has one."""
+        """Cancels the timer of a job, if it has one.
+
+        Args:
+            job: the job.
+        """
         if job.timer is not None:
             job.timer.cancel()
             job.timer = None
 
 
 def _key(function: bytes, unique: bytes, data: bytes) -> Key | None:
+    """Returns the key by which equal jobs are found."""
     if unique == _THE_DATA:
         return (function, unique, data) if data else None
     return (function, unique, b"") if unique else None

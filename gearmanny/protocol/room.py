@@ -1,17 +1,17 @@
-"""How much memory the jobs and the answers of a job server may take, and who goes over it."""
+"""The limit on the memory of a job server, and the refusal of requests that exceed it."""
 
 from __future__ import annotations
 
 import sys
 
 _SPARE = 8 * 1024 * 1024
-"""Bytes that have to be free before more is kept: for everything else that the process does."""
+"""Bytes that must be free before more is stored: for everything else that the process does."""
 
 _SPARE_SHARE = 4
-"""One part in so many of what is kept has to be free too: tables grow by making larger ones."""
+"""A quarter of what is stored must be free, too: hash tables grow by allocating larger ones."""
 
 _STEP = 1024 * 1024
-"""Bytes that are kept between two looks whether there are so many."""
+"""Bytes that are stored between two checks of the free memory."""
 
 _NO_MEMORY = b"The job server has no memory for more: it is full of jobs. Try again later"
 
@@ -19,12 +19,12 @@ UNLIMITED = sys.maxsize
 
 
 class Refusal(Exception):
-    """A request that the job server refuses, in the words of its ERROR packet."""
+    """The job server refuses a request, with an ERROR packet."""
 
     def __init__(self, code: bytes, text: bytes) -> None:
         """
         Args:
-            code: such as `b"QUEUE_ERROR"`.
+            code: the code of the error, such as `b"QUEUE_ERROR"`.
             text: the reason.
         """
         super().__init__(code, text)
@@ -33,32 +33,45 @@ class Refusal(Exception):
 
 
 class Room:
-    """The memory for jobs and names: what is over the limit, or over what the process can get, is
-    refused before anything of it is kept."""
+    """The memory for jobs and names of functions.
+
+    Requests that exceed the limit, or the memory that the process can get, are refused before
+    anything of them is stored.
+    """
 
     def __init__(self, limit: int = UNLIMITED) -> None:
-        """Args: limit: bytes."""
+        """
+        Args:
+            limit: the limit in bytes.
+        """
         self.limit = limit
         self.taken = 0
-        """Bytes."""
+        """Bytes in use."""
         self._granted = 0
 
     def take(self, size: int) -> None:
-        """Counts bytes that are about to be kept.
+        """Reserves memory.
+
+        Args:
+            size: its size in bytes.
 
         Raises:
-            Refusal: there is no room for them.
+            Refusal: there is not enough memory.
         """
         taken = self.taken + size
         if taken > self._granted:
-            self._look(taken)
+            self._check(taken)
         self.taken = taken
 
     def give_back(self, size: int) -> None:
-        """Counts bytes that are no longer kept."""
+        """Releases memory.
+
+        Args:
+            size: its size in bytes.
+        """
         self.taken -= size
 
-    def _look(self, taken: int) -> None:
+    def _check(self, taken: int) -> None:
         if taken <= self.limit:
             try:
                 bytearray(max(_SPARE, taken // _SPARE_SHARE))

@@ -1,4 +1,4 @@
-"""The text commands, on the side of the job server."""
+"""The text commands, on the job server's side."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from gearmanny.protocol.queue import NO_LIMIT
 from gearmanny.protocol.room import Refusal
 
 _HTTP = re.compile(rb"[!-~]+ [!-~]+ HTTP/[0-9.]+\s*")
-"""The first line of a request that any web page can have a browser send to this machine. Its body
-may hold packets."""
+"""The first line of an HTTP request. Any web page can make a browser send one to this machine, with
+packets in its body."""
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _LIMIT = re.compile(r"-?[0-9]{1,100}")
-"""Of jobs; none when it is below 1."""
+"""A limit on the number of jobs; below 1, there is none."""
 
 
 class TextCommands:
-    """Answers lines of text. Names that are not UTF-8 come out as the bytes that they are."""
+    """Answers text commands. Names that are not UTF-8 are passed through as bytes."""
 
     def __init__(self, broker: Broker, version: str, pid: int) -> None:
         """
         Args:
-            broker: of whom the commands tell.
-            version: what `version` tells.
-            pid: what `getpid` tells.
+            broker: the jobs and connections that the commands list and change.
+            version: the answer to `version`.
+            pid: the answer to `getpid`.
         """
         self._broker = broker
         self._queue = broker.queue
@@ -51,10 +51,16 @@ class TextCommands:
         }
 
     def answer(self, line: bytes) -> bytes:
-        """Returns the answer to one line.
+        """Runs a command.
+
+        Args:
+            line: the command, with or without the end of the line.
+
+        Returns:
+            The answer, to be sent as it is.
 
         Raises:
-            ProtocolError: it is one of HTTP. Close the connection.
+            ProtocolError: the line is part of an HTTP request. Close the connection.
         """
         words = [_text(word) for word in line.split()]
         for length in (3, 2, 1):
@@ -65,7 +71,7 @@ class TextCommands:
                 except Refusal as refusal:
                     return b"ERR %s %s\r\n" % (refusal.code, refusal.text.replace(b" ", b"+"))
         if _HTTP.fullmatch(line):
-            raise ProtocolError("a request of HTTP. This is a Gearman job server")
+            raise ProtocolError("this is an HTTP request, and this is a Gearman job server")
         name = words[0] if words else ""
         text = f"ERR UNKNOWN_COMMAND Unknown+server+command+{name}\r\n"
         return text.encode(errors="surrogateescape")
@@ -167,9 +173,9 @@ def _text(name: bytes) -> str:
 
 
 def _shown(name: bytes) -> str:
-    """Returns a name as it stands in a row, which it cannot cut apart: control characters, and
-    what ends a line to some, are written as `\\x0a`."""
-    if name.isascii() and name.isalnum():  # most are
+    """Returns a name for use in a row. Control characters and line separators are escaped, as
+    `\\x0a`, so that they cannot break the row."""
+    if name.isascii() and name.isalnum():  # a shortcut for most names
         return name.decode()
     return _UNSAFE.sub(lambda found: f"\\x{ord(found[0]):02x}", _text(name))
 

@@ -1,4 +1,4 @@
-"""When something is due: moments of one clock, in their order."""
+"""Timers, in the order in which they fire."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _STALE = 64
-"""Cancelled timers that may be kept before they are looked for."""
+"""Number of cancelled timers that may stay in the heap before it is rebuilt."""
 
 
 class Timer(Generic[T]):
-    """A moment, and an item that is due then."""
+    """A point in time, and an item that is due then."""
 
     __slots__ = ("_owner", "item", "when")
 
     def __init__(self, when: float, item: T, owner: Timers[T]) -> None:
         self.when = when
         self.item: T | None = item
-        """None once the timer has gone off, or was cancelled."""
+        """The item; None after the timer has fired or was cancelled."""
         self._owner = owner
 
     def cancel(self) -> None:
-        """Lets it never go off. Does nothing when it has."""
+        """Cancels the timer. Does nothing if it has fired."""
         if self.item is not None:
             self.item = None
             self._owner.armed -= 1
 
 
 class Timers(Generic[T]):
-    """Timers by one clock."""
+    """Timers of one clock."""
 
     def __init__(self) -> None:
         self.armed = 0
-        """Timers that will go off."""
+        """Number of timers that will fire."""
         self._heap: list[tuple[float, int, Timer[T]]] = []
         self._made = 0
 
@@ -43,8 +43,8 @@ class Timers(Generic[T]):
         """Returns a new timer.
 
         Args:
-            when: the moment, in seconds by the clock.
-            item: what is due then.
+            when: when it fires, in seconds by the clock.
+            item: the item that is due then.
         """
         timer = Timer(when, item, self)
         self.armed += 1
@@ -56,16 +56,16 @@ class Timers(Generic[T]):
         return timer
 
     def next(self) -> float | None:
-        """Returns when the next timer goes off, in seconds by the clock; None for never."""
+        """Returns when the next timer fires, in seconds by the clock; None if there is none."""
         while self._heap and self._heap[0][2].item is None:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: float) -> Iterator[T]:
-        """Yields what is due, each item once.
+        """Yields the items of the timers that have fired, each once.
 
         Args:
-            now: seconds by the clock.
+            now: the current time, in seconds by the clock.
         """
         while (when := self.next()) is not None and when <= now:
             timer = heapq.heappop(self._heap)[2]

@@ -1,7 +1,7 @@
-"""What goes wrong with which version of gearmand: the one table of it.
+"""The known defects and surprises of gearmand, by version.
 
-`docs/reliability.md` shows it, and `gearmanny.admin.JobServer.traps()` tells what of it concerns a
-job server.
+`docs/reliability.md` shows the table, and `gearmanny.admin.JobServer.traps()` returns the rows that
+concern a job server.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ _NUMBER = re.compile(r"(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?")
 
 
 class Trap(NamedTuple):
-    """A habit of some versions of gearmand that takes users by surprise."""
+    """A defect of some versions of gearmand, or a behaviour that surprises users."""
 
     name: str
     """A short name, for logs and programs."""
     text: str
-    """What it does."""
+    """A description."""
     advice: str
-    """What to do, or what gearmanny does."""
+    """The advice to users, and what gearmanny does about it."""
     since: Version = ()
-    """The first version that has it; empty for all from the first."""
+    """The first version that has it; empty if all older versions have it."""
     until: Version | None = None
-    """The first version without it; None while there is none."""
+    """The first version without it; None if there is none yet."""
 
     def versions(self) -> str:
-        """Returns which versions have it, in words."""
+        """Returns the versions that have it, in words."""
         if self.until is not None:
             return f"before {_written(self.until)}"
         return f"{_written(self.since)} and later" if self.since else "all"
@@ -40,21 +40,21 @@ _V1_1_21, _V2_0_0, _V2_1_0 = (1, 1, 21), (2, 0, 0), (2, 1, 0)
 TRAPS = (
     Trap(
         "priority_per_function",
-        "Priorities count within one function; of the functions of one worker, the one registered "
-        "last is served first, and may starve the others.",
+        "Priorities apply within one function. Of the functions of a worker, the one registered "
+        "last is served first, and can starve the others.",
         "Start gearmand with `-R`, or give each function workers of its own.",
         until=_V2_0_0,
     ),
     Trap(
         "scheduled_jobs_wake_nobody",
         "A scheduled job that falls due wakes no worker.",
-        "Workers of gearmanny ask every 4 s.",
+        "Workers of gearmanny ask for jobs every 4 s.",
         until=_V2_0_0,
     ),
     Trap(
         "scheduled_jobs_spin",
-        "Scheduled jobs that wait hide jobs of low priority, and wake workers without end.",
-        "Workers of gearmanny ask ever more slowly.",
+        "Waiting scheduled jobs hide jobs with low priority, and wake workers again and again.",
+        "Workers of gearmanny ask at growing intervals.",
         until=_V2_0_0,
     ),
     Trap(
@@ -65,42 +65,42 @@ TRAPS = (
     ),
     Trap(
         "keepalive",
-        "Workers that vanish are noticed after the two hours of the kernel: the options for "
-        "keepalive do not reach their connections.",
-        "Set `net.ipv4.tcp_keepalive_time=60` on the machine of gearmand. From 2.0.0 on, start it "
+        "Workers that vanish are detected only after the kernel's default of two hours: the "
+        "keepalive options do not reach their connections.",
+        "Set `net.ipv4.tcp_keepalive_time=60` on the machine of gearmand. Start 2.0.0 and later "
         "with `--keepalive --keepalive-idle 60`.",
         until=_V2_0_0,
     ),
     Trap(
         "work_fail_hangs_libgearman",
-        "Programs made with libgearman wait for ever when a worker answers with an exception that "
-        "they did not ask for.",
-        "Workers of gearmanny fail with a warning and WORK_FAIL by default.",
+        "Programs based on libgearman wait forever if a worker answers with an exception that they "
+        "did not request.",
+        "By default, workers of gearmanny report failures with a warning and WORK_FAIL.",
         until=_V2_0_0,
     ),
     Trap(
         "ssl_ignored",
-        "Without TLS built in, as in Debian, `--ssl` is accepted, and everything goes in clear.",
-        "Let a proxy do the TLS. gearmanny refuses a server that does not speak it.",
+        "If built without TLS, as in Debian, it accepts `--ssl` and sends everything unencrypted.",
+        "Let a proxy provide TLS. With `tls`, gearmanny refuses a server without it.",
         until=_V2_1_0,
     ),
     Trap(
         "no_retries_is_unlimited",
-        "`--job-retries=0`, the default, means that a job is given to worker after worker however "
-        "many have died of it. From 2.1.0 on it means never again.",
-        "Always pass `--job-retries`, and a number of at least 1.",
+        "`--job-retries=0`, the default, means that a job is given to one worker after another, "
+        "however many it has killed. From 2.1.0 on, it means that no job is repeated.",
+        "Always pass `--job-retries` with a number of 1 or more.",
         until=_V2_1_0,
     ),
     Trap(
         "stored_on_shutdown",
-        "With `--store-queue-on-shutdown`, SQLite keeps nothing before gearmand is stopped.",
+        "With `--store-queue-on-shutdown`, SQLite stores nothing until gearmand is stopped.",
         "Do not use it: a crash loses the queue.",
         since=_V1_1_21,
     ),
     Trap(
         "http_obeyed",
-        "A request of HTTP is skipped line by line, and packets in its body are obeyed: any web "
-        "page that is open on a machine can submit jobs to a gearmand which that machine reaches.",
+        "HTTP requests are skipped line by line, and packets in their bodies are obeyed: any web "
+        "page that is open on a machine can submit jobs to a gearmand that the machine can reach.",
         "See below.",
     ),
 )
@@ -110,8 +110,8 @@ def traps_of(version: str) -> list[Trap]:
     """Returns the traps of a job server.
 
     Args:
-        version: what it answers to `version`, `"1.1.20+ds"`. Our own job server has none; of one
-            that names no number, all are returned.
+        version: its version, such as `"1.1.20+ds"`. gearmanny's own job server has no traps; for a
+            version without a number, all are returned.
     """
     if version.startswith("gearmanny"):
         return []

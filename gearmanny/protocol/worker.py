@@ -12,11 +12,17 @@ from gearmanny.errors import ProtocolError
 from gearmanny.payload.names import check_packed_name
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.outgoing import Data, take_next
-from gearmanny.protocol.packets import PacketParser, PacketType, pack
+from gearmanny.protocol.packets import PacketType, pack
+from gearmanny.protocol.parser import PacketParser
 from gearmanny.protocol.workerstate import TRANSITIONS, Calls, Input, Sleepiness, State
 
 _GRAB = b"".join(pack(PacketType.GRAB_JOB_UNIQ))
 _PRE_SLEEP = b"".join(pack(PacketType.PRE_SLEEP))
+# Python 3.11 takes its time to find a member of an enumeration, and these are needed for every job.
+_ASK, _CALL = Input.ASK, Input.CALL
+_JOB, _LAST_JOB = Input.JOB, Input.LAST_JOB
+_NO_JOB, _LAST_NO_JOB = Input.NO_JOB, Input.LAST_NO_JOB
+_ASLEEP = State.ASLEEP
 
 
 class Assigned(NamedTuple):
@@ -65,7 +71,7 @@ class WorkerConnection:
     @property
     def awake(self) -> bool:
         """Whether there may be something to grab."""
-        return Input.ASK in TRANSITIONS[self.state]
+        return _ASK in TRANSITIONS[self.state]
 
     @property
     def empty_calls(self) -> int:
@@ -114,7 +120,7 @@ class WorkerConnection:
         """
         if not self.awake:
             return
-        self._follow(Input.ASK)
+        self._follow(_ASK)
         self._outgoing.append(_GRAB * jobs)
         self.asking += jobs
         if self._sleepiness.asks():
@@ -122,7 +128,7 @@ class WorkerConnection:
 
     def wake(self) -> None:
         """Wakes up without a call, to look for jobs whose NOOP got lost."""
-        self._follow(Input.CALL)
+        self._follow(_CALL)
 
     def send_status(self, handle: bytes, done: bytes, total: bytes) -> None:
         """Queues the progress of a job.
@@ -201,13 +207,13 @@ class WorkerConnection:
                 if handle in self.held:
                     raise ProtocolError(f"the job {handle!r}, which we hold already")
                 self.held.add(handle)
-                self._take_answer(Input.JOB, Input.LAST_JOB)
+                self._take_answer(_JOB, _LAST_JOB)
                 yield Assigned(*arguments)
             elif type_ == PacketType.NO_JOB:
                 self._check_asked(type_)
-                self._take_answer(Input.NO_JOB, Input.LAST_NO_JOB)
+                self._take_answer(_NO_JOB, _LAST_NO_JOB)
             elif type_ == PacketType.NOOP:
-                self._follow(Input.CALL)
+                self._follow(_CALL)
                 self._calls.called = True
             elif type_ == PacketType.ERROR:
                 yield Refused(*arguments)
@@ -220,12 +226,12 @@ class WorkerConnection:
 
     def _take_answer(self, input: Input, last: Input) -> None:
         self.asking -= 1
-        brought_job = input is Input.JOB
+        brought_job = input is _JOB
         self._sleepiness.answered(brought_job)
         self._follow(input if self.asking else last)
         if brought_job:
             self._calls.bring_job()
-        if self.state is State.ASLEEP:
+        if self.state is _ASLEEP:
             self._calls.bring_nothing()
             self._withdraw()
             if not self._sleepiness.said:

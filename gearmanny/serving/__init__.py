@@ -1,1 +1,1 @@
-"""The job server of our own, around `protocol.server`."""
+"""gearmanny's own job server: sockets, threads and files around `protocol.server`."""

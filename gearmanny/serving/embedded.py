@@ -1,8 +1,7 @@
-"""A job server in this process: for development, for tests, and where one machine is enough.
+"""A job server inside this process, for development, tests and single-machine use.
 
-It does for clients and workers what gearmand does, so that hosts are all that
-changes between the two. One thread with an event loop of its own runs it, or a
-loop that is there already.
+It serves clients and workers as gearmand does: to switch between the two, change
+the hosts. It runs in a thread of its own, or in an event loop that is running.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ class JobServer:
         with JobServer() as server:
             client = SimpleClient([server.host])
 
-    It may be started again after it was stopped, and keeps its port.
+    It can be started again after it was stopped, and keeps its port.
 
     Attributes:
-        port: where it listens. Known once it was started.
+        port: the port it listens on; 0 until the first start if it is to choose a free one.
     """
 
     def __init__(
@@ -55,21 +54,21 @@ class JobServer:
     ) -> None:
         """
         Args:
-            port: where to listen; 0 for any port that is free.
+            port: the port to listen on; 0 chooses a free one.
             address: the address of this machine to listen on. There is no authentication:
-                whoever can reach it can use it.
-            store: a file that keeps background jobs over restarts; without one, they end with
-                the server.
-            max_memory: MiB that jobs may take. Further ones are refused until some are done, with
-                an ERROR (`QUEUE_ERROR`). Default: a quarter of what this process can get.
+                anyone who can reach the address can use the server.
+            store: a file that keeps background jobs across restarts; without one, they are lost
+                when the server stops.
+            max_memory: MiB that jobs may take. New jobs that exceed it are refused with an ERROR
+                (`QUEUE_ERROR`). Default: a quarter of the memory that this process can get.
 
         Raises:
-            InvalidOption: the port, the address, the store or the limit cannot be.
+            InvalidOption: the port, the address, the store or `max_memory` is invalid.
         """
         PORT_OR_ANY.check("port", port)
         ADDRESS.check("address", address)
         if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
-            raise InvalidOption(f"A store is the path of a file, not {store!r}.")
+            raise InvalidOption(f"store must be the path of a file, not {store!r}.")
         self.port = port
         self._address = address
         self._store_path = store
@@ -80,21 +79,21 @@ class JobServer:
 
     @property
     def host(self) -> str:
-        """What clients and workers take as one of their hosts, `"127.0.0.1:4730"`.
+        """The address to give to clients and workers, such as `"127.0.0.1:4730"`.
 
         Raises:
-            GearmanException: it was to choose a port of its own, and was not started yet.
+            GearmanException: the server is to choose a free port and has not been started yet.
         """
         if not self.port:
-            raise GearmanException("The job server has no port yet. start() it first.")
+            raise GearmanException("The job server has no port yet. Call start() first.")
         return str(Host(self._address, self.port))
 
     def start(self) -> None:
-        """Starts it in a thread of its own. Returns when it listens.
+        """Starts the server in a thread of its own, and returns when it accepts connections.
 
         Raises:
             InvalidOption: the port is taken, or the address or the store cannot be used.
-            GearmanException: it runs already.
+            GearmanException: the server is running already.
         """
         listening: Future[None] = Future()
         thread = threading.Thread(
@@ -103,7 +102,7 @@ class JobServer:
         try:
             thread.start()
             error = listening.exception()
-        except BaseException:  # a Ctrl-C: there is nobody to stop what starts
+        except BaseException:  # a Ctrl-C: nobody else would stop what has just started
             if not listening.cancel() and listening.exception() is None:
                 self.stop()
             raise
@@ -113,14 +112,14 @@ class JobServer:
         self._thread = thread
 
     def stop(self) -> None:
-        """Ends it, from any thread; all its connections end. Does nothing where it does not run.
+        """Stops the server and closes all its connections. Does nothing if it is not running.
 
-        Returns when it has ended, unless it runs in a loop that was there before: then `serve()`
-        returns soon.
+        Can be called from any thread. Returns when the server has stopped, unless it was started
+        by `serve()`: then `serve()` returns soon.
         """
         running, thread = self._running, self._thread
         if running is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended by itself
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
                 running.loop.call_soon_threadsafe(running.end)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -134,17 +133,17 @@ class JobServer:
         self.stop()
 
     async def serve(self, *, listening: Callable[[], object] | None = None) -> None:
-        """Runs it in the loop of the caller, until `stop()`, or until the task is cancelled.
+        """Runs the server in the current event loop until `stop()` is called or the task cancelled.
 
         Args:
-            listening: called once it listens.
+            listening: called without arguments as soon as the server accepts connections.
 
         Raises:
             InvalidOption: the port is taken, or the address or the store cannot be used.
-            GearmanException: it runs already.
+            GearmanException: the server is running already.
         """
         if self._running is not None:
-            raise GearmanException("The job server runs already. stop() it first.")
+            raise GearmanException("The job server is already running. Call stop() first.")
         memory = default_memory() if self._max_memory is None else self._max_memory * _MIB
         running = ServerLoop(asyncio.get_running_loop(), self._store_path, memory)
         self._running = running
@@ -171,12 +170,12 @@ class JobServer:
         except (OSError, UnicodeError) as error:
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise InvalidOption(
-                    f"The port {self.port} of {self._address} is taken: another server listens "
-                    "there. Stop that one, or choose another port; 0 finds a free one."
+                    f"Port {self.port} of {self._address} is in use by another server. Stop that "
+                    "server, or choose another port; 0 finds a free one."
                 ) from error
             raise InvalidOption(
-                f"Cannot listen on {self._address}: {error}. The address has to be one of this "
-                "machine, such as 127.0.0.1, and a port below 1024 may be for root alone."
+                f"Cannot listen on {self._address}: {error}. Use an address of this machine, such "
+                "as 127.0.0.1; a port below 1024 may require root."
             ) from error
 
     def _run(self, listening: Future[None]) -> None:

@@ -1,7 +1,7 @@
-"""The sockets on which a job server listens, and what is accepted there.
+"""The sockets on which a job server listens, and the connections that they accept.
 
-Not those of asyncio: where a process may open no more files, these try 512 times in a row, with a
-traceback each.
+asyncio's own servers are not used: if the process may open no more files, they try 512 times in a
+row, and log a traceback each time.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from gearmanny.net.forks import keep_from_children
 logger = logging.getLogger("gearmanny.server")
 
 _BACKLOG = 512
-"""Connections that may wait to be accepted."""
+"""Number of connections that may wait to be accepted."""
 
 _ACCEPTED_AT_ONCE = 64
-"""Connections, before those that there are get their turn."""
+"""Number of connections to accept before existing ones get their turn."""
 
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _PAUSE = 1.0
-"""Seconds until the next try where there was no room for a connection."""
+"""Seconds until the next attempt if a connection could not be accepted."""
 
 _TOLD_EVERY = 60.0
-"""Seconds between two lines in the log that say so."""
+"""Seconds between two log messages about it."""
 
 
 class Listener:
@@ -42,9 +42,9 @@ class Listener:
     ) -> None:
         """
         Args:
-            sockets: what `bind` returns.
-            make_protocol: returns the protocol of a new connection, which is told the address of
-                its peer: a socket that was reset meanwhile does not know it.
+            sockets: the listening sockets, as returned by `bind`.
+            make_protocol: called with the address of the peer for each new connection; returns its
+                protocol. The socket itself no longer knows the address after a reset.
         """
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
@@ -56,7 +56,7 @@ class Listener:
             self._loop.add_reader(sock, self._accept, sock)
 
     async def close(self) -> None:
-        """Accepts nothing any longer. Returns when all that was accepted has its protocol."""
+        """Stops accepting, and returns when all accepted connections have their protocols."""
         self._closed = True
         for sock in self._sockets:
             self._loop.remove_reader(sock)
@@ -78,7 +78,7 @@ class Listener:
                 self._pause(listening, error)
                 return
             accepted.setblocking(False)
-            # asyncio does so only for sockets that it has made itself.
+            # asyncio does so only for sockets that it has created itself.
             with contextlib.suppress(OSError):  # reset already
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = self._loop.create_task(
@@ -94,7 +94,7 @@ class Listener:
         if self._told_at is None or now - self._told_at > _TOLD_EVERY:
             self._told_at = now
             logger.warning(
-                "no further connection can be accepted until one ends: %s. Raise the limit of open "
+                "no new connection can be accepted until one ends: %s. Raise the limit of open "
                 "files (ulimit -n).",
                 error.strerror,
                 extra={"action": "server_full"},
@@ -109,13 +109,14 @@ async def bind(address: str, port: int) -> list[socket.socket]:
     """Returns sockets that listen on all addresses of a name, on the same port.
 
     Args:
-        address: an address of this machine, or a name that stands for some.
-        port: 0 for any that is free.
+        address: an address of this machine, or a host name.
+        port: the port; 0 for any free one.
 
     Raises:
-        OSError, UnicodeError: that cannot be.
+        OSError: the port is taken, or the address is not one of this machine.
+        UnicodeError: the host name is invalid.
     """
-    try:  # an address needs no thread to look it up, which would stay
+    try:  # an address needs no thread to look it up, which would stay alive
         found = socket.getaddrinfo(
             address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )
@@ -125,11 +126,11 @@ async def bind(address: str, port: int) -> list[socket.socket]:
     failure: OSError | None = None
     for family, *_, (name, number, *scope) in found:
         try:
-            # Another address of the same name, on the port that the first one has found.
+            # All addresses of a name use the port that was found for the first one.
             chosen = sockets[0].getsockname()[1] if sockets else number
             sock = socket.create_server((name, chosen, *scope), family=family, backlog=_BACKLOG)
         except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL:  # IPv6 may be switched off
+            if error.errno != errno.EADDRNOTAVAIL:  # IPv6 may be disabled
                 for opened in sockets:
                     opened.close()
                 raise
@@ -138,19 +139,23 @@ async def bind(address: str, port: int) -> list[socket.socket]:
             sock.setblocking(False)
             sockets.append(keep_from_children(sock))
     if not sockets:
-        raise failure or OSError("it has no address")
+        raise failure or OSError("the host name has no address")
     return sockets
 
 
 def warn_of_strangers(sockets: list[socket.socket]) -> None:
-    """Logs a warning where others than this machine can connect."""
+    """Logs a warning if other machines can connect.
+
+    Args:
+        sockets: the listening sockets.
+    """
     addresses = [sock.getsockname()[0] for sock in sockets]
     open_to_others = [a for a in addresses if not ipaddress.ip_address(a).is_loopback]
     if open_to_others:
         logger.warning(
-            "listening on %s: whoever reaches that address can submit jobs, read and cancel those "
-            "of others, and pose as a worker. There is no authentication. Let a firewall admit "
-            "your own machines only, or listen on 127.0.0.1.",
+            "listening on %s: there is no authentication, so anyone who can reach that address can "
+            "submit jobs, read and cancel those of others, and act as a worker. Use a firewall to "
+            "admit only your own machines, or listen on 127.0.0.1.",
             ", ".join(open_to_others),
             extra={"action": "listening_openly"},
         )

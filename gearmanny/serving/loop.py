@@ -1,58 +1,52 @@
-"""A job server in an event loop: bytes between the transports and the machine.
+"""A job server in an event loop: bytes between asyncio transports and the protocol machine.
 
-What all connections brought in one turn of the loop is answered together: with
-one `send` to each of them, after one commit of all jobs that are to be kept.
+Everything that arrives in one iteration of the loop is answered together: with
+one `send` for each connection, after one commit of all jobs to be stored.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 import socket
 import time
-from collections import deque
 
 from gearmanny import __version__
 from gearmanny.errors import InvalidOption, ProtocolError
 from gearmanny.net.forks import keep_from_children
-from gearmanny.protocol.connected import Connection
+from gearmanny.protocol.connected import ServerConnection
 from gearmanny.protocol.room import Refusal
 from gearmanny.protocol.server import Server
+from gearmanny.serving.refusals import RefusalLog
 from gearmanny.serving.store import Store
-
-logger = logging.getLogger("gearmanny.server")
 
 _RECEIVE_BYTES = 256 * 1024
 
 _SHARE_BYTES = 64 * 1024
-"""What is received at once of a connection, unless it is the payload of one packet."""
+"""Bytes to receive at once from a connection, unless they continue the payload of a packet."""
 
 _WRITTEN_BYTES = 256 * 1024
-"""What the transport of a connection may hold that it does not take."""
+"""Bytes that the transport of a connection may buffer."""
 
 _MAX_UNREAD = 256 * 1024 * 1024
-"""Bytes that may wait for a connection before it is closed: one answer of the largest size. It is
-not read more slowly instead, nor are those that send to it: workers would be late for others."""
+"""Bytes that may wait for a slow peer before its connection is closed: one answer of the largest
+size. Pausing the connections that cause more would delay workers that serve others as well."""
 
 _LEAST_UNREAD = 16 * 1024 * 1024
-"""Bytes that may wait however little memory there is: more than what is received at once causes."""
-
-_TOLD_A_MINUTE = 20
-"""Refused connections that are logged; the others are counted."""
+"""Bytes that may wait even if there is little memory: more than one read can cause."""
 
 _LONGEST_HOSTNAME = 32
-"""Bytes of it in a handle, which has less than 64 for everything."""
+"""Bytes of the host name in a handle, which is shorter than 64 bytes altogether."""
 
 _LONGEST_SLEEP = 10.0
-"""Seconds. Scheduled jobs go by the clock on the wall, which can be set while we sleep by another.
-"""
+"""Seconds. Scheduled jobs use the wall clock, which may be changed while we sleep by the monotonic
+one."""
 
 
 class ServerLoop:
-    """One run of a job server: what its connections share."""
+    """One run of a job server: the state that its connections share."""
 
     def __init__(
         self,
@@ -62,11 +56,11 @@ class ServerLoop:
     ) -> None:
         self.loop = loop
         self.ended: asyncio.Future[None] = loop.create_future()
-        # One for all: who receives takes out what it got before anybody else receives.
+        # One buffer for all: a connection consumes what it received before another one receives.
         self.received = memoryview(bytearray(_RECEIVE_BYTES))
         self._store = None if store is None else Store(store)
         self._max_memory = max_memory
-        # Part of it is new in every run: a client may ask for a handle of the run before.
+        # Partly random, because a client may ask for a handle of the previous run.
         prefix = f"H:{socket.gethostname()[:_LONGEST_HOSTNAME]}-{secrets.token_hex(3)}"
         try:
             self._server = Server(
@@ -77,7 +71,7 @@ class ServerLoop:
                 max_memory=max_memory,
                 max_unread=max(_LEAST_UNREAD, min(_MAX_UNREAD, max_memory // 4)),
             )
-        except BaseException as error:  # of what the store holds
+        except BaseException as error:  # the store is damaged, or too large
             if self._store is not None:
                 self._store.close()
             if isinstance(error, Refusal):
@@ -85,32 +79,53 @@ class ServerLoop:
                     f"The store cannot be loaded: {error.text.decode()}. Raise max_memory."
                 ) from error
             raise
-        self._peers: dict[Connection, Peer] = {}
-        self._told: deque[float] = deque(maxlen=_TOLD_A_MINUTE)
-        self._untold = 0
+        self._peers: dict[ServerConnection, Peer] = {}
+        self.refusals = RefusalLog()
         self._sending: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: tuple[float | None, float | None] = (None, None)
         self._set_alarm()
 
-    def connect(self, peer: Peer, number: int, address: str) -> Connection:
-        """Returns what the job server knows of a peer."""
+    def connect(self, peer: Peer, number: int, address: str) -> ServerConnection:
+        """Registers a peer.
+
+        Args:
+            peer: the peer.
+            number: its number in the answer to the command `workers`.
+            address: its address.
+
+        Returns:
+            Its connection in the protocol machine.
+        """
         connection = self._server.connect(number, address)
         self._peers[connection] = peer
         return connection
 
     def is_within_payload(self, peer: Peer) -> bool:
-        """Returns whether the next bytes of a peer continue a payload."""
+        """Returns whether the next bytes of a peer continue a payload.
+
+        Args:
+            peer: the peer.
+        """
         return self._server.is_within_payload(peer.connection)
 
-    def disconnect(self, connection: Connection) -> None:
-        """Takes notice that a peer is gone."""
+    def disconnect(self, connection: ServerConnection) -> None:
+        """Forgets a peer that has disconnected.
+
+        Args:
+            connection: its connection.
+        """
         del self._peers[connection]
         self._server.disconnect(connection)
         self.send_soon()
 
     def receive(self, peer: Peer, data: memoryview) -> None:
-        """Passes on what arrived, and sends what that causes."""
+        """Processes received bytes, and sends the answers soon.
+
+        Args:
+            peer: the peer that sent them.
+            data: the bytes.
+        """
         if self.ended.done():
             return
         try:
@@ -125,41 +140,24 @@ class ServerLoop:
                 self._server.shed()
             self.send_soon()
 
-    def send_soon(self, connection: Connection | None = None) -> None:
-        """Sends what there is to send when all that arrived has been taken in.
+    def send_soon(self, connection: ServerConnection | None = None) -> None:
+        """Sends what is queued after everything that has arrived is processed.
 
         Args:
-            connection: takes more now than it did.
+            connection: a connection that can send again; None for none.
         """
         if connection is not None:
             self._server.ready[connection] = None
         if self._sending is None:
             self._sending = self.loop.call_soon(self.send)
 
-    def tell_refusal(self, address: str, reason: str) -> None:
-        """Logs why a connection is closed, so often that nobody can flood the log."""
-        now = self.loop.time()
-        if len(self._told) == _TOLD_A_MINUTE and now - self._told[0] < 60:
-            self._untold += 1
-            return
-        self._told.append(now)
-        more = f" (and {self._untold} others lately)" if self._untold else ""
-        self._untold = 0
-        logger.warning(
-            "closing a connection of %s: %s%s",
-            address,
-            reason,
-            more,
-            extra={"action": "peer_refused"},
-        )
-
     def end(self) -> None:
-        """Lets the run end."""
+        """Ends the run."""
         if not self.ended.done():
             self.ended.set_result(None)
 
     async def close(self) -> None:
-        """Ends all connections, and gives everything back."""
+        """Closes all connections and the store."""
         self.ended.cancel()
         for handle in (self._alarm, self._sending):
             if handle is not None:
@@ -174,10 +172,10 @@ class ServerLoop:
                 self._store.close()
 
     def send(self) -> None:
-        """Sends what there is to send."""
+        """Commits the store, then sends everything that is queued."""
         self._sending = None
         if self.ended.done():
-            return
+            return  # accepted jobs may not be stored, so they must not be acknowledged
         self._commit()
         ready = self._server.ready
         while ready:
@@ -189,7 +187,7 @@ class ServerLoop:
         self._set_alarm()
 
     def _commit(self) -> None:
-        """Makes durable what was accepted, before anybody is told that it is."""
+        """Makes accepted jobs durable before they are acknowledged."""
         broker = self._server.broker
         if self._store is not None:
             lost = self._store.commit()
@@ -221,16 +219,16 @@ class ServerLoop:
 
 
 class Peer(asyncio.BufferedProtocol):
-    """One connection: the callbacks of its transport."""
+    """The asyncio protocol of one connection."""
 
     transport: asyncio.Transport
-    connection: Connection
+    connection: ServerConnection
 
     def __init__(self, server_loop: ServerLoop, address: str) -> None:
         self._server_loop = server_loop
         self._address = address
         self._full = False
-        """Whether it does not take what is sent."""
+        """Whether the transport has buffered enough."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -246,14 +244,14 @@ class Peer(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         received = self._server_loop.received
-        # Small requests take their time, during which all others wait.
+        # Many small requests take long to process, and all other connections wait meanwhile.
         return received if self._server_loop.is_within_payload(self) else received[:_SHARE_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._server_loop.receive(self, self._server_loop.received[:nbytes])
 
     def send(self) -> None:
-        """Sends what there is to send, as much as the other side takes."""
+        """Sends what is queued, as long as the peer reads it."""
         if self.connection.deaf:
             self.refuse("it does not read what it is sent", at_once=True)
         if self.transport.is_closing():
@@ -265,22 +263,27 @@ class Peer(asyncio.BufferedProtocol):
             self.lack_memory()
 
     def refuse(self, reason: str, *, at_once: bool = False) -> None:
-        """Closes the connection, once what was sent is taken."""
+        """Logs why a connection is refused, and closes it after sending what is queued.
+
+        Args:
+            reason: the reason.
+            at_once: whether to discard what is queued.
+        """
         if self.transport.is_closing():
             return
-        self._server_loop.tell_refusal(self.connection.address, reason)
+        self._server_loop.refusals.add(self.connection.address, reason)
         if at_once:
             self.abort()
             return
         self._server_loop.send()
-        if self._full:  # it may never take the rest
+        if self._full:  # the peer may never read the rest
             self.abort()
         else:
             self.transport.close()
 
     def lack_memory(self) -> None:
-        """Ends this connection alone: part of what it sent, or was sent, is lost."""
-        with contextlib.suppress(MemoryError):  # nothing is left to say so with
+        """Closes only this connection, because part of what it sends or receives is lost."""
+        with contextlib.suppress(MemoryError):  # not even enough memory to log it
             self.refuse("not enough memory to serve it", at_once=True)
         self.abort()
 
@@ -292,11 +295,11 @@ class Peer(asyncio.BufferedProtocol):
         self._server_loop.send_soon(self.connection)
 
     def fileno(self) -> int:
-        """Returns the descriptor of the socket; -1 when it is closed."""
+        """Returns the descriptor of the socket; -1 if it is closed."""
         return int(self.transport.get_extra_info("socket").fileno())
 
     def abort(self) -> None:
-        """Ends the connection at once, also where a child was forked before it was made."""
+        """Closes the connection at once, even if a forked child has a copy of the socket."""
         with contextlib.suppress(OSError):
             self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         self.transport.abort()

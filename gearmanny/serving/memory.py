@@ -1,4 +1,4 @@
-"""How much memory this process can get."""
+"""The memory that this process can get."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import resource
 from pathlib import Path
 
 _SHARE = 4
-"""Jobs may take one part in so many; what connections leave unread, and what arrives, one each."""
+"""Jobs may take a quarter; unread answers and incomplete packets may take a quarter each."""
 
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
-"""The limit of a container."""
+"""The memory limit of a container."""
 
 
 def default_memory() -> int:
-    """Returns the bytes that the jobs of a job server may take unless it is told."""
+    """Returns how many bytes the jobs of a job server may take by default."""
     available = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         soft, _ = resource.getrlimit(limit)

@@ -1,7 +1,7 @@
-"""A job server of our own in a process of its own: for `runworkers --embedded`, and the command.
+"""The embedded job server in a process of its own, for `runworkers --embedded` and the CLI.
 
-Not in a thread of the process that runs workers: that one forks, and a child of it would take half
-a job server along.
+Not in a thread of the process that runs workers: that process forks, and its children would inherit
+half a job server.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from gearmanny.protocol.admin import AdminConnection, parse_status, read_rows
 from gearmanny.serving.embedded import JobServer
 
 _LISTENING = ""
-"""What the process tells when it listens. Anything else is the reason why it does not."""
+"""Sent by the process when it accepts connections. Any other text is the reason why it cannot."""
 
 _ANSWERS_WITHIN = 2.0
-"""Seconds. Who listens and takes longer than that is no job server."""
+"""Seconds. A server that takes longer to answer is not taken for a job server."""
 
 _PATIENCE = 5.0
-"""Seconds for it to end: it has nothing to wait for."""
+"""Seconds that the process may take to end: it has nothing to wait for."""
 
 _processes = multiprocessing.get_context("fork")
 
 
 @contextlib.contextmanager
 def running_where_none_is(hosts: Sequence[str], *, tls: TLSOption = None) -> Iterator[str | None]:
-    """Runs a job server in a child process until the block ends, unless one is there already.
+    """Runs a job server in a child process until the block ends, unless one is running already.
 
-    The child ignores Ctrl-C, so that workers which are stopped by it can answer their last jobs,
+    The child ignores Ctrl-C, so that workers that are stopped by it can answer their last jobs,
     and ends when its parent is killed. It keeps jobs in memory.
 
     Args:
-        hosts: where; one host of this machine.
-        tls: how clients secure their connections to it; None, the only way, for plain ones.
+        hosts: the address, as a list of one loopback host.
+        tls: the TLS settings of the clients; must be None, because the server has no TLS.
 
     Yields:
-        The version of the job server that was there already; None when it is ours.
+        The version of the job server that was running already; None if this one was started.
 
     Raises:
-        InvalidOption: the host is not one that only this machine can reach, or something else
-            listens there.
+        InvalidOption: the host can be reached from other machines, or something other than a job
+            server listens there.
     """
     host, address, port = _place(hosts, tls)
     version, process = _version(host), None
@@ -73,15 +73,16 @@ def running_where_none_is(hosts: Sequence[str], *, tls: TLSOption = None) -> Ite
 def serve_until(
     numbers: Sequence[int], server: JobServer, listening: Callable[[], object] | None = None
 ) -> None:
-    """Runs a job server in this process until one of some signals.
+    """Runs a job server in this process until it receives a signal.
 
     Args:
-        numbers: those of the signals.
+        numbers: the signals that stop it.
         server: the job server.
-        listening: called once it listens.
+        listening: called without arguments as soon as the server accepts connections.
 
     Raises:
-        What `JobServer.serve` raises.
+        InvalidOption: the port is taken, or the address or the store cannot be used.
+        GearmanException: the server is running already.
     """
 
     async def serve() -> None:
@@ -93,32 +94,31 @@ def serve_until(
 
 
 def _place(hosts: Sequence[str], tls: TLSOption) -> tuple[Host, str, int]:
-    """Returns the host, the address and the port of a job server to be run."""
+    """Returns the host, the address and the port of the job server to start."""
     host, *others = parse_hosts(hosts)
     address = loopback_address(host)
     if others:
-        reason = f"it stands in for one job server, and there are {1 + len(others)} hosts"
+        reason = f"it replaces one job server, and {1 + len(others)} hosts are configured"
     elif tls:
         reason = "it has no TLS"
     elif not host.port:
-        reason = "it has no unix sockets"
+        reason = "it has no Unix sockets"
     elif address is None:
         reason = (
-            f"{host} is not this machine by an address that only itself can reach, such as "
-            "127.0.0.1; there is no authentication"
+            f"{host} is not a loopback address, such as 127.0.0.1, and it has no authentication"
         )
     else:
         return host, address, host.port
     raise InvalidOption(
-        f"An embedded job server cannot be started: {reason}. Name localhost:{DEFAULT_PORT} as the "
+        f"An embedded job server cannot be started: {reason}. Set localhost:{DEFAULT_PORT} as the "
         "only host, or run gearmand instead."
     )
 
 
 def _version(host: Host) -> str | None:
-    """Returns the version of the job server at a host; None when nobody listens there."""
+    """Returns the version of the job server at a host; None if nothing listens there."""
     try:
-        # Any server may have a line to say, but not such rows.
+        # Any server may answer with a line, but not with rows like these.
         rows = read_rows(parse_status, _ask(host, "status", AdminConnection.receive_rows))
         if rows.skipped_count and not rows:
             raise ProtocolError(f"not a row of 'status': {rows.skipped}")
@@ -127,7 +127,7 @@ def _version(host: Host) -> str | None:
         return None
     except GearmanException as error:
         raise InvalidOption(
-            f"Something that is no job server listens at {host}: {error} Stop that, or choose "
+            f"Something other than a job server listens at {host}: {error} Stop it, or choose "
             "another port."
         ) from error
 
@@ -141,7 +141,7 @@ def _ask(
 
 
 def _start(server: JobServer) -> multiprocessing.process.BaseProcess:
-    """Returns the process of a job server that listens. Raises InvalidOption when it cannot."""
+    """Starts a job server and returns its process. Raises InvalidOption if it cannot listen."""
     news, teller = _processes.Pipe(duplex=False)
     process = _processes.Process(
         target=_run, args=(server, os.getpid(), teller), name="gearmanny server"
@@ -153,7 +153,7 @@ def _start(server: JobServer) -> multiprocessing.process.BaseProcess:
         try:
             told = news.recv()
         except EOFError:
-            told = "The embedded job server ended before it listened. The log says why."
+            told = "The embedded job server ended before it could listen. See its log for why."
         except BaseException:
             process.kill()
             raise

@@ -1,12 +1,12 @@
-"""Background jobs in a file, so that they survive the job server.
+"""Background jobs in a file, so that they survive a restart of the job server.
 
-One table, in SQLite. What was kept and forgotten since the last `commit()`
-becomes durable with it, all at once: one commit serves all jobs that arrive
+The file is an SQLite database with one table. Jobs are stored and deleted in a
+transaction that ends with `commit()`: one commit for all jobs that arrive
 together.
 
-When the disk is full, no further job is kept, and those that are done are remembered until they
-can be forgotten on disk too: so what there is can be worked off, and is done again only if the
-server ends before there is room.
+While the file cannot be written, for example because the disk is full, new jobs are refused. Jobs
+that finish meanwhile are deleted later, when it can be written again; they run again only if the
+server ends before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger("gearmanny.server")
 _PRIORITY = whole_number(HIGH, LOW)
 
 _FORMAT = 1
-"""Of the table. Stands in the file as `user_version`."""
+"""Version of the table, stored in the file as `user_version`."""
 
 _TABLE = """
     CREATE TABLE jobs (
@@ -42,11 +42,11 @@ _TABLE = """
 _UNWRITABLE = b"The job server cannot write its store. Is the disk full?"
 
 _PAUSE = 1.0
-"""Seconds until a file that could not be written is tried again."""
+"""Seconds to wait after a failed write before the next attempt."""
 
 
 class StoredJob(NamedTuple):
-    """A job that has not been done yet."""
+    """A stored job."""
 
     row: int
     function: bytes
@@ -54,32 +54,32 @@ class StoredJob(NamedTuple):
     data: bytes
     priority: int
     due: float
-    """Seconds since the epoch, 0 for at once."""
+    """When to run it, in seconds since the epoch; 0 for at once."""
 
 
 class Store:
-    """The background jobs of one job server, which has the file for itself.
+    """The background jobs of one job server, which locks the file.
 
-    For one thread: that which made it.
+    Use it only in the thread that created it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """
         Args:
-            path: the file. It is made when it is missing, for its owner alone.
+            path: the file. It is created if it does not exist, readable by its owner only.
 
         Raises:
-            InvalidOption: it cannot be opened, is something else, or another server uses it.
+            InvalidOption: the file cannot be opened, is not a store, or is used by another server.
         """
-        self._path = os.path.abspath(path)  # to SQLite, ":memory:" would be none
+        self._path = os.path.abspath(path)  # so that ":memory:" is a file, too
         self._kept: set[int] = set()
-        """Rows since the last commit."""
+        """Rows stored since the last commit."""
         self._lost: set[int] = set()
-        """Those of them that were rolled back."""
+        """Rows whose storing was rolled back."""
         self._done: set[int] = set()
-        """Rows that are to be forgotten with the next commit."""
+        """Rows to delete with the next commit."""
         self._broken_at: float | None = None
-        """When it could not be written, by the clock that nobody sets."""
+        """When writing failed last, by the monotonic clock; None if the last write succeeded."""
         try:
             _make_private(self._path)
             self._database = sqlite3.connect(self._path, timeout=0, isolation_level=None)
@@ -103,11 +103,11 @@ class Store:
             run(_TABLE)
             run(f"PRAGMA user_version = {_FORMAT}")
         elif format_ != _FORMAT:
-            raise InvalidOption("it is a database of something else")
+            raise InvalidOption("it is the database of another program")
         run("COMMIT")
 
     def jobs(self) -> Iterator[StoredJob]:
-        """Yields what is there, in the order in which it was kept.
+        """Yields the stored jobs in the order in which they were stored.
 
         Raises:
             InvalidOption: the file is damaged.
@@ -118,13 +118,23 @@ class Store:
             ):
                 job = StoredJob(*row)
                 if not _is_sound(job):
-                    raise InvalidOption(f"row {job.row} of its table is no job")
+                    raise InvalidOption(f"row {job.row} of its table is not a job")
                 yield job
         except (sqlite3.Error, InvalidOption) as error:
             raise self._unusable(error) from error
 
     def keep(self, function: bytes, unique: bytes, data: bytes, priority: int, due: float) -> int:
-        """Keeps a job from the next `commit()` on; returns the number by which to forget it.
+        """Stores a job with the next `commit()`.
+
+        Args:
+            function: the name of its function.
+            unique: its unique id; empty for none.
+            data: its payload.
+            priority: its priority.
+            due: when to run it, in seconds since the epoch; 0 for at once.
+
+        Returns:
+            The row number to pass to `forget`.
 
         Raises:
             Refusal: the file cannot be written.
@@ -141,7 +151,7 @@ class Store:
             assert row is not None
             if self._broken_at is None:
                 self._kept.add(row)
-            else:  # so that the client is told, and not disconnected, when it is still broken
+            else:  # so that the client gets an error, and stays connected, if it is still broken
                 self._database.execute("COMMIT")
                 self._broken_at = None
         except sqlite3.Error as error:
@@ -150,14 +160,18 @@ class Store:
         return row
 
     def forget(self, row: int) -> None:
-        """Forgets a job from the next `commit()` on."""
+        """Deletes a job with the next `commit()`.
+
+        Args:
+            row: its row number, as returned by `keep`.
+        """
         self._done.add(row)
 
     def commit(self) -> set[int]:
-        """Makes durable what was kept and forgotten.
+        """Makes what was stored and deleted durable.
 
         Returns:
-            The rows that are not kept, because the file cannot be written.
+            The rows of the jobs that could not be stored, because the file cannot be written.
         """
         if self._kept or (self._done and not self._is_broken()):
             try:
@@ -176,7 +190,7 @@ class Store:
         return lost
 
     def close(self) -> None:
-        """Gives the file back. What was not committed is lost."""
+        """Closes and unlocks the file. Changes that were not committed are lost."""
         self._database.close()
 
     def _begin(self) -> None:
@@ -187,16 +201,16 @@ class Store:
         return self._broken_at is not None and time.monotonic() - self._broken_at < _PAUSE
 
     def _roll_back(self, error: sqlite3.Error) -> None:
-        """Takes notice that the file cannot be written. Logs it once, until it can."""
-        with contextlib.suppress(sqlite3.Error):  # SQLite may have done so by itself
+        """Handles a failure to write. Logs it once, until writing succeeds again."""
+        with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back already
             self._database.execute("ROLLBACK")
         self._lost |= self._kept
         self._done -= self._kept
         self._kept.clear()
         if self._broken_at is None:
             logger.error(
-                "the store %r cannot be written: %s. Background jobs are refused until it can; "
-                "those that it holds are done.",
+                "the store %r cannot be written: %s. New background jobs are refused until it can "
+                "be written again; stored ones still run.",
                 self._path,
                 error,
                 extra={"action": "store_broken"},
@@ -205,26 +219,26 @@ class Store:
             self._broken_at = time.monotonic()
 
     def _unusable(self, error: Exception) -> InvalidOption:
-        reason = "another job server uses it" if "locked" in str(error) else str(error)
+        reason = "another job server is using it" if "locked" in str(error) else str(error)
         return InvalidOption(
-            f"The store {self._path!r} cannot be used: {reason}. Name another file, which need "
-            "not exist, in a folder that does."
+            f"The store {self._path!r} cannot be used: {reason}. Choose another file, in a folder "
+            "that exists; the file itself is created."
         )
 
 
 def _make_private(path: str) -> None:
-    """Makes a file that only its owner can read, or lets it be so where it is ours.
+    """Creates a file that only its owner can read, or makes an existing one so if it is ours.
 
-    One that is there is not opened: to close it would release the lock of another server in this
-    process.
+    An existing file is not opened, because closing it would release the lock of another server in
+    this process.
 
     Raises:
-        OSError: that cannot be.
+        OSError: the file cannot be created or changed.
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        # Nor is a file made where a link leads to none: whoever made the link would choose it.
+        # The target of a dangling link is not created: the author of the link would choose it.
         if os.stat(path).st_uid == os.geteuid():
             os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
 

@@ -8,8 +8,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gearmanny.tasks.finding import find_tasks, help_function
 from gearmanny.tasks.interface import Interface, ReturnsAnswers
-from gearmanny.tasks.spec import find_tasks, help_function, help_table
+from gearmanny.tasks.spec import help_table
 
 _ANY_DEFAULT = "Ellipsis"
 """The default of `def task_add(self, a: int = ...)` in a help table."""

@@ -22,8 +22,9 @@ from typing import (
 )
 
 from gearmanny.errors import InvalidOption
+from gearmanny.tasks.finding import find_tasks
 from gearmanny.tasks.options import TASK_PREFIX, task
-from gearmanny.tasks.spec import TaskSpec, find_tasks
+from gearmanny.tasks.spec import TaskSpec
 
 __all__ = ["AioRemote", "Interface", "Remote", "task"]
 

@@ -167,7 +167,7 @@ def task(
 
 def is_task(worker: type, attribute: str) -> bool:
     """Returns whether an attribute of a class is a task: a method that is named or decorated like
-    one, or that overrides one which is.
+    one, or that overrides one which is. A class, such as a form, is not a task.
 
     Args:
         worker: the class.
@@ -176,7 +176,8 @@ def is_task(worker: type, attribute: str) -> bool:
     like_one = attribute.startswith(TASK_PREFIX) or any(
         _mark(vars(base).get(attribute)) for base in worker.__mro__
     )
-    return like_one and callable(getattr(worker, attribute))
+    value = getattr(worker, attribute)
+    return like_one and callable(value) and not isinstance(value, type)
 
 
 def options_of(method: object, class_timeout: float | None) -> TaskOptions:

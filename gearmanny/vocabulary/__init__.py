@@ -1,1 +1,1 @@
-"""The vocabulary of gearman3, and what derives from its classes."""
+"""The classes of gearman3, and classes derived from them."""

@@ -1,8 +1,10 @@
-"""Encoders: JSON, and bytes as they are. Both are encoders of gearman3 too."""
+"""Encoders: JSON, and raw bytes. Both are also encoders of gearman3."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Any, ClassVar
 
 from gearmanny.vocabulary.gearman_api import DataEncoder
@@ -10,8 +12,19 @@ from gearmanny.vocabulary.gearman_api import DataEncoder
 __all__ = ["JSONDataEncoder", "RawDataEncoder"]
 
 
+_WRITTEN_AS_STRING = re.compile(r'"(?:-?[0-9][0-9.e+-]*|true|false|null)":')
+"""A key that may have been a number, a truth value or None: JSON has strings alone for keys."""
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:30]} is too large for a float")
+    return number
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -22,19 +35,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class JSONDataEncoder(DataEncoder):
-    """Strict JSON in UTF-8, the same in both directions and in every language.
+    """Strict JSON in UTF-8, which means the same in every language.
 
-    NaN, infinities and lone surrogates are refused: they are not JSON, and may crash
-    the program on the other side. So is an object with a duplicate key, which every
-    language reads in its own way.
+    NaN, infinities and lone surrogates are refused: they are not JSON, and a program
+    in another language may crash on them. So are numbers that overflow a float, and
+    objects with duplicate keys, which languages read differently.
     """
 
     json_encoder: ClassVar[type[json.JSONEncoder]] = json.JSONEncoder
-    """Override with a subclass to encode more types."""
+    """Override this with a subclass to encode more types."""
 
     _encoder: ClassVar[json.JSONEncoder]
     _decoder: ClassVar[json.JSONDecoder] = json.JSONDecoder(
-        parse_constant=_refuse_constant, object_pairs_hook=_object
+        parse_constant=_refuse_constant, parse_float=_float, object_pairs_hook=_object
     )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -43,35 +56,55 @@ class JSONDataEncoder(DataEncoder):
 
     @classmethod
     def _prepare(cls) -> None:
-        # json.dumps() would make a new encoder for every call with these options.
+        # json.dumps() would create an encoder for every call with these options.
         cls._encoder = cls.json_encoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def encode(cls, encodable_object: Any) -> bytes:
-        """Returns the JSON of a value.
+        """Encodes a value.
 
         Args:
             encodable_object: the value.
 
+        Returns:
+            Its JSON, in UTF-8.
+
         Raises:
-            TypeError: JSON has no such type.
-            ValueError: it has no such value.
+            ValueError: it contains NaN, an infinity, a lone surrogate, or a dict with two keys
+                that JSON writes in the same way.
+            TypeError: it contains an object that the JSON encoder does not support.
         """
-        return cls._encoder.encode(encodable_object).encode()
+        text = cls._encoder.encode(encodable_object)
+        if _WRITTEN_AS_STRING.search(text):
+            cls._check_keys(text)
+        return text.encode()
+
+    @classmethod
+    def _check_keys(cls, text: str) -> None:
+        try:
+            cls._decoder.decode(text)
+        except ValueError:
+            raise ValueError(
+                "a dict has two keys that JSON writes in the same way, such as 1 and '1'. "
+                "Make all of its keys strings"
+            ) from None
 
     @classmethod
     def decode(cls, decodable_string: bytes) -> Any:
-        """Returns the value of a payload.
+        """Decodes a value.
 
         Args:
-            decodable_string: the payload.
+            decodable_string: JSON in UTF-8.
+
+        Returns:
+            The value.
 
         Raises:
-            ValueError: it is not JSON.
+            ValueError: it is not strict JSON.
         """
         value = cls._decoder.decode(decodable_string.decode())
         if b"\\ud" in decodable_string or b"\\uD" in decodable_string:
-            json.dumps(value, ensure_ascii=False).encode()  # half a pair is no character
+            json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates
         return value
 
 
@@ -79,30 +112,30 @@ JSONDataEncoder._prepare()
 
 
 class RawDataEncoder(DataEncoder):
-    """Bytes as they are, both ways. Caller and task agree on their meaning."""
+    """Bytes, unchanged in both directions. Caller and task agree on their meaning."""
 
     takes_payload: ClassVar[bool] = True
-    """Whether a call brings one payload, and not an object of keywords."""
+    """Whether a call has a single payload in place of keyword arguments."""
 
     @classmethod
     def encode(cls, encodable_object: Any) -> bytes:
-        """Returns the value itself.
+        """Returns bytes unchanged.
 
         Args:
-            encodable_object: the value.
+            encodable_object: the bytes.
 
         Raises:
-            TypeError: it is not `bytes`.
+            TypeError: it is not an object of type bytes.
         """
-        if not isinstance(encodable_object, bytes):  # no buffers: what was sent must not change
-            raise TypeError("only bytes travel as they are. Convert it to bytes, or use JSON")
+        if not isinstance(encodable_object, bytes):  # no buffers, which could change meanwhile
+            raise TypeError("it must be bytes. Convert it, or use the JSON encoder")
         return encodable_object
 
     @classmethod
     def decode(cls, decodable_string: bytes) -> bytes:
-        """Returns the payload itself.
+        """Returns bytes unchanged.
 
         Args:
-            decodable_string: the payload.
+            decodable_string: the bytes.
         """
         return decodable_string

@@ -1,8 +1,8 @@
-"""The only file that imports gearman3: its vocabulary, without its engine.
+"""The only module that imports gearman3: its classes, without its connections.
 
-gearman3 0.2.1 cannot receive a byte on any supported Python, so nothing here
-connects. Its classes are what users subclass and what callbacks are given.
-This also has to work where a maintained fork provides the module `gearman`.
+gearman3 0.2.1 cannot receive a byte on any supported version of Python, so none
+of its connections are used. Users subclass its classes, and callbacks receive
+instances of them. A maintained fork may provide the module `gearman`, too.
 """
 
 from __future__ import annotations
@@ -24,28 +24,31 @@ __all__ = [
 
 
 class Job(Protocol):
-    """The job that a task works on: a `GearmanJob`, or an instance of another `job_class`."""
+    """The job of a task: a `GearmanJob`, or an instance of the worker's `job_class`."""
 
     handle: str
-    """The name of the job at its job server, until that is restarted."""
+    """The handle of the job on its job server, which is valid until that is restarted."""
     unique: str
     """The unique id that it was sent with; empty without one."""
     function: str
-    """The Gearman function, `"myworker_add"`."""
+    """The Gearman function, such as `"myworker_add"`."""
     attempt: int
-    """1, and more when the task is tried again."""
+    """The number of this attempt, beginning with 1."""
     interrupted: bool
-    """Whether the time limit of this attempt has interrupted the task: a connection or a lock that
-    the task used at that moment may be half changed."""
+    """Whether this attempt has been interrupted by its time limit. A connection or a lock that the
+    task was using at that moment may be in an inconsistent state."""
     data: Any
-    """The arguments, decoded."""
+    """The decoded arguments."""
 
 
 def hosts_of(manager: GearmanWorker | GearmanClient) -> list[str]:
-    """Returns the `"host:port"` of each job server that a gearman3 object was made with.
+    """Returns the job servers of a gearman3 object.
 
     Args:
         manager: the worker or client.
+
+    Returns:
+        Their addresses, as `"host:port"`.
     """
     return [
         f"{connection.gearman_host}:{connection.gearman_port}"
@@ -54,12 +57,15 @@ def hosts_of(manager: GearmanWorker | GearmanClient) -> list[str]:
 
 
 def tls_of(manager: GearmanWorker | GearmanClient) -> dict[str, str] | None:
-    """Returns the files with which a gearman3 object secures its connections; None for plain ones.
+    """Returns the TLS settings of a gearman3 object.
 
-    Those of its first secured job server are used for all: rather too secure than not at all.
+    The settings of the first job server with TLS are used for all, so that none is left unsecured.
 
     Args:
         manager: the worker or client.
+
+    Returns:
+        The files, as the option `tls` takes them; None if no job server has TLS.
     """
     for connection in manager.connection_list:
         if getattr(connection, "use_ssl", False):

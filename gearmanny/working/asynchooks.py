@@ -16,18 +16,20 @@ from typing import Any, Generic, TypeVar, cast
 
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.hooks import (
-    Enter,
     Hook,
-    HookSteps,
-    Leave,
-    Steps,
     SyncToAsync,
-    after_error,
-    after_result,
     is_asynchronous,
     is_synchronous,
     makes_asynchronous,
     may_wait,
+)
+from gearmanny.working.hooksteps import (
+    Enter,
+    HookSteps,
+    Leave,
+    Steps,
+    after_error,
+    after_result,
 )
 
 T = TypeVar("T")

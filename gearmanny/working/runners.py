@@ -14,7 +14,7 @@ from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working.attempts import Attempts, describe
 from gearmanny.working.exported import Callback, Exported, Owner, current_job
 from gearmanny.working.handler import handler_of
-from gearmanny.working.hooks import HookStack
+from gearmanny.working.hooksteps import HookStack
 from gearmanny.working.timelimits import TimeLimit
 
 

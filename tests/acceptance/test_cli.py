@@ -45,8 +45,8 @@ def test_it_says_what_it_is_for_and_a_signal_ends_it(number: signal.Signals) -> 
         end(process)
     for words in (
         "for development, tests and single-machine use",
-        "production runs on gearmand",
-        "hosts are the only thing to change",
+        "In production, use gearmand",
+        "only the hosts",
         "Ctrl-C",
     ):
         assert words in said
@@ -141,7 +141,7 @@ def test_a_taken_port_is_said_in_one_line() -> None:
             check=False,
         )
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"gearmanny: The port \d+ of 127\.0\.0\.1 is taken: .*\n", done.stderr)
+    assert re.fullmatch(r"gearmanny: Port \d+ of 127\.0\.0\.1 is in use by .*\n", done.stderr)
 
 
 def test_the_example_of_the_document_runs() -> None:

@@ -102,7 +102,7 @@ def test_a_signal_ends_everything(
     assert demo.stdout is not None
     rest = demo.stdout.read()
     assert demo.wait(PATIENCE) == 0
-    assert rest.split("\n") == ["", "Stopping", "Everything that was started is stopped.", ""]
+    assert rest.split("\n") == ["", "Stopping", "Everything is stopped.", ""]
     assert processes_with(tmp_path) == set()
     assert list(tmp_path.iterdir()) == []
 

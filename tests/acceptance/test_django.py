@@ -71,7 +71,7 @@ class TestSettings:
         [
             ({"HOST": []}, r"GEARMANNY has no key 'HOST'. It has HOSTS, TIMEOUT, "),
             ({"CACHE": {"URI": ""}}, r"GEARMANNY\['CACHE'\] has no key 'URI'"),
-            ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts is a list"),
+            ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts must be a list"),
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
             ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\] must be a number of seconds"),
             ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] must be a whole number, 1 or more"),
@@ -589,7 +589,7 @@ class TestRunworkers:
             (["--threads", "0"], 2, "--threads: must be a whole number, 1 or more, not '0'"),
             (["--grace", "-1"], 2, "--grace: must be a number of seconds, 0 or more, not '-1'"),
             (["--max-memory", "1"], 1, "CommandError: max_memory is 1 MiB, but this process"),
-            (["--hosts", "localhost:x"], 1, "CommandError: A host is written"),
+            (["--hosts", "localhost:x"], 1, "CommandError: A host must be"),
             (["god"], 1, "CommandError: No worker is named 'god'"),
         ],
     )

@@ -322,7 +322,7 @@ class TestTheirWorkers:
     ) -> None:
         with (
             gearman.working(unique_name, "echo one; echo two; exit 3", "-n"),
-            pytest.raises(TaskError, match="its worker did not say why"),
+            pytest.raises(TaskError, match="its worker gave no reason"),
         ):
             client.call(unique_name)
 

@@ -266,7 +266,7 @@ def test_a_live_worker_sees_what_is_committed(gearman_worker):
     assert client.shop_when() == "2026-11-23T00:00:00Z"
 
 def test_a_process_would_use_the_real_database(gearman_worker):
-    with pytest.raises(pytest.UsageError, match="database of the project"):
+    with pytest.raises(pytest.UsageError, match="the project's database"):
         gearman_worker(Shop, process=True)
 
 class TestCoroutines(TestCase):

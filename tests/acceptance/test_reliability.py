@@ -1,4 +1,4 @@
-"""Every promise of docs/reliability.md names the test that proves it."""
+"""Every promise of docs/reliability.md has tests, which docs/reliability-tests.md names."""
 
 from __future__ import annotations
 
@@ -8,15 +8,39 @@ import pytest
 
 from tests.servers import ROOT
 
-TABLE = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
-NAMED = sorted(set(re.findall(r"`(\w+\.py)(?:::(\w+))?`", TABLE)))
+
+def rows(page: str) -> dict[str, list[tuple[str, str]]]:
+    """Returns the rows about what goes wrong, by the heading that they stand under."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    sections = re.split(r"^## ", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.M)
+    for section in sections:
+        table = re.search(r"^\| what goes wrong \|.*\n\|-.*\n((?:\|.*\n)+)", section, re.M)
+        if table:
+            cells = [row.strip("| ").split(" | ") for row in table[1].splitlines()]
+            found[section.splitlines()[0]] = [(first, second) for first, second in cells]
+    return found
 
 
-def test_every_row_names_a_test() -> None:
-    rows = [line for line in TABLE.splitlines() if line.count(" | ") == 2]
-    promises = [row for row in rows if not row.startswith("| what goes wrong |")]
-    assert len(promises) > 30
-    assert [row for row in promises if "`test_" not in row] == []
+PROMISES = rows("reliability.md")
+TESTS = rows("reliability-tests.md")
+NAMED = sorted(
+    {
+        named
+        for section in TESTS.values()
+        for _, tests in section
+        for named in re.findall(r"`(\w+\.py)(?:::(\w+))?`", tests)
+    }
+)
+
+
+def test_every_promise_has_tests_and_every_test_a_promise() -> None:
+    assert sum(map(len, PROMISES.values())) > 60
+    assert {section: [wrong for wrong, _ in found] for section, found in TESTS.items()} == {
+        section: [wrong for wrong, _ in found] for section, found in PROMISES.items()
+    }
+    assert [
+        wrong for found in TESTS.values() for wrong, tests in found if "`test_" not in tests
+    ] == []
 
 
 @pytest.mark.parametrize(("module", "name"), NAMED)

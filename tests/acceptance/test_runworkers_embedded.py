@@ -160,11 +160,11 @@ def test_without_verbosity_nothing_is_said(start: Start, host: str) -> None:
 @pytest.mark.parametrize(
     ("hosts", "reason"),
     [
-        ("192.0.2.1:4730", r"192\.0\.2\.1:4730 is not this machine by an address that only"),
-        ("no-such-host.invalid", r"no-such-host\.invalid:4730 is not this machine"),
-        ("0.0.0.0:4730", r"0\.0\.0\.0:4730 is not this machine"),
-        ("localhost:4730,localhost:4731", "stands in for one job server, and there are 2"),
-        ("unix:/run/gearmand", "it has no unix sockets"),
+        ("192.0.2.1:4730", r"192\.0\.2\.1:4730 is not a loopback address"),
+        ("no-such-host.invalid", r"no-such-host\.invalid:4730 is not a loopback address"),
+        ("0.0.0.0:4730", r"0\.0\.0\.0:4730 is not a loopback address"),
+        ("localhost:4730,localhost:4731", "it replaces one job server, and 2 hosts are configured"),
+        ("unix:/run/gearmand", "it has no Unix sockets"),
     ],
 )
 def test_where_it_cannot_be_is_told_in_one_line(start: Start, hosts: str, reason: str) -> None:
@@ -199,4 +199,4 @@ def test_another_server_on_its_port_is_told(start: Start) -> None:
             other.shutdown()
             thread.join()
     assert process.returncode == 1
-    assert f"CommandError: Something that is no job server listens at {taken}: " in told
+    assert f"CommandError: Something other than a job server listens at {taken}: " in told

@@ -274,7 +274,7 @@ def test_who_does_not_speak_the_protocol_is_told_so(caller: Wire, is_gearmand: b
     if is_gearmand:
         assert told == b""
     else:
-        assert b"no client or worker sends packets of type 99" in told
+        assert b"a client or worker does not send packets of type 99" in told
 
 
 def test_a_request_of_http_is_not_obeyed(
@@ -288,7 +288,7 @@ def test_a_request_of_http_is_not_obeyed(
         if is_gearmand:
             until(lambda: admin.row("status", function) == [1, 0, 0], "the job being there")
         else:
-            assert b"a request of HTTP" in browser.received_until_closed()
+            assert b"an HTTP request" in browser.received_until_closed()
             assert admin.row("status", function) == []
 
 

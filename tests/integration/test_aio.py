@@ -602,6 +602,6 @@ class TestTLS:
 
         with (
             tls_proxy.proxy(gearman_server.port, context) as proxy,
-            pytest.raises((JobServerLost, JobServerUnavailable), match="give tls a cert"),
+            pytest.raises((JobServerLost, JobServerUnavailable), match="client certificate"),
         ):
             running(main)

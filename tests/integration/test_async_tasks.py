@@ -195,7 +195,7 @@ class TestFailures:
     def test_a_time_limit_cancels_the_coroutine(
         self, worker: Napper, gearman_client: SimpleClient
     ) -> None:
-        with pytest.raises(TaskError, match=r"took longer than the 0\.2 s"):
+        with pytest.raises(TaskError, match=r"exceeded its time limit of 0\.2 s"):
             gearman_client.napper_slow()
         assert worker.left == ["cancelled"]
 

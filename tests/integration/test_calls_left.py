@@ -14,7 +14,7 @@ import pytest
 from chaos.faults import Proxy, proxy
 from gearmanny.admin import JobServer
 from gearmanny.calling.call import Call
-from gearmanny.client import JobState
+from gearmanny.client import AsyncClient, JobState
 from gearmanny.errors import (
     GearmanException,
     JobServerLost,
@@ -180,12 +180,15 @@ class TestLeavingEarly:
     ) -> None:
         gearman_worker(Kept)
         seen: list[Any] = []
+        others = calls_that_exist()
         with pytest.raises(TaskTimeout):
             client.using(timeout=0.3, on_update=seen.append).call("kept_held", value=1)
+        left = [call for call in calls_that_exist() if call not in others]
+        # The work object of an AsyncClient may still be asked for them.
+        assert isinstance(client, AsyncClient) or not any(call.keeps_updates for call in left)
         gate.set()
         assert client.call("kept_note", value=1) == 1
         assert len(seen) == 1
-        assert all(call.unread is None for call in calls_that_exist())
 
     def test_a_stream_that_nobody_reads_is_not_begun(
         self, client: Client, gearman_server: Server
@@ -203,6 +206,7 @@ class TestLeavingEarly:
     ) -> None:
         gearman_worker(Kept)
         gc.collect()
+        others = calls_that_exist()  # what tests before this one left
         gc.disable()
         try:
             assert client.call("kept_note", value=1) == 1
@@ -219,7 +223,7 @@ class TestLeavingEarly:
                 assert result == 5 or isinstance(result, GearmanException)
             del result
             assert list(client.stream("kept_rows")) == [0, 1, 2]
-            assert calls_that_exist() == []
+            assert [call for call in calls_that_exist() if call not in others] == []
         finally:
             gc.enable()
 

@@ -268,7 +268,7 @@ class TestAStore:
             caller.submit(P.SUBMIT_JOB_BG, b"f", b"", b"")
         with contextlib.closing(sqlite3.connect(path)) as database, database:
             database.execute(f"UPDATE jobs SET {column}")
-        with pytest.raises(InvalidOption, match="row 1 of its table is no job"):
+        with pytest.raises(InvalidOption, match="row 1 of its table is not a job"):
             JobServer(store=path).start()
 
     def test_a_full_disk_refuses_jobs_and_can_be_drained(self, tmp_path: Path) -> None:

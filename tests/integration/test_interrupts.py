@@ -193,5 +193,5 @@ def test_any_of_the_workers_that_share_a_loop_can_stop_it(gearman_server: Server
 
 
 def test_a_payload_that_no_worker_would_accept_is_refused_before_sending() -> None:
-    with pytest.raises(EncodingError, match="are more than 268431360"):
+    with pytest.raises(EncodingError, match="exceed 268431360"):
         SimpleClient().echo_back(value="x" * (256 * 1024 * 1024))

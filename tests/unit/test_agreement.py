@@ -9,8 +9,9 @@ import pytest
 
 from gearmanny.interface import Interface
 from gearmanny.tasks.agreement import differences
+from gearmanny.tasks.finding import find_tasks
 from gearmanny.tasks.options import task
-from gearmanny.tasks.spec import find_tasks, help_table
+from gearmanny.tasks.spec import help_table
 
 
 class Live:

@@ -103,14 +103,14 @@ class TestOutcomes:
 class TestLosses:
     def test_a_loss_is_the_end_of_a_job_and_its_watchers_learn_of_it(self) -> None:
         watcher, call = Noting(), call_of()
-        call.watchers = (watcher,)
+        call.watch(watcher)
         call.lose(LOST)
         assert isinstance(call.exception(), JobServerLost)
         assert watcher.noticed == [call]
 
     def test_an_idempotent_job_has_to_be_sent_again(self) -> None:
         watcher, call = Noting(), call_of(pool=pool_of(A))
-        call.watchers = (watcher,)
+        call.watch(watcher)
         call.take(Created(b"H:1"))
         call.lose(LOST)
         assert (call.is_lost, call.is_answered(), call.handle) == (True, False, None)
@@ -202,3 +202,12 @@ def test_what_was_sent_has_to_say_what_comes_of_it() -> None:
     exchange.sent_over(line)
     assert exchange.failure() is None
     assert Question(line).line is line
+
+
+def test_a_watcher_may_leave() -> None:
+    leaving, staying, call = Noting(), Noting(), call_of()
+    call.watch(leaving)
+    call.watch(staying)
+    call.unwatch(leaving)
+    call.settle(LOST)
+    assert (leaving.noticed, staying.noticed) == ([], [call])

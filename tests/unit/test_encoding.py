@@ -11,6 +11,7 @@ import pytest
 
 from gearmanny.errors import EncodingError
 from gearmanny.payload.encoding import decode, encode
+from gearmanny.payload.sizes import Oversized
 from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 from gearmanny.vocabulary.gearman_api import DataEncoder
 
@@ -200,5 +201,34 @@ def test_raw_payloads_are_the_bytes_that_they_are() -> None:
 
 @pytest.mark.parametrize("value", ["text", None, {}, [b"x"], bytearray(b"x"), memoryview(b"x")])
 def test_only_bytes_are_raw_payloads(value: object) -> None:
-    with pytest.raises(EncodingError, match="only bytes travel as they are"):
+    with pytest.raises(EncodingError, match="it must be bytes"):
         encode(RawDataEncoder, value)
+
+
+def test_without_memory_for_a_payload_the_error_says_so_and_keeps_nothing() -> None:
+    with pytest.raises(EncodingError, match=r"this int: .* not enough memory") as caught:
+        encode(fixed(MemoryError()), 1)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_without_memory_for_a_value_the_error_says_so_and_keeps_nothing() -> None:
+    with pytest.raises(EncodingError, match=r"of 2 bytes: .* not enough memory") as caught:
+        decode(fixed(MemoryError()), b"{}")
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_a_payload_that_is_too_long_is_an_encoding_error() -> None:
+    with pytest.raises(EncodingError, match="its 8192 bytes exceed 4096"):
+        encode(RawDataEncoder, bytes(8192), max_packet=8192)
+
+
+def test_a_payload_that_was_discarded_is_an_encoding_error() -> None:
+    with pytest.raises(EncodingError, match="A payload was discarded: its 9000 bytes exceed"):
+        decode(JSONDataEncoder, Oversized.of(9000, 8192))
+
+
+@pytest.mark.parametrize("outcome", [ValueError("no"), Speechless()], ids=repr)
+def test_a_payload_that_an_encoder_refuses_is_an_encoding_error(outcome: Exception) -> None:
+    with pytest.raises(EncodingError, match="Fixed cannot decode a payload of 2 bytes") as caught:
+        decode(fixed(outcome), b"{}")
+    assert caught.value.__cause__ is outcome

@@ -161,7 +161,7 @@ def test_a_task_error_leaves_out_what_it_does_not_know(
 
 def test_a_failure_without_a_word_points_to_the_log() -> None:
     assert str(TaskError("f")) == (
-        "f() failed and its worker did not say why. Look into the log of the worker."
+        "f() failed, and its worker gave no reason. See the log of the worker."
     )
 
 
@@ -182,7 +182,7 @@ def test_an_unavailable_job_server_is_named_with_its_reason() -> None:
 def test_a_lost_job_server_leaves_the_decision_to_the_caller() -> None:
     assert str(JobServerLost("one:4730", "reset by peer")) == (
         "The connection to the job server one:4730 was lost (reset by peer). "
-        "What was under way may or may not have run; it was not sent again, because only "
+        "The jobs in flight may or may not have run. They were not sent again: "
         "using(idempotent=True) allows that."
     )
 

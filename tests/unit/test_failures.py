@@ -13,8 +13,10 @@ from gearmanny.payload.failures import (
     encode_failure,
     foreign_failure,
     message_of,
+    shortened,
     type_name,
 )
+from gearmanny.payload.sizes import SMALLEST_MAX_PACKET, Oversized
 from tests.memory import MIB, run_with_little_memory
 
 
@@ -131,7 +133,7 @@ def test_whatever_an_exception_does_its_failure_is_told(
 
 
 def test_a_text_that_cannot_be_had_is_replaced() -> None:
-    assert message_of(Speechless()) == "<its text cannot be had: builtins.RuntimeError>"
+    assert message_of(Speechless()) == "<no message: str() raised builtins.RuntimeError>"
 
 
 def test_a_lone_surrogate_does_not_silence_a_failure() -> None:
@@ -192,7 +194,7 @@ def test_a_worker_in_another_language_may_leave_out_what_it_has_not() -> None:
         (b"out of stock", "f() failed on its worker: out of stock"),
         ("Grüße".encode(), "f() failed on its worker: Grüße"),
         (b"caf\xe9", "f() failed on its worker: caf\ufffd"),
-        (b"", "f() failed and its worker did not say why. Look into the log of the worker."),
+        (b"", "f() failed, and its worker gave no reason. See the log of the worker."),
     ],
 )
 def test_the_text_of_another_library_becomes_the_message(payload: bytes, text: str) -> None:
@@ -210,3 +212,22 @@ def test_a_text_that_there_is_no_memory_to_encode_is_told_in_short() -> None:
         assert failure.message == "<there is not enough memory to encode its text>"
 
     run_with_little_memory(64 * MIB, encode)
+
+
+def test_a_failure_is_sent_whole_if_it_fits() -> None:
+    failure = encode_failure(ValueError("x" * 100))
+    assert shortened(failure, SMALLEST_MAX_PACKET) == failure
+
+
+def test_a_failure_that_is_too_long_is_replaced_by_one_that_says_so() -> None:
+    failure = shortened(encode_failure(ValueError("x" * 5000)), SMALLEST_MAX_PACKET)
+    error = decode_failure("f", failure)
+    assert error is not None
+    assert error.type == "gearmanny.errors.EncodingError"
+    assert error.message.startswith("The failure cannot be sent: its 10100 bytes exceed 4096")
+    assert "Raise max_packet" in error.message
+
+
+def test_a_text_of_another_library_that_was_discarded_is_told_by_its_size() -> None:
+    error = foreign_failure("f", Oversized.of(9000, 8192))
+    assert error.message.startswith("the reason was discarded: its 9000 bytes exceed max_packet")

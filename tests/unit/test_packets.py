@@ -11,7 +11,9 @@ import pytest
 
 from gearmanny.errors import ProtocolError
 from gearmanny.payload.sizes import Oversized
-from gearmanny.protocol.packets import Packet, PacketParser, PacketType, pack
+from gearmanny.protocol.incoming import Packet
+from gearmanny.protocol.packets import PacketType, pack
+from gearmanny.protocol.parser import PacketParser
 from tests.memory import MIB, run_with_little_memory
 from tests.unit.wire import response
 
@@ -136,8 +138,8 @@ def test_a_large_body_in_many_pieces_comes_out_whole() -> None:
         (b"\0RES\0\0\0\0\0\0\0\0", "type 0"),
         (b"\0RES\0\0\0\x07\0\0\0\0", "type 7"),
         (b"\0RES\xff\xff\xff\xff\0\0\0\0", "type 4294967295"),
-        (b"\0RES\0\0\0\x0d\0\0\0\x06H:vm:1", "WORK_COMPLETE takes 2 arguments, the peer sent 1"),
-        (b"\0RES\0\0\0\x0c\0\0\0\x03a\x001", "WORK_STATUS takes 3 arguments, the peer sent 2"),
+        (b"\0RES\0\0\0\x0d\0\0\0\x06H:vm:1", "WORK_COMPLETE takes 2 arguments, but got 1"),
+        (b"\0RES\0\0\0\x0c\0\0\0\x03a\x001", "WORK_STATUS takes 3 arguments, but got 2"),
         (b"\0RES\0\0\0\x1f\0\0\0\x05a\0b\0c", "JOB_ASSIGN_UNIQ takes 4 arguments"),
         (b"\0RES\0\0\0\x13\0\0\0\0", "ERROR takes 2 arguments"),
     ],
@@ -210,7 +212,7 @@ def test_an_announced_body_takes_no_memory_until_it_comes() -> None:
 def test_names_without_end_are_refused() -> None:
     parser = PacketParser(10_000)
     list(parser.feed(b"\0RES\0\0\0\x0d\xff\xff\xff\xff" + b"H" * 10_000))
-    with pytest.raises(ProtocolError, match="WORK_COMPLETE takes 2 arguments, the peer sent 1"):
+    with pytest.raises(ProtocolError, match="WORK_COMPLETE takes 2 arguments, but got 1"):
         list(parser.feed(b"H" * 10_000))
 
 
@@ -341,3 +343,21 @@ def test_bytes_that_arrive_may_be_overwritten_when_they_were_taken_in() -> None:
             packets += parser.feed(memoryview(buffer)[: len(piece)])
             buffer[:] = bytes(size)
         assert packets == PACKETS
+
+
+def test_long_names_that_are_not_over_the_limit_are_waited_for() -> None:
+    name = b"f" * 20_000
+    data = response(PacketType.JOB_ASSIGN_UNIQ, b"H:vm:1", name, b"", b"payload")
+    assert parse(data[:19_000], data[19_000:], max_packet=30_000) == [
+        (PacketType.JOB_ASSIGN_UNIQ, [b"H:vm:1", name, b"", b"payload"])
+    ]
+
+
+def test_one_piece_with_names_that_there_is_no_memory_to_cut_out() -> None:
+    data = response(PacketType.WORK_FAIL, bytes(80 * MIB))
+
+    def feed() -> None:
+        with pytest.raises(MemoryError):
+            parse(data, max_packet=2**30)
+
+    run_with_little_memory(50 * MIB, feed)

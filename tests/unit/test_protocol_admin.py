@@ -173,3 +173,9 @@ def test_what_a_server_says_is_printable() -> None:
 def test_a_command_of_several_lines_is_not_sent(command: str) -> None:
     with pytest.raises(ProtocolError, match="not a command"):
         AdminConnection().command(command)
+
+
+def test_an_answer_without_an_end_is_a_protocol_error() -> None:
+    for receive in (AdminConnection.receive_line, AdminConnection.receive_rows):
+        with pytest.raises(ProtocolError, match="over the limit of 67108864 bytes"):
+            receive(AdminConnection(), bytes(64 * 1024 * 1024 + 1))

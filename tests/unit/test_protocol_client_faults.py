@@ -71,7 +71,7 @@ def test_a_handle_is_no_answer_to_an_option() -> None:
 @pytest.mark.parametrize("packet", [created(b"H:1"), response(PacketType.ERROR, b"X", b"y")])
 def test_an_answer_without_a_question_is_a_protocol_error(packet: bytes) -> None:
     connection = with_jobs()
-    with pytest.raises(ProtocolError, match="what was not asked"):
+    with pytest.raises(ProtocolError, match="reply without a request"):
         list(connection.receive(packet))
 
 
@@ -94,7 +94,7 @@ def test_a_name_that_would_shift_the_arguments_is_refused_and_nothing_is_sent(
     function: bytes, unique: bytes
 ) -> None:
     connection = with_jobs(running=b"H:1")
-    with pytest.raises(ValueError, match="has up to"):
+    with pytest.raises(ValueError, match="has at most"):
         connection.submit("job", function, b"{}", unique)
     assert connection.data_to_send() == b""
     assert connection.abandon() == ["running"]

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gearmanny.errors import ProtocolError
-from gearmanny.protocol.connected import Connection
+from gearmanny.protocol.connected import ServerConnection
 from gearmanny.protocol.packets import PacketType as P
 from gearmanny.protocol.server import Server
 from tests.unit.wire import request, response
@@ -44,15 +44,15 @@ class Machine:
         )
         self.now = NOON
 
-    def connect(self) -> Connection:
+    def connect(self) -> ServerConnection:
         return self.server.connect(1, "127.0.0.1")
 
-    def ask(self, connection: Connection, type: P, *arguments: bytes) -> bytes:
+    def ask(self, connection: ServerConnection, type: P, *arguments: bytes) -> bytes:
         """Returns what the connection is sent for a packet, and since it was asked last."""
         self.tell(connection, type, *arguments)
         return connection.data_to_send()
 
-    def tell(self, connection: Connection, type: P, *arguments: bytes) -> None:
+    def tell(self, connection: ServerConnection, type: P, *arguments: bytes) -> None:
         """Passes a packet on, and leaves the answer unread."""
         self.server.receive(connection, request(type, *arguments), self.now, self.now)
 
@@ -356,7 +356,7 @@ def test_a_job_that_is_too_large_is_refused_alone(type: P) -> None:
     caller = machine.connect()
     names = (b"f", b"key", b"0")[: 3 if type == P.SUBMIT_JOB_EPOCH else 2]
     told = machine.ask(caller, type, *names, TOO_MUCH)
-    assert b"ARGUMENT_TOO_LARGE\0The payload is too large: its 20000 bytes are over" in told
+    assert b"ARGUMENT_TOO_LARGE\0The payload is too large: its 20000 bytes exceed" in told
     assert machine.ask(caller, P.SUBMIT_JOB, b"f", b"key", b"") == created(1)
 
 
@@ -387,10 +387,10 @@ def test_an_update_that_is_too_large_is_left_out() -> None:
     ("data", "reason"),
     [
         (b"\0RES\0\0\0\x06\0\0\0\0", "not a Gearman client or worker"),
-        (b"\0REQ\0\0\0\x63\0\0\0\0", "no client or worker sends packets of type 99"),
-        (b"\0REQ\0\0\0\x07\0\0\0\x01f", "SUBMIT_JOB takes 3 arguments, the peer sent 1"),
+        (b"\0REQ\0\0\0\x63\0\0\0\0", "a client or worker does not send packets of type 99"),
+        (b"\0REQ\0\0\0\x07\0\0\0\x01f", "SUBMIT_JOB takes 3 arguments, but got 1"),
         (b"\0REQ\0\0\0\x10\xff\xff\xff\xff", "4294967295 bytes is over the limit of 10000 bytes"),
-        (b"x" * 10_000, "a line is over the limit of 8192 bytes"),
+        (b"x" * 10_000, "a text command is over the limit of 8192 bytes"),
     ],
 )
 def test_what_is_not_the_protocol_is_told_so(data: bytes, reason: str) -> None:

@@ -1,20 +1,18 @@
-"""The job server without sockets: what it refuses, and whom it gives up."""
+"""The bounds of the job server: the requests it refuses, and the connections it gives up."""
 
 from __future__ import annotations
 
 import pytest
 
 from gearmanny.errors import ProtocolError
-from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.packets import PacketType as P
-from gearmanny.protocol.room import Refusal, Room
-from gearmanny.protocol.timers import Timers
+from gearmanny.protocol.room import Refusal
 from tests.unit.test_protocol_server import NOON, Machine, Recorded, created
 from tests.unit.wire import request, response
 
 FULL = b"The job server has no memory for more: it is full of jobs. Try again later"
 JOB = 1000
-"""Bytes that a job without data takes."""
+"""Estimated memory of a job without a payload, in bytes."""
 
 
 def test_jobs_are_refused_when_the_memory_for_them_is_taken() -> None:
@@ -47,17 +45,6 @@ def test_all_memory_is_given_back() -> None:
     machine.ask(worker, P.WORK_FAIL, b"H:t:1")
     machine.ask(worker, P.CANT_DO, b"f")
     assert machine.text("drop function f") == "OK\r\n"
-    assert room.taken == 0
-
-
-def test_room_that_the_process_does_not_get_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    room = Room()
-    room.take(1)
-    monkeypatch.setattr("gearmanny.protocol.room._SPARE", MAX_PACKET**2)
-    room.take(1000)  # what was granted stays so
-    with pytest.raises(Refusal):
-        room.take(2_000_000)
-    room.give_back(1001)
     assert room.taken == 0
 
 
@@ -170,7 +157,7 @@ def test_payloads_that_arrive_are_bounded_together() -> None:
 def test_a_request_of_http_ends_its_connection(line: bytes) -> None:
     machine = Machine()
     browser = machine.connect()
-    with pytest.raises(ProtocolError, match="a request of HTTP"):
+    with pytest.raises(ProtocolError, match="an HTTP request"):
         machine.server.receive(browser, line + request(P.SUBMIT_JOB_BG, b"f", b"", b""), NOON, NOON)
     assert machine.text("status") == ".\n"
 
@@ -201,7 +188,7 @@ def test_a_clock_on_the_wall_that_is_set_ends_no_job() -> None:
 
 
 class Full(Recorded):
-    """A journal of a disk that is full."""
+    """A journal on a full disk."""
 
     def keep(self, function: bytes, unique: bytes, data: bytes, priority: int, due: float) -> int:
         raise Refusal(b"QUEUE_ERROR", b"full")
@@ -234,16 +221,3 @@ def test_who_was_told_of_a_job_that_was_not_committed_is_named() -> None:
         machine.ask(other, P.GRAB_JOB)
         machine.ask(other, P.WORK_COMPLETE, b"H:t:%d" % number, b"")
     assert list(journal.kept) == [2]  # nothing is to be forgotten that is not there
-
-
-def test_a_timer_goes_off_once_in_its_turn() -> None:
-    timers: Timers[str] = Timers()
-    assert timers.next() is None
-    late, early, never = (timers.set(when, str(when)) for when in (3.0, 1.0, 2.0))
-    never.cancel()
-    never.cancel()
-    assert (timers.next(), timers.armed, early.when) == (1.0, 2, 1.0)
-    assert list(timers.due(0.5)) == []
-    assert list(timers.due(3.0)) == ["1.0", "3.0"]
-    assert (timers.next(), timers.armed, late.item) == (None, 0, None)
-    assert list(timers.due(9.0)) == []

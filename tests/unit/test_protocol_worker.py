@@ -327,7 +327,7 @@ def test_a_job_that_we_hold_already_is_illegal() -> None:
 @pytest.mark.parametrize("name", [b"a\0b", b"f" * 513], ids=["NUL", "513 bytes"])
 def test_a_name_that_no_function_can_have_is_not_offered(name: bytes) -> None:
     worker = WorkerConnection()
-    with pytest.raises(ValueError, match="a function of Gearman has up to 512, and no NUL"):
+    with pytest.raises(ValueError, match="name of a Gearman function has at most 512, and no NUL"):
         worker.offer([b"f", name])
     assert worker.data_to_send() == b""
     worker.offer([b"f" * 512])

@@ -9,8 +9,9 @@ import pytest
 from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.interface import Interface
 from gearmanny.tasks.agreement import check_interface
+from gearmanny.tasks.finding import find_tasks
 from gearmanny.tasks.options import TaskOptions, task
-from gearmanny.tasks.spec import find_tasks, help_table
+from gearmanny.tasks.spec import help_table
 from gearmanny.vocabulary.encoders import RawDataEncoder
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from gearmanny.aio import AioWorkResult
+from gearmanny.calling.work import Work
+from gearmanny.protocol.client import Created
 from gearmanny.results import WorkResult
+from tests.unit.steps import FakeLine, call_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "calls.md"
 
@@ -19,3 +22,12 @@ def test_they_show_what_is_promised(kind: type) -> None:
     promised = re.findall(r"^\| `(\w+)", section, re.MULTILINE)
     assert [name for name in dir(kind) if not name.startswith("_")] == sorted(promised)
     assert not hasattr(kind.__new__(kind), "__dict__")
+
+
+def test_they_name_their_job() -> None:
+    work: Work[FakeLine] = Work()
+    work._call = call_of()
+    assert (work.function, work.handle, work.unique) == ("f", None, "unique")
+    work._call.take(Created(b"H:1"))
+    assert work.handle == b"H:1"
+    assert repr(work) == "<Work f H:1 (waiting)>"

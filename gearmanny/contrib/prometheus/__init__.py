@@ -1,19 +1,19 @@
 """Metrics for Prometheus: `pip install 'gearmanny[prometheus]'`.
 
-`metrics` is a hook that counts and times jobs in the default registry of `prometheus_client`;
-`serve_metrics` serves those of all processes of a `WorkRunner` on one port, with the queues of the
-job servers, which `QueueCollector` asks for.
+`metrics` is a hook that counts and times jobs in the default registry of `prometheus_client`.
+`serve_metrics` serves the metrics of all processes of a `WorkRunner` on one port, together with the
+queues of the job servers, which are read by `QueueCollector`.
 
 ========================================  ====================================================
 `gearmanny_jobs_total`                    attempts that ended, by `function` and `outcome`: `ok`,
                                           `failed`, `timed_out`, or `rejected` by a hook
-`gearmanny_job_seconds`                   histogram of what they took, by `function`, without
-                                          those that were rejected
-`gearmanny_jobs_in_progress`              tasks that run, by `function`
+`gearmanny_job_seconds`                   histogram of the durations of attempts, by `function`,
+                                          without rejected ones
+`gearmanny_jobs_in_progress`              running tasks, by `function`
 `gearmanny_queue_jobs`                    jobs of a job server, by `host`, `function` and `state`:
                                           `queued` or `running`
 `gearmanny_queue_workers`                 workers of a job server, by `host` and `function`
-`gearmanny_job_server_up`                 1 when a `host` told its queues, else 0
+`gearmanny_job_server_up`                 1 if the job server at `host` answered, else 0
 ========================================  ====================================================
 """
 

@@ -1,4 +1,4 @@
-"""The hook `metrics`, and what it counts with."""
+"""The hook `metrics` and its instruments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gearmanny.hooks import never_waits
 from gearmanny.vocabulary.gearman_api import GearmanJob
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
-"""Seconds. Jobs of a queue take longer than the web requests that the usual ones are made for."""
+"""Seconds. The default buckets are for web requests; jobs take longer."""
 
 _JOBS = Counter(
     "gearmanny_jobs", "Attempts at jobs that ended, by their outcome", ["function", "outcome"]
@@ -22,16 +22,22 @@ _SECONDS = Histogram(
     "gearmanny_job_seconds", "Seconds that an attempt at a job took", ["function"], buckets=_BUCKETS
 )
 _IN_PROGRESS = Gauge(
-    "gearmanny_jobs_in_progress", "Tasks that run", ["function"], multiprocess_mode="livesum"
+    "gearmanny_jobs_in_progress", "Running tasks", ["function"], multiprocess_mode="livesum"
 )
 
 
 @never_waits
 @contextmanager
 def metrics(job: GearmanJob) -> Iterator[None]:
-    """Counts and times what is inside. As the first hook, it also counts what others reject.
+    """Counts and times a job. As the first hook, it also counts jobs that other hooks reject.
 
-    A job that goes back to its queue because its worker is stopped is not counted.
+    A job that returns to its queue because its worker is stopped is not counted.
+
+    Args:
+        job: the job.
+
+    Returns:
+        A context manager for the job.
     """
     function = job.task
     running = _IN_PROGRESS.labels(function)

@@ -1,4 +1,4 @@
-"""The queues of job servers, asked for whenever Prometheus asks."""
+"""The queues of job servers, read whenever Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from gearmanny.net.tls import TLSOption
 from gearmanny.payload.checks import COUNT
 
 _MAX_FUNCTIONS = 1000
-"""Functions of a job server that get labels of their own. Anybody may submit to a new one."""
+"""Functions per job server with labels of their own, limited because any client can add some."""
 
 _OTHERS = "(others)"
-"""The label of all further ones, which no function of ours can have as its name."""
+"""The label of all others. It is not a valid name of a function of gearmanny."""
 
 _TIMEOUT = 3.0
 """Seconds for a job server to answer. Prometheus waits for ten."""
 
 
 class QueueCollector(Collector):
-    """What job servers say of their queues. `REGISTRY.register(QueueCollector(hosts))` adds them to
-    the metrics that a process of yours serves already."""
+    """Collects the queues of job servers.
+
+    `REGISTRY.register(QueueCollector(hosts))` adds them to the metrics of any process.
+    """
 
     def __init__(
         self,
@@ -38,14 +40,16 @@ class QueueCollector(Collector):
     ) -> None:
         """
         Args:
-            hosts: job servers, `"name:port"`. Default: `localhost:4730`.
-            timeout: seconds for each to answer; all are asked at the same time.
-            max_functions: functions of each with labels of their own: first those that workers
-                offer, then those with most jobs. What the others have is added up as "(others)".
-            tls: how they are secured, as `SimpleClient` takes it.
+            hosts: the job servers, as `"name:port"`. Default: `["localhost:4730"]`.
+            timeout: seconds to wait for each of them; all are asked at the same time.
+            max_functions: how many functions of each server get labels of their own: first those
+                that workers offer, then those with the most jobs. The others are added up under
+                the label "(others)".
+            tls: the TLS settings: True, a dict of PEM files (`"ca"`, `"cert"`, `"key"`) or an
+                `ssl.SSLContext`; None for plain connections.
 
         Raises:
-            InvalidOption: a host, `tls` or `max_functions` that cannot be.
+            InvalidOption: a host, `tls` or `max_functions` is invalid.
         """
         COUNT.check("max_functions", max_functions)
         self._max_functions = max_functions
@@ -53,11 +57,11 @@ class QueueCollector(Collector):
         self._servers = [JobServer(name, timeout, tls=tls) for name in names]
 
     def describe(self) -> Iterable[Metric]:
-        """Returns the metrics without values: to register them, nobody need be asked."""
+        """Returns the metrics without values, so that registering them asks no job server."""
         return self._families()
 
     def collect(self) -> Iterable[Metric]:
-        """Asks the job servers, and returns what those that answered have told."""
+        """Asks all job servers, and returns the metrics of those that answered."""
         up, skipped, jobs, workers = families = self._families()
         with ThreadPoolExecutor(len(self._servers)) as asking:
             answers = asking.map(_status, self._servers)
@@ -79,7 +83,7 @@ class QueueCollector(Collector):
             name = printable(row.function)
             if len(bounded) >= self._max_functions and name not in bounded:
                 name = _OTHERS
-            # A line break in a name can make a second row of the name of another.
+            # A line break in a name can produce a second row for another function.
             _, *counts = bounded.get(name, (name, 0, 0, 0))
             bounded[name] = FunctionStatus(name, *map(sum, zip(counts, row[1:], strict=True)))
         return bounded.values()
@@ -87,7 +91,7 @@ class QueueCollector(Collector):
     def _families(self) -> tuple[GaugeMetricFamily, ...]:
         return (
             GaugeMetricFamily(
-                "gearmanny_job_server_up", "Whether a job server told its queues", labels=["host"]
+                "gearmanny_job_server_up", "Whether a job server answered", labels=["host"]
             ),
             GaugeMetricFamily(
                 "gearmanny_job_server_skipped_rows",

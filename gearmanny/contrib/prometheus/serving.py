@@ -1,8 +1,8 @@
 """One port for the metrics of all processes of a runner.
 
-Every process counts in files of its own, as the multiprocess mode of
-`prometheus_client` does. They are read, and served, by one more process: a
-thread in the runner would hold locks while that forks.
+Every process counts in its own files, as in the multiprocess mode of
+`prometheus_client`. Another process reads and serves them: a thread in the
+runner might hold locks while the runner forks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gearmanny.payload.checks import PORT_OR_ANY
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 _ENDED = "ended"
-"""Stands for the id of a process in the names of files: those of all that ended."""
+"""Replaces the process id in the names of the files with the sums of all ended processes."""
 
 _processes = multiprocessing.get_context("fork")
 
@@ -45,25 +45,28 @@ def serve_metrics(
     address: str = "127.0.0.1",
     tls: TLSOption = None,
 ) -> Iterator[str]:
-    """Serves metrics over HTTP while the block runs: those of all processes that are forked in it,
-    and the queues of job servers.
+    """Serves metrics over HTTP while the block runs.
 
-    What is counted are the metrics of the hook `metrics`, and yours: those with labels, and those
-    that are made inside the block. One without labels that is made before, as where a module is
-    imported, is counted too when the environment variable PROMETHEUS_MULTIPROC_DIR named a
-    directory when `prometheus_client` was imported. What is served begins with 0.
+    Serves the metrics of all processes that are forked in the block, and the queues of job
+    servers. Besides the metrics of the hook `metrics`, these are your own metrics that have labels,
+    or are created inside the block. A metric without labels that was created before, for example
+    when a module was imported, is included only if the environment variable
+    PROMETHEUS_MULTIPROC_DIR named a directory when `prometheus_client` was imported. All counts
+    begin with 0.
 
     Args:
-        hosts: job servers whose queues are told, `"name:port"`. Default: `localhost:4730`.
-        port: of TCP; 0 for one that is free.
-        address: on which the port is opened. Whoever reaches it reads the names of functions.
-        tls: how the job servers are secured, as `SimpleClient` takes it.
+        hosts: the job servers, as `"name:port"`. Default: `["localhost:4730"]`.
+        port: the TCP port; 0 chooses a free one.
+        address: the address to listen on. Anyone who can reach it can read the metrics, which
+            include the names of functions.
+        tls: the TLS settings of the job servers: True, a dict of PEM files (`"ca"`, `"cert"`,
+            `"key"`) or an `ssl.SSLContext`; None for plain connections.
 
     Returns:
         A context manager that yields the URL.
 
     Raises:
-        InvalidOption: the port cannot be opened; a host or `tls` that cannot be.
+        InvalidOption: the port cannot be opened, or a host or `tls` is invalid.
     """
     PORT_OR_ANY.check("port", port)
     queues = QueueCollector(hosts, tls=tls)
@@ -110,10 +113,10 @@ def _opened(news: Connection, address: str, port: int) -> str:
     try:
         told = news.recv()
     except EOFError:
-        told = "the process for it ended"
+        told = "the process that serves them ended"
     if not isinstance(told, int):
         raise InvalidOption(
-            f"Metrics cannot be served on port {port} of {address}: {told}. Give another one."
+            f"Metrics cannot be served on port {port} of {address}: {told}. Choose another port."
         )
     return f"[{address}]:{told}" if ":" in address else f"{address}:{told}"
 
@@ -121,7 +124,7 @@ def _opened(news: Connection, address: str, port: int) -> str:
 def _serve(
     registry: CollectorRegistry, port: int, address: str, parent: int, teller: Connection
 ) -> None:
-    # What stops a runner goes to its whole group: there is something to tell until it has stopped.
+    # Signals that stop a runner go to its whole process group, but it has metrics until its end.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     end_with(parent)
@@ -136,8 +139,11 @@ def _serve(
 
 
 class _AllProcesses(Collector):
-    """Sums over the files of processes. Those of processes that ended become one, so that they do
-    not grow in number where processes are recycled."""
+    """Collects the sums of the files of all processes.
+
+    Files of ended processes are merged into one, so that recycling processes does not make them
+    accumulate.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -152,13 +158,13 @@ class _AllProcesses(Collector):
                 kind, *_, process = path.stem.split("_")
                 if process != _ENDED and not _lives(int(process)):
                     self._bury(kind, int(process), path)
-            # An empty one has been opened, and nothing more.
+            # An empty file has only been opened.
             files = [str(path) for path in self._directory.glob("*.db") if path.stat().st_size]
             merged: Iterable[Metric] = MultiProcessCollector.merge(files)
             return merged
 
     def _bury(self, kind: str, process: int, path: Path) -> None:
-        if kind == "gauge":  # whether it outlives its process is a matter of its mode
+        if kind == "gauge":  # its mode decides whether it outlives its process
             mark_process_dead(process, str(self._directory))
             return
         if path.stat().st_size:

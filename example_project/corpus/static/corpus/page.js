@@ -64,7 +64,7 @@ async function loadPackages() {
       if (choices.childElementCount) select.append(choices);
     }
   } catch (error) {
-    show(byId("packages-error"), `There is no list of packages. ${reasonOf(error)}`);
+    show(byId("packages-error"), `The list of packages could not be loaded. ${reasonOf(error)}`);
   }
 }
 
@@ -119,7 +119,7 @@ async function survey(chosen) {
       handlers[line.kind]?.(line);
       last = line.kind;
     }
-    if (last !== "done" && last !== "error") throw new Error("The answer broke off in the middle.");
+    if (last !== "done" && last !== "error") throw new Error("The answer is incomplete.");
   } catch (error) {
     if (mine.signal.aborted) return; // the visitor started another one
     finish("The survey ended early.", reasonOf(error));
@@ -148,7 +148,7 @@ async function search(chosen, text) {
     const found = await getJSON(address(urls.searchUrl, { package: chosen, q: text }));
     if (mine !== searches) return; // a later search is on its way
     const first = found.hits.length < found.total ? `, the first ${found.hits.length} shown` : "";
-    status.textContent = `${plural(found.total, "hit")} for “${found.q}” in ${found.package}${first} (${found.seconds} s).`;
+    status.textContent = `${plural(found.total, "hit")} for “${found.q}” in ${found.package}${first} (${number(found.seconds)} s).`;
     byId("hits").append(...found.hits.map(hitItem));
   } catch (error) {
     if (mine !== searches) return;

@@ -27,7 +27,7 @@ from gearmanny.payload.checks import Rule
 from gearmanny.payload.fields import Option, flag_type, options_of
 from gearmanny.running.options import RunnerOptions
 from gearmanny.serving.process import running_where_none_is
-from gearmanny.tasks.spec import functions_of
+from gearmanny.tasks.finding import functions_of
 from gearmanny.workrunner import WorkRunner
 
 _NO_JOB_SERVER = 3

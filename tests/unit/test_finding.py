@@ -9,8 +9,8 @@ import pytest
 
 from gearmanny.errors import InvalidTask
 from gearmanny.payload.names import check_function_name
+from gearmanny.tasks.finding import find_tasks, functions_of, help_function
 from gearmanny.tasks.options import task
-from gearmanny.tasks.spec import find_tasks, functions_of, help_function
 from gearmanny.worker import BaseWorker
 
 
@@ -212,7 +212,7 @@ def test_white_space_and_control_characters_are_no_names(name: str) -> None:
 
 
 def test_a_lone_surrogate_is_no_name() -> None:
-    with pytest.raises(InvalidTask, match="cannot be written in UTF-8"):
+    with pytest.raises(InvalidTask, match="cannot be encoded in UTF-8"):
         find_tasks(worker_with("\ud800"))
 
 
@@ -224,7 +224,7 @@ def test_a_name_travels_as_utf_8(name: str) -> None:
 @pytest.mark.parametrize(("name", "length"), [("", 0), ("w" * 513, 513), ("ü" * 257, 514)])
 def test_a_function_has_1_to_512_bytes(name: str, length: int) -> None:
     with pytest.raises(
-        InvalidTask, match=f"has {length} bytes; a function of Gearman has 1 to 512"
+        InvalidTask, match=f"has {length} bytes; the name of a Gearman function has 1 to 512"
     ):
         check_function_name(name)
 

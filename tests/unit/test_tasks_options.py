@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gearmanny.errors import InvalidArguments, InvalidOption, InvalidTask, TaskTimeLimitExceeded
+from gearmanny.tasks.finding import find_tasks
 from gearmanny.tasks.options import TaskOptions, task
-from gearmanny.tasks.spec import find_tasks, help_table
+from gearmanny.tasks.spec import help_table
 
 
 def options_of(worker: type) -> dict[str, TaskOptions]:

@@ -1,0 +1,36 @@
+"""The base of work objects: the names of a job."""
+
+from __future__ import annotations
+
+from typing import Generic
+
+from gearmanny.calling.call import Call
+from gearmanny.calling.exchange import L
+
+
+class Work(Generic[L]):
+    """A job that was sent, as its caller sees it. It has a call, and shows nothing else of it."""
+
+    __slots__ = ("_call",)
+
+    _call: Call[L]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._call}>"
+
+    @property
+    def function(self) -> str:
+        """The Gearman function that was called."""
+        return self._call.function
+
+    @property
+    def handle(self) -> bytes | None:
+        """The name that the job server gave the job, which its worker knows as `self.job.handle`;
+        None until the job server has accepted it."""
+        return self._call.handle
+
+    @property
+    def unique(self) -> str | None:
+        """The unique id of the job, by which `client.status()` finds it also after a restart of
+        the job server; None for a foreground call without a key."""
+        return self._call.unique.decode() or None

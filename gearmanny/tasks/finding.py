@@ -1,0 +1,274 @@
+"""The tasks of a worker class.
+
+A task is a method whose name begins with `task_`, or that `@task` decorates.
+It is exported as the Gearman function `<worker name>_<method name without task_>`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+from gearmanny.errors import InvalidTask
+from gearmanny.payload.names import check_function_name
+from gearmanny.tasks.options import (
+    TASK_PREFIX,
+    check_grace,
+    check_timeout,
+    is_task,
+    options_of,
+)
+from gearmanny.tasks.spec import KEYWORD_KINDS, TaskSpec
+
+_POSITIONAL_KINDS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+_SELF_NAMES = {"self", "this", "me", "cls", "worker"}
+"""Names of the first parameter of a method. Any other is an argument whose `self` was forgotten."""
+
+
+def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
+    """Returns the tasks of a worker class in the order of their functions, inherited ones
+    included.
+
+    Args:
+        worker: the class.
+        gearman_worker: whose encoder decodes the calls. Default: the `work_class` of the class.
+
+    Raises:
+        InvalidTask: the class has no usable `name`; a task cannot be called with keywords, or
+            with a payload where that is what travels; a task has the name of the generated help,
+            or of an attribute that every worker has; or two tasks are one function.
+        InvalidOption: a time limit of the class is invalid.
+    """
+    prefix = worker_name(worker)
+    timeout = getattr(worker, "timeout", None)
+    check_timeout(f"{worker.__name__}.timeout", timeout)
+    check_grace(f"{worker.__name__}.timeout_grace", getattr(worker, "timeout_grace", None))
+    tasks = [
+        _specify(worker, f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}", attribute, timeout)
+        for attribute in dir(worker)
+        if is_task(worker, attribute)
+    ]
+    return _checked(worker, tasks, gearman_worker or getattr(worker, "work_class", None))
+
+
+def find_tasks_of(instance: object, gearman_worker: object) -> list[TaskSpec]:
+    """Returns the tasks that a worker itself has, beside those of its class: functions that were
+    assigned to `self.task_…`, by name.
+
+    Args:
+        instance: the worker.
+        gearman_worker: whose encoder decodes the calls.
+
+    Raises:
+        InvalidTask: a function cannot be called with keywords, or with a payload where that is
+            what travels; or it has the name of the generated help.
+    """
+    worker = type(instance)
+    prefix, timeout = worker_name(worker), getattr(worker, "timeout", None)
+    tasks = [
+        _specify(instance, f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}", attribute, timeout)
+        for attribute, value in vars(instance).items()
+        if attribute.startswith(TASK_PREFIX) and callable(value) and not isinstance(value, type)
+    ]
+    return _checked(worker, tasks, gearman_worker)
+
+
+def _checked(worker: type, tasks: list[TaskSpec], gearman_worker: object) -> list[TaskSpec]:
+    tasks.sort(key=lambda task: task.function)
+    for task, following in pairwise(tasks):
+        if task.function == following.function:
+            raise InvalidTask(
+                f"{worker.__name__} has {task.method} and {following.method}, and both would be "
+                f"{task.function}(). Give one of them another name."
+            )
+    for task in tasks:
+        check_function_name(task.function)
+        _check_place(worker, task.method)
+        if task.function == help_function(worker):
+            raise InvalidTask(
+                f"{worker.__name__}.{task.method} would hide {task.function}(), which is made "
+                "from the docstrings of the tasks. Give the method another name."
+            )
+    if takes_payload(gearman_worker):
+        return [_taking_payload(worker, task) for task in tasks]
+    return tasks
+
+
+def takes_payload(gearman_worker: object) -> bool:
+    """Returns whether calls bring one payload, and not an object of keywords.
+
+    Args:
+        gearman_worker: the gearman3 worker whose encoder decodes them, or its class.
+    """
+    encoder = getattr(gearman_worker, "data_encoder", None)
+    return bool(getattr(encoder, "takes_payload", False))
+
+
+def worker_name(worker: type) -> str:
+    """Returns the `name` of a worker class.
+
+    Args:
+        worker: the class.
+
+    Raises:
+        InvalidTask: there is none, or no function could be named after it.
+    """
+    name = getattr(worker, "name", None)
+    if not isinstance(name, str) or not name:
+        raise InvalidTask(
+            f"{worker.__name__} has no name. Add one to the class, such as "
+            f'name = "{worker.__name__.lower()}": its tasks are called by it.'
+        )
+    check_function_name(name)
+    return name
+
+
+def help_function(worker: type) -> str:
+    """Returns the name of the function that describes the tasks of a worker class.
+
+    Args:
+        worker: the class.
+
+    Raises:
+        InvalidTask: the class has no usable `name`.
+    """
+    return f"{worker_name(worker)}_help"
+
+
+def functions_of(worker: type) -> Mapping[str, str]:
+    """Returns the functions that a worker class exports, its help included, with their methods.
+
+    Args:
+        worker: the class.
+
+    Raises:
+        InvalidTask: the class cannot be exported.
+        InvalidOption: a time limit of the class is invalid.
+    """
+    functions = {task.function: task.method for task in find_tasks(worker)}
+    functions[help_function(worker)] = "help"
+    return functions
+
+
+def _check_place(worker: type, method: str) -> None:
+    for base in worker.__mro__:
+        ours = base.__module__.partition(".")[0] == __name__.partition(".")[0]
+        if ours and (method in vars(base) or method in inspect.get_annotations(base)):
+            raise InvalidTask(
+                f"{worker.__name__}.{method} would replace what every {base.__name__} has under "
+                f"that name. Call the method {TASK_PREFIX}{method}: its function stays the same."
+            )
+
+
+def _specify(worker: object, function: str, attribute: str, timeout: float | None) -> TaskSpec:
+    task = getattr(worker, attribute)
+    where = f"{_name_of(worker)}.{attribute}"
+    try:
+        signature = inspect.signature(task)
+        called = inspect.signature(task, follow_wrapped=False)
+    except ValueError as error:
+        raise InvalidTask(f"{where}: {error}") from None
+    if _takes_self(worker, attribute):
+        signature, called = _without_self(where, signature), _without_self(where, called)
+    completes_arguments = False
+    if called != signature:  # decorated, and it says whose signature it shows
+        completes_arguments = _has(called, inspect.Parameter.VAR_KEYWORD)
+        if not completes_arguments:
+            signature = called
+    _check_parameters(where, signature)
+    accepted = _keywords(signature)
+    required = {name for name, each in accepted.items() if each.default is each.empty}
+    if completes_arguments:
+        accepted |= _keywords(called)  # which the decorator takes for itself
+    return TaskSpec(
+        function=function,
+        method=attribute,
+        signature=signature,
+        description=inspect.getdoc(task) or "",
+        is_async=_is_async(task),
+        accepted=frozenset(accepted),
+        required=frozenset(required),
+        takes_any=_has(signature, inspect.Parameter.VAR_KEYWORD),
+        options=options_of(task, timeout),
+        completes_arguments=completes_arguments,
+    )
+
+
+def _takes_self(worker: object, attribute: str) -> bool:
+    """Returns whether a task of a class is given the worker as its first argument."""
+    if not isinstance(worker, type):
+        return False
+    task = inspect.getattr_static(worker, attribute)
+    return not isinstance(task, (staticmethod, classmethod)) and hasattr(type(task), "__get__")
+
+
+def _without_self(where: str, signature: inspect.Signature) -> inspect.Signature:
+    """Returns the signature of a function as that of its bound method.
+
+    Raises:
+        InvalidTask: it has no parameter for the worker.
+    """
+    parameters = list(signature.parameters.values())
+    first = parameters[0] if parameters else None
+    if first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL:
+        return signature
+    if first is None or first.kind not in _POSITIONAL_KINDS:
+        raise InvalidTask(
+            f"{where} takes no self, so it cannot be called. Add self as its first parameter, "
+            "or decorate it with @staticmethod."
+        )
+    if first.name not in _SELF_NAMES and not first.name.startswith("_"):
+        raise InvalidTask(
+            f"{where} has {first.name!r} where self belongs, so no caller could give a value to "
+            f"{first.name!r}. Add self as its first parameter, or decorate it with @staticmethod."
+        )
+    return signature.replace(parameters=parameters[1:])
+
+
+def _check_parameters(where: str, signature: inspect.Signature) -> None:
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise InvalidTask(
+                f"{where} takes {parameter.name!r} by position only, but arguments travel by "
+                "name. Remove the '/' from its signature."
+            )
+        # A decorator's (*args, **kwargs) takes all keywords, and passes them on.
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL and not _has(
+            signature, inspect.Parameter.VAR_KEYWORD
+        ):
+            raise InvalidTask(
+                f"{where} takes *{parameter.name}, but arguments travel by name, so it would "
+                f"always be empty. Take a list: {parameter.name}."
+            )
+
+
+def _has(signature: inspect.Signature, kind: object) -> bool:
+    return any(parameter.kind is kind for parameter in signature.parameters.values())
+
+
+def _keywords(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
+    return {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in KEYWORD_KINDS
+    }
+
+
+def _name_of(worker: object) -> str:
+    return worker.__name__ if isinstance(worker, type) else type(worker).__name__
+
+
+def _is_async(method: object) -> bool:
+    return inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+
+
+def _taking_payload(worker: type, task: TaskSpec) -> TaskSpec:
+    if len(task.required) != 1:
+        raise InvalidTask(
+            f"{worker.__name__}.{task.method} takes {len(task.required)} arguments, but what "
+            "travels to its worker is one payload. Give it exactly one argument without a default."
+        )
+    return replace(task, payload=next(iter(task.required)))

@@ -1,0 +1,1 @@
+"""An app with no workers of its own."""

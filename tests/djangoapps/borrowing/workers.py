@@ -1,0 +1,3 @@
+"""Imports a worker, to call it."""
+
+from tests.djangoapps.good.workers import Good  # noqa: F401

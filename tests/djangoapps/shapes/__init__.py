@@ -1,0 +1,1 @@
+"""An app whose workers are a package."""
