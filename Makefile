@@ -76,6 +76,7 @@ browser:
 
 postgres:
 	@tools/require.sh postgres postgresql
+	@tools/require.sh pgbouncer pgbouncer
 
 memcached:
 	@tools/require.sh memcached memcached

@@ -35,6 +35,9 @@ PURE = (
     "gearmanny.working.decisions",
     "gearmanny.net.hosts",
     "gearmanny.helpers._freshness",
+    "gearmanny.records.states",
+    "gearmanny.records.values",
+    "gearmanny.records.contract",
     "gearmanny.errors",
 )
 """Wings and modules without a socket, a thread and a clock."""
@@ -57,7 +60,8 @@ TOUCHES = {
         "gearmanny.contrib.prometheus.queues",
         "gearmanny.contrib.prometheus.serving",
     },
-    "sqlite3": {"gearmanny.serving.store"},
+    "psycopg": {"gearmanny.records.postgresql"},
+    "sqlite3": {"gearmanny.records.sqlite", "gearmanny.serving.store"},
     "socket": {
         "gearmanny.running.childprocess",
         "gearmanny.net.loopback",
@@ -229,7 +233,7 @@ def test_no_import_goes_through_a_wall(module: str) -> None:
 
 def test_walls_stand_around_wings_that_exist() -> None:
     named = {*walls(), *(name for allowed in walls().values() for name in allowed)}
-    assert len(walls()) == 11
+    assert len(walls()) == 12
     assert named <= set(modules())
 
 
