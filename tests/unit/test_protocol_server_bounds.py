@@ -206,6 +206,21 @@ def test_a_job_that_cannot_be_kept_is_refused() -> None:
     assert machine.status(b"f") == [1, 0, 0]
 
 
+def test_a_failed_commit_concerns_only_the_jobs_that_it_lost() -> None:
+    journal = Recorded()
+    machine = Machine(journal)
+    one, other = machine.connect(), machine.connect()
+    machine.ask(one, P.SUBMIT_JOB_BG, b"f", b"key", b"")
+    machine.server.broker.unconfirmed.clear()  # committed
+    machine.ask(one, P.SUBMIT_JOB_BG, b"f", b"key", b"")  # joins it
+    machine.ask(other, P.SUBMIT_JOB_BG, b"f", b"", b"")
+    assert machine.server.broker.lose_rows({2}) == [other]
+    machine.ask(one, P.CAN_DO, b"f")
+    machine.ask(one, P.GRAB_JOB)
+    machine.ask(one, P.WORK_COMPLETE, b"H:t:1", b"")
+    assert list(journal.kept) == [2]  # the first is still in the journal until it is done
+
+
 def test_who_was_told_of_a_job_that_was_not_committed_is_named() -> None:
     journal = Recorded()
     machine = Machine(journal)
