@@ -155,15 +155,16 @@ def test_the_example_of_the_document_runs() -> None:
 def test_the_document_lists_the_options_with_their_defaults_and_help() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     cli._add_server(parser)
-    text = (ROOT / "docs/embedded.md").read_text(encoding="utf-8").replace("`", "")
-    (rows,) = re.findall(r"^\| option.*\n\|-.*\n((?:\|.*\n)+)", text, re.M)
+    page = (ROOT / "docs/embedded.md").read_text(encoding="utf-8").replace("`", "")
+    (rows,) = re.findall(r"^\| option.*\n\|-.*\n((?:\|.*\n)+)", page, re.M)
     assert [re.split(r" \| |\| | \|", row)[1:4] for row in rows.splitlines()] == [
         [
             " ".join(filter(None, [*action.option_strings, action.metavar])),
-            str(action.default or "none"),
-            str(action.help).partition(" (default:")[0],
+            default.removesuffix(")") % {"default": action.default},
+            text,
         ]
         for action in parser._actions
+        for text, _, default in [str(action.help).partition(" (default: ")]
     ]
 
 

@@ -280,7 +280,7 @@ def test_who_does_not_speak_the_protocol_is_told_so(caller: Wire, is_gearmand: b
 def test_a_request_of_http_is_not_obeyed(
     own: AnyServer, function: bytes, is_gearmand: bool
 ) -> None:
-    """request of HTTP, whose body may hold packets"""
+    """HTTP request with packets in its body"""
     body = b"\r\n" + request(P.SUBMIT_JOB_BG, function, b"", b"from a web page")
     head = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n" % len(body)
     with Wire(own.port) as browser, Wire(own.port) as admin:
@@ -295,7 +295,7 @@ def test_a_request_of_http_is_not_obeyed(
 def test_a_line_break_in_a_name_does_not_break_rows(
     own: AnyServer, function: bytes, is_gearmand: bool
 ) -> None:
-    """names with line breaks and other control characters, in the rows of text commands"""
+    """names with line breaks and other control characters, in answers to text commands"""
     name = function + b"\n\x1b[2J"
     with Wire(own.port) as worker, Wire(own.port) as admin:
         worker.tell(P.CAN_DO, name)

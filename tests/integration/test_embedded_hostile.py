@@ -171,7 +171,7 @@ class TestStrangers:
             assert process.stderr is not None
             lines = process.stderr.read().splitlines()
         assert len(lines) == 1
-        assert "no further connection can be accepted" in lines[0]
+        assert "no new connection can be accepted" in lines[0]
 
     def test_who_leaves_before_it_is_accepted_leaves_no_trace(
         self, server: JobServer, caplog: pytest.LogCaptureFixture

@@ -118,7 +118,7 @@ assert connection.wait(None)
 try:
     connection.receive()
 except JobServerLost as error:
-    assert "it has vanished" in str(error), error
+    assert "the peer has vanished" in str(error), error
 else:
     raise AssertionError("it was not noticed")
 print("noticed")
