@@ -86,19 +86,21 @@ class _Life:
     async def run(self) -> bool:
         """Returns whether the job was answered, as `JobRunner.run` does."""
         current_job.set(self._job)
-        failure: BaseException | None = None
-        try:
-            await self._execute()
-        except BaseException as error:
-            failure = error
-        try:
-            answered = self._context.answers.end(self._link, self._job, self._started, failure)
-        finally:
-            del failure  # or it would refer to itself, by its traceback
+        answered = self._context.answers.end(
+            self._link, self._job, self._started, await self._failure()
+        )
         if answered:
             with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
                 self._link.flush()
         return answered
+
+    async def _failure(self) -> BaseException | None:
+        """Returns the exception that `on_job_execute` would let through, if any."""
+        try:
+            await self._execute()
+        except BaseException as error:
+            return error
+        return None
 
     async def _execute(self) -> None:
         """Does what `on_job_execute` of gearman3 does when the callback has ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Coroutine
+from contextvars import copy_context
 from functools import partial
 from types import GeneratorType
 from typing import Any
@@ -35,17 +36,20 @@ class CallbackRunner(Exported):
         self._callback = callback
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        worker = self.worker
-        token = current_job.set(job)
-        worker.only_job = job
+        self.worker.only_job = job
         try:
-            if not worker.hooks:
-                return self._callback(gearman_worker, job)
-            with HookStack(worker.hooks, job, partial(_run_in_event_loop, gearman_worker, job)):
-                return self._callback(gearman_worker, job)
+            # Of its own: the next job must not see which variables this one sets.
+            return copy_context().run(self._within_hooks, gearman_worker, job)
         finally:
-            worker.only_job = None
-            current_job.reset(token)
+            self.worker.only_job = None
+
+    def _within_hooks(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        current_job.set(job)
+        hooks = self.worker.hooks
+        if not hooks:
+            return self._callback(gearman_worker, job)
+        with HookStack(hooks, job, partial(_run_in_event_loop, gearman_worker, job)):
+            return self._callback(gearman_worker, job)
 
 
 def _run_in_event_loop(
