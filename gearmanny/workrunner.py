@@ -67,6 +67,8 @@ class WorkRunner:
             once a fresh one is ready to serve. None: never.
         max_memory: MiB of resident memory with which a process is recycled after a job. None:
             never. Not enforced, with a warning, on systems without `/proc/self/statm`.
+        recycle_after_timeout: whether a process that interrupted a plain task at its time limit is
+            recycled, likewise: the task may have left a lock held, or an object half changed.
         max_crashes: with `keepAlive`, how many crashes of a process and its replacements within
             `crash_window` make the runner give up. None: it never does.
         crash_window: seconds, see `max_crashes`.
@@ -96,6 +98,7 @@ class WorkRunner:
         grace: float | None = RunnerOptions.grace,
         max_jobs: int | None = RunnerOptions.max_jobs,
         max_memory: int | None = RunnerOptions.max_memory,
+        recycle_after_timeout: bool = RunnerOptions.recycle_after_timeout,
         max_crashes: int | None = RunnerOptions.max_crashes,
         crash_window: float = RunnerOptions.crash_window,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
@@ -117,6 +120,7 @@ class WorkRunner:
             grace=grace,
             max_jobs=max_jobs,
             max_memory=max_memory,
+            recycle_after_timeout=recycle_after_timeout,
             max_crashes=max_crashes,
             crash_window=crash_window,
             connect_timeout=connect_timeout,

@@ -63,6 +63,7 @@ class _Reporter:
         self._reports = reports
         self._max_jobs = options.max_jobs
         self._max_memory = options.max_memory
+        self._recycle_after_timeout = options.recycle_after_timeout
         self._jobs = 0
         self._asked = False
 
@@ -71,6 +72,10 @@ class _Reporter:
 
     def finished(self) -> None:
         self._report(FINISHED)
+
+    def interrupted(self) -> None:
+        if self._recycle_after_timeout and not self._asked:
+            self._ask_for_replacement("it interrupted a task at its time limit")
 
     def job_done(self) -> None:
         self._jobs += 1

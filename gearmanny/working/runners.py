@@ -125,3 +125,4 @@ class AttemptRunner(TaskRunner):
         finally:
             if limit.is_over:
                 describe(job, interrupted=True)
+                context.interrupted = True
