@@ -28,6 +28,7 @@ from gearmanny.working.exported import Exported, Owner, current_job
 from gearmanny.working.handler import Handler, handler_of
 from gearmanny.working.lastresort import where
 from gearmanny.working.runners import HandedOver
+from gearmanny.working.streams import Stream
 
 
 class CoroutineRunner(Exported):
@@ -178,10 +179,8 @@ class _Life:
         result = self._method(**self._task.check_arguments(self._job.data))
         if not isinstance(result, AsyncGeneratorType):
             return await result
-        # Whole at the end, too: half of the world's clients drop WORK_DATA.
-        items = []
+        stream = Stream(self._task, self._worker, self._link, self._job)
         async with contextlib.aclosing(result):
             async for item in result:
-                self._worker.send_job_data(self._job, item)
-                items.append(item)
-        return self._task.whole(items)
+                stream.send(item)
+        return stream.whole()

@@ -16,6 +16,7 @@ from gearmanny.working.attempts import Attempts, describe
 from gearmanny.working.exported import Callback, Exported, Owner, current_job
 from gearmanny.working.handler import handler_of
 from gearmanny.working.hooksteps import HookStack
+from gearmanny.working.streams import Stream
 from gearmanny.working.timelimits import TimeLimit
 
 
@@ -84,13 +85,11 @@ class TaskRunner(CallbackRunner):
         result = self._method(**self._task.check_arguments(job.data))
         if not isinstance(result, GeneratorType):
             return result
-        # Whole at the end, too: half of the world's clients drop WORK_DATA.
-        items = []
+        stream = Stream(self._task, gearman_worker, handler_of(gearman_worker, job).link, job)
         with contextlib.closing(result):
             for item in result:
-                gearman_worker.send_job_data(job, item)
-                items.append(item)
-        return self._task.whole(items)
+                stream.send(item)
+        return stream.whole()
 
 
 class AttemptRunner(TaskRunner):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from logging.handlers import MemoryHandler
 
 import pytest
 
-from gearmanny.client import SimpleClient
-from gearmanny.errors import TaskError
+from gearmanny.aio import AioClient
+from gearmanny.client import AsyncClient, Data, SimpleClient, Warning
+from gearmanny.errors import EncodingError, TaskError
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, task
-from tests.servers import RunWorker, until
+from tests.servers import PATIENCE, RunWorker, Server, until
 
 language = ContextVar("language", default="en")
 
@@ -160,3 +162,72 @@ def test_a_failed_job_does_not_stay_in_memory(
         gearman_client.call(f"failing_{function}")
     until(lambda: all(reference() is None for reference in kept), "nothing being kept")
     assert keeping_log.buffer
+
+
+MIB = 2**20
+
+
+class Endless(BaseWorker):
+    name = "endless"
+
+    def task_numbers(self) -> Iterator[str]:
+        while True:
+            yield "x" * 1000
+
+    async def task_numbers_later(self) -> AsyncIterator[str]:
+        while True:
+            yield "x" * 1000
+            await asyncio.sleep(0)
+
+    def task_parts(self, count: int, size: int) -> str:
+        for _ in range(count):
+            self.send_data("x" * size)
+        return "done"
+
+    def task_ready(self) -> str:
+        return "ready"
+
+
+@pytest.mark.parametrize("later", ["", "_later"])
+def test_a_stream_whose_caller_has_left_takes_no_more_memory_than_a_result(
+    gearman_worker: RunWorker,
+    gearman_server: Server,
+    gearman_client: SimpleClient,
+    caplog: pytest.LogCaptureFixture,
+    later: str,
+) -> None:
+    gearman_worker(Endless, max_packet=MIB)
+    with SimpleClient([gearman_server.host], timeout=PATIENCE) as caller:
+        assert next(iter(caller.stream(f"endless_numbers{later}"))) == "x" * 1000
+    assert gearman_client.endless_ready() == "ready"
+    until(lambda: f"the stream of endless_numbers{later}() is too long" in caplog.text, "its end")
+
+
+def test_updates_that_nobody_reads_take_little_memory(
+    gearman_worker: RunWorker, gearman_async_client: AsyncClient
+) -> None:
+    gearman_worker(Endless)
+    work = gearman_async_client.endless_parts(count=40, size=MIB)
+    assert work.get_result(timeout=PATIENCE) == "done"
+    warning, *rest = work.updates()
+    assert warning == Warning(
+        f"{40 - len(rest)} updates of endless_parts() were dropped, because nobody read them"
+    )
+    assert rest == [Data("x" * MIB)] * 15
+
+
+def test_a_stream_that_is_not_read_is_an_error_and_has_no_gap(
+    gearman_worker: RunWorker, gearman_server: Server
+) -> None:
+    gearman_worker(Endless)
+    asyncio.run(read_too_late(gearman_server))
+
+
+async def read_too_late(gearman_server: Server) -> None:
+    async with AioClient([gearman_server.host], timeout=PATIENCE, max_packet=MIB) as client:
+        parts = client.stream("endless_parts", count=20, size=MIB // 8)
+        assert await anext(parts) == "x" * (MIB // 8)
+        assert await client.endless_ready() == "ready"  # the worker is through with the parts
+        with pytest.raises(EncodingError, match=r"updates of endless_parts\(\) were dropped"):
+            await anext(parts)
+        assert await client.endless_ready() == "ready"
