@@ -20,6 +20,7 @@ from gearmanny.payload.checks import COUNT
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.running.childprocess import Slot, resident_memory
 from gearmanny.running.factory import work_class_of
+from gearmanny.running.inherited import name_threads
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
@@ -161,6 +162,7 @@ class WorkRunner:
             with handled_signals(supervisor):
                 if self._stopped and not supervisor.stopping:
                     supervisor.stop()
+                name_threads()
                 if self._options.connect_timeout is not None:
                     self._reach_a_job_server(supervisor, self._options.connect_timeout)
                 return supervisor.run()

@@ -20,6 +20,7 @@ from types import FrameType
 
 from gearmanny.net.forks import Handler, end_with, handle_signals, ignore, keep_from_children
 from gearmanny.running.factory import make_workers
+from gearmanny.running.inherited import reseed
 from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
 from gearmanny.working import timelimits
@@ -143,6 +144,7 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
     keep_from_children(reports)
     end_with(parent.pid)
+    reseed()
     reporter = _Reporter(reports, options)
     try:
         made = make_workers(slot.workers, options.worker)
