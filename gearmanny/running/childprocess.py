@@ -20,6 +20,7 @@ from types import FrameType
 
 from gearmanny.net.forks import Handler, end_with, handle_signals, ignore, keep_from_children
 from gearmanny.running.factory import make_workers
+from gearmanny.running.inherited import reseed
 from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
 from gearmanny.working import timelimits
@@ -63,6 +64,7 @@ class _Reporter:
         self._reports = reports
         self._max_jobs = options.max_jobs
         self._max_memory = options.max_memory
+        self._recycle_after_timeout = options.recycle_after_timeout
         self._jobs = 0
         self._asked = False
 
@@ -71,6 +73,10 @@ class _Reporter:
 
     def finished(self) -> None:
         self._report(FINISHED)
+
+    def interrupted(self) -> None:
+        if self._recycle_after_timeout and not self._asked:
+            self._ask_for_replacement("it interrupted a task at its time limit")
 
     def job_done(self) -> None:
         self._jobs += 1
@@ -138,6 +144,7 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
     keep_from_children(reports)
     end_with(parent.pid)
+    reseed()
     reporter = _Reporter(reports, options)
     try:
         made = make_workers(slot.workers, options.worker)

@@ -14,6 +14,7 @@ from gearmanny.running.childprocess import (
     Slot,
     run,
 )
+from gearmanny.running.inherited import flush_logs
 from gearmanny.running.options import RunnerOptions
 
 _processes = multiprocessing.get_context("fork")
@@ -39,6 +40,7 @@ class WorkProcess:
         self._process = _processes.Process(
             target=run, args=(slot, options, Parent(), reports), name=f"gearmanny {slot}"
         )
+        flush_logs()
         try:
             with signals_held_back(HANDLED_SIGNALS):
                 self._process.start()

@@ -52,8 +52,16 @@ class JobRunner:
             BaseException: an exception that stops the worker.
         """
         started = time.perf_counter()
-        forks = this_process.forks
         job = self._new_job(handler, assigned, task)
+        error = self._execute(job, assigned)
+        if isinstance(error, HandedOver):
+            return False
+        return handler.context.answers.end(handler.link, job, started, error)
+
+    def _execute(self, job: GearmanJob, assigned: Assigned) -> BaseException | None:
+        """Returns the exception of a job that gearman3 does not answer, if any: that of its
+        payload, its result or a hook of a subclass, or a CancelledError that left a loop."""
+        forks = this_process.forks
         try:
             job.data = decode(self._worker.data_encoder, assigned.data)
             if logger.isEnabledFor(logging.DEBUG):
@@ -63,13 +71,11 @@ class JobRunner:
             self._worker.on_job_execute(job)
             if this_process.forks != forks:
                 end_as_a_program()
-        except HandedOver:
-            return False
-        except BaseException as error:  # the payload, the result, a hook of a subclass, a
-            if this_process.forks != forks:  # CancelledError that left a loop
+        except BaseException as error:
+            if this_process.forks != forks:
                 end_as_a_program()
-            return handler.context.answers.end(handler.link, job, started, error)
-        return handler.context.answers.end(handler.link, job, started)
+            return error
+        return None
 
     def _new_job(self, handler: Handler, assigned: Assigned, task: str | bytes) -> GearmanJob:
         job = self._worker.create_job(

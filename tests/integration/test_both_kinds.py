@@ -208,7 +208,7 @@ def test_nothing_is_kept_of_a_job_that_was_answered(
     worker = gearman_worker(Both)
     assert gearman_client.call(f"both_stream_{kind}") == [0, 1, 2]
     (handler,) = worker.gearman_worker.handler_to_connection_map
-    assert handler.link.data_sent == set()
+    assert handler.link.data_sent == {}
 
 
 @both

@@ -156,6 +156,7 @@ class Settings:
     GRACE: float | None = same_as(RunnerOptions, "grace")
     MAX_JOBS: int | None = same_as(RunnerOptions, "max_jobs")
     MAX_MEMORY: int | None = same_as(RunnerOptions, "max_memory")
+    RECYCLE_AFTER_TIMEOUT: bool = same_as(RunnerOptions, "recycle_after_timeout")
     MAX_CRASHES: int | None = same_as(RunnerOptions, "max_crashes")
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
     EMBEDDED: bool = option(
