@@ -36,7 +36,7 @@ from gearmanny.protocol.client import (
     Progressed,
     Rejected,
     Request,
-    Told,
+    StatusReceived,
     Warned,
 )
 
@@ -140,7 +140,7 @@ class Call(Exchange[L]):
             if self.options.background:
                 self.outcome = event
             return
-        if isinstance(event, (Completed, Failed, Excepted, Rejected, Told)):
+        if isinstance(event, (Completed, Failed, Excepted, Rejected, StatusReceived)):
             self.outcome = event
             return
         if isinstance(event, Warned):

@@ -133,7 +133,7 @@ def test_a_client_takes_any_bytes_and_forgets_no_job(stream: bytes, jobs: int) -
     assert sorted([*left, *ended], key=str) == list(range(jobs))
 
 
-FINAL = (client.Completed, client.Failed, client.Excepted, client.Rejected, client.Told)
+FINAL = (client.Completed, client.Failed, client.Excepted, client.Rejected, client.StatusReceived)
 
 
 @same_each_time
@@ -225,7 +225,7 @@ class ClientAgainstServer(RuleBasedStateMachine):
     def answer(self, handle: bytes, known: bool) -> None:
         question, _ = self.unanswered.popleft()
         assert self.tell(T.STATUS_RES, handle, b"%d" % known, b"0", b"1", b"2") == [
-            (question, client.Told(known, False, b"1", b"2"))
+            (question, client.StatusReceived(known, False, b"1", b"2"))
         ]
         self.waiting.discard(question)
 
