@@ -23,8 +23,8 @@ from gearmanny.payload.fields import options_of
 from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, ROOT, Server, end, find_program, until, workers_of
-from tests.tls_proxy import Authority, proxy
+from tests.support.servers import PATIENCE, ROOT, Server, end, find_program, until, workers_of
+from tests.support.tls import Authority, proxy
 
 ELSEWHERE = {"embedded.md", "hooks.md", "testing.md"}
 """Of docs/, the pages whose Python other modules run."""

@@ -14,7 +14,7 @@ import pytest
 
 from gearmanny.client import SimpleClient
 from gearmanny.errors import TaskError
-from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
+from tests.support.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
 
 DOCUMENT = (ROOT / "docs" / "hooks.md").read_text()
 

@@ -16,7 +16,7 @@ from gearmanny.admin import FunctionStatus, JobServer
 from gearmanny.client import AsyncClient, JobState, RawClient, SimpleClient, Warning
 from gearmanny.errors import TaskError
 from gearmanny.worker import BaseWorker, RawWorker
-from tests.servers import PATIENCE, Gearmand, end, find_program, until, working
+from tests.support.servers import PATIENCE, Gearmand, end, find_program, until, working
 
 PAYLOADS = {
     "empty": b"",

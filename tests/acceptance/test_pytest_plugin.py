@@ -8,8 +8,8 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from tests.postgres import Postgres
-from tests.servers import find_program
+from tests.support.postgres import Postgres
+from tests.support.servers import find_program
 
 pytest_plugins = ["pytester"]
 

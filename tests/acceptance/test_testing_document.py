@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.acceptance.test_pytest_plugin import DJANGO_SETTINGS, OPTIONS
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 pytest_plugins = ["pytester"]
 

@@ -22,8 +22,8 @@ from gearmanny.errors import InvalidOption, InvalidTask, JobServerLost, JobServe
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.acceptance.runner_script import First, Pickled, PickleEncoder
-from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
-from tests.tls_proxy import Authority, proxy
+from tests.support.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
+from tests.support.tls import Authority, proxy
 
 IN_A_TERMINAL = """
 import fcntl, os, sys, termios

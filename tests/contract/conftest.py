@@ -9,7 +9,7 @@ import pytest
 from gearmanny.client import SimpleClient
 from gearmanny.embedded import JobServer
 from tests.contract.wire import Wire
-from tests.servers import Gearmand
+from tests.support.servers import Gearmand
 
 
 @pytest.fixture(scope="session", params=["gearmand", "embedded"])

@@ -18,7 +18,7 @@ from gearmanny.embedded import JobServer
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import PATIENCE, ROOT, Gearmand, find_program, until
+from tests.support.servers import PATIENCE, ROOT, Gearmand, find_program, until
 
 AnyServer = Gearmand | JobServer
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clients import KINDS, Client, MakeClient
-from tests.servers import PATIENCE, Server
+from tests.support.clients import KINDS, Client, MakeClient
+from tests.support.servers import PATIENCE, Server
 
 
 @pytest.fixture(params=KINDS)

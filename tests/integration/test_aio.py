@@ -33,9 +33,9 @@ from gearmanny.errors import (
     TaskTimeout,
 )
 from gearmanny.worker import BaseWorker
-from tests import tls_proxy
-from tests.servers import PATIENCE, RunWorker, Server, free_port
-from tests.tls_proxy import Authority
+from tests.support import tls as tls_proxy
+from tests.support.servers import PATIENCE, RunWorker, Server, free_port
+from tests.support.tls import Authority
 
 MANY = 10_000
 

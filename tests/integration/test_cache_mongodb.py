@@ -21,7 +21,7 @@ from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder, cached_by
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
-from tests.servers import Server, free_port, mongodb
+from tests.support.servers import Server, free_port, mongodb
 
 
 @pytest.fixture

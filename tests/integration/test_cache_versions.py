@@ -16,7 +16,7 @@ import pytest
 from pymongo.collection import Collection
 
 from gearmanny.helpers.cache_mongodb import cacheBuilder
-from tests.servers import until
+from tests.support.servers import until
 
 Entries = Collection[dict[str, Any]]
 

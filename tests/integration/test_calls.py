@@ -26,8 +26,8 @@ from gearmanny.errors import (
 )
 from gearmanny.testing import Gearmand, running
 from gearmanny.worker import BaseWorker
-from tests.clients import Client, MakeClient
-from tests.servers import PATIENCE, RunWorker, Server, free_port, until
+from tests.support.clients import Client, MakeClient
+from tests.support.servers import PATIENCE, RunWorker, Server, free_port, until
 
 
 class Gate:

@@ -29,7 +29,7 @@ from gearmanny.errors import (
 )
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, RunWorker, Server, free_port, until
+from tests.support.servers import PATIENCE, RunWorker, Server, free_port, until
 
 
 class Slow(BaseWorker):

@@ -14,7 +14,7 @@ import pytest
 from gearmanny.client import SimpleClient
 from gearmanny.net.polling import Poller
 from gearmanny.worker import BaseWorker
-from tests.servers import Server, working
+from tests.support.servers import Server, working
 
 SIZE = 4 * 1024 * 1024
 

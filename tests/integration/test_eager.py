@@ -30,8 +30,8 @@ from gearmanny.testing import Eager, eager, outbox
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker, task
-from tests.clients import MakeClient
-from tests.servers import PATIENCE, Server, working
+from tests.support.clients import MakeClient
+from tests.support.servers import PATIENCE, Server, working
 
 variable = contextvars.ContextVar("variable", default="unset")
 

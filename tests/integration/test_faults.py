@@ -14,7 +14,7 @@ from chaos.faults import Proxy, proxy
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working
+from tests.support.servers import PATIENCE, Gearmand, Server, until, workers_of, working
 
 
 class Counting(BaseWorker):

@@ -19,7 +19,7 @@ from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.vocabulary.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working
+from tests.support.servers import PATIENCE, Gearmand, Server, until, workers_of, working
 
 SMALL = 20_000
 """Bytes: a `max_packet` that a test can exceed in no time."""

@@ -17,8 +17,8 @@ from gearmanny.admin import JobServer
 from gearmanny.client import SimpleClient
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, Server, until, working
-from tests.tls_proxy import Authority, Proxy, proxy
+from tests.support.servers import PATIENCE, Gearmand, Server, until, working
+from tests.support.tls import Authority, Proxy, proxy
 
 VANISHED = 30
 """Seconds in which a peer that vanished has to be noticed."""

@@ -13,7 +13,7 @@ from gearmanny.errors import InvalidArguments, TaskError, TaskTimeout
 from gearmanny.interface import Interface
 from gearmanny.tasks.agreement import check_interface
 from gearmanny.worker import BaseWorker, task
-from tests.servers import RunWorker, Server
+from tests.support.servers import RunWorker, Server
 
 
 class Calculator(BaseWorker):

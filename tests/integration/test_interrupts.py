@@ -21,7 +21,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import EncodingError, GearmanException, JobServerUnavailable, TaskError
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker
-from tests.servers import PATIENCE, Server, until, workers_of, working
+from tests.support.servers import PATIENCE, Server, until, workers_of, working
 
 
 @pytest.fixture

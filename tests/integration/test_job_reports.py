@@ -13,7 +13,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, Job, task
-from tests.servers import PATIENCE, RunWorker
+from tests.support.servers import PATIENCE, RunWorker
 
 
 def about(job: Job) -> list[Any]:

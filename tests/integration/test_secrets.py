@@ -17,7 +17,7 @@ from gearmanny.helpers.cache_mongodb import cacheBuilder
 from gearmanny.net.hosts import parse_host
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Server, free_port, mongodb, until, working
+from tests.support.servers import PATIENCE, Server, free_port, mongodb, until, working
 
 SECRET = "hunter2-" + "marker"
 

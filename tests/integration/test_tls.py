@@ -35,8 +35,8 @@ from gearmanny.net.tls import TLS
 from gearmanny.net.transport import connect
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker
-from tests.servers import PATIENCE, Server, free_port, until, working
-from tests.tls_proxy import Authority, Proxy, proxy
+from tests.support.servers import PATIENCE, Server, free_port, until, working
+from tests.support.tls import Authority, Proxy, proxy
 
 LARGE = 20 * 1024 * 1024
 

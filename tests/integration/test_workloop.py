@@ -12,7 +12,7 @@ import pytest
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working
+from tests.support.servers import PATIENCE, Gearmand, Server, until, workers_of, working
 
 
 class Plain(BaseWorker):

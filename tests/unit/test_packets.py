@@ -12,7 +12,7 @@ import pytest
 from gearmanny.errors import ProtocolError
 from gearmanny.payload.sizes import Oversized
 from gearmanny.protocol.packets import Packet, PacketParser, PacketType, pack
-from tests.memory import MIB, run_with_little_memory
+from tests.support.memory import MIB, run_with_little_memory
 from tests.unit.wire import response
 
 WRITTEN = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gearmanny.protocol.outgoing import Data, take_next
-from tests.memory import MIB, run_with_little_memory
+from tests.support.memory import MIB, run_with_little_memory
 
 KIB = 1024
 
