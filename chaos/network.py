@@ -16,11 +16,11 @@ import threading
 import time
 from typing import Any
 
-from chaos.faults import Proxy, proxy
 from gearmanny.client import SimpleClient
 from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker
 from tools.processes import working
+from tools.proxies import Proxy, proxy
 
 THREADS = 8
 TIMEOUT = 60

@@ -33,7 +33,8 @@ from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.support.servers import PATIENCE, Server, Start, free_port, until, workers_of
-from tests.support.tls import Authority, proxy
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 
 def runworkers(*arguments: str, **options: Any) -> str:

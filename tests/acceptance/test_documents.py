@@ -24,7 +24,8 @@ from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.support.servers import PATIENCE, ROOT, Server, end, find_program, until, workers_of
-from tests.support.tls import Authority, proxy
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 ELSEWHERE = {"embedded.md", "hooks.md", "testing.md"}
 """Of docs/, the pages whose Python other modules run."""

@@ -23,7 +23,8 @@ from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.acceptance.runner_script import First, Pickled, PickleEncoder
 from tests.support.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
-from tests.support.tls import Authority, proxy
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 IN_A_TERMINAL = """
 import fcntl, os, sys, termios

@@ -23,7 +23,6 @@ from typing import Any
 
 import pytest
 
-from chaos import faults
 from gearmanny.aio import AioClient, AioWorkResult
 from gearmanny.errors import (
     JobServerLost,
@@ -33,9 +32,9 @@ from gearmanny.errors import (
     TaskTimeout,
 )
 from gearmanny.worker import BaseWorker
-from tests.support import tls as tls_proxy
 from tests.support.servers import PATIENCE, RunWorker, Server, free_port
 from tests.support.tls import Authority
+from tools import proxies
 
 MANY = 10_000
 
@@ -111,7 +110,7 @@ class TestManyAtOnce:
                 calls = (client.looped_echo(value=n) for n in range(MANY))
                 return await asyncio.gather(*calls)
 
-        with faults.proxy(gearman_server.port) as proxy:
+        with proxies.proxy(gearman_server.port) as proxy:
             assert running(main) == [*range(MANY)]
             assert proxy.accepted == 1
 
@@ -317,7 +316,7 @@ class TestLoops:
         self, gearman_server: Server
     ) -> None:
         async def main() -> None:
-            with faults.proxy(gearman_server.port) as proxy:
+            with proxies.proxy(gearman_server.port) as proxy:
                 for _ in range(3):
                     assert await AioClient([proxy.host]).looped_echo(value=1) == 1
                 while proxy.open:
@@ -470,7 +469,7 @@ class TestServers:
                     await held
                 assert await client.looped_echo(value=1) == 1
 
-        with faults.proxy(gearman_server.port) as proxy:
+        with proxies.proxy(gearman_server.port) as proxy:
             running(main)
 
     def test_an_end_that_the_loop_had_no_time_to_see_is_seen(
@@ -527,7 +526,7 @@ class TestTLS:
     @pytest.mark.usefixtures("workers")
     def test_it_is_spoken(self, gearman_server: Server, authority: Authority) -> None:
         context = authority.context("127.0.0.1", wants_certificate=True)
-        with tls_proxy.proxy(gearman_server.port, context) as proxy:
+        with proxies.proxy(gearman_server.port, context) as proxy:
             self.meet(proxy.host, authority.client_files())
             assert proxy.received[:1] == b"\x16"  # a handshake
 
@@ -538,7 +537,7 @@ class TestTLS:
     ) -> None:
         context = authority.context("whoever.example") if secured else None
         path = str(tmp_path / "job server.sock")
-        with tls_proxy.proxy(gearman_server.port, context, address=path) as proxy:
+        with proxies.proxy(gearman_server.port, context, address=path) as proxy:
             self.meet(proxy.host, {"ca": authority.file} if secured else None)
 
     @pytest.mark.usefixtures("workers")
@@ -549,7 +548,7 @@ class TestTLS:
             ("other.example", {"ca": authority.file}, "its certificate is not trusted: IP address"),
             ("127.0.0.1", True, "its certificate is not trusted"),
         ):
-            with tls_proxy.proxy(gearman_server.port, authority.context(name)) as proxy:
+            with proxies.proxy(gearman_server.port, authority.context(name)) as proxy:
                 with pytest.raises(JobServerUnavailable, match=reason):
                     self.meet(proxy.host, tls)
                 assert b"looped" not in proxy.received
@@ -560,7 +559,7 @@ class TestTLS:
     ) -> None:
         context = ssl.create_default_context(cafile=authority.file)
         server = authority.context("whoever.example")
-        with tls_proxy.proxy(gearman_server.port, server, address=str(tmp_path / "sock")) as proxy:
+        with proxies.proxy(gearman_server.port, server, address=str(tmp_path / "sock")) as proxy:
             with pytest.raises(JobServerUnavailable, match="set its check_hostname to False"):
                 self.meet(proxy.host, context)
             context.check_hostname = False
@@ -585,7 +584,7 @@ class TestTLS:
             await AioClient([proxy.host], timeout=PATIENCE).looped_echo(value=1)
 
         with (
-            tls_proxy.proxy(gearman_server.port, authority.context("127.0.0.1")) as proxy,
+            proxies.proxy(gearman_server.port, authority.context("127.0.0.1")) as proxy,
             pytest.raises(JobServerLost, match="does it expect TLS"),
         ):
             running(main)
@@ -601,7 +600,7 @@ class TestTLS:
             await AioClient([proxy.host], timeout=PATIENCE, tls=tls).looped_echo(value=1)
 
         with (
-            tls_proxy.proxy(gearman_server.port, context) as proxy,
+            proxies.proxy(gearman_server.port, context) as proxy,
             pytest.raises((JobServerLost, JobServerUnavailable), match="client certificate"),
         ):
             running(main)

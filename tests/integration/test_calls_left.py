@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from chaos.faults import Proxy, proxy
 from gearmanny.admin import JobServer
 from gearmanny.calling.call import Call
 from gearmanny.client import AsyncClient, JobState
@@ -27,6 +26,7 @@ from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
 from tests.support.clients import Client, MakeClient
 from tests.support.servers import PATIENCE, RunWorker, Server, free_port, until
+from tools.proxies import Proxy, proxy
 
 
 class Kept(BaseWorker):

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from chaos.faults import proxy
 from gearmanny.aio import AioClient
 from gearmanny.calling.values import JobState
 from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
@@ -32,6 +31,7 @@ from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker, task
 from tests.support.clients import MakeClient
 from tests.support.servers import PATIENCE, Server, working
+from tools.proxies import proxy
 
 variable = contextvars.ContextVar("variable", default="unset")
 

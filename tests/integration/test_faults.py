@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from chaos.faults import Proxy, proxy
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.worker import BaseWorker
 from tests.support.servers import PATIENCE, Gearmand, Server, until, workers_of, working
+from tools.proxies import Proxy, proxy
 
 
 class Counting(BaseWorker):

@@ -18,7 +18,8 @@ from gearmanny.client import SimpleClient
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.worker import BaseWorker
 from tests.support.servers import PATIENCE, Gearmand, Server, until, working
-from tests.support.tls import Authority, Proxy, proxy
+from tests.support.tls import Authority
+from tools.proxies import Proxy, proxy
 
 VANISHED = 30
 """Seconds in which a peer that vanished has to be noticed."""

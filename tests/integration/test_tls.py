@@ -36,7 +36,8 @@ from gearmanny.net.transport import connect
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker
 from tests.support.servers import PATIENCE, Server, free_port, until, working
-from tests.support.tls import Authority, Proxy, proxy
+from tests.support.tls import Authority
+from tools.proxies import Proxy, proxy
 
 LARGE = 20 * 1024 * 1024
 
@@ -196,7 +197,7 @@ def test_a_lost_connection_is_told_and_made_again(
     ):
         under_way = client.call("nobody")
         assert client.far_echo(value=1).get_result(timeout=PATIENCE) == 1
-        cut.cut()
+        cut.half_close()
         with pytest.raises(JobServerLost, match="closed by the job server"):
             under_way.get_result(timeout=PATIENCE)
         assert client.far_echo(value=2).get_result(timeout=PATIENCE) == 2
