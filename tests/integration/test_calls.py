@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gearmanny.client import Data, JobState, JobStatus, Progress, Warning
+from gearmanny.client import Data, JobState, JobStatus, Progress
 from gearmanny.errors import (
     EncodingError,
     InvalidOption,
@@ -28,95 +26,18 @@ from gearmanny.testing import Gearmand, running
 from gearmanny.worker import BaseWorker
 from tests.support.clients import Client, MakeClient
 from tests.support.servers import PATIENCE, RunWorker, Server, free_port, until
-
-
-class Gate:
-    """Holds tasks back until a test lets them go."""
-
-    def __init__(self) -> None:
-        self.runs = 0
-        self.opened = threading.Event()
-
-    def pass_through(self) -> int:
-        self.runs += 1
-        assert self.opened.wait(PATIENCE)
-        return self.runs
-
-
-class Called(BaseWorker):
-    name = "called"
-    gate = Gate()
-
-    def task_echo(self, value: Any) -> Any:
-        return value
-
-    def task_fail(self) -> None:
-        raise ValueError("no luck")
-
-    def task_pass(self) -> int:
-        return self.gate.pass_through()
-
-    def task_tell(self) -> str:
-        self.progress(1, 4)
-        self.send_job_data({"part": 1})
-        self.send_job_warning("careful")
-        self.progress(4, 4)
-        return "told"
-
-    def task_rows(self) -> Iterator[str]:
-        yield "first"
-        self.gate.pass_through()
-        yield "second"
-
-    def task_break(self) -> Iterator[int]:
-        yield 1
-        raise ValueError("broken")
-
-    def task_list(self, value: Any) -> Any:
-        return value
-
-
-TOLD = [Progress(1, 4), Data({"part": 1}), Warning("careful"), Progress(4, 4)]
-
-
-@pytest.fixture
-def workers(gearman_worker: RunWorker) -> None:
-    for _ in range(2):
-        gearman_worker(Called)
-
-
-@pytest.fixture
-def gate(workers: None) -> Iterator[Gate]:
-    """What the tasks of this test wait for."""
-    Called.gate = Gate()
-    yield Called.gate
-    Called.gate.opened.set()
-
-
-class Noting(BaseWorker):
-    """Notes what it was called with."""
-
-    name = "noting"
-
-    def setUp(self) -> None:
-        self.seen: list[Any] = []
-
-    def task_note(self, value: Any) -> int:
-        self.seen.append(value)
-        return len(self.seen)
+from tests.support.workers import REPORTS, Called, Gate
 
 
 class TestCalls:
-    @pytest.mark.usefixtures("workers")
-    def test_the_result_comes_back(self, client: Client) -> None:
+    def test_the_result_comes_back(self, served: Client) -> None:
         value = {"text": "hé", "list": [1, None, 2.5]}
-        assert client.called_echo(value=value) == value
-        assert client.call("called_echo", value=value) == value
+        assert served.called_echo(value=value) == value
+        assert served.call("called_echo", value=value) == value
 
-    @pytest.mark.usefixtures("workers")
-    def test_a_failure_tells_what_the_task_raised(self, client: Client) -> None:
+    def test_a_failure_tells_what_the_task_raised(self, served: Client) -> None:
         with pytest.raises(TaskError) as caught:
-            client.called_fail()
+            served.called_fail()
         assert (caught.value.type, caught.value.message) == ("builtins.ValueError", "no luck")
 
     def test_a_function_without_workers_is_told_when_the_time_is_over(
@@ -165,10 +86,10 @@ class TestCalls:
         hosts = [gearman_server.host, f"127.0.0.1:{free_port()}", second_server.host]
         client = make(*hosts, timeout=PATIENCE)
         with (
-            running(Noting([gearman_server.host])) as one,
-            running(Noting([second_server.host])) as two,
+            running(Called([gearman_server.host])) as one,
+            running(Called([second_server.host])) as two,
         ):
-            works = [client.submit("noting_note", value=n) for n in range(6)]
+            works = [client.submit("called_note", value=n) for n in range(6)]
             for work in works:
                 work.get_result(timeout=PATIENCE)
         assert one.seen
@@ -204,15 +125,15 @@ class TestPriorities:
         self, client: Client, gearman_worker: RunWorker
     ) -> None:
         works = [
-            client.using(priority=priority).submit("noting_note", value=priority)
+            client.using(priority=priority).submit("called_note", value=priority)
             for priority in ("low", "normal", "high", "normal", "high", "low")
         ]
         for priority in ("low", "high"):
             kept = client.using(priority=priority, background=True)
-            kept.call("noting_note", value=f"{priority} kept")
+            kept.call("called_note", value=f"{priority} kept")
         for work in works:
             assert work.status().state is JobState.QUEUED
-        worker = gearman_worker(Noting)
+        worker = gearman_worker(Called)
         for work in works:
             work.get_result(timeout=PATIENCE)
         until(lambda: len(worker.seen) == 8)
@@ -246,13 +167,13 @@ class TestUniqueKeys:
         one, two = make(*hosts, timeout=PATIENCE), make(*hosts[::-1], timeout=PATIENCE)
         keys = [f"key {number}" for number in range(6)]
         works = [
-            client.using(unique=key).submit("noting_note", value=key)
+            client.using(unique=key).submit("called_note", value=key)
             for client in (one, two, one)
             for key in keys
         ]
         for work in works:
             work.status()  # it was accepted
-        with running(Noting(hosts)) as worker:
+        with running(Called(hosts)) as worker:
             for work in works:
                 work.get_result(timeout=PATIENCE)
         assert sorted(worker.seen) == keys
@@ -280,11 +201,10 @@ class TestBackground:
         until(lambda: client.status(work.unique).state is JobState.UNKNOWN)
         assert work.status() == JobStatus(JobState.UNKNOWN)
 
-    @pytest.mark.usefixtures("workers")
-    def test_two_have_unique_ids_of_their_own(self, client: Client) -> None:
-        works = [client.using(background=True).call("called_echo", value=n) for n in range(2)]
+    def test_two_have_unique_ids_of_their_own(self, served: Client) -> None:
+        works = [served.using(background=True).call("called_echo", value=n) for n in range(2)]
         assert len({work.unique for work in works}) == 2
-        assert client.submit("called_echo", value=1).unique is None
+        assert served.submit("called_echo", value=1).unique is None
 
     def test_its_progress_can_be_asked_for(self, client: Client, gearman_worker: RunWorker) -> None:
         gate = Gate()
@@ -307,14 +227,14 @@ class TestBackground:
     def test_it_is_found_after_a_restart(self, make: MakeClient, tmp_path: Path) -> None:
         with Gearmand("-q", "libsqlite3", f"--libsqlite3-db={tmp_path}/queue") as server:
             client = make(server.host, timeout=PATIENCE)
-            work = client.using(background=True).call("noting_note", value="kept")
+            work = client.using(background=True).call("called_note", value="kept")
             server.kill()
             server.start()
             assert work.status().state is JobState.QUEUED
             assert client.status(work.unique).state is JobState.QUEUED
             with pytest.raises(JobServerLost):  # its handle may be another job's
                 work.cancel()
-            with running(Noting([server.host])) as worker:
+            with running(Called([server.host])) as worker:
                 until(lambda: worker.seen == ["kept"])
 
 
@@ -360,12 +280,12 @@ class TestIdempotent:
         self, make: MakeClient, gearman_server: Server, gearman_worker: RunWorker
     ) -> None:
         client = make(gearman_server.host, timeout=PATIENCE, connect_timeout=PATIENCE)
-        works = [client.using(idempotent=True).submit("noting_note", value=n) for n in range(3)]
-        once = client.submit("noting_note", value="once")
+        works = [client.using(idempotent=True).submit("called_note", value=n) for n in range(3)]
+        once = client.submit("called_note", value="once")
         once.status()
         gearman_server.stop()
         gearman_server.start()
-        with running(Noting([gearman_server.host])) as worker:
+        with running(Called([gearman_server.host])) as worker:
             assert sorted(work.get_result(timeout=PATIENCE) for work in works) == [1, 2, 3]
             with pytest.raises(JobServerLost):
                 once.get_result(timeout=PATIENCE)
@@ -386,23 +306,23 @@ class TestIdempotent:
 class TestUpdates:
     def test_on_update_gets_them_in_order(self, client: Client) -> None:
         seen: list[Any] = []
-        assert client.using(on_update=seen.append).called_tell() == "told"
-        assert seen == TOLD
+        assert client.using(on_update=seen.append).called_report() == "reported"
+        assert seen == REPORTS
 
     def test_what_on_update_raises_is_raised(self, client: Client) -> None:
         def refuse(update: object) -> None:
             raise RuntimeError(f"no {update}")
 
         with pytest.raises(RuntimeError, match=r"no Progress\(done=1, total=4\)"):
-            client.using(on_update=refuse).called_tell()
+            client.using(on_update=refuse).called_report()
         assert client.called_echo(value=1) == 1
 
     def test_a_work_object_gives_them_out_once_and_in_order(self, client: Client) -> None:
-        work = client.submit("called_tell")
-        assert list(work.updates(timeout=PATIENCE)) == TOLD
+        work = client.submit("called_report")
+        assert list(work.updates(timeout=PATIENCE)) == REPORTS
         assert work.progress == Progress(4, 4)
         assert list(work.updates(timeout=PATIENCE)) == []
-        assert work.get_result() == "told"
+        assert work.get_result() == "reported"
 
     def test_they_come_while_the_job_runs(self, client: Client, gate: Gate) -> None:
         updates = client.submit("called_rows").updates(timeout=PATIENCE)
@@ -492,7 +412,7 @@ class TestStatus:
     ) -> None:
         hosts = [gearman_server.host, second_server.host]
         kept = make(*hosts).using(background=True)
-        works = [kept.call("noting_note", value=n) for n in range(2)]
+        works = [kept.call("called_note", value=n) for n in range(2)]
         asking = make(*hosts[::-1])
         for work in works:
             assert asking.status(work.unique).state is JobState.QUEUED
@@ -512,22 +432,22 @@ class TestStatus:
 
 class TestCancelling:
     def test_a_job_that_waits_is_cancelled(self, client: Client, gearman_server: Server) -> None:
-        work = client.submit("noting_note", value="cancelled")
+        work = client.submit("called_note", value="cancelled")
         assert work.cancel()
         assert work.cancel()
-        with pytest.raises(JobCancelled, match=r"noting_note\(\) was cancelled"):
+        with pytest.raises(JobCancelled, match=r"called_note\(\) was cancelled"):
             work.get_result(timeout=PATIENCE)
         assert isinstance(work.exception(), JobCancelled)
         assert work.status() == JobStatus(JobState.UNKNOWN)
-        with running(Noting([gearman_server.host])) as worker:
-            client.noting_note(value="other")
+        with running(Called([gearman_server.host])) as worker:
+            client.called_note(value="other")
         assert worker.seen == ["other"]
 
     def test_a_background_job_is_cancelled(self, client: Client, gearman_server: Server) -> None:
-        work = client.using(background=True).call("noting_note", value="cancelled")
+        work = client.using(background=True).call("called_note", value="cancelled")
         assert work.cancel()
-        with running(Noting([gearman_server.host])) as worker:
-            client.noting_note(value="other")
+        with running(Called([gearman_server.host])) as worker:
+            client.called_note(value="other")
         assert worker.seen == ["other"]
 
     def test_a_job_that_runs_goes_on(self, client: Client, gate: Gate) -> None:
@@ -537,9 +457,8 @@ class TestCancelling:
         gate.opened.set()
         assert work.get_result(timeout=PATIENCE) == 1
 
-    @pytest.mark.usefixtures("workers")
-    def test_a_job_that_is_over_is_not_cancelled(self, client: Client) -> None:
-        work = client.submit("called_echo", value=1)
+    def test_a_job_that_is_over_is_not_cancelled(self, served: Client) -> None:
+        work = served.submit("called_echo", value=1)
         assert work.get_result() == 1
         assert not work.cancel()
 
@@ -560,7 +479,7 @@ class TestStreams:
 
     @pytest.mark.parametrize(("result", "rows"), [([1, [2]], [1, [2]]), ([], []), (None, [])])
     def test_a_list_is_a_stream(self, client: Client, result: Any, rows: list[Any]) -> None:
-        assert list(client.stream("called_list", value=result)) == rows
+        assert list(client.stream("called_echo", value=result)) == rows
 
     def test_what_is_no_stream_is_told(self, client: Client) -> None:
         with pytest.raises(InvalidTask, match=r"called_echo\(\) is no stream.*but dict"):
@@ -568,8 +487,8 @@ class TestStreams:
 
     def test_on_update_sees_what_comes(self, client: Client) -> None:
         seen: list[Any] = []
-        assert list(client.using(on_update=seen.append).stream("called_tell")) == [{"part": 1}]
-        assert seen == TOLD
+        assert list(client.using(on_update=seen.append).stream("called_report")) == [{"part": 1}]
+        assert seen == REPORTS
 
     def test_a_silent_stream_ends_with_the_time(self, client: Client, gate: Gate) -> None:
         rows = client.using(timeout=0.3).stream("called_rows")
@@ -578,7 +497,7 @@ class TestStreams:
             next(rows)
 
     def test_who_leaves_early_leaves_nothing_behind(self, client: Client) -> None:
-        rows = client.stream("called_list", value=[1, 2])
+        rows = client.stream("called_echo", value=[1, 2])
         assert next(rows) == 1
         del rows
         assert client.called_echo(value=1) == 1
@@ -586,7 +505,7 @@ class TestStreams:
     @pytest.mark.parametrize("option", ["background", "idempotent"])
     def test_what_cannot_be_streamed_is_refused_at_once(self, client: Client, option: str) -> None:
         with pytest.raises(InvalidOption, match=f"using.{option}=False"):
-            client.using(**{option: True}).stream("called_list", value=[])
+            client.using(**{option: True}).stream("called_echo", value=[])
 
 
 @pytest.mark.usefixtures("workers")
@@ -620,7 +539,7 @@ class TestMap:
 
     def test_background_jobs_are_all_kept(self, client: Client) -> None:
         inputs = [{"value": n} for n in range(100)]
-        kept = client.using(background=True).map("noting_note", inputs)
+        kept = client.using(background=True).map("called_note", inputs)
         assert list(kept) == [None] * 100
 
     @pytest.mark.parametrize("option", [{"unique": "one"}, {"on_update": print}])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +28,8 @@ __all__ = [
     "RunWorker",
     "Server",
     "Start",
+    "answering",
+    "black_hole",
     "end",
     "find_program",
     "free_port",
@@ -48,10 +52,10 @@ def find_program(name: str, package: str) -> str:
 
 
 RunWorker = Callable[..., Any]
-"""What `gearman_worker` is."""
+"""The type of the fixture `gearman_worker`."""
 
 Start = Callable[..., "subprocess.Popen[str]"]
-"""What `start_runworkers` is."""
+"""The type of the fixture `start_runworkers`."""
 
 
 @contextlib.contextmanager
@@ -113,3 +117,49 @@ def memcached() -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         end(process)
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[str]:
+    """Yields a host that neither accepts nor refuses connections: its backlog is full."""
+    with contextlib.ExitStack() as stack:
+        hole = stack.enter_context(socket.socket())
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        stack.enter_context(socket.socket()).connect(hole.getsockname())
+        # A busy kernel may take one or two more than the backlog has room for.
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        yield "127.0.0.1:%d" % hole.getsockname()[1]
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[tuple[str, list[int]]]:
+    """Runs what is no job server: it ends each connection once something came, after an answer.
+
+    Yields:
+        Its host, and a list that grows with every connection.
+    """
+    accepted: list[int] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                accepted.append(1)
+                connection.recv(65536)
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield "127.0.0.1:%d" % server.getsockname()[1], accepted
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
