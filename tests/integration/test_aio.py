@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from gearmanny.admin import JobServer
 from gearmanny.aio import AioClient, AioWorkResult
 from gearmanny.errors import (
     JobServerLost,
@@ -269,6 +270,20 @@ class TestLoops:
             return await gearman_aio_client.looped_echo(value=1)
 
         assert [running(main) for _ in range(3)] == [1, 1, 1]
+
+    def test_calls_of_one_loop_after_another_rotate_over_the_servers(
+        self, gearman_server: Server, second_server: Server
+    ) -> None:
+        hosts = [gearman_server.host, second_server.host]
+        client = AioClient(hosts)
+
+        async def main(value: int) -> None:
+            await client.using(background=True).call("nobody", value=value)
+
+        for n in range(4):
+            running(lambda n=n: main(n))
+        rows = [row for host in hosts for row in JobServer(host).status()]
+        assert [(row.function, row.total) for row in rows] == [("nobody", 2)] * 2
 
     def test_another_loop_at_the_same_time_is_refused(
         self, gearman_aio_client: AioClient, gate: Gate
