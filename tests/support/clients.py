@@ -77,11 +77,15 @@ class MakeClient:
         self._made: list[Any] = []
 
     def __call__(self, *hosts: str, **options: Any) -> Client:
-        client: Any = self.kind(list(hosts), **options)
+        return self.of(self.kind(list(hosts), **options))
+
+    def of(self, client: Any) -> Client:
+        """Takes a client of this kind that was made otherwise."""
         if isinstance(client, AioClient):
             client = InLoop(self._runner, client)
         self._made.append(client)
-        return client
+        made: Client = client
+        return made
 
     def close(self) -> None:
         for client in self._made:

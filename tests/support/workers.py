@@ -35,6 +35,13 @@ class Gate:
         assert self._entered.acquire(timeout=PATIENCE)
 
 
+class Refused(Exception):
+    """An exception with arguments of its own."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+
+
 class Called(BaseWorker):
     """Has a task for each thing that a call may meet."""
 
@@ -54,6 +61,12 @@ class Called(BaseWorker):
 
     def task_fail(self) -> None:
         raise ValueError("no luck")
+
+    def task_refuse(self) -> None:
+        raise Refused(7, "as told")
+
+    def task_unencodable(self) -> set[int]:
+        return {1, 2}
 
     def task_pass(self) -> int:
         """Returns its number among those that came to the gate."""
