@@ -602,6 +602,10 @@ class TestCancelling:
 
 
 class TestStreams:
+    def test_values_come_one_by_one_or_as_a_list(self, served: Client) -> None:
+        assert list(served.stream("called_numbers", count=3)) == [0, 1, 2]
+        assert served.called_numbers(count=3) == [0, 1, 2]
+
     def test_values_come_while_the_task_goes_on(self, client: Client, gate: Gate) -> None:
         rows = client.stream("called_rows")
         assert next(rows) == "first"
