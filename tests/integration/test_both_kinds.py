@@ -1,4 +1,4 @@
-"""What holds for the jobs of plain tasks and of `async def` ones alike."""
+"""The behaviour that jobs of plain and of `async def` tasks have in common."""
 
 from __future__ import annotations
 
