@@ -36,7 +36,7 @@ class Chaotic(BaseWorker):
 
 
 class Tally:
-    """What came of all calls."""
+    """The outcome of all calls."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -104,7 +104,7 @@ class Call(Exchange[L]):
         self.warned: Warned | None = None
         """The last warning: it says why, when a failure follows it."""
         self.only_part: DataSent | None = None
-        """What was sent ahead; without data, when there was more than one part."""
+        """The data that was sent ahead of the result; empty if there was more than one part."""
         self.progressed: Progressed | None = None
         """The last progress."""
         self.unread: deque[UpdateEvent] | None = None

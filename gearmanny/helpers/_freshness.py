@@ -29,7 +29,7 @@ _AGE = number(
 
 
 class Freshness(enum.Enum):
-    """What an entry of the cache is worth."""
+    """The freshness of an entry of the cache."""
 
     HIT = "hit"
     STALE = "stale"

@@ -1,4 +1,4 @@
-"""What the documents show is true: their Python runs and prints what it says, and their tables
+"""The documents are true: their Python runs and prints what it says, and their tables
 are those of the code."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What docs/hooks.md shows is true: its Python runs, and prints what it says."""
+"""The document docs/hooks.md is true: its Python runs, and prints what it says."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ Server = Gearmand | embedded.JobServer
 
 
 def status_of(job_server: Server, function: str) -> FunctionStatus:
-    """What the job server says of a function, also where it does not know it."""
+    """The row of a function at the job server, also if it does not know the function."""
     rows = {row.function: row for row in JobServer(job_server.host).status()}
     return rows.get(function, FunctionStatus(function, 0, 0, 0))
 

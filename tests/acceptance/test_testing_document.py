@@ -1,4 +1,4 @@
-"""What docs/testing.md shows is run here: its files, as the projects that it describes."""
+"""The examples of docs/testing.md: its files are run as the projects that it describes."""
 
 from __future__ import annotations
 

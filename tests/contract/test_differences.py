@@ -1,4 +1,4 @@
-"""What our job server does not do as gearmand 1.1.20 does: a test for each row of the table in
+"""The differences between our job server and gearmand 1.1.20: a test for each row of the table in
 `docs/embedded.md`, which shows both columns. Its docstring is what the row is about."""
 
 from __future__ import annotations

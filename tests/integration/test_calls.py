@@ -1,4 +1,4 @@
-"""What every client promises, whoever waits for the answer: one suite for all kinds."""
+"""The promises of every client, whoever waits for the answer: one suite for all kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What strangers send: too much, the wrong way, about jobs of nobody. It harms them alone."""
+"""Packets of strangers: too long, malformed, about unknown jobs. They harm only their senders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task knows of its job, and what it tells its caller before the answer."""
+"""The information that a task has about its job, and sends to its caller before the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent next: small pieces together, large ones in parts, everything once and in order."""
+"""The outgoing bytes: small pieces together, large ones in parts, all once and in order."""
 
 from __future__ import annotations
 

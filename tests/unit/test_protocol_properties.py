@@ -1,4 +1,4 @@
-"""What holds for any bytes, and for any order of packets that a job server may send."""
+"""Properties that hold for any bytes, and for any order of packets of a job server."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def pieces(stream: bytes, sizes: list[int]) -> Iterable[bytes]:
 
 
 def outcome(feed: Callable[[bytes], Iterable[object]], parts: Iterable[bytes]) -> list[object]:
-    """What came out, and the error that ended it."""
+    """The events that came out, and the error that ended them."""
     told: list[object] = []
     try:
         for part in parts:
