@@ -1,4 +1,4 @@
-"""What a cached function is: of every kind, with what functools gives to one."""
+"""Cached functions: of every kind, with the attributes that functools gives them."""
 
 from __future__ import annotations
 

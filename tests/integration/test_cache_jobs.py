@@ -41,7 +41,7 @@ def make_stale(entries: Entries) -> Callable[[], None]:
 
 
 class Log:
-    """What tasks did: the number of the run, and the unique id of its job."""
+    """The runs of tasks: the number of the run, and the unique id of its job."""
 
     def __init__(self) -> None:
         self.uniques: list[str] = []

@@ -44,7 +44,7 @@ class Stampede:
         return None
 
     def answers(self) -> list[list[Any] | None]:
-        """What each process got; None for one that was killed."""
+        """The answer that each process got; None for one that was killed."""
         return [each.result(PATIENCE * 3) for each in self._answers]
 
 

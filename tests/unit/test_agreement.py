@@ -118,7 +118,7 @@ def test_a_type_may_be_written_in_several_ways(ours: str, theirs: str) -> None:
     assert told(add=add, table={"w_add": entry}) == []
     entry["returns"] = "list[bytes]"
     assert told(add=add, table={"w_add": entry}) == [
-        f"w_add(): it returns list[bytes], the interface says {ours}."
+        f"w_add(): it returns list[bytes] in the worker, but {ours} in the interface."
     ]
 
 
