@@ -36,7 +36,7 @@ from gearmanny.protocol.client import (
     Progressed,
     Rejected,
     Request,
-    Told,
+    StatusReceived,
     Warned,
 )
 
@@ -108,7 +108,7 @@ class Call(Exchange[L]):
         self.warned: Warned | None = None
         """The last warning: it says why, when a failure follows it."""
         self.only_part: DataSent | None = None
-        """What was sent ahead; without data, when there was more than one part."""
+        """The data that was sent ahead of the result; empty if there was more than one part."""
         self.progressed: Progressed | None = None
         """The last progress."""
         self.unread: Unread | None = None
@@ -144,7 +144,7 @@ class Call(Exchange[L]):
             if self.options.background:
                 self.outcome = event
             return
-        if isinstance(event, (Completed, Failed, Excepted, Rejected, Told)):
+        if isinstance(event, (Completed, Failed, Excepted, Rejected, StatusReceived)):
             self.outcome = event
             return
         if isinstance(event, Warned):

@@ -19,7 +19,7 @@ from gearmanny.running import supervisor
 from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanWorker
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, until
+from tests.support.servers import PATIENCE, until
 
 
 class PickleEncoder(DataEncoder):

@@ -9,8 +9,8 @@ from importlib.metadata import entry_points
 import pymongo
 import pytest
 
-from tests.postgres import Postgres
-from tests.servers import ROOT, find_program, mongodb
+from tests.support.postgres import Postgres
+from tests.support.servers import ROOT, find_program, mongodb
 
 pytest_plugins = ["pytester"]
 
@@ -103,7 +103,7 @@ def test_each_test_is_alone(gearman_server, gearman_worker, gearman_client, numb
 
 def test_a_class_that_no_process_can_import(gearman_worker):
     class Local(Text): pass
-    with pytest.raises(ValueError, match="Move it to the top of a module"):
+    with pytest.raises(ValueError, match="Move it to the top level of a module"):
         gearman_worker(Local, process=True)
 """
 

@@ -28,8 +28,9 @@ from gearmanny.errors import (
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.acceptance.runner_script import First, Pickled, PickleEncoder
-from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
-from tests.tls_proxy import Authority, proxy
+from tests.support.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 IN_A_TERMINAL = """
 import fcntl, os, sys, termios

@@ -1,4 +1,4 @@
-"""What holds for the jobs of plain tasks and of `async def` ones alike."""
+"""The behaviour that jobs of plain and of `async def` tasks have in common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost, TaskError, TaskTimeLimitExceeded
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker, task
-from tests.servers import PATIENCE, RunWorker, Server, until, working
+from tests.support.servers import PATIENCE, RunWorker, Server, until, working
 
 LIMIT = 0.2
 """Seconds."""

@@ -134,7 +134,7 @@ TOUCHES = {
         "gearmanny.serving.process",
     },
 }
-"""Who alone may import what. Django belongs to everything above."""
+"""The only modules that may import each of these. Django belongs to everything above."""
 
 
 @cache
@@ -171,7 +171,7 @@ def storeys() -> dict[str, int]:
 
 @cache
 def walls() -> dict[str, list[str]]:
-    """What each wing may import besides itself and the errors: modules, and wings."""
+    """The modules and wings that each wing may import besides itself and the errors."""
     rows = (line.split("|")[1:3] for line in _floors().splitlines() if line.startswith("| `"))
     return {wing: _named(allowed) for wings, allowed in rows for wing in _named(wings)}
 
