@@ -68,8 +68,11 @@ class WorkRunner:
         max_memory: MiB of resident memory with which a process is recycled after a job. None:
             never. Not enforced, with a warning, on systems without `/proc/self/statm`.
         max_crashes: with `keepAlive`, how many crashes of a process and its replacements within
-            `crash_window` make the runner give up. None: it never does.
+            `crash_window` make the runner give up. None: it never does. A process that was running
+            a job counts for `max_deaths` instead.
         crash_window: seconds, see `max_crashes`.
+        max_deaths: how many processes a job may kill. After that, it is failed instead of run, and
+            its caller is told how those processes ended. None: any number.
         connect_timeout: seconds from the start within which a job server has to answer. None:
             job servers are waited for, however long it takes.
 
@@ -98,6 +101,7 @@ class WorkRunner:
         max_memory: int | None = RunnerOptions.max_memory,
         max_crashes: int | None = RunnerOptions.max_crashes,
         crash_window: float = RunnerOptions.crash_window,
+        max_deaths: int | None = RunnerOptions.max_deaths,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
     ) -> None:
         _check_workers(workers)
@@ -119,6 +123,7 @@ class WorkRunner:
             max_memory=max_memory,
             max_crashes=max_crashes,
             crash_window=crash_window,
+            max_deaths=max_deaths,
             connect_timeout=connect_timeout,
         )
         if max_memory is not None:

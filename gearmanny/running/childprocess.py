@@ -23,6 +23,7 @@ from gearmanny.running.factory import make_workers
 from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
 from gearmanny.working import timelimits
+from gearmanny.working.ledger import Ledger
 
 logger = logging.getLogger("gearmanny.runner")
 
@@ -59,7 +60,8 @@ class Parent:
 class _Reporter:
     """An observer of the loop of a child: it reports to the parent."""
 
-    def __init__(self, reports: Connection, options: RunnerOptions) -> None:
+    def __init__(self, reports: Connection, ledger: Ledger, options: RunnerOptions) -> None:
+        self.ledger = ledger
         self._reports = reports
         self._max_jobs = options.max_jobs
         self._max_memory = options.max_memory
@@ -106,7 +108,9 @@ def resident_memory() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
-def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection) -> None:
+def run(
+    slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection, ledger: Ledger
+) -> None:
     """Runs the workers of a slot. A child does this and nothing else.
 
     Args:
@@ -114,6 +118,7 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection)
         options: the options of the runner.
         parent: the process that forked this one.
         reports: the pipe to the parent.
+        ledger: names the jobs that run to the parent.
 
     Raises:
         SystemExit: with 1, when the workers cannot be made or their loop fails.
@@ -138,7 +143,7 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
     keep_from_children(reports)
     end_with(parent.pid)
-    reporter = _Reporter(reports, options)
+    reporter = _Reporter(reports, ledger, options)
     try:
         made = make_workers(slot.workers, options.worker)
         made[0].observer = reporter

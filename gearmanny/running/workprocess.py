@@ -15,6 +15,9 @@ from gearmanny.running.childprocess import (
     run,
 )
 from gearmanny.running.options import RunnerOptions
+from gearmanny.working.condemned import CondemnedJobs
+from gearmanny.working.jobtable import JobTable, RunningJob
+from gearmanny.working.ledger import SharedLedger
 
 _processes = multiprocessing.get_context("fork")
 
@@ -22,32 +25,42 @@ _processes = multiprocessing.get_context("fork")
 class WorkProcess:
     """A process that runs the workers of a slot."""
 
-    def __init__(self, slot: Slot, options: RunnerOptions) -> None:
+    def __init__(self, slot: Slot, options: RunnerOptions, condemned: CondemnedJobs) -> None:
         """Forks it.
 
         Args:
             slot: what it runs.
             options: the options of the runner.
+            condemned: the jobs that are not to be run as others are.
 
         Raises:
             OSError: the system cannot start another process.
         """
+        self.slot = slot
         self._finished = False
         """Whether its workers stopped by themselves. Without that, any end is a crash."""
+        self._jobs = JobTable()
+        ledger = SharedLedger(self._jobs, condemned)
         news, reports = _processes.Pipe(duplex=False)
         self._news: Connection | None = keep_from_children(news)
         self._process = _processes.Process(
-            target=run, args=(slot, options, Parent(), reports), name=f"gearmanny {slot}"
+            target=run,
+            args=(slot, options, Parent(), reports, ledger),
+            name=f"gearmanny {slot}",
         )
         try:
             with signals_held_back(HANDLED_SIGNALS):
                 self._process.start()
         except OSError:
             self._news.close()
+            self._jobs.close()
             raise
         finally:
             reports.close()
         self._end = _end_of(self._process.pid)
+
+    def __str__(self) -> str:
+        return f"process {self.slot}, pid {self.pid}"
 
     @property
     def pid(self) -> int | None:
@@ -63,6 +76,11 @@ class WorkProcess:
     def crashed(self) -> bool:
         """Whether it ended in another way than by its workers stopping."""
         return self.exit_code != 0 or not self._finished
+
+    @property
+    def running_jobs(self) -> list[RunningJob]:
+        """The jobs that it runs, or was running when it ended."""
+        return self._jobs.running()
 
     def to_wait_for(self) -> list[Connection | int]:
         """Returns what becomes readable when the process reports something, or has ended.
@@ -104,6 +122,7 @@ class WorkProcess:
         """Waits for the end of the process, and releases what this object holds."""
         self._process.join()
         self._process.close()
+        self._jobs.close()
         self._close_news()
         if self._end is not None:
             os.close(self._end)

@@ -98,6 +98,8 @@ class _Life:
         if answered:
             with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
                 self._link.flush()
+                if not self._link.closed:
+                    self._context.ledger.sent()
         return answered
 
     async def _execute(self) -> None:

@@ -54,7 +54,13 @@ class JobRunner:
         started = time.perf_counter()
         forks = this_process.forks
         job = self._new_job(handler, assigned, task)
+        context = handler.context
+        context.ledger.begin(handler.link, assigned, job)
+        alone = False
         try:
+            alone = context.ledger.must_run_alone(job)
+            if alone:
+                context.finish_coroutines()
             job.data = decode(self._worker.data_encoder, assigned.data)
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug(
@@ -64,12 +70,14 @@ class JobRunner:
             if this_process.forks != forks:
                 end_as_a_program()
         except HandedOver:
+            if alone:
+                context.finish_coroutines()
             return False
         except BaseException as error:  # the payload, the result, a hook of a subclass, a
             if this_process.forks != forks:  # CancelledError that left a loop
                 end_as_a_program()
-            return handler.context.answers.end(handler.link, job, started, error)
-        return handler.context.answers.end(handler.link, job, started)
+            return context.answers.end(handler.link, job, started, error)
+        return context.answers.end(handler.link, job, started)
 
     def _new_job(self, handler: Handler, assigned: Assigned, task: str | bytes) -> GearmanJob:
         job = self._worker.create_job(

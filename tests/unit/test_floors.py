@@ -79,7 +79,7 @@ TOUCHES = {
     "signal": {
         "gearmanny.contrib.prometheus.serving",
         "gearmanny.serving.process",
-        "gearmanny.running.supervisor",
+        "gearmanny.running.log",
         "gearmanny.working.timelimits",
         "gearmanny.running.childprocess",
         "gearmanny.net.forks",

@@ -103,6 +103,7 @@ class Settings:
     MAX_MEMORY: int | None = same_as(RunnerOptions, "max_memory")
     MAX_CRASHES: int | None = same_as(RunnerOptions, "max_crashes")
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
+    MAX_DEATHS: int | None = same_as(RunnerOptions, "max_deaths")
     EMBEDDED: bool = option(
         False, SWITCH, "start a job server for development if none is listening"
     )
