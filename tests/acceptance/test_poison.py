@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.poison import poisoned
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
@@ -144,3 +145,14 @@ def test_a_process_that_is_stopped_blames_no_job(
         runner.terminate()
         assert runner.wait(PATIENCE) == 0
     assert "while it ran" not in log.read_text()
+
+
+def test_a_stream_of_bad_jobs_costs_no_memory_and_no_good_job() -> None:
+    counted = poisoned(jobs=100, poison=5)
+    assert counted.good_done == counted.good == 100
+    assert counted.condemned == 5
+    assert counted.deaths >= 15
+    assert counted.failed >= 100
+    assert counted.growth_of_runner < 4 * 1024
+    assert counted.largest_worker < 100 * 1024
+    assert counted.exit_code == 0
