@@ -1,5 +1,5 @@
-"""Jobs that kill their processes, that fail with a megabyte, or are over the limit, among good ones,
-in figures.
+"""Jobs that kill their processes, that fail with a megabyte, or are over the limit, among good
+ones, in figures.
 
     python -m chaos.poison [JOBS]
 

@@ -61,14 +61,14 @@ class Answers:
         if error is None and handle_of(job) in link.machine.held:
             error = GearmanException("its worker ended the job without an answer")
         if isinstance(error, GivenBack):
-            self._ledger.answered(job)
+            self._ledger.answered(link, job)
             logger.info("%s is given back", job.task, extra=about("given_back", job))
             return False
         if error is not None:
             if stops_worker(error):
                 raise error
             self.fail(link, job, error)
-        self._ledger.answered(job)
+        self._ledger.answered(link, job)
         if id(job) in self._failed:
             self._failed.discard(id(job))
         elif logger.isEnabledFor(logging.INFO):

@@ -98,8 +98,7 @@ class _Life:
         if answered:
             with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
                 self._link.flush()
-                if not self._link.closed:
-                    self._context.ledger.sent()
+                self._context.ledger.sent(self._link)
         return answered
 
     async def _execute(self) -> None:

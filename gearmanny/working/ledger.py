@@ -3,6 +3,8 @@ decided about jobs that killed other processes."""
 
 from __future__ import annotations
 
+from itertools import chain
+
 from gearmanny.errors import WorkerLost
 from gearmanny.protocol.worker import Assigned
 from gearmanny.vocabulary.gearman_api import GearmanJob
@@ -35,15 +37,27 @@ class Ledger:
         """
         return False
 
-    def answered(self, job: GearmanJob) -> None:
+    def answered(self, link: Link, job: GearmanJob) -> None:
         """Notes that a job is answered, or was given back. It is named until `sent` is called.
 
         Args:
+            link: the connection that it came by.
             job: the job.
         """
 
-    def sent(self) -> None:
-        """Notes that all answers have left the process."""
+    def sent(self, link: Link) -> None:
+        """Notes that the answers of a connection have left the process, unless it has ended.
+
+        Args:
+            link: the connection.
+        """
+
+    def lost(self, link: Link) -> None:
+        """Notes that a connection has ended, and that the process goes on.
+
+        Args:
+            link: the connection.
+        """
 
     def blame(self, job: GearmanJob) -> None:
         """Notes that the process is about to end because of one job, and of no other.
@@ -66,7 +80,7 @@ class SharedLedger(Ledger):
         self._condemned = condemned
         self._rows: dict[int, int | None] = {}
         """By `id()` of the job."""
-        self._answered: list[int | None] = []
+        self._answered: dict[Link, list[int | None]] = {}
 
     def begin(self, link: Link, assigned: Assigned, job: GearmanJob) -> None:
         self._rows[id(job)] = self._table.begin(
@@ -83,15 +97,20 @@ class SharedLedger(Ledger):
             raise WorkerLost(str(job.task), verdict)
         return verdict is not None
 
-    def answered(self, job: GearmanJob) -> None:
-        self._answered.append(self._rows.pop(id(job), None))
+    def answered(self, link: Link, job: GearmanJob) -> None:
+        self._answered.setdefault(link, []).append(self._rows.pop(id(job), None))
 
-    def sent(self) -> None:
-        while self._answered:
-            self._table.end(self._answered.pop())
+    def sent(self, link: Link) -> None:
+        # A task that closes all files ends the connection, and soon the process.
+        if not link.closed:
+            self.lost(link)
+
+    def lost(self, link: Link) -> None:
+        for row in self._answered.pop(link, ()):
+            self._table.end(row)
 
     def blame(self, job: GearmanJob) -> None:
         guilty = self._rows.get(id(job))
-        for row in [*self._rows.values(), *self._answered]:
+        for row in chain(list(self._rows.values()), *list(self._answered.values())):
             if row != guilty:
                 self._table.end(row)

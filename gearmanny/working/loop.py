@@ -215,7 +215,7 @@ class WorkLoop:
                 return
             self._ask()
             self._links.flush(link)
-            self._ledger.sent()
+            self._ledger.sent(link)
             if link not in self._links:
                 return
         if not events:  # called, or told that there is no job
