@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Sequence
 
@@ -44,7 +45,7 @@ def delayed(slot: Slot, seconds: float) -> None:
 def recycling(process: WorkProcess, reason: str) -> None:
     """Logs that a process asked to be replaced."""
     extra = {"action": "recycling"}
-    logger.info("%s is to be recycled: %s", process, reason, extra=extra)
+    logger.info("%s, is to be recycled: %s", process, reason, extra=extra)
 
 
 def restarting() -> None:
@@ -56,7 +57,7 @@ def restarting() -> None:
 def late(process: WorkProcess, timeout: float) -> None:
     """Logs that a process leaves without a successor."""
     logger.warning(
-        "no replacement of %s was ready within %g s; it leaves",
+        "no replacement of %s, was ready within %g s; it leaves",
         process,
         timeout,
         extra={"action": "replacement_late"},
@@ -79,7 +80,7 @@ def stopping(*, at_once: bool) -> None:
 def overdue(process: WorkProcess, grace: float | None) -> None:
     """Logs that a process is killed because its grace is over."""
     logger.warning(
-        "%s is busy after %g s of grace; ending it, unfinished jobs go back to their queues",
+        "%s, is busy after %g s of grace; ending it, unfinished jobs go back to their queues",
         process,
         grace,
         extra={"action": "killing"},
@@ -116,6 +117,36 @@ def ended(process: WorkProcess, jobs: Sequence[RunningJob], *, unexpected: bool)
             "handles": [job.handle for job in jobs],
         },
     )
+
+
+def stalled(process: WorkProcess, timeout: float | None, *, stalled: bool) -> None:
+    """Logs that a process shows no sign of life, or shows one again."""
+    if not stalled:
+        logger.warning("%s, shows signs of life again", process, extra={"action": "child_recovered"})
+        return
+    jobs = process.running_jobs
+    logger.warning(
+        "%s, has shown no sign of life for %g s, %s; it is stopped, or C code holds the "
+        "GIL. SIGUSR1 to pid %d logs its stacks",
+        process,
+        timeout,
+        f"while it runs {', '.join(map(str, jobs))}" if jobs else "and runs no job",
+        os.getpid(),
+        extra={
+            "action": "child_stalled",
+            "functions": [job.function for job in jobs],
+            "handles": [job.handle for job in jobs],
+        },
+    )
+
+
+def stacks(process: WorkProcess | str, text: str) -> None:
+    """Logs the Python stacks of a process."""
+    extra = {"action": "child_stacks"}
+    if text:
+        logger.warning("the stacks of %s:\n%s", process, text.rstrip(), extra=extra)
+    else:
+        logger.warning("%s, has written no stacks: it is stopped, or ends", process, extra=extra)
 
 
 def condemned(job: RunningJob, ends: str) -> None:

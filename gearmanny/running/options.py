@@ -51,6 +51,13 @@ class RunnerOptions:
         none="any number",
         metavar="N",
     )
+    stall_timeout: float | None = option(
+        30.0,
+        SECONDS,
+        "seconds without a sign of life after which a process is named in the log",
+        none="never",
+        metavar="SECONDS",
+    )
     connect_timeout: float | None = option(
         None,
         SECONDS,

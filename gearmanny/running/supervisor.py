@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import wait
@@ -14,6 +15,8 @@ from gearmanny.running.options import RunnerOptions
 from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Order, Stage, Start, Stop
 from gearmanny.running.restarts import RestartTable
 from gearmanny.running.roster import Roster
+from gearmanny.running.stacks import WRITTEN_WITHIN, Stacks
+from gearmanny.running.stalls import Stalls
 from gearmanny.running.workprocess import WorkProcess
 from gearmanny.working.condemned import CondemnedJobs
 from gearmanny.working.jobtable import RunningJob
@@ -46,6 +49,12 @@ class Supervisor:
         self._processes: dict[Member[Slot], WorkProcess] = {}
         self._deaths = Deaths(options.max_deaths)
         self._condemned = CondemnedJobs()
+        self._stalls = Stalls[WorkProcess](options.stall_timeout or math.inf)
+        self._stacks = Stacks()
+        self.dumps_stacks = False
+        """Whether `dump_stacks` is going to be called."""
+        self._stacks_wanted = False
+        self._stacks_due = math.inf
         self._waker = Waker()
         self._stops = 0
         self._stops_obeyed = 0
@@ -67,6 +76,11 @@ class Supervisor:
     def restart(self) -> None:
         """Replaces the processes, one after another. For signal handlers and threads."""
         self._restart_wanted = True
+        self._waker.wake()
+
+    def dump_stacks(self) -> None:
+        """Writes the Python stacks of all processes to the log. For signal handlers and threads."""
+        self._stacks_wanted = True
         self._waker.wake()
 
     def pause(self, seconds: float) -> None:
@@ -93,6 +107,7 @@ class Supervisor:
                 if self._roster.done:
                     return self._roster.all_well
                 self._wait()
+                self._watch()
                 for member, process in list(self._processes.items()):
                     ended = process.exit_code is not None  # before it is heard for the last time
                     self._hear(member, process)
@@ -107,6 +122,7 @@ class Supervisor:
         """Releases what `run` and `pause` wait with."""
         self._waker.close()
         self._condemned.close()
+        self._stacks.close()
 
     def _obey(self) -> None:
         """Takes in what signal handlers and threads asked for."""
@@ -119,6 +135,11 @@ class Supervisor:
             if any(member.stage is not Stage.LEAVING for member in self._roster.members):
                 log.restarting()
             self._carry_out(self._roster.restart(time.monotonic()))
+        if self._stacks_wanted:
+            self._stacks_wanted = False
+            self._stacks_due = time.monotonic() + WRITTEN_WITHIN
+            for process in self._processes.values():
+                process.ask_for_stacks()
 
     def _carry_out(self, orders: Iterable[Order[Slot]]) -> None:
         for order in orders:
@@ -140,7 +161,9 @@ class Supervisor:
 
     def _start(self, member: Member[Slot]) -> None:
         try:
-            process = WorkProcess(member.slot, self._options, self._condemned)
+            process = WorkProcess(
+                member.slot, self._options, self._condemned, dumps_stacks=self.dumps_stacks
+            )
         except OSError as error:
             delay = self._roster.not_started(member, time.monotonic())
             log.not_started(member.slot, error, delay)
@@ -150,14 +173,27 @@ class Supervisor:
 
     def _wait(self) -> None:
         now = time.monotonic()
-        wakes_at = self._roster.wakes_at(now)
-        timeout = None if wakes_at is None else max(0.0, wakes_at - now)
         processes = self._processes.values()
+        at = min(self._roster.wakes_at(now) or math.inf, self._stacks_due)
+        timeout = min(max(0.0, at - now), self._stalls.interval)
         if any(process.must_be_asked for process in processes):
-            timeout = _ASK_INTERVAL if timeout is None else min(timeout, _ASK_INTERVAL)
+            timeout = min(timeout, _ASK_INTERVAL)
         news = [descriptor for process in processes for descriptor in process.to_wait_for()]
-        wait([self._waker.fileno(), *news], timeout)
+        wait([self._waker.fileno(), *news], timeout if timeout < math.inf else None)
         self._waker.clear()
+
+    def _watch(self) -> None:
+        """Logs which processes show no sign of life, and the stacks of all that were asked."""
+        now = time.monotonic()
+        pulses = {process: process.pulse for process in self._processes.values()}
+        for process, stalled in self._stalls.look(pulses, now).items():
+            log.stalled(process, self._options.stall_timeout, stalled=stalled)
+        if now >= self._stacks_due:
+            self._stacks_due = math.inf
+            self._stacks.write()
+            log.stacks("the runner", self._stacks.take())
+            for process in pulses:
+                log.stacks(process, process.take_stacks())
 
     def _hear(self, member: Member[Slot], process: WorkProcess) -> None:
         for message in process.hear():

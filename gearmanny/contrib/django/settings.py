@@ -104,6 +104,7 @@ class Settings:
     MAX_CRASHES: int | None = same_as(RunnerOptions, "max_crashes")
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
     MAX_DEATHS: int | None = same_as(RunnerOptions, "max_deaths")
+    STALL_TIMEOUT: float | None = same_as(RunnerOptions, "stall_timeout")
     EMBEDDED: bool = option(
         False, SWITCH, "start a job server for development if none is listening"
     )
