@@ -71,8 +71,14 @@ class WorkRunner:
         recycle_after_timeout: whether a process that interrupted a plain task at its time limit is
             recycled, likewise: the task may have left a lock held, or an object half changed.
         max_crashes: with `keepAlive`, how many crashes of a process and its replacements within
-            `crash_window` make the runner give up. None: it never does.
+            `crash_window` make the runner give up. None: it never does. A process that was running
+            a job counts for `max_deaths` instead.
         crash_window: seconds, see `max_crashes`.
+        max_deaths: how many processes a job may kill. After that, it is failed instead of run, and
+            its caller is told how those processes ended. None: any number.
+        stall_timeout: seconds after which a process that shows no sign of life is named in the log,
+            with the job that it runs: it was stopped, or C code holds the GIL.
+            None: never.
         connect_timeout: seconds from the start within which a job server has to answer. None:
             job servers are waited for, however long it takes.
 
@@ -102,6 +108,8 @@ class WorkRunner:
         recycle_after_timeout: bool = RunnerOptions.recycle_after_timeout,
         max_crashes: int | None = RunnerOptions.max_crashes,
         crash_window: float = RunnerOptions.crash_window,
+        max_deaths: int | None = RunnerOptions.max_deaths,
+        stall_timeout: float | None = RunnerOptions.stall_timeout,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
     ) -> None:
         _check_workers(workers)
@@ -124,6 +132,8 @@ class WorkRunner:
             recycle_after_timeout=recycle_after_timeout,
             max_crashes=max_crashes,
             crash_window=crash_window,
+            max_deaths=max_deaths,
+            stall_timeout=stall_timeout,
             connect_timeout=connect_timeout,
         )
         if max_memory is not None:
@@ -139,6 +149,9 @@ class WorkRunner:
 
         SIGHUP replaces the processes, see `restart()`. If it is sent because the terminal was
         closed, it is like SIGTERM; where it is ignored, as under `nohup`, it stays so.
+
+        SIGUSR1 writes the Python stacks of all processes to the log, unless the program has a
+        handler of its own for that signal.
 
         Signals are handled only if this is called in the main thread; otherwise, call `stop()` and
         `restart()`.

@@ -47,6 +47,20 @@ class RunnerOptions:
         metavar="N",
     )
     crash_window: float = option(60.0, SECONDS, "seconds within which crashes of one process count")
+    max_deaths: int | None = option(
+        3,
+        COUNT,
+        "processes that a job may kill, before it is failed instead of run",
+        none="any number",
+        metavar="N",
+    )
+    stall_timeout: float | None = option(
+        30.0,
+        SECONDS,
+        "seconds without a sign of life after which a process is named in the log",
+        none="never",
+        metavar="SECONDS",
+    )
     connect_timeout: float | None = option(
         None,
         SECONDS,

@@ -8,11 +8,18 @@ import logging
 import time
 import traceback
 
-from gearmanny.errors import EncodingError, GearmanException, InvalidArguments, RejectJob
+from gearmanny.errors import (
+    EncodingError,
+    GearmanException,
+    InvalidArguments,
+    RejectJob,
+    WorkerLost,
+)
 from gearmanny.payload.failures import encode_failure, message_of, type_name
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working.exported import owner_of
 from gearmanny.working.interrupts import is_failure, stops_worker
+from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link, handle_of
 
 logger = logging.getLogger("gearmanny.worker")
@@ -28,12 +35,14 @@ class GivenBack(BaseException):
 class Answers:
     """Ends the jobs of a `GearmanWorker`. Several may end at the same time, in several threads."""
 
-    def __init__(self, gearman_worker: GearmanWorker) -> None:
+    def __init__(self, gearman_worker: GearmanWorker, ledger: Ledger) -> None:
         """
         Args:
             gearman_worker: the worker.
+            ledger: names the jobs that run.
         """
         self._worker = gearman_worker
+        self._ledger = ledger
         self._failed: dict[int, BaseException] = {}
         """What the jobs failed with that have not ended yet, by the `id()` of the job."""
 
@@ -57,12 +66,14 @@ class Answers:
         if error is None and handle_of(job) in link.machine.held:
             error = GearmanException("its worker ended the job without an answer")
         if isinstance(error, GivenBack):
+            self._ledger.answered(link, job)
             logger.info("%s is given back", job.task, extra=about("given_back", job))
             return False
         if error is not None:
             if stops_worker(error):
                 raise error
             self.fail(link, job, error)
+        self._ledger.answered(link, job)
         failure = self._failed.pop(id(job), None)
         if failure is not None:
             clear_frames(failure)
@@ -94,6 +105,7 @@ class Answers:
         Raises:
             JobServerLost: the connection has ended.
         """
+        self._ledger.blame(job)
         self._queue_failure(link, job, error)
         link.flush()
         _log_failure(job, error)
@@ -128,7 +140,7 @@ class Answers:
 
 
 def _log_failure(job: GearmanJob, error: BaseException) -> None:
-    expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob))
+    expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob, WorkerLost))
     level, extra = logging.WARNING if expected else logging.ERROR, about("failed", job)
     try:
         logger.log(

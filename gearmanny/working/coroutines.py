@@ -93,6 +93,7 @@ class _Life:
         if answered:
             with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
                 self._link.flush()
+                self._context.ledger.sent(self._link)
         return answered
 
     async def _failure(self) -> BaseException | None:

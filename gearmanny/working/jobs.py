@@ -20,6 +20,7 @@ from gearmanny.protocol.worker import Assigned
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working.answers import about
 from gearmanny.working.attempts import describe
+from gearmanny.working.context import Context
 from gearmanny.working.handler import Handler
 from gearmanny.working.runners import HandedOver
 
@@ -53,16 +54,24 @@ class JobRunner:
         """
         started = time.perf_counter()
         job = self._new_job(handler, assigned, task)
-        error = self._execute(job, assigned)
+        context = handler.context
+        context.ledger.begin(handler.link, assigned, job)
+        error = self._execute(context, job, assigned)
         if isinstance(error, HandedOver):
             return False
-        return handler.context.answers.end(handler.link, job, started, error)
+        return context.answers.end(handler.link, job, started, error)
 
-    def _execute(self, job: GearmanJob, assigned: Assigned) -> BaseException | None:
+    def _execute(
+        self, context: Context, job: GearmanJob, assigned: Assigned
+    ) -> BaseException | None:
         """Returns the exception of a job that gearman3 does not answer, if any: that of its
         payload, its result or a hook of a subclass, or a CancelledError that left a loop."""
         forks = this_process.forks
+        alone = False
         try:
+            alone = context.ledger.must_run_alone(job)
+            if alone:
+                context.finish_coroutines()
             job.data = decode(self._worker.data_encoder, assigned.data)
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug(
@@ -74,6 +83,8 @@ class JobRunner:
         except BaseException as error:
             if this_process.forks != forks:
                 end_as_a_program()
+            if alone and isinstance(error, HandedOver):
+                context.finish_coroutines()
             return error
         return None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from gearmanny.errors import JobServerLost
 from gearmanny.net.deadline import NEVER
 from gearmanny.net.transport import Connection
 from gearmanny.payload.backoff import rest_between_calls
@@ -35,6 +36,7 @@ class Link:
             max_packet: bytes of the longest packet, both ways.
         """
         self.host = connection.host
+        self.host_name = str(connection.host).encode()
         self.descriptor = connection.fileno()
         self.machine = WorkerConnection(max_packet)
         self.max_packet = max_packet
@@ -45,7 +47,7 @@ class Link:
         self._connection = connection
         self._lock: AbstractContextManager[Any] = threading.Lock()
         self.closed = False
-        """Whether the worker has left: its jobs were given to others."""
+        """Whether the connection has ended: its jobs were given to others."""
 
     @property
     def ask_from(self) -> float:
@@ -88,8 +90,12 @@ class Link:
             JobServerLost: the connection has ended.
         """
         with self._lock:
-            while data := self.machine.data_to_send():
-                self._connection.send(data, NEVER)
+            try:
+                while data := self.machine.data_to_send():
+                    self._connection.send(data, NEVER)
+            except JobServerLost:
+                self.closed = True
+                raise
 
     def introduce(self, client_id: str) -> None:
         """Sends the name of the worker.

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gearmanny.working.ledger import Ledger
+
 
 class Observer(Protocol):
     """An object that the loop of a worker notifies, between two jobs. It should be quick."""
+
+    ledger: Ledger
+    """Names the jobs that run."""
 
     def ready(self) -> None:
         """A job server has answered, so it knows the functions; or all of them are away. Called

@@ -568,3 +568,54 @@ class TestConstruction:
     def test_threads_are_a_number_of_processes(self, threads: int) -> None:
         with pytest.raises(InvalidOption, match="threads must be a whole number"):
             WorkRunner([First]).start(threads=threads)
+
+
+class TestAProcessThatShowsNoSignOfLife:
+    def test_is_named_with_its_job_and_again_when_it_goes_on(
+        self,
+        start_runner: Callable[..., Runner],
+        waiting_job: Callable[[], tuple[WorkResult, Path]],
+        gearman_client: SimpleClient,
+        tmp_path: Path,
+    ) -> None:
+        start_runner(1, "stall_timeout=1")
+        pid = gearman_client.first_pid()
+        work, path = waiting_job()
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: "has shown no sign of life" in (tmp_path / "log").read_text())
+        assert re.search(
+            rf"pid {pid}, has shown no sign of life for 1 s, while it runs first_wait_for \(handle",
+            (tmp_path / "log").read_text(),
+        )
+        os.kill(pid, signal.SIGCONT)
+        until(lambda: f"pid {pid}, shows signs of life again" in (tmp_path / "log").read_text())
+        path.touch()
+        assert work.get_result(PATIENCE) == "done"
+
+    def test_is_named_when_c_code_holds_the_gil_and_shows_its_stack(
+        self,
+        start_runner: Callable[..., Runner],
+        gearman_client: SimpleClient,
+        tmp_path: Path,
+    ) -> None:
+        runner = start_runner(1, "stall_timeout=1")
+        started = tmp_path / "started"
+        gearman_client.using(background=True).first_keep_the_interpreter(path=str(started))
+        until(lambda: "it runs first_keep_the_interpreter" in (tmp_path / "log").read_text())
+        runner.send_signal(signal.SIGUSR1)
+        until(lambda: (tmp_path / "log").read_text().count("the stacks of") == 3, "three stacks")
+        log = (tmp_path / "log").read_text()
+        assert "in task_keep_the_interpreter" in log
+        assert re.search(r"the stacks of the runner:\n(.*\n)*.*supervisor.py", log)
+
+
+def test_a_process_shows_its_stacks_as_soon_as_it_has_started_and_goes_on(
+    start_runner: Callable[..., Runner], tmp_path: Path, gearman_client: SimpleClient
+) -> None:
+    (tmp_path / "slow").touch()
+    runner = start_runner(1, "slow")
+    until(lambda: started(tmp_path) == 1, "the process")
+    runner.send_signal(signal.SIGUSR1)
+    until(lambda: "the stacks of process slow-1" in (tmp_path / "log").read_text())
+    (tmp_path / "slow").unlink()
+    assert gearman_client.slow_pid()
