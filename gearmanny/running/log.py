@@ -122,7 +122,9 @@ def ended(process: WorkProcess, jobs: Sequence[RunningJob], *, unexpected: bool)
 def stalled(process: WorkProcess, timeout: float | None, *, stalled: bool) -> None:
     """Logs that a process shows no sign of life, or shows one again."""
     if not stalled:
-        logger.warning("%s, shows signs of life again", process, extra={"action": "child_recovered"})
+        logger.warning(
+            "%s, shows signs of life again", process, extra={"action": "child_recovered"}
+        )
         return
     jobs = process.running_jobs
     logger.warning(
