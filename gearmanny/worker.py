@@ -114,7 +114,7 @@ class BaseWorker(Reports, Interface):
     gearman_worker: GearmanWorker
     hosts: list[Host]
     worker_options: WorkerOptions
-    """What the loop of this worker is given; `running/factory.py` replaces it."""
+    """The options of the loop of this worker; `running/factory.py` replaces them."""
 
     def __init__(
         self,

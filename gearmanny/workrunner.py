@@ -20,6 +20,7 @@ from gearmanny.payload.checks import COUNT
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.running.childprocess import Slot, resident_memory
 from gearmanny.running.factory import work_class_of
+from gearmanny.running.inherited import name_threads
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
@@ -67,6 +68,8 @@ class WorkRunner:
             once a fresh one is ready to serve. None: never.
         max_memory: MiB of resident memory with which a process is recycled after a job. None:
             never. Not enforced, with a warning, on systems without `/proc/self/statm`.
+        recycle_after_timeout: whether a process that interrupted a plain task at its time limit is
+            recycled, likewise: the task may have left a lock held, or an object half changed.
         max_crashes: with `keepAlive`, how many crashes of a process and its replacements within
             `crash_window` make the runner give up. None: it never does. A process that was running
             a job counts for `max_deaths` instead.
@@ -102,6 +105,7 @@ class WorkRunner:
         grace: float | None = RunnerOptions.grace,
         max_jobs: int | None = RunnerOptions.max_jobs,
         max_memory: int | None = RunnerOptions.max_memory,
+        recycle_after_timeout: bool = RunnerOptions.recycle_after_timeout,
         max_crashes: int | None = RunnerOptions.max_crashes,
         crash_window: float = RunnerOptions.crash_window,
         max_deaths: int | None = RunnerOptions.max_deaths,
@@ -125,6 +129,7 @@ class WorkRunner:
             grace=grace,
             max_jobs=max_jobs,
             max_memory=max_memory,
+            recycle_after_timeout=recycle_after_timeout,
             max_crashes=max_crashes,
             crash_window=crash_window,
             max_deaths=max_deaths,
@@ -170,6 +175,7 @@ class WorkRunner:
             with handled_signals(supervisor):
                 if self._stopped and not supervisor.stopping:
                     supervisor.stop()
+                name_threads()
                 if self._options.connect_timeout is not None:
                     self._reach_a_job_server(supervisor, self._options.connect_timeout)
                 return supervisor.run()

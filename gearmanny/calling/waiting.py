@@ -10,7 +10,7 @@ from gearmanny.calling.steps import Command, Give, Steps, Submit, Tell, Wait
 from gearmanny.calling.values import Data, Update
 from gearmanny.errors import GearmanException, TaskTimeout
 from gearmanny.net.deadline import Deadline
-from gearmanny.protocol.admin import AdminConnection, FunctionStatus, parse_status
+from gearmanny.protocol.admin import AdminConnection, FunctionStatus, parse_status, read_rows
 
 _ASK_WHY_TIMEOUT = 1.0
 """Seconds that a timeout may take longer, to tell whether any worker offers the function."""
@@ -43,7 +43,7 @@ def explain_silence(call: Call[Any]) -> Steps[str]:
     host, tls = call.line.host, call.line.tls
     try:
         rows = yield Command(host, tls, "status", AdminConnection.receive_rows, _ASK_WHY_TIMEOUT)
-        return why_silent(str(host), call.function, map(parse_status, rows))
+        return why_silent(str(host), call.function, read_rows(parse_status, rows))
     except GearmanException:
         return silent_too(str(host))
 
@@ -99,19 +99,22 @@ def updates(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps
         yield Give(update)
 
 
-def stream(payload: bytes, timeout: float | None) -> Steps[None]:
+def stream(payload: bytes, timeout: float | None, most_unread: int) -> Steps[None]:
     """Yields the parts of a result as they come, and forgets the job where that is left early.
 
     Args:
         payload: the encoded arguments.
         timeout: seconds for the whole job to end; None for as long as it takes.
+        most_unread: bytes that may wait to be read.
 
     Raises:
+        EncodingError: more than that waited, or a part cannot be decoded.
         TaskTimeout: the job did not end in time; and what `Call.rest_of_stream` and `on_update`
             raise.
     """
     (call,) = yield Submit([payload])
     del payload  # it may be large, and nobody needs it once it was sent
+    call.needs_all(most_unread)
     try:
         deadline, on_update, sent_ahead = Deadline(timeout), call.options.on_update, False
         while (update := (yield from next_update(call, deadline, timeout))) is not None:

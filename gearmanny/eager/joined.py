@@ -16,6 +16,7 @@ import asyncio
 import itertools
 import math
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +31,8 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import Connection
 from gearmanny.payload.names import check_function_name
-from gearmanny.protocol.broker import ServerConnection
 from gearmanny.protocol.client import Request
+from gearmanny.protocol.connected import ServerConnection
 from gearmanny.protocol.server import Server
 from gearmanny.running.factory import make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
@@ -111,6 +112,7 @@ class Eager:
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
         self.add(*workers)
+        _all_eager.add(self)
 
     @property
     def functions(self) -> list[str]:
@@ -135,6 +137,10 @@ class Eager:
                 )
             self._owners |= dict.fromkeys(functions, worker)
             self._free[worker] = [made]
+
+    def renew(self) -> None:
+        """Forgets the worker objects and what they know: the next job has a new one."""
+        self._free = {worker: [] for worker in self._free}
 
     async def work_aside(self, work: Callable[[], None]) -> None:
         """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
@@ -184,6 +190,15 @@ class Eager:
         )
 
 
+_all_eager: weakref.WeakSet[Eager] = weakref.WeakSet()
+
+
+def renew_all() -> None:
+    """Renews the workers of every eager mode, before another test."""
+    for eager in list(_all_eager):
+        eager.renew()
+
+
 class EagerDialer:
     """Makes the connections of clients, whose jobs some workers do here."""
 
@@ -221,7 +236,7 @@ class _End(Connection):
         return -1
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
-        self._server.receive(self._peer, data, time.time())
+        self._server.receive(self._peer, data, time.time(), time.monotonic())
 
     def receive(self) -> bytes:
         return b"".join(iter(self._peer.data_to_send, b""))
@@ -264,7 +279,7 @@ class ClientEnd(_End):
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         # At the end of all time: also what is to be done later is done at once.
-        self._server.receive(self._peer, data, math.inf)
+        self._server.receive(self._peer, data, math.inf, math.inf)
         self._eager.work_off(self._server)
 
     def receive(self) -> bytes:

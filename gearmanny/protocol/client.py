@@ -20,7 +20,8 @@ from gearmanny.errors import ProtocolError
 from gearmanny.payload.names import check_packed_name, check_unique
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.outgoing import Data, take_next
-from gearmanny.protocol.packets import PacketParser, PacketType, pack
+from gearmanny.protocol.packets import PacketType, pack
+from gearmanny.protocol.parser import PacketParser
 
 
 class Created(NamedTuple):
@@ -71,7 +72,7 @@ class Progressed(NamedTuple):
     total: bytes
 
 
-class Told(NamedTuple):
+class StatusReceived(NamedTuple):
     """The job server returned the status of a job. Final."""
 
     known: bool
@@ -81,7 +82,17 @@ class Told(NamedTuple):
     total: bytes
 
 
-Event = Created | Rejected | Completed | Failed | Excepted | DataSent | Warned | Progressed | Told
+Event = (
+    Created
+    | Rejected
+    | Completed
+    | Failed
+    | Excepted
+    | DataSent
+    | Warned
+    | Progressed
+    | StatusReceived
+)
 
 _FINAL: dict[int, type[Completed | Failed | Excepted]] = {
     PacketType.WORK_COMPLETE: Completed,
@@ -196,7 +207,7 @@ class ClientConnection:
         self._awaiting.append(_Background(job) if background else job)
 
     def ask_status(self, question: Hashable, handle: bytes) -> None:
-        """Queues a request for the status of a job, which is answered by the event `Told`.
+        """Queues a request for the status of a job. The answer is the event `StatusReceived`.
 
         Args:
             question: the token of the answer.
@@ -206,7 +217,7 @@ class ClientConnection:
         self._awaiting.append(_Question(question))
 
     def ask_status_of_unique(self, question: Hashable, unique: bytes) -> None:
-        """Queues a request for the status of a job, which is answered by the event `Told`.
+        """Queues a request for the status of a job. The answer is the event `StatusReceived`.
 
         Args:
             question: the token of the answer.
@@ -267,7 +278,7 @@ class ClientConnection:
                 _, known, running, done, total = arguments[:5]
                 yield (
                     _unwrap(self._replied_to(type_)),
-                    Told(known == b"1", running == b"1", done, total),
+                    StatusReceived(known == b"1", running == b"1", done, total),
                 )
             elif type_ in (PacketType.OPTION_RES, PacketType.ERROR):
                 job = self._replied_to(type_)

@@ -30,6 +30,7 @@ from gearmanny.net.forks import (
 )
 from gearmanny.running import parting
 from gearmanny.running.factory import make_workers
+from gearmanny.running.inherited import reseed
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.pulse import Pulse
 from gearmanny.running.stacks import SIGNAL, Stacks
@@ -97,6 +98,7 @@ class _Reporter:
         self._pulse = shared.pulse if options.stall_timeout else None
         self._max_jobs = options.max_jobs
         self._max_memory = options.max_memory
+        self._recycle_after_timeout = options.recycle_after_timeout
         self._jobs = 0
         self._asked = False
 
@@ -105,6 +107,10 @@ class _Reporter:
 
     def finished(self) -> None:
         self._report(FINISHED)
+
+    def interrupted(self) -> None:
+        if self._recycle_after_timeout and not self._asked:
+            self._ask_for_replacement("it interrupted a task at its time limit")
 
     def job_done(self) -> None:
         self._jobs += 1
@@ -177,6 +183,7 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> N
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
     keep_from_children(shared.reports)
     end_with(parent.pid)
+    reseed()
     reporter = _Reporter(shared, options)
     if options.stall_timeout is not None:
         shared.pulse.start(options.stall_timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gearmanny.payload.checks import COUNT, SECONDS
+from gearmanny.payload.checks import COUNT, SECONDS, SWITCH
 from gearmanny.payload.fields import check_options, option
 from gearmanny.working.options import WorkerOptions
 
@@ -35,6 +35,9 @@ class RunnerOptions:
         "MiB of resident memory with which a process is recycled",
         none="never",
         metavar="MIB",
+    )
+    recycle_after_timeout: bool = option(
+        True, SWITCH, "recycle a process that interrupted a task at its time limit"
     )
     max_crashes: int | None = option(
         7,

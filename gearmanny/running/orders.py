@@ -29,7 +29,7 @@ class Member(Generic[S]):
     """A process."""
 
     slot: S
-    """What it runs."""
+    """The work that it runs."""
     started: float
     """When it was started."""
     stage: Stage = Stage.STARTING

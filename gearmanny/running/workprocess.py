@@ -15,6 +15,7 @@ from gearmanny.running.childprocess import (
     Slot,
     run,
 )
+from gearmanny.running.inherited import flush_logs
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.pulse import Pulse
 from gearmanny.running.stacks import SIGNAL, Stacks
@@ -57,6 +58,7 @@ class WorkProcess:
             args=(slot, options, Parent(dumps_stacks=dumps_stacks), shared),
             name=f"gearmanny {slot}",
         )
+        flush_logs()
         try:
             with signals_held_back(HANDLED_SIGNALS):
                 self._process.start()

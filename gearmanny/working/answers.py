@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import logging
 import time
+import traceback
 
 from gearmanny.errors import (
     EncodingError,
@@ -20,6 +23,8 @@ from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link, handle_of
 
 logger = logging.getLogger("gearmanny.worker")
+
+_MAY_GO_ON = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class GivenBack(BaseException):
@@ -38,8 +43,8 @@ class Answers:
         """
         self._worker = gearman_worker
         self._ledger = ledger
-        self._failed: set[int] = set()
-        """The jobs that were answered with a failure and have not ended yet, by `id()`."""
+        self._failed: dict[int, BaseException] = {}
+        """What the jobs failed with that have not ended yet, by the `id()` of the job."""
 
     def end(
         self, link: Link, job: GearmanJob, started: float, error: BaseException | None = None
@@ -69,8 +74,9 @@ class Answers:
                 raise error
             self.fail(link, job, error)
         self._ledger.answered(link, job)
-        if id(job) in self._failed:
-            self._failed.discard(id(job))
+        failure = self._failed.pop(id(job), None)
+        if failure is not None:
+            clear_frames(failure)
         elif logger.isEnabledFor(logging.INFO):
             seconds = time.perf_counter() - started
             logger.info("%s answered in %.3f s", job.task, seconds, extra=about("answered", job))
@@ -85,7 +91,7 @@ class Answers:
             error: the exception that it failed with.
         """
         self._queue_failure(link, job, error)
-        self._failed.add(id(job))
+        self._failed[id(job)] = error
         _log_failure(job, error)
 
     def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
@@ -154,6 +160,27 @@ def _log_failure(job: GearmanJob, error: BaseException) -> None:
             type_name(error),
             extra=extra,
         )
+
+
+def clear_frames(error: BaseException) -> None:
+    """Forgets the variables of the functions that an exception came through. They would be kept
+    with the exception: by a handler of the log, or in a circle, until that is collected.
+
+    Args:
+        error: the exception, which is needed no more but to be printed.
+    """
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        each = chain.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            for frame, _ in traceback.walk_tb(each.__traceback__):
+                # A coroutine may have caught the same exception, and go on: this would close it.
+                if not frame.f_code.co_flags & _MAY_GO_ON:
+                    with contextlib.suppress(RuntimeError):  # it still runs
+                        frame.clear()
+            chain += (each.__cause__, each.__context__)
 
 
 def about(what: str, job: GearmanJob) -> dict[str, str]:

@@ -92,6 +92,8 @@ class Context:
         """For those of coroutines."""
         self.running_event_loop: JobLoop | None = None
         """The event loop, if any coroutine has needed it."""
+        self.interrupted = False
+        """Whether a plain task was interrupted by its time limit, at a moment that nobody chose."""
         self._new_event_loop = new_event_loop
 
     def event_loop(self) -> JobLoop:

@@ -43,8 +43,8 @@ class Link:
         self.max_packet = max_packet
         self.asked_at = 0.0
         """When a job was last asked for, by `time.monotonic`."""
-        self.data_sent: set[bytes] = set()
-        """Handles of the jobs that are held, and of which a part of the result was sent."""
+        self.data_sent: dict[bytes, int] = {}
+        """Bytes of the result that were sent ahead, by the handle of each job that is held."""
         self._connection = connection
         self._lock: AbstractContextManager[Any] = threading.Lock()
         self._forks = this_process.forks
@@ -157,7 +157,7 @@ class Link:
         self._check_process()
         with self._lock:
             if handle in self.machine.held:
-                self.data_sent.add(handle)
+                self.data_sent[handle] = self.data_sent.get(handle, 0) + len(payload)
             self.machine.send_data(handle, payload)
         self.flush()
 
@@ -194,7 +194,7 @@ class Link:
         """
         with self._lock:
             self.machine.complete(handle, payload)
-            self.data_sent.discard(handle)
+            self.data_sent.pop(handle, None)
 
     def fail(self, handle: bytes) -> None:
         """Queues that a job failed, without a reason.
@@ -204,7 +204,7 @@ class Link:
         """
         with self._lock:
             self.machine.fail(handle)
-            self.data_sent.discard(handle)
+            self.data_sent.pop(handle, None)
 
     def raise_(self, handle: bytes, payload: bytes) -> None:
         """Queues the exception of a job.
@@ -215,7 +215,7 @@ class Link:
         """
         with self._lock:
             self.machine.raise_(handle, payload)
-            self.data_sent.discard(handle)
+            self.data_sent.pop(handle, None)
 
     def fail_with(self, handle: bytes, failure: bytes, *, as_exception: bool) -> None:
         """Queues that a job failed, and why.
@@ -233,7 +233,7 @@ class Link:
             # A WORK_EXCEPTION hangs libgearman 1.1.20 clients that did not ask for them.
             self.machine.send_warning(handle, failure)
             self.machine.fail(handle)
-            self.data_sent.discard(handle)
+            self.data_sent.pop(handle, None)
 
     @contextmanager
     def reporting_whole(self, limit: TimeLimit) -> Iterator[None]:

@@ -227,7 +227,11 @@ class WorkLoop:
             self._links.flush(link)
 
     def _work(self, handler: Handler, assigned: Assigned) -> None:
-        if self._jobs.run(handler, assigned, self._links.function_of(assigned.function)):
+        answered = self._jobs.run(handler, assigned, self._links.function_of(assigned.function))
+        if self._context.interrupted and self._observer is not None:
+            self._context.interrupted = False
+            self._observer.interrupted()
+        if answered:
             self._job_done()
 
 

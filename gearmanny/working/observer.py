@@ -17,5 +17,8 @@ class Observer(Protocol):
         """A job server has answered, so it knows the functions; or all of them are away. Called
         once, before the first job."""
 
+    def interrupted(self) -> None:
+        """A plain task was interrupted by its time limit, and may have left anything half done."""
+
     def job_done(self) -> None:
         """A job was answered, with its result or a failure."""

@@ -3,7 +3,8 @@ forks_script.py HOST OPTION…
 
 An option is `in-thread`, for a runner in a thread, `no-keepalive`, `exit-in-setup`,
 `fork-in-setup`, `later`, for a worker that forks after its jobs, `any-deaths`, for jobs that may
-kill any number of processes, or `no-pidfd`, for a system that does not tell of the end of a process.
+kill any number of processes, or `no-pidfd`, for a system that does not tell of the end of a
+process.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ import pytest
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
-from tests.servers import PATIENCE, ROOT, Server, until, workers_of
+from tests.support.servers import PATIENCE, ROOT, Server, until, workers_of
 
 Start = Callable[..., subprocess.Popen[str]]
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
+import pymongo
 import pytest
 
-from tests.postgres import Postgres
-from tests.servers import find_program
+from tests.support.postgres import Postgres
+from tests.support.servers import ROOT, find_program, mongodb
 
 pytest_plugins = ["pytester"]
 
@@ -102,7 +103,7 @@ def test_each_test_is_alone(gearman_server, gearman_worker, gearman_client, numb
 
 def test_a_class_that_no_process_can_import(gearman_worker):
     class Local(Text): pass
-    with pytest.raises(ValueError, match="Move it to the top of a module"):
+    with pytest.raises(ValueError, match="Move it to the top level of a module"):
         gearman_worker(Local, process=True)
 """
 
@@ -353,6 +354,77 @@ class TestSettings(TestCase):
 """
 
 
+FRESH_WORKERS = """
+import django.test, unittest
+from gearmanny.contrib.django import client
+
+def count(test):
+    assert client.shop_count() == 1
+    assert client.shop_count() == 2
+
+def language(test):
+    from django.utils import translation
+    with translation.override("de"):
+        assert client.shop_language() == "en-us"
+        assert translation.get_language() == "de"
+
+class TestFirst(django.test.SimpleTestCase):
+    test_one, test_another, test_language = count, count, language
+
+class TestSecond(django.test.SimpleTestCase):
+    test_one = count
+"""
+
+FRESH_FUNCTIONS = """
+import pytest
+from gearmanny.client import SimpleClient
+from gearmanny.testing import eager
+from shop.workers import Shop
+
+@pytest.fixture(scope="module")
+def lasting():
+    with eager([Shop]), SimpleClient() as client:
+        yield client
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_count(lasting, number):
+    assert lasting.shop_count() == 1
+    assert lasting.shop_count() == 2
+"""
+
+
+@pytest.mark.parametrize("django_runner", [True, False])
+def test_a_test_has_fresh_workers(project: pytest.Pytester, django_runner: bool) -> None:
+    settings = f"{DJANGO_SETTINGS}\nGEARMANNY = {{'EAGER': True}}"
+    project.makepyfile(project_settings=settings, test_fresh=FRESH_WORKERS)
+    (project.mkpydir("shop") / "workers.py").write_text(
+        """
+from django.utils import translation
+from gearmanny.worker import BaseWorker
+
+class Shop(BaseWorker):
+    name = "shop"
+
+    def setUp(self):
+        self.calls = 0
+
+    def task_count(self):
+        self.calls += 1
+        return self.calls
+
+    async def task_language(self):
+        return translation.get_language()
+"""
+    )
+    if django_runner:
+        command = [sys.executable, "-m", "django", "test", "--settings", "project_settings"]
+        assert project.run(*command).ret == 0
+    else:
+        project.makepyfile(test_functions=FRESH_FUNCTIONS)
+        result = project.runpytest_subprocess(*OPTIONS, "--ds=project_settings")
+        result.assert_outcomes(passed=6)
+
+
 def test_a_django_project(project: pytest.Pytester) -> None:
     project.makepyfile(project_settings=DJANGO_SETTINGS, test_shop=DJANGO_TESTS)
     (project.mkpydir("shop") / "workers.py").write_text(DJANGO_WORKERS)
@@ -449,3 +521,109 @@ def test_the_plugin_imports_nothing_before_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["gearmanny", "gearmanny.pytest_plugin"]
+
+
+CACHED = """
+import itertools
+import pytest
+from gearmanny.helpers.cache_mongodb import cacheBuilder
+from gearmanny.worker import BaseWorker
+
+cachewrap = cacheBuilder("MONGODB", "developers", "own", timeout=10)
+runs = itertools.count(1)
+
+class Costly(BaseWorker):
+    name = "costly"
+
+    @cachewrap("costly")
+    def task_run(self, n):
+        return next(runs)
+
+    @cachewrap("acostly")
+    async def task_arun(self, n):
+        return next(runs)
+"""
+
+CACHED_TESTS = """
+import os
+import pytest
+from cached_workers import Costly, runs
+from gearmanny.client import SimpleClient
+
+@pytest.mark.parametrize("again", range(2))
+def test_eager_without(gearman_eager, again):
+    gearman_eager(Costly)
+    client = SimpleClient()
+    assert client.costly_run(n=1) != client.costly_run(n=1)
+
+@pytest.mark.parametrize("again", range(2))
+def test_live_without(gearman_worker, gearman_client, again):
+    gearman_worker(Costly)
+    assert gearman_client.costly_run(n=1) != gearman_client.costly_run(n=1)
+
+@pytest.mark.parametrize("name", ["run", "arun"])
+@pytest.mark.parametrize("again", range(2))
+def test_eager_with(gearman_cache, gearman_eager, name, again):
+    gearman_eager(Costly)
+    client = SimpleClient()
+    before = next(runs)
+    assert client.call(f"costly_{name}", n=1) == client.call(f"costly_{name}", n=1) == before + 1
+
+@pytest.mark.parametrize("name", ["run", "arun"])
+@pytest.mark.parametrize("again", range(2))
+def test_live_with(gearman_worker, gearman_client, gearman_cache, name, again):
+    gearman_worker(Costly)
+    before = next(runs)
+    call = gearman_client.call
+    assert call(f"costly_{name}", n=1) == call(f"costly_{name}", n=1) == before + 1
+
+@pytest.mark.parametrize("again", range(2))
+def test_process_without(gearman_worker, gearman_client, again):
+    gearman_worker(Costly, process=True)
+    assert [gearman_client.costly_run(n=1) for _ in range(2)] == [1, 2]
+
+@pytest.mark.parametrize("again", range(2))
+def test_process_with(gearman_cache, gearman_worker, gearman_client, again):
+    gearman_worker(Costly, process=True)
+    assert [gearman_client.costly_run(n=1) for _ in range(2)] == [1, 1]
+    assert Costly.task_run.cached(n=1) == 1
+"""
+
+
+def test_caches_are_off_unless_a_test_turns_them_on(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mongodb(own=True) as uri, pymongo.MongoClient(uri) as client:
+        pytester.makepyfile(cached_workers=CACHED.replace("MONGODB", uri), test_cached=CACHED_TESTS)
+        monkeypatch.setenv("PYTHONPATH", f"{pytester.path}:{ROOT}")
+        result = pytester.runpytest_subprocess(*OPTIONS, "-p", "no:django")
+        result.assert_outcomes(passed=16)
+        assert not {"developers"} & set(client.list_database_names())
+        assert not [name for name in client.list_database_names() if "gearmanny_test" in name]
+
+
+def test_a_django_project_in_eager_mode_has_no_cache_either(
+    pytester: pytest.Pytester, mongodb_uri: str, unique_name: str
+) -> None:
+    cache = {"HOST": mongodb_uri, "DBNAME": unique_name, "TIMEOUT": 10}
+    pytester.makepyfile(
+        project_settings=DJANGO_SETTINGS.replace(', "shop"', "")
+        + f'GEARMANNY = {{"EAGER": True, "CACHE": {cache!r}}}\n',
+        test_cached="""
+        import itertools
+        from gearmanny.contrib.django import cachewrap
+        runs = itertools.count(1)
+        costly = cachewrap("costly")(lambda n: next(runs))
+
+        def test_without():
+            assert [costly(1), costly(1)] == [1, 2]
+
+        def test_with(gearman_cache):
+            assert [costly(1), costly(1)] == [3, 3]
+
+        def test_without_again():
+            assert [costly(1), costly(1)] == [4, 5]
+        """,
+    )
+    result = pytester.runpytest_subprocess(*OPTIONS, "--ds=project_settings")
+    result.assert_outcomes(passed=3)

@@ -20,8 +20,8 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
 from gearmanny.net.loopback import free_port
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until
-from tests.tls_proxy import Authority
+from tests.support.servers import PATIENCE, ROOT, Gearmand, end, until
+from tests.support.tls import Authority
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -18,12 +18,19 @@ import pytest
 from chaos.restarts import fewest_workers, rolling_restart
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient, WorkResult
-from gearmanny.errors import InvalidOption, InvalidTask, JobServerLost, JobServerUnavailable
+from gearmanny.errors import (
+    InvalidOption,
+    InvalidTask,
+    JobServerLost,
+    JobServerUnavailable,
+    TaskError,
+)
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.acceptance.runner_script import First, Pickled, PickleEncoder
-from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
-from tests.tls_proxy import Authority, proxy
+from tests.support.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 IN_A_TERMINAL = """
 import fcntl, os, sys, termios
@@ -400,6 +407,48 @@ class TestRecycling:
             rf"pid {grown}, is to be recycled: 3\d\d MiB are resident after 3 jobs",
             (tmp_path / "log").read_text(),
         )
+
+    def test_a_process_is_recycled_whose_task_was_interrupted(
+        self,
+        start_runner: Callable[..., Runner],
+        gearman_server: Server,
+        gearman_client: SimpleClient,
+        tmp_path: Path,
+    ) -> None:
+        start_runner(1)
+        old = gearman_client.first_pid()
+        with fewest_workers(gearman_server, "first_pid") as fewest:
+            with pytest.raises(TaskError, match="TaskTimeLimitExceeded"):
+                gearman_client.first_spin()
+            until(lambda: gearman_client.first_pid() != old, "a fresh process")
+        assert fewest[0] >= 1
+        reason = f"pid {old}, is to be recycled: it interrupted a task at its time limit"
+        assert reason in (tmp_path / "log").read_text()
+
+    def test_a_lock_that_an_interruption_left_held_is_not_held_for_ever(
+        self, start_runner: Callable[..., Runner], gearman_client: SimpleClient
+    ) -> None:
+        def usable() -> bool:
+            try:
+                gearman_client.first_use_queue()
+            except TaskError:
+                return False
+            return True
+
+        start_runner(1)
+        until(gearman_client.first_interrupt_queue, "a lock being left held")
+        until(usable, "a process where it is free")
+
+    def test_but_not_where_that_is_switched_off(
+        self, start_runner: Callable[..., Runner], gearman_client: SimpleClient, tmp_path: Path
+    ) -> None:
+        start_runner(1, "recycle_after_timeout=0")
+        old = gearman_client.first_pid()
+        for _ in range(3):
+            with pytest.raises(TaskError, match="TaskTimeLimitExceeded"):
+                gearman_client.first_spin()
+            assert gearman_client.first_pid() == old
+        assert "recycled" not in (tmp_path / "log").read_text()
 
     def test_a_replacement_that_is_not_ready_does_not_keep_a_grown_process_for_ever(
         self,

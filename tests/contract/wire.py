@@ -8,7 +8,7 @@ import socket
 from typing import Self
 
 from gearmanny.protocol.packets import PacketType as P
-from tests.servers import PATIENCE
+from tests.support.servers import PATIENCE
 from tests.unit.wire import request
 
 Received = tuple[P, list[bytes]]
@@ -18,6 +18,7 @@ class Wire:
     """Sends packets and lines, and receives them."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self._stream = self._socket.makefile("rb")
 

@@ -1,10 +1,11 @@
-"""What is secret stays out of logs and texts: arguments, results, and the passwords of URIs."""
+"""Secrets stay out of logs and texts: arguments, results, and the passwords of URIs."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
-import threading
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +18,8 @@ from gearmanny.helpers.cache_mongodb import cacheBuilder
 from gearmanny.net.hosts import parse_host
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Server, free_port, mongodb, until, working
+from tests.support.servers import PATIENCE, Server, free_port, mongodb, until, working
+from tests.support.workers import Gate
 
 SECRET = "hunter2-" + "marker"
 
@@ -28,10 +30,8 @@ class Keeper(BaseWorker):
     name = "keeper"
     cached: Callable[..., Any]
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.begun = threading.Event()
-        self.go_on = threading.Event()
+    def setUp(self) -> None:
+        self.gate = Gate()
 
     def task_echo(self, secret: str) -> str:
         return secret
@@ -47,8 +47,7 @@ class Keeper(BaseWorker):
         raise RuntimeError("half way")
 
     def task_wait(self, secret: str) -> str:
-        self.begun.set()
-        assert self.go_on.wait(PATIENCE)
+        self.gate.pass_through()
         return secret
 
     def task_cached(self, secret: str) -> Any:
@@ -141,17 +140,18 @@ def test_a_timeout_and_a_lost_server_tell_nothing(
 ) -> None:
     with AsyncClient([gearman_server.host]) as client:
         work = client.keeper_wait(secret=SECRET)
-        assert keeper.begun.wait(PATIENCE)
+        keeper.gate.wait_for_entry()
         with pytest.raises(TaskTimeout) as late:
             work.get_result(timeout=0.01)
         gearman_server.kill()
         with pytest.raises(JobServerLost) as lost:
             work.get_result(timeout=PATIENCE)
-        keeper.go_on.set()
+        keeper.gate.opened.set()
         until(lambda: "server_away" in logged(), "the warning")
     assert SECRET not in f"{late.value!r} {late.value} {lost.value!r} {lost.value} {work!r}"
 
 
+@pytest.mark.usefixtures("caches_on")
 @pytest.mark.parametrize("away", [True, False], ids=["nobody there", "wrong password"])
 def test_a_cache_that_cannot_be_used_tells_no_password(
     gearman_server: Server, logged: Callable[[], set[str]], away: bool
@@ -180,8 +180,10 @@ def test_a_cache_that_cannot_be_used_tells_no_password(
 def test_an_answer_that_cannot_be_stored_is_not_quoted(
     mongodb_uri: str, unique_name: str, logged: Callable[[], set[str]]
 ) -> None:
-    cachewrap = cacheBuilder(host=mongodb_uri, dbname="secrets", collection=unique_name, DEBUG=1)
-    answer = {SECRET + "\0": SECRET, "large": 2**70}
+    cachewrap = cacheBuilder(
+        host=mongodb_uri, dbname="secrets", collection=unique_name, DEBUG=1, timeout=20
+    )
+    answer = [SECRET, {SECRET: base64.b64encode(os.urandom(13_000_000)).decode() * 2}]
     assert cachewrap("kept")(lambda secret: answer)(SECRET) == answer
     assert "cache_unstorable" in logged()
 

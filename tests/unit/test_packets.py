@@ -11,8 +11,10 @@ import pytest
 
 from gearmanny.errors import ProtocolError
 from gearmanny.payload.sizes import Oversized
-from gearmanny.protocol.packets import Packet, PacketParser, PacketType, pack
-from tests.memory import MIB, run_with_little_memory
+from gearmanny.protocol.incoming import Packet
+from gearmanny.protocol.packets import PacketType, pack
+from gearmanny.protocol.parser import PacketParser
+from tests.support.memory import MIB, run_with_little_memory
 from tests.unit.wire import response
 
 WRITTEN = [
