@@ -13,6 +13,7 @@ from gearmanny.running.childprocess import READY, Slot
 from gearmanny.running.deaths import ALONE, Deaths
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Order, Stage, Start, Stop
+from gearmanny.running.orphans import INTERVAL, bury_orphans, inherits_orphans
 from gearmanny.running.restarts import RestartTable
 from gearmanny.running.roster import Roster
 from gearmanny.running.stacks import WRITTEN_WITHIN, Stacks
@@ -49,6 +50,7 @@ class Supervisor:
         self._processes: dict[Member[Slot], WorkProcess] = {}
         self._deaths = Deaths(options.max_deaths)
         self._condemned = CondemnedJobs()
+        self._inherits_orphans = inherits_orphans()
         self._stalls = Stalls[WorkProcess](options.stall_timeout or math.inf)
         self._stacks = Stacks()
         self.dumps_stacks = False
@@ -178,12 +180,16 @@ class Supervisor:
         timeout = min(max(0.0, at - now), self._stalls.interval)
         if any(process.must_be_asked for process in processes):
             timeout = min(timeout, _ASK_INTERVAL)
+        if self._inherits_orphans:
+            timeout = min(timeout, INTERVAL)
         news = [descriptor for process in processes for descriptor in process.to_wait_for()]
         wait([self._waker.fileno(), *news], timeout if timeout < math.inf else None)
         self._waker.clear()
 
     def _watch(self) -> None:
-        """Logs which processes show no sign of life, and the stacks of all that were asked."""
+        """Looks after processes: those without a sign of life, those asked for stacks, orphans."""
+        if self._inherits_orphans:
+            bury_orphans()
         now = time.monotonic()
         pulses = {process: process.pulse for process in self._processes.values()}
         for process, stalled in self._stalls.look(pulses, now).items():
