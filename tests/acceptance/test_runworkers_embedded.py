@@ -112,6 +112,22 @@ def test_signals_to_the_whole_group_let_the_last_job_answer(
     assert not listens(host)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which process it is")
+def test_one_that_is_killed_is_replaced(start: Start, host: str) -> None:
+    process = start("--embedded")
+    printed_until_ready(process)
+    until(lambda: workers_at(host) == 1, "the worker")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    server = min(map(int, children))  # it was started first
+    os.kill(server, signal.SIGKILL)
+    until(lambda: listens(host) and workers_at(host) == 1, "the worker at another one")
+    process.terminate()
+    _, log = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "the embedded job server has ended; another one was started" in log
+    assert not listens(host)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it takes a moment longer")
 def test_it_ends_with_runworkers_that_is_killed(start: Start, host: str) -> None:
     process = start("--embedded")

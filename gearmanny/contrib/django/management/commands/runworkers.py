@@ -26,7 +26,7 @@ from gearmanny.hooks import Hook
 from gearmanny.payload.checks import Rule
 from gearmanny.payload.fields import Option, flag_type, options_of
 from gearmanny.running.options import RunnerOptions
-from gearmanny.serving.process import running_where_none_is
+from gearmanny.serving.process import ServerProcess, running_where_none_is
 from gearmanny.tasks.finding import functions_of
 from gearmanny.workrunner import WorkRunner
 
@@ -110,7 +110,7 @@ class Command(BaseCommand):
             self._print_workers(workers)
             return
         self._log_to_stderr()
-        with closed_before_forks(), self._job_server(settings, verbosity):
+        with closed_before_forks(), self._job_server(settings, verbosity, runner):
             try:
                 with self._metrics(settings) as metrics_url:
                     if verbosity:
@@ -141,22 +141,24 @@ class Command(BaseCommand):
         )
 
     @contextlib.contextmanager
-    def _job_server(self, settings: Settings, verbosity: int) -> Iterator[None]:
+    def _job_server(self, settings: Settings, verbosity: int, runner: WorkRunner) -> Iterator[None]:
         if not settings.EMBEDDED:
             yield
             return
         hosts = settings.HOSTS
         with contextlib.ExitStack() as stack:
             try:
-                version = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
+                running = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
             except InvalidOption as error:
                 raise CommandError(str(error)) from error
+            if isinstance(running, ServerProcess):
+                runner.look_after(running)
             if verbosity:
                 self.stdout.write(
                     f"Started an embedded job server at {hosts[0]}. It keeps jobs in memory, until "
                     "runworkers stops: production runs on gearmand."
-                    if version is None
-                    else f"Job server {version} runs at {hosts[0]} already: none was started."
+                    if isinstance(running, ServerProcess)
+                    else f"Job server {running} runs at {hosts[0]} already: none was started."
                 )
                 self.stdout.flush()
             yield
