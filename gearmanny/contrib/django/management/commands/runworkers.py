@@ -7,7 +7,6 @@ import logging
 import time
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -112,7 +111,7 @@ class Command(BaseCommand):
         self._log_to_stderr()
         with closed_before_forks(), self._job_server(settings, verbosity, runner):
             try:
-                with self._metrics(settings) as metrics_url:
+                with self._metrics(settings, runner) as metrics_url:
                     if verbosity:
                         processes = len(runner.slots(settings.THREADS))
                         self._print_banner(workers, settings, processes, verbosity, metrics_url)
@@ -128,17 +127,23 @@ class Command(BaseCommand):
 
         return hooks if metrics in hooks else (metrics, *hooks)
 
-    def _metrics(self, settings: Settings) -> AbstractContextManager[str | None]:
+    @contextlib.contextmanager
+    def _metrics(self, settings: Settings, runner: WorkRunner) -> Iterator[str | None]:
         if settings.METRICS_PORT is None:
-            return nullcontext()
-        from gearmanny.contrib.prometheus import serve_metrics  # noqa: PLC0415  needs an extra
+            yield None
+            return
+        from gearmanny.contrib.prometheus.serving import (  # noqa: PLC0415  needs an extra
+            metrics_process,
+        )
 
-        return serve_metrics(
+        with metrics_process(
             settings.HOSTS,
             port=settings.METRICS_PORT,
             address=settings.METRICS_ADDRESS,
             tls=settings.TLS,
-        )
+        ) as process:
+            runner.look_after(process)
+            yield process.url
 
     @contextlib.contextmanager
     def _job_server(self, settings: Settings, verbosity: int, runner: WorkRunner) -> Iterator[None]:
