@@ -20,11 +20,13 @@ from types import FrameType
 
 from gearmanny.net.forks import (
     Handler,
+    end_as_a_program,
     end_with,
     end_with_still,
     handle_signals,
     ignore,
     keep_from_children,
+    this_process,
 )
 from gearmanny.running import parting
 from gearmanny.running.factory import make_workers
@@ -158,6 +160,7 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> N
     Raises:
         SystemExit: with 1, when the workers cannot be made or their loop fails.
     """
+    forks = this_process.forks
     # Signals are handled before any code of the user runs.
     first: BaseWorker | None = None
     stopped = False
@@ -186,6 +189,8 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> N
         shared.pulse.start(options.stall_timeout)
     try:
         made = make_workers(slot.workers, options.worker)
+        if this_process.forks != forks:
+            end_as_a_program()
         end_with_still(parent.pid)  # a setUp may have dropped privileges
         made[0].observer = reporter
         first = made[0]

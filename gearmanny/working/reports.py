@@ -65,7 +65,7 @@ class Reports:
         Raises:
             InvalidOption: the numbers are not whole, or not from 0 to 2**32 - 1.
             JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
+            RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         report = partial(self.gearman_worker.send_job_status, self.job)
         if isinstance(done, AsyncIterable):
@@ -83,7 +83,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
+            RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_data(self.job, value)
 
@@ -96,7 +96,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
+            RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_warning(self.job, text)
 

@@ -52,7 +52,7 @@ if __name__ == "__main__":
         [host],
         hooks=[metrics, choosy],
         max_jobs=int(max_jobs),
-        recycle_after_timeout=False,  # tests end the processes that they know
+        recycle_after_timeout=False,
     )
     with serve_metrics([host, "127.0.0.1:1"], port=0) as url:
         sys.stdout.write(f"{url} {os.environ['PROMETHEUS_MULTIPROC_DIR']}\n")

@@ -12,7 +12,7 @@ import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient
 from tests.acceptance.test_django_databases import query_postgres
-from tests.servers import PATIENCE, Server, Start, until
+from tests.support.servers import PATIENCE, Server, Start, until
 
 kinds = pytest.mark.parametrize("later", ["", "_later"])
 

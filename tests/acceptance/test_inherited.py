@@ -11,7 +11,7 @@ import pytest
 
 from gearmanny.client import SimpleClient
 from gearmanny.errors import TaskError
-from tests.servers import PATIENCE, ROOT, Server, end, until
+from tests.support.servers import PATIENCE, ROOT, Server, end, until
 
 
 @pytest.fixture

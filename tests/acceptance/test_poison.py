@@ -16,7 +16,7 @@ from chaos.poison import poisoned
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
-from tests.servers import PATIENCE, ROOT, Server, until
+from tests.support.servers import PATIENCE, ROOT, Server, until
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

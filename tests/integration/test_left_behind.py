@@ -18,7 +18,7 @@ from gearmanny.client import AsyncClient, Data, SimpleClient, Warning
 from gearmanny.errors import EncodingError, TaskError
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, task
-from tests.servers import PATIENCE, RunWorker, Server, until
+from tests.support.servers import PATIENCE, RunWorker, Server, until
 
 language = ContextVar("language", default="en")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from gearmanny.running.pulse import Pulse
 from gearmanny.running.stacks import SIGNAL, Stacks
-from tests.servers import until
+from tests.support.servers import until
 
 
 def in_child(life: Callable[[], object]) -> int:

@@ -99,6 +99,7 @@ TOUCHES = {
         "gearmanny.contrib.prometheus.serving",
         "gearmanny.serving.process",
         "gearmanny.running.supervisor",
+        "gearmanny.running.orphans",
         "gearmanny.running.parting",
         "gearmanny.running.workprocess",
     },
