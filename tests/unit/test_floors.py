@@ -59,6 +59,9 @@ TOUCHES = {
     },
     "sqlite3": {"gearmanny.serving.store"},
     "socket": {
+        "gearmanny.aio.racing",
+        "gearmanny.net.racing",
+        "gearmanny.net.resolving",
         "gearmanny.running.childprocess",
         "gearmanny.net.loopback",
         "gearmanny.net.transport",
@@ -93,6 +96,7 @@ TOUCHES = {
         "gearmanny.aio.connections",
         "gearmanny.eager.aio",
         "gearmanny.aio.opening",
+        "gearmanny.aio.racing",
         "gearmanny.aio.questions",
         "gearmanny.aio.driver",
         "gearmanny.working.asynchooks",
