@@ -18,6 +18,7 @@ from gearmanny.admin import JobServer
 from gearmanny.eager.everywhere import calls_run_in
 from gearmanny.eager.joined import Eager, Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
+from gearmanny.helpers.switch import switch
 from gearmanny.net.hosts import Host
 from gearmanny.net.loopback import free_port
 from gearmanny.tasks.agreement import check_interface, differences
@@ -39,6 +40,11 @@ __all__ = [
 
 PATIENCE = 20.0
 """Seconds that a server or a worker may take to start or to stop, on a busy machine."""
+
+_PROGRAM = "GEARMANNY_TEST_GEARMAND"
+"""An environment variable: the path of the gearmand to use, of whichever version."""
+
+_JOB_RETRIES = "--job-retries=255"
 
 _PAUSE = 0.005
 """Seconds between two looks at one that starts."""
@@ -92,19 +98,24 @@ class Gearmand:
     def __init__(self, *options: str, address: str = "127.0.0.1") -> None:
         """
         Args:
-            options: more of its command line.
+            options: more of its command line. Without `--job-retries`, whose default depends on the
+                version, a job is given to 255 workers that die of it.
             address: of this machine, to listen on.
 
         Raises:
             FileNotFoundError: there is no gearmand.
         """
-        program = shutil.which("gearmand", path=f"{os.environ['PATH']}:/usr/sbin")
+        program = shutil.which(
+            os.environ.get(_PROGRAM, "gearmand"), path=f"{os.environ['PATH']}:/usr/sbin"
+        )
         if program is None:
             raise FileNotFoundError(
                 "gearmand is not installed (Debian: apt-get install gearman-job-server)."
             )
         self.port = free_port()
         self.host = str(Host(address, self.port))
+        if not any(option.startswith(("--job-retries", "-j")) for option in options):
+            options = (_JOB_RETRIES, *options)
         self._command = [program, *options, "-L", address, "-p", str(self.port), "-l", "stderr"]
         if os.geteuid() == 0:
             self._command += ["-u", "root"]
@@ -189,9 +200,9 @@ def running_process(worker: type[BaseWorker], host: str) -> Iterator[subprocess.
             f"{worker.__qualname__} cannot be imported by another process. "
             "Move it to the top of a module."
         )
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, *(worker.__module__, worker.__qualname__, host), *sys.path]
-    )
+    names = worker.__module__, worker.__qualname__, host
+    cache = "on" if switch.is_on else switch.database or "off"
+    process = subprocess.Popen([sys.executable, "-c", _CHILD, *names, cache, *sys.path])
     functions = set(functions_of(worker))
     try:
         _until(
@@ -205,8 +216,11 @@ def running_process(worker: type[BaseWorker], host: str) -> Iterator[subprocess.
 
 _CHILD = """
 import sys
-module, name, host, *sys.path = sys.argv[1:]
+module, name, host, cache, *sys.path = sys.argv[1:]
 from importlib import import_module
+from gearmanny.helpers.switch import switch
+switch.is_on = cache == "on"
+switch.database = None if cache in ("on", "off") else cache
 from gearmanny.workrunner import WorkRunner
 WorkRunner([getattr(import_module(module), name)], [host]).start()
 """

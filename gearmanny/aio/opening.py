@@ -14,7 +14,8 @@ from gearmanny.net.forks import keep_from_children
 from gearmanny.net.hosts import Host
 from gearmanny.net.resolving import UNREACHABLE, Address, Found, addresses_of, look_up
 from gearmanny.net.tls import NO_CERTIFICATE, TLS, explained, why_no_handshake
-from gearmanny.net.transport import lost, notice_vanishing, reason_of
+from gearmanny.net.transport import lost, reason_of
+from gearmanny.net.vanishing import notice_vanishing
 
 
 class Conversation(asyncio.Protocol):

@@ -153,7 +153,7 @@ class TestAServerThatFloods:
             ours.setblocking(False)
             pool.submit(flood, theirs)
             with soon():
-                Connection(ours, Host("here", 1)).finish(0.5)
+                Connection(ours, Host("here", 0)).finish(0.5)
 
 
 def test_a_call_waits_for_the_send_of_another_thread_until_its_deadline() -> None:
@@ -182,7 +182,7 @@ def test_a_send_to_a_peer_that_takes_little_at_a_time() -> None:
             while theirs.recv(4096):
                 time.sleep(0.001)
 
-    to = Connection(ours, Host("here", 1))
+    to = Connection(ours, Host("here", 0))
     with ThreadPoolExecutor(1) as pool, theirs, contextlib.closing(to):
         pool.submit(take_a_little)
         with soon(), pytest.raises(JobServerLost, match="does not take what is sent"):
