@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from chaos import durability, neighbours, network, restarts
+from chaos import addresses, durability, interrupts, neighbours, network, restarts
+
+RUNS = (network, neighbours, interrupts, addresses, restarts, durability)
 
 if __name__ == "__main__":
-    sys.exit(not all([network.main(), neighbours.main(), restarts.main(), durability.main()]))
+    sys.exit(not all([run.main() for run in RUNS]))
