@@ -51,6 +51,18 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Gives each test worker objects of its own, also where eager mode outlives a test.
+
+    Args:
+        item: the test.
+    """
+    joined = sys.modules.get("gearmanny.eager.joined")
+    if joined is not None:
+        joined.renew_all()
+
+
 @pytest.fixture
 def gearman_django() -> bool:
     """Whether the tests run in a Django project that has the app installed.

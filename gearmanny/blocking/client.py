@@ -103,7 +103,7 @@ class Client(Caller):
 
     def _stream(self, function: str, arguments: object) -> Iterator[Any]:
         self._check_stream(function)
-        steps = stream(self._encode(arguments), self._options.timeout)
+        steps = stream(self._encode(arguments), self._options.timeout, self._servers.max_packet)
         return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
 
     def _submit(

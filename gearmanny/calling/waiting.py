@@ -67,8 +67,8 @@ class Pace:
             raise TaskTimeout(
                 self._call.function,
                 self._timeout,
-                f"{len(self._call.unread)} of its updates or more have arrived and were not taken: "
-                "they come faster than they are taken. Take them faster, or allow more time.",
+                "Its updates come faster than they are taken, and some are left. "
+                "Take them faster, or allow more time.",
             )
 
 
@@ -127,19 +127,22 @@ def updates(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps
         pace.check()
 
 
-def stream(payload: bytes, timeout: float | None) -> Steps[None]:
+def stream(payload: bytes, timeout: float | None, most_unread: int) -> Steps[None]:
     """Yields the parts of a result as they come, and forgets the job where that is left early.
 
     Args:
         payload: the encoded arguments.
         timeout: seconds for the whole job to end; None for as long as it takes.
+        most_unread: bytes that may wait to be read.
 
     Raises:
+        EncodingError: more than that waited, or a part cannot be decoded.
         TaskTimeout: the job did not end in time, or its parts are taken too slowly; and what
             `Call.rest_of_stream` and `on_update` raise.
     """
     (call,) = yield Submit([payload])
     del payload  # it may be large, and nobody needs it once it was sent
+    call.needs_all(most_unread)
     try:
         deadline, on_update, sent_ahead = Deadline(timeout), call.options.on_update, False
         pace = Pace(call, deadline, timeout)
