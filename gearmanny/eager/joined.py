@@ -17,7 +17,7 @@ import itertools
 import math
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,13 +214,13 @@ class EagerDialer:
 class _EagerChannel(Channel):
     """The channel of one call: a real one, over a connection in memory."""
 
-    def queue(self, call: Call[Channel], request: Request) -> bool:
-        keep(call, request)
-        return super().queue(call, request)
-
-    def flush(self, deadline: Deadline) -> None:
-        super().flush(deadline)
+    def submit(self, jobs: Iterable[tuple[Call[Channel], Request]], deadline: Deadline) -> bool:
+        jobs = list(jobs)
+        for call, request in jobs:
+            keep(call, request)
+        sent = super().submit(jobs, deadline)
         self.poll()  # all answers are there: nobody has to wait to see them
+        return sent
 
 
 class _End(Connection):

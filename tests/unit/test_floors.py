@@ -82,6 +82,9 @@ TOUCHES = {
     "psycopg": {"gearmanny.records.postgresql"},
     "sqlite3": {"gearmanny.records.sqlite", "gearmanny.serving.store"},
     "socket": {
+        "gearmanny.aio.racing",
+        "gearmanny.net.racing",
+        "gearmanny.net.resolving",
         "gearmanny.running.childprocess",
         "gearmanny.net.loopback",
         "gearmanny.net.transport",
@@ -121,6 +124,7 @@ TOUCHES = {
         "gearmanny.aio.connections",
         "gearmanny.eager.aio",
         "gearmanny.aio.opening",
+        "gearmanny.aio.racing",
         "gearmanny.aio.questions",
         "gearmanny.aio.driver",
         "gearmanny.working.asynchooks",
