@@ -149,6 +149,8 @@ class WorkRunner:
 
         Raises:
             InvalidOption: `threads` is not a number of processes.
+            InvalidTask: the workers cannot be made, in any process: one of them raised
+                `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
         supervisor = Supervisor(self.slots(threads), self._options, keep_alive=keepAlive)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
 
+from gearmanny.errors import GearmanException, InvalidOption, InvalidTask
 from gearmanny.net.forks import Handler, end_with, handle_signals, ignore, keep_from_children
 from gearmanny.running.factory import make_workers
 from gearmanny.running.options import RunnerOptions
@@ -48,6 +49,10 @@ class Slot:
         return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
 
 
+MISCONFIGURED = b"\1"
+"""How the report of a child begins whose workers cannot be made, and never could. Why follows."""
+
+
 class Parent:
     """The process that forks a child, as far as the child has to know it."""
 
@@ -71,6 +76,9 @@ class _Reporter:
 
     def finished(self) -> None:
         self._report(FINISHED)
+
+    def misconfigured(self, error: GearmanException) -> None:
+        self._report(MISCONFIGURED + str(error).encode(errors="backslashreplace"))
 
     def job_done(self) -> None:
         self._jobs += 1
@@ -140,7 +148,12 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection)
     end_with(parent.pid)
     reporter = _Reporter(reports, options)
     try:
-        made = make_workers(slot.workers, options.worker)
+        try:
+            made = make_workers(slot.workers, options.worker)
+        except (InvalidTask, InvalidOption) as error:
+            logger.debug("process %s failed", slot, exc_info=True, extra={"action": "child_failed"})
+            reporter.misconfigured(error)
+            sys.exit(1)
         made[0].observer = reporter
         first = made[0]
         if stopped:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import wait
 
+from gearmanny.errors import InvalidTask
 from gearmanny.net.polling import Poller, Waker
-from gearmanny.running.childprocess import READY, Slot
+from gearmanny.running.childprocess import MISCONFIGURED, READY, Slot
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.restarts import RestartTable
 from gearmanny.running.roster import (
@@ -57,6 +58,8 @@ class Supervisor:
         self._stops = 0
         self._stops_obeyed = 0
         self._restart_wanted = False
+        self._misconfigured: str | None = None
+        """Why nothing was ever served."""
 
     @property
     def stopping(self) -> bool:
@@ -92,12 +95,17 @@ class Supervisor:
 
         Returns:
             Whether it neither gave up nor, without `keep_alive`, saw a process end badly.
+
+        Raises:
+            InvalidTask: the workers of a process cannot be made, and no process has served before.
         """
         try:
             while True:
                 self._obey()
                 self._carry_out(self._roster.advance(time.monotonic()))
                 if self._roster.done:
+                    if self._misconfigured is not None:
+                        raise InvalidTask(self._misconfigured)
                     return self._roster.all_well
                 self._wait()
                 for member, process in list(self._processes.items()):
@@ -204,6 +212,9 @@ class Supervisor:
             if message == READY:
                 self._roster.ready(member)
                 continue
+            if message.startswith(MISCONFIGURED):
+                self._reject(member, message.removeprefix(MISCONFIGURED).decode())
+                continue
             if member.stage is not Stage.LEAVING:
                 logger.info(
                     "process %s, pid %s, is to be recycled: %s",
@@ -213,6 +224,15 @@ class Supervisor:
                     extra={"action": "recycling"},
                 )
             self._carry_out(self._roster.ask(member, time.monotonic()))
+
+    def _reject(self, member: Member[Slot], reason: str) -> None:
+        """Takes in that the workers of a process cannot be made."""
+        text = f"The workers of process {member.slot} cannot be made: {reason}"
+        if self._roster.has_served:
+            logger.error("%s", text, extra={"action": "child_failed"})
+        elif self._misconfigured is None:
+            self._misconfigured = text
+            self._carry_out(self._roster.reject(time.monotonic()))
 
     def _bury(self, member: Member[Slot], process: WorkProcess) -> None:
         crashed = process.crashed

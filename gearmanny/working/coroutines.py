@@ -27,7 +27,7 @@ from gearmanny.working.context import JobLoop
 from gearmanny.working.exported import Exported, Owner, current_job
 from gearmanny.working.handler import Handler, handler_of
 from gearmanny.working.lastresort import where
-from gearmanny.working.runners import HandedOver
+from gearmanny.working.runners import HandedOver, stream_items
 
 
 class CoroutineRunner(Exported):
@@ -167,6 +167,11 @@ class _Life:
         forks = this_process.forks
         try:
             return await self._result()
+        except TypeError as error:
+            refusal = self._task.refusal_of(error, self._job.data)
+            if refusal is None:
+                raise
+            raise refusal from None
         finally:
             # Within hooks and time limits, which are the parent's alone.
             if this_process.forks != forks:
@@ -176,10 +181,4 @@ class _Life:
         result = self._method(**self._task.check_arguments(self._job.data))
         if not isinstance(result, AsyncGeneratorType):
             return await result
-        # Whole at the end, too: half of the world's clients drop WORK_DATA.
-        items = []
-        async with contextlib.aclosing(result):
-            async for item in result:
-                self._worker.send_job_data(self._job, item)
-                items.append(item)
-        return self._task.whole(items)
+        return self._task.whole(await stream_items(self._worker, self._job, result))

@@ -13,11 +13,15 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
+from concurrent.futures import wait
 from typing import Any
 
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.working.asynchooks import Outcome
 from gearmanny.working.interrupts import stops_worker
+
+_LOOKS_UP = 0.05
+"""Seconds after which a thread that waits for a coroutine can be interrupted."""
 
 _CLEANING_UP = 5.0
 """Seconds for coroutines that are cancelled because their worker ends at once."""
@@ -77,6 +81,25 @@ class EventLoop:
         """
         outcome = Outcome[Any]()
         asyncio.run_coroutine_threadsafe(outcome.of(coroutine), self._loop).result()
+        return outcome.get()
+
+    def run_whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Returns the result of the coroutine of a task to another thread.
+
+        Args:
+            coroutine: is run beside the others, and cancelled where this thread is interrupted.
+
+        Raises:
+            BaseException: the exception of the coroutine.
+        """
+        outcome = Outcome[Any]()
+        running = asyncio.run_coroutine_threadsafe(outcome.of(coroutine), self._loop)
+        try:
+            # Not for ever: no thread but the main one can be interrupted while it waits.
+            while not wait([running], _LOOKS_UP).done:
+                pass
+        finally:
+            running.cancel()  # does nothing to what has ended
         return outcome.get()
 
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:

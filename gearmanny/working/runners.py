@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Coroutine
 from functools import partial
-from types import GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from gearmanny.net.forks import end_as_a_program, this_process
@@ -54,6 +54,54 @@ def _run_in_event_loop(
     return handler_of(gearman_worker, job).context.event_loop().run(coroutine)
 
 
+def waiting_for_result(callback: Callback) -> Callback:
+    """Returns a callback that waits, in the event loop of the worker, for what another one returns
+    where that is to be awaited.
+
+    Args:
+        callback: the other one.
+    """
+
+    def run(gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        result = callback(gearman_worker, job)
+        if not hasattr(type(result), "__await__"):
+            return result
+        return _await_in_event_loop(gearman_worker, job, _awaited(result))
+
+    return run
+
+
+def _await_in_event_loop(
+    gearman_worker: GearmanWorker, job: GearmanJob, coroutine: Coroutine[Any, Any, Any]
+) -> Any:
+    return handler_of(gearman_worker, job).context.event_loop().run_whole(coroutine)
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+async def stream_items(
+    gearman_worker: GearmanWorker, job: GearmanJob, items: AsyncGeneratorType[Any, None]
+) -> list[Any]:
+    """Sends what an asynchronous generator yields, as it comes.
+
+    Args:
+        gearman_worker: the worker.
+        job: the job that it is sent for.
+        items: the generator.
+
+    Returns:
+        All items: half of the world's clients drop WORK_DATA.
+    """
+    sent = []
+    async with contextlib.aclosing(items):
+        async for item in items:
+            gearman_worker.send_job_data(job, item)
+            sent.append(item)
+    return sent
+
+
 class TaskRunner(CallbackRunner):
     """Runs a plain task: its arguments are checked first, and a generator is streamed."""
 
@@ -71,6 +119,11 @@ class TaskRunner(CallbackRunner):
         forks = this_process.forks
         try:
             return self._result(gearman_worker, job)
+        except TypeError as error:
+            refusal = self._task.refusal_of(error, job.data)
+            if refusal is None:
+                raise
+            raise refusal from None
         finally:
             # Within hooks and time limits, which are the parent's alone.
             if this_process.forks != forks:
@@ -79,7 +132,7 @@ class TaskRunner(CallbackRunner):
     def _result(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         result = self._method(**self._task.check_arguments(job.data))
         if not isinstance(result, GeneratorType):
-            return result
+            return self._awaited(gearman_worker, job, result)
         # Whole at the end, too: half of the world's clients drop WORK_DATA.
         items = []
         with contextlib.closing(result):
@@ -87,6 +140,16 @@ class TaskRunner(CallbackRunner):
                 gearman_worker.send_job_data(job, item)
                 items.append(item)
         return self._task.whole(items)
+
+    def _awaited(self, gearman_worker: GearmanWorker, job: GearmanJob, result: Any) -> Any:
+        """Returns a result; what is to be awaited, as where a plain decorator wraps an `async def`
+        task, is waited for in the event loop."""
+        if isinstance(result, AsyncGeneratorType):
+            coroutine = stream_items(gearman_worker, job, result)
+            return self._task.whole(_await_in_event_loop(gearman_worker, job, coroutine))
+        if hasattr(type(result), "__await__"):
+            return _await_in_event_loop(gearman_worker, job, _awaited(result))
+        return result
 
 
 class AttemptRunner(TaskRunner):

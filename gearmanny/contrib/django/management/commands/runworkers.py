@@ -116,7 +116,7 @@ class Command(BaseCommand):
                         processes = len(runner.slots(settings.THREADS))
                         self._print_banner(workers, settings, processes, verbosity, metrics_url)
                     self._run(runner, settings)
-            except InvalidOption as error:
+            except (InvalidOption, InvalidTask) as error:
                 raise CommandError(str(error)) from error
 
     def _hooks(self, settings: Settings) -> tuple[Hook, ...]:
