@@ -24,6 +24,7 @@ from gearmanny import __version__
 from gearmanny.blocking.channel import Channel
 from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
+from gearmanny.calling.waiting import UNSERVED
 from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
@@ -193,14 +194,19 @@ class EagerDialer:
         self._eager = eager
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
-        return _EagerChannel(ClientEnd(self._eager))
+        return _EagerChannel(self._eager)
 
 
 class _EagerChannel(Channel):
     """The channel of one call: a real one, over a connection in memory."""
 
+    def __init__(self, eager: Eager) -> None:
+        self._client_end = ClientEnd(eager)
+        super().__init__(self._client_end)
+
     def queue(self, call: Call[Channel], request: Request) -> bool:
         keep(call, request)
+        self._client_end.waits_for_ever = call.options.timeout is None
         return super().queue(call, request)
 
     def flush(self, deadline: Deadline) -> None:
@@ -261,6 +267,8 @@ class ClientEnd(_End):
             Server(b"H:eager-%d" % next(_servers), version=f"gearmanny {__version__}", pid=0)
         )
         self._eager = eager
+        self.waits_for_ever = False
+        """Whether the call has no timeout: the first seconds of its wait are not one."""
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         # At the end of all time: also what is to be done later is done at once.
@@ -280,6 +288,8 @@ class ClientEnd(_End):
         silent = self.silent()
         if super().wait(timeout) or timeout == 0 or not silent:
             return self._peer in self._server.ready
+        if self.waits_for_ever and timeout is not None and timeout <= UNSERVED:
+            timeout = None
         raise self._eager.timed_out(silent, timeout)
 
     def silent(self) -> set[str]:

@@ -162,6 +162,7 @@ class Remote(Generic[W, Work]):
         def call(*args: Any, **kwargs: Any) -> Any:
             return client.call(spec.function, **spec.bind_arguments(args, kwargs))
 
+        call.alters_data = True  # type: ignore[attr-defined]  # no function of Django's templates
         call.__name__ = spec.method
         call.__qualname__ = f"{self._interface.__name__}.{spec.method}"
         call.__module__ = self._interface.__module__

@@ -608,4 +608,5 @@ class TestRunworkers:
 
     def test_a_broken_app_exits_with_1(self, start_runworkers: Start, tmp_path: Path) -> None:
         assert start_runworkers(TEST_APP="tests.djangoapps.broken").wait(PATIENCE) == 1
-        assert "CommandError: The workers of the app 'broken'" in (tmp_path / "stderr").read_text()
+        log = (tmp_path / "stderr").read_text()
+        assert "(gearmanny.E002) The workers of the app 'broken'" in log

@@ -1,4 +1,5 @@
-"""`client`, `async_client`, `aio_client`, `cachewrap`: made on first use, as the settings say."""
+"""`client`, `async_client`, `raw_client`, `aio_client`, `cachewrap`: made on first use, as the
+settings say."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from gearmanny.blocking.client import Client
-from gearmanny.client import AsyncClient, SimpleClient
+from gearmanny.client import AsyncClient, RawClient, SimpleClient
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,8 +26,14 @@ C = TypeVar("C", bound="Client | AioClient")
 class _Configured(abc.ABC, Generic[C]):
     """Stands for a client until one is needed; after a change of the settings, for a new one."""
 
-    def __init__(self, kind: type[C]) -> None:
+    def __init__(self, kind: type[C], name: str = "") -> None:
+        """
+        Args:
+            kind: the class of the client.
+            name: of the variable of this module that refers to this object, if any does.
+        """
         self._kind = kind
+        self._name = name
         self._made: tuple[object, C] | None = None
         self._making = threading.RLock()
 
@@ -35,6 +42,10 @@ class _Configured(abc.ABC, Generic[C]):
         if name.startswith("_"):
             raise AttributeError(f"{self._kind.__name__!r} object has no attribute {name!r}")
         return getattr(self._client(), name)
+
+    def __reduce__(self) -> str:
+        # Copied and pickled as what it is: the one object of that name, in every process.
+        return self._name
 
     def __repr__(self) -> str:
         made = f": {self._made[1]!r}" if self._made else ", not used yet"
@@ -53,7 +64,7 @@ class _Configured(abc.ABC, Generic[C]):
                 made = self._kind(
                     settings.HOSTS,
                     timeout=settings.TIMEOUT,
-                    data_encoder=DjangoJSONDataEncoder,
+                    data_encoder=None if self._kind._takes_payload else DjangoJSONDataEncoder,
                     max_packet=settings.MAX_PACKET,
                     tls=settings.TLS,
                 )
@@ -123,6 +134,9 @@ class _OfEachLoop:
             raise AttributeError(f"'AioClient' object has no attribute {name!r}")
         return getattr(self._client(), name)
 
+    def __reduce__(self) -> str:
+        return "aio_client"
+
     def __repr__(self) -> str:
         return "<AioClient as the settings say, of each event loop>"
 
@@ -153,11 +167,14 @@ class _OfEachLoop:
             return self._clients[loop]._client()
 
 
-client = cast("SimpleClient", _Blocking(SimpleClient))
+client = cast("SimpleClient", _Blocking(SimpleClient, "client"))
 """A `SimpleClient`, as the settings say."""
 
-async_client = cast("AsyncClient", _Blocking(AsyncClient))
+async_client = cast("AsyncClient", _Blocking(AsyncClient, "async_client"))
 """An `AsyncClient`, as the settings say."""
+
+raw_client = cast("RawClient", _Blocking(RawClient, "raw_client"))
+"""A `RawClient`, as the settings say: for functions that do not use JSON."""
 
 aio_client = cast("AioClient", _OfEachLoop())
 """An `AioClient`, as the settings say: for coroutines, one for each event loop."""
