@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where the package is installed from its own folder, setuptools warns of that very folder.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
 
-.PHONY: demo test lint types unit matrix fuzz bench bench-peers chaos gearmand browser postgres memcached \
+.PHONY: demo test lint types unit matrix fuzz bench bench-cache bench-peers chaos gearmand browser postgres memcached \
     clean
 
 # ONCE=1 makes one call and ends; GEARMAND=1 takes gearmand, not the job server of our own.
@@ -57,6 +57,10 @@ bench: .venv/dev gearmand
 	    { echo "libgearman is missing. Install it: sudo apt-get install libgearman-dev" >&2; exit 1; }
 	$(BIN)/python -m benchmarks.run .venv/libgearman .venv/peers/bin/python
 
+# The cache beside a bare find_one and, where `make bench-peers` has been run, other caches.
+bench-cache: .venv/dev
+	$(BIN)/python -m benchmarks.cache .venv/peers/bin/python
+
 # Long runs with faults, with figures: about 10 minutes.
 chaos: .venv/dev gearmand
 	$(BIN)/python -m chaos
@@ -76,6 +80,7 @@ browser:
 
 postgres:
 	@tools/require.sh postgres postgresql
+	@tools/require.sh pgbouncer pgbouncer
 
 memcached:
 	@tools/require.sh memcached memcached

@@ -12,9 +12,10 @@ version = next(
 )
 
 DJANGO = ["Django>=5.2"]
-MONGO = ["pymongo>=4.6"]
+MONGO = ["pymongo>=4.13"]
 OPENTELEMETRY = ["opentelemetry-api>=1.30"]
 PROMETHEUS = ["prometheus_client>=0.21"]
+POSTGRES = ["psycopg>=3.2"]
 # A server that speaks MongoDB's wire protocol. GPL: never a dependency of the package itself.
 DEMO = [*DJANGO, *MONGO, "SecantusDB==0.7.0b3"]
 TEST = [
@@ -56,6 +57,7 @@ setup(
         "django": DJANGO,
         "mongo": MONGO,
         "opentelemetry": OPENTELEMETRY,
+        "postgres": POSTGRES,
         "prometheus": PROMETHEUS,
         "demo": DEMO,
         "test": TEST,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -72,14 +73,16 @@ def gearman_server(
     """A job server for this test only. Its address is `gearman_server.host`.
 
     It can be stopped and started again, and keeps its port. In a Django project, the clients of
-    `gearmanny.contrib.django` use it while the test runs.
+    `gearmanny.contrib.django` use it while the test runs. Caches are off: see `gearman_cache`.
     """
     from gearmanny.embedded import JobServer  # noqa: PLC0415
+    from gearmanny.helpers.switch import switch  # noqa: PLC0415
     from gearmanny.testing import Gearmand  # noqa: PLC0415
 
     marked = request.node.get_closest_marker("gearmand")
     real = marked is not None or request.config.getoption("gearmand")
-    with Gearmand(*(marked.args if marked else ())) if real else JobServer() as server:
+    made = Gearmand(*(marked.args if marked else ())) if real else JobServer()
+    with switch.set_to(False), made as server:
         if not gearman_django:
             yield server
             return
@@ -168,6 +171,17 @@ def gearman_eager(gearman_django: bool) -> Iterator[Callable[..., None]]:
         eager = Eager()
     with calls_run_in(eager):
         yield eager.add
+
+
+@pytest.fixture
+def gearman_cache() -> Iterator[None]:
+    """Turns the caches on until the test ends: in a database of MongoDB that is empty at first, and
+    deleted at the end. Without this fixture they are off in eager mode, and in tests that use the
+    fixtures above, so that no test gets the answer of another one."""
+    from gearmanny.helpers.switch import switch  # noqa: PLC0415
+
+    with switch.isolated(f"gearmanny_test_{uuid.uuid4().hex}"):
+        yield
 
 
 @pytest.fixture

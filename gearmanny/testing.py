@@ -18,6 +18,7 @@ from gearmanny.admin import JobServer
 from gearmanny.eager.everywhere import calls_run_in
 from gearmanny.eager.joined import Eager, Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
+from gearmanny.helpers.switch import switch
 from gearmanny.net.hosts import Host
 from gearmanny.net.loopback import free_port
 from gearmanny.tasks.agreement import check_interface, differences
@@ -189,9 +190,9 @@ def running_process(worker: type[BaseWorker], host: str) -> Iterator[subprocess.
             f"{worker.__qualname__} cannot be imported by another process. "
             "Move it to the top of a module."
         )
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, *(worker.__module__, worker.__qualname__, host), *sys.path]
-    )
+    names = worker.__module__, worker.__qualname__, host
+    cache = "on" if switch.is_on else switch.database or "off"
+    process = subprocess.Popen([sys.executable, "-c", _CHILD, *names, cache, *sys.path])
     functions = set(functions_of(worker))
     try:
         _until(
@@ -205,8 +206,11 @@ def running_process(worker: type[BaseWorker], host: str) -> Iterator[subprocess.
 
 _CHILD = """
 import sys
-module, name, host, *sys.path = sys.argv[1:]
+module, name, host, cache, *sys.path = sys.argv[1:]
 from importlib import import_module
+from gearmanny.helpers.switch import switch
+switch.is_on = cache == "on"
+switch.database = None if cache in ("on", "off") else cache
 from gearmanny.workrunner import WorkRunner
 WorkRunner([getattr(import_module(module), name)], [host]).start()
 """

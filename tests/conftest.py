@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gearmanny.helpers.switch import switch
 from tests.postgres import Postgres
 from tests.servers import Server, find_program, memcached, mongodb
 
@@ -40,6 +41,13 @@ def second_server(gearman_server: Server) -> Iterator[Server]:
     """One more of the same kind."""
     with type(gearman_server)() as server:
         yield server
+
+
+@pytest.fixture
+def caches_on(gearman_server: Server) -> Iterator[None]:
+    """Caches are off in tests that have a job server: this one is about them."""
+    with switch.set_to(True):
+        yield
 
 
 @pytest.fixture

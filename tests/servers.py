@@ -55,20 +55,25 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @contextlib.contextmanager
-def mongodb(*, own: bool = False) -> Iterator[str]:
+def mongodb(*options: str, own: bool = False, port: int | None = None) -> Iterator[str]:
     """Runs a server that speaks MongoDB's wire protocol; yields its URI.
 
     GEARMANNY_TEST_MONGODB may name a real one, to be used instead unless it must be our own.
+
+    Args:
+        options: more of the command line of our own.
+        own: whether it must be.
+        port: of our own; one that is free by default.
     """
     given = os.environ.get("GEARMANNY_TEST_MONGODB")
     if given and not own:
         yield given
         return
-    port = free_port()
+    port = port or free_port()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "secantus", "--port", str(port)),
-            *("--storage-path", ":memory:", "--log-level", "ERROR"),
+            *("--storage-path", ":memory:", "--log-level", "ERROR", *options),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -23,6 +23,7 @@ from typing import (
 
 from gearmanny.errors import InvalidOption
 from gearmanny.tasks.finding import find_tasks
+from gearmanny.tasks.joining import key_of
 from gearmanny.tasks.options import TASK_PREFIX, task
 from gearmanny.tasks.spec import TaskSpec
 
@@ -160,7 +161,8 @@ class Remote(Generic[W, Work]):
         client = self._client
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return client.call(spec.function, **spec.bind_arguments(args, kwargs))
+            arguments = spec.bind_arguments(args, kwargs)
+            return _joining(client, spec, arguments).call(spec.function, **arguments)
 
         call.alters_data = True  # type: ignore[attr-defined]  # no function of Django's templates
         call.__name__ = spec.method
@@ -202,6 +204,16 @@ def _tasks_of(interface: type) -> dict[str, TaskSpec]:
     tasks = {spec.method: spec for spec in find_tasks(interface)}
     short = {method.removeprefix(TASK_PREFIX): spec for method, spec in tasks.items()}
     return tasks | {name: spec for name, spec in short.items() if not hasattr(interface, name)}
+
+
+def _joining(client: Any, spec: TaskSpec, arguments: dict[str, Any]) -> Any:
+    """Returns a client whose call is one job with equal ones, where the task is cached."""
+    options = getattr(client, "_options", None)  # what stands for a client shows none: no traces
+    has_its_own = options is not None and (options.unique is not None or options.trace)
+    if not spec.options.cached or has_its_own or not hasattr(client, "using"):
+        return client
+    key = key_of(spec.function, spec.signature, arguments)
+    return client if key is None else client.using(unique=key)
 
 
 def _check_client(client: object) -> None:

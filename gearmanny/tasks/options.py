@@ -16,7 +16,7 @@ from gearmanny.errors import (
     TaskTimeLimitExceeded,
 )
 from gearmanny.payload.backoff import Backoff
-from gearmanny.payload.checks import SECONDS, TIME_LIMIT, Rule, whole_number
+from gearmanny.payload.checks import SECONDS, SWITCH, TIME_LIMIT, Rule, whole_number
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -57,6 +57,8 @@ class TaskOptions:
     """The exceptions after which there is another attempt."""
     backoff: float | Callable[[int], float] = 1.0
     """Seconds before the second attempt, or a function of the number of the attempt that failed."""
+    cached: bool = False
+    """Whether equal calls have equal answers, so that one job will do for those under way."""
 
     @property
     def limit(self) -> float | None:
@@ -105,6 +107,8 @@ class TaskOptions:
             entries["timeout"] = self.limit
         if self.retries:
             entries["retries"] = self.retries
+        if self.cached:
+            entries["cached"] = True
         return entries
 
 
@@ -119,6 +123,7 @@ def task(
     retries: int = 0,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
     backoff: float | Callable[[int], float] = 1.0,
+    cached: bool = False,
 ) -> Callable[[Method], Method]: ...
 
 
@@ -130,6 +135,7 @@ def task(
     retries: int = 0,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
     backoff: float | Callable[[int], float] = 1.0,
+    cached: bool = False,
 ) -> Callable[..., Any]:
     """Makes a method a task, whatever its name, and gives it options. The method itself is not
     changed. A subclass that overrides it has a task with options of its own.
@@ -145,6 +151,9 @@ def task(
         backoff: seconds before the second attempt; the delays double from there to a minute, and
             are shortened at random by up to a half. Or a function that is given the number of the
             attempt that failed, 1 for the first, and returns the seconds to wait.
+        cached: whether equal calls have equal answers, as those of a task with `@cachewrap`.
+            Equal calls over `using()` of its class that are under way at a time become one job,
+            and all get its answer. Calls that have a `unique` or a trace of their own do not.
 
     Raises:
         InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.
@@ -157,8 +166,11 @@ def task(
     kinds = retry_on if isinstance(retry_on, tuple) else (retry_on,)
     _check_retry_on(kinds)
     _BACKOFF.check("backoff", backoff)
-    options = TaskOptions(timeout=timeout, retries=retries, retry_on=kinds, backoff=backoff)
-    if not retries and options != TaskOptions(timeout=timeout):
+    SWITCH.check("cached", cached)
+    options = TaskOptions(
+        timeout=timeout, retries=retries, retry_on=kinds, backoff=backoff, cached=cached
+    )
+    if not retries and options != TaskOptions(timeout=timeout, cached=cached):
         raise InvalidOption(
             "retry_on and backoff have no effect without retries. Add retries=3, for example."
         )

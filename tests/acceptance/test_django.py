@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -281,6 +282,88 @@ def test_what_django_can_write_can_be_cached(mongodb_uri: str, unique_name: str)
         for _ in range(2):
             assert moment(day) == {"noon": "2026-11-23T12:00:00Z"}
     assert len(calls) == 1
+
+
+@pytest.mark.usefixtures("caches_closed")
+def test_all_options_of_the_cache_are_settings(mongodb_uri: str, unique_name: str) -> None:
+    options = {
+        "TIMEOUT": 5,
+        "LEASE": 7,
+        "STALE_DAYS": 0.5,
+        "ENABLED": False,
+        "JSON_ENCODER": "json.JSONEncoder",
+    }
+    with override_settings(GEARMANNY={"CACHE": {"HOST": mongodb_uri, **options}}):
+        cache = clients.get_cache()
+        assert (cache.storage().limit, cache.stale, cache.is_on) == (5, timedelta(0.5), False)
+        assert cache.json_encoder is json.JSONEncoder
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"TIMEOUT": 0}, r"GEARMANNY\['CACHE'\]\['TIMEOUT'\] must be a number of seconds above 0"),
+        ({"LEASE": None}, r"\['LEASE'\] must be"),
+        ({"STALE_DAYS": -1}, r"\['STALE_DAYS'\] must be a number of days, 0 or more"),
+        ({"ENABLED": "yes"}, r"\['ENABLED'\] must be True or False"),
+        ({"HOST": ""}, r"\['HOST'\] must be a string, not an empty one"),
+        ({"JSON_ENCODER": "builtins.str"}, r"\['JSON_ENCODER'\] must be a class of json.JSONEnc"),
+        ({"JSON_ENCODER": "no.such"}, r"\['JSON_ENCODER'\] cannot be imported: No module"),
+        ({"RETURNVALUE_WASHER": 5}, r"\['RETURNVALUE_WASHER'\] must be a function"),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_of_the_cache_is_told_by_the_check(
+    option: dict[str, Any], message: str
+) -> None:
+    with override_settings(GEARMANNY={"CACHE": option}):
+        (error,) = run_checks(tags=["gearmanny"])
+    assert error.id == "gearmanny.E001"
+    assert re.search(message, error.msg)
+
+
+@pytest.mark.usefixtures("caches_closed")
+class TestTheCommandForTheCache:
+    @pytest.fixture
+    def cache(self, mongodb_uri: str, unique_name: str) -> Iterator[None]:
+        cache = {"HOST": mongodb_uri, "COLLECTION": unique_name, "TIMEOUT": 10}
+        with override_settings(GEARMANNY={"CACHE": cache}):
+            for name, numbers in (("reports", range(3)), ("words", range(2))):
+                count = cachewrap(name)(lambda n: n)
+                for n in numbers:
+                    count(n)
+            yield
+
+    def gearmanny(self, *arguments: str) -> list[str]:
+        out = StringIO()
+        call_command("gearmanny", *arguments, stdout=out)
+        return out.getvalue().splitlines()
+
+    def test_info_shows_what_there_is(self, cache: None) -> None:
+        reports, words = self.gearmanny("cache", "info")
+        assert re.fullmatch(r"reports: 3 answers, \d+ bytes, newest 20\d\d-.*", reports)
+        assert words.startswith("words: 2 answers, ")
+        assert self.gearmanny("cache", "info", "words") == [words]
+        assert self.gearmanny("cache", "info", "none") == []
+
+    def test_clear_deletes_the_answers_of_one_function_or_all(self, cache: None) -> None:
+        assert self.gearmanny("cache", "clear", "reports") == ["3 answers deleted"]
+        assert [row.partition(":")[0] for row in self.gearmanny("cache", "info")] == ["words"]
+        assert self.gearmanny("cache", "clear") == ["2 answers deleted"]
+        assert self.gearmanny("cache", "info") == []
+
+    def test_without_mongodb_it_is_told(self) -> None:
+        cache = {"HOST": f"mongodb://127.0.0.1:{free_port()}/", "TIMEOUT": 0.2}
+        with (
+            override_settings(GEARMANNY={"CACHE": cache}),
+            pytest.raises(CommandError, match="MongoDB cannot be used"),
+        ):
+            self.gearmanny("cache", "info")
+
+    def test_a_verb_is_needed(self) -> None:
+        for wrong in ([], ["cache"], ["cache", "fill"], ["queue"]):
+            with pytest.raises(CommandError):
+                self.gearmanny(*wrong)
 
 
 def test_all_threads_get_the_same_client_at_first_use(gearman_server: Server) -> None:

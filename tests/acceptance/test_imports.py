@@ -30,7 +30,7 @@ def python(code: str, *blocked: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-EXTRAS = ("django", "pymongo", "bson", "prometheus_client", "opentelemetry")
+EXTRAS = ("django", "psycopg", "pymongo", "bson", "prometheus_client", "opentelemetry")
 
 
 def test_the_core_works_without_any_extra() -> None:
@@ -39,7 +39,7 @@ def test_the_core_works_without_any_extra() -> None:
 
 
 def test_the_core_pulls_in_nothing_that_it_does_not_use() -> None:
-    unused = {*EXTRAS, "asyncio"}
+    unused = {*EXTRAS, "asyncio", "sqlite3"}
     done = python(f"{CORE}print(sorted({unused} & sys.modules.keys()))")
     assert done.stdout.strip() == "[]", done.stderr
 
@@ -113,6 +113,26 @@ def test_tracing_without_opentelemetry_names_the_extra_to_install() -> None:
 def test_a_call_has_no_trace_where_opentelemetry_is_not_set_up() -> None:
     done = python("from gearmanny.calling.tracing import start_span; print(start_span('f').unique)")
     assert done.stdout.strip() == "b''", done.stderr
+
+
+def test_a_store_without_psycopg_names_the_extra_to_install() -> None:
+    done = python(
+        "from gearmanny.records.sql import SQLStore; SQLStore('postgresql:///jobs')", "psycopg"
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("gearmanny.errors.InvalidOption: ")
+    assert "gearmanny[postgres]" in last
+
+
+def test_a_store_loads_the_driver_of_its_database_alone() -> None:
+    done = python(
+        "import sys; from gearmanny.records.sql import SQLStore\n"
+        "assert not {'sqlite3', 'psycopg'} & sys.modules.keys()\n"
+        "SQLStore('sqlite:///jobs.db'); assert 'psycopg' not in sys.modules\n"
+        "assert not [name for name in sys.modules if name.startswith(('gearmanny.calling',"
+        " 'gearmanny.working', 'gearman.', 'asyncio'))]"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 PUBLIC = [

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.prometheus import QueueCollector, metrics, serve_metrics
 from gearmanny.errors import InvalidOption, TaskError
+from gearmanny.helpers.cache_mongodb import cacheBuilder
 from gearmanny.worker import BaseWorker
 from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of, working
 
@@ -41,6 +42,18 @@ class Runner:
     def value(self, name: str, **labels: str) -> float | None:
         """Returns one sample; None when there is no such."""
         return value_of(self.url, name, **labels)
+
+
+def test_calls_of_cached_functions_are_counted(mongodb_uri: str, unique_name: str) -> None:
+    def calls(outcome: str) -> float | None:
+        labels = {"name": unique_name, "outcome": outcome}
+        return REGISTRY.get_sample_value("gearmanny_cache_calls_total", labels)
+
+    cachewrap = cacheBuilder(mongodb_uri, "cachetests", unique_name, timeout=10)
+    costly = cachewrap(unique_name)(lambda n: n)
+    for _ in range(3):
+        costly(1)
+    assert (calls("miss"), calls("hit")) == (1, 2)
 
 
 def value_of(url: str, name: str, **labels: str) -> float | None:

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
+import pymongo
 import pytest
 
 from tests.postgres import Postgres
-from tests.servers import find_program
+from tests.servers import ROOT, find_program, mongodb
 
 pytest_plugins = ["pytester"]
 
@@ -449,3 +450,109 @@ def test_the_plugin_imports_nothing_before_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["gearmanny", "gearmanny.pytest_plugin"]
+
+
+CACHED = """
+import itertools
+import pytest
+from gearmanny.helpers.cache_mongodb import cacheBuilder
+from gearmanny.worker import BaseWorker
+
+cachewrap = cacheBuilder("MONGODB", "developers", "own", timeout=10)
+runs = itertools.count(1)
+
+class Costly(BaseWorker):
+    name = "costly"
+
+    @cachewrap("costly")
+    def task_run(self, n):
+        return next(runs)
+
+    @cachewrap("acostly")
+    async def task_arun(self, n):
+        return next(runs)
+"""
+
+CACHED_TESTS = """
+import os
+import pytest
+from cached_workers import Costly, runs
+from gearmanny.client import SimpleClient
+
+@pytest.mark.parametrize("again", range(2))
+def test_eager_without(gearman_eager, again):
+    gearman_eager(Costly)
+    client = SimpleClient()
+    assert client.costly_run(n=1) != client.costly_run(n=1)
+
+@pytest.mark.parametrize("again", range(2))
+def test_live_without(gearman_worker, gearman_client, again):
+    gearman_worker(Costly)
+    assert gearman_client.costly_run(n=1) != gearman_client.costly_run(n=1)
+
+@pytest.mark.parametrize("name", ["run", "arun"])
+@pytest.mark.parametrize("again", range(2))
+def test_eager_with(gearman_cache, gearman_eager, name, again):
+    gearman_eager(Costly)
+    client = SimpleClient()
+    before = next(runs)
+    assert client.call(f"costly_{name}", n=1) == client.call(f"costly_{name}", n=1) == before + 1
+
+@pytest.mark.parametrize("name", ["run", "arun"])
+@pytest.mark.parametrize("again", range(2))
+def test_live_with(gearman_worker, gearman_client, gearman_cache, name, again):
+    gearman_worker(Costly)
+    before = next(runs)
+    call = gearman_client.call
+    assert call(f"costly_{name}", n=1) == call(f"costly_{name}", n=1) == before + 1
+
+@pytest.mark.parametrize("again", range(2))
+def test_process_without(gearman_worker, gearman_client, again):
+    gearman_worker(Costly, process=True)
+    assert [gearman_client.costly_run(n=1) for _ in range(2)] == [1, 2]
+
+@pytest.mark.parametrize("again", range(2))
+def test_process_with(gearman_cache, gearman_worker, gearman_client, again):
+    gearman_worker(Costly, process=True)
+    assert [gearman_client.costly_run(n=1) for _ in range(2)] == [1, 1]
+    assert Costly.task_run.cached(n=1) == 1
+"""
+
+
+def test_caches_are_off_unless_a_test_turns_them_on(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mongodb(own=True) as uri, pymongo.MongoClient(uri) as client:
+        pytester.makepyfile(cached_workers=CACHED.replace("MONGODB", uri), test_cached=CACHED_TESTS)
+        monkeypatch.setenv("PYTHONPATH", f"{pytester.path}:{ROOT}")
+        result = pytester.runpytest_subprocess(*OPTIONS, "-p", "no:django")
+        result.assert_outcomes(passed=16)
+        assert not {"developers"} & set(client.list_database_names())
+        assert not [name for name in client.list_database_names() if "gearmanny_test" in name]
+
+
+def test_a_django_project_in_eager_mode_has_no_cache_either(
+    pytester: pytest.Pytester, mongodb_uri: str, unique_name: str
+) -> None:
+    cache = {"HOST": mongodb_uri, "DBNAME": unique_name, "TIMEOUT": 10}
+    pytester.makepyfile(
+        project_settings=DJANGO_SETTINGS.replace(', "shop"', "")
+        + f'GEARMANNY = {{"EAGER": True, "CACHE": {cache!r}}}\n',
+        test_cached="""
+        import itertools
+        from gearmanny.contrib.django import cachewrap
+        runs = itertools.count(1)
+        costly = cachewrap("costly")(lambda n: next(runs))
+
+        def test_without():
+            assert [costly(1), costly(1)] == [1, 2]
+
+        def test_with(gearman_cache):
+            assert [costly(1), costly(1)] == [3, 3]
+
+        def test_without_again():
+            assert [costly(1), costly(1)] == [4, 5]
+        """,
+    )
+    result = pytester.runpytest_subprocess(*OPTIONS, "--ds=project_settings")
+    result.assert_outcomes(passed=3)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
-import socket
-import threading
-import time
+import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import bson
 import pymongo
 import pytest
 from pymongo.collection import Collection
 
 from gearmanny.client import SimpleClient
 from gearmanny.errors import EncodingError, InvalidOption
-from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder, cached_by
+from gearmanny.helpers.blocking import Threads
+from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder
+from gearmanny.helpers.steps import Ask, Nothing
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
-from tests.servers import Server, free_port, mongodb
+from tests.servers import Server
 
 
 @pytest.fixture
@@ -39,16 +41,21 @@ def build(mongodb_uri: str, unique_name: str) -> Callable[..., Any]:
     return build
 
 
+SUM = object()
+
+
 class Counter:
     """A costly task: it counts how often it ran, and returns what it is told to."""
 
-    def __init__(self, answer: Any = None) -> None:
+    def __init__(self, answer: Any = SUM) -> None:
         self.runs = 0
         self.answer = answer
 
     def __call__(self, a: Any, b: Any = 2, *, c: Any = None) -> Any:
         self.runs += 1
-        return self.answer if self.answer is not None else {"sum": [a, b, c]}
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return {"sum": [a, b, c]} if self.answer is SUM else self.answer
 
 
 def cached(cachewrap: Any, counter: Counter, name: str = "costly", **options: Any) -> Any:
@@ -83,6 +90,7 @@ def test_another_process_or_object_finds_the_entry(build: Callable[..., Any]) ->
     assert (first.runs, second.runs, other.runs) == (1, 0, 1)
 
 
+@pytest.mark.usefixtures("caches_on")
 def test_a_task_method_is_cached_over_all_objects_of_its_class(
     build: Callable[..., Any],
     gearman_server: Server,
@@ -136,17 +144,90 @@ def test_a_computed_value_has_the_form_of_a_cached_one(build: Callable[..., Any]
     assert costly(1) == costly(1) == {"pair": [1, 2], "5": "five"}
 
 
+def deep(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = {"a": [value]}
+    return value
+
+
 @pytest.mark.parametrize(
-    "value", [2**70, {"nul\0key": 1}, "x" * 17_000_000], ids=["int", "nul", "size"]
+    "value",
+    [
+        *(2**63, 2**70, -(2**100), {"nul\0key": 1}, "\ud800 alone", {"\udfff": 1}),
+        {"$ref": "costly", "$id": 1, "$db": "x"},
+        deep(150),
+        "x" * 17_000_000,
+        [2**40] * 1_500_000,
+    ],
+    ids=lambda value: ascii(value)[:20],
 )
-def test_what_no_document_can_hold_is_computed_each_time(
+def test_what_bson_cannot_hold_is_stored_all_the_same(
     build: Callable[..., Any], value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     counter = Counter(value)
+    costly = cached(build(timeout=20), counter)
+    for answer in (costly(1), costly(1)):
+        assert answer == value
+        assert type(answer) is type(value)
+    assert counter.runs == 1
+    assert not caplog.records
+
+
+def test_arguments_that_bson_cannot_hold_are_told_apart(build: Callable[..., Any]) -> None:
+    counter = Counter()
     costly = cached(build(), counter)
-    assert costly(1) == costly(1) == value
+    values = [2**70, 2**70 + 1, {"$ref": "a", "$id": 1}, {"$ref": "a", "$id": 2}, "\ud800"]
+    for _ in range(2):
+        assert [costly(value)["sum"][0] for value in values] == values
+    assert counter.runs == len(values)
+
+
+def test_what_is_too_large_is_returned_and_said_once_for_each_function(
+    build: Callable[..., Any],
+    collection: Collection[dict[str, Any]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    noise = base64.b64encode(random.Random(1).randbytes(13_000_000)).decode() * 2
+    cachewrap = build(timeout=20)
+    counter = Counter(noise)
+    costly, other = cached(cachewrap, counter), cached(cachewrap, Counter(noise), name="other")
+    assert costly(1) == costly(1) == costly(2) == noise
+    assert counter.runs == 3
+    assert [record.action for record in caplog.records] == ["cache_unstorable"]
+    other(1)
+    assert [record.action for record in caplog.records] == ["cache_unstorable"] * 2
+    assert not list(collection.find({"added": {"$exists": True}}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"$unset": {"data": ""}},
+        {"$unset": {"added": ""}},
+        {"$set": {"added": "yesterday"}},
+        {"$set": {"json": b"{", "data": None}},
+        {"$set": {"json": "text"}},
+        {"$set": {"json": b"[1]", "zlib": True}},
+    ],
+    ids=str,
+)
+def test_an_entry_that_cannot_be_read_is_a_miss(
+    build: Callable[..., Any], collection: Collection[dict[str, Any]], damage: dict[str, Any]
+) -> None:
+    counter = Counter()
+    costly = cached(build(), counter)
+    costly(1)
+    collection.update_one({}, damage)
+    assert costly(1) == costly(1) == {"sum": [1, 2, None]}
     assert counter.runs == 2
-    assert {record.action for record in caplog.records} == {"cache_unstorable"}
+
+
+def test_an_entry_that_is_not_even_bson_is_a_miss(mongodb_uri: str, unique_name: str) -> None:
+    cache = MongoCache(host=mongodb_uri, dbname="cachetests", collection=unique_name)
+    damaged = bson.encode({"text": "#####"}).replace(b"#####", b"\xff" * 5)
+    threads = Threads(cache.storage, str, lambda: None)
+    assert threads.take(Ask(lambda _: bson.decode(damaged))) is Nothing.USELESS
 
 
 def test_values_that_are_not_json_are_told(build: Callable[..., Any]) -> None:
@@ -177,16 +258,73 @@ def test_the_old_value_is_served_when_there_is_no_new_one(
     costly = cached(build(), counter)
     costly(1)
     make_old(collection, days=2)
-    for nothing in ([], "", 0, {}):
+    for nothing in FALSY:
         counter.answer = nothing
         assert costly(1) == "good"
-    assert counter.runs == 5
+    assert counter.runs == 1 + len(FALSY)
 
 
-def test_nothing_is_not_kept_as_an_answer(build: Callable[..., Any]) -> None:
+FALSY = [0, 0.0, False, "", [], {}, None]
+
+
+@pytest.mark.parametrize("nothing", FALSY, ids=repr)
+def test_nothing_is_an_answer_like_any_other(build: Callable[..., Any], nothing: Any) -> None:
+    counter = Counter(nothing)
+    costly = cached(build(), counter)
+    answers = [costly(1), costly(1)]
+    assert counter.runs == 1
+    assert [repr(answer) for answer in answers] == [repr(nothing)] * 2
+
+
+def test_nothing_replaces_an_old_nothing(
+    build: Callable[..., Any], collection: Collection[dict[str, Any]]
+) -> None:
     counter = Counter([])
     costly = cached(build(), counter)
-    assert (costly(1), costly(1), counter.runs) == ([], [], 2)
+    costly(1)
+    make_old(collection, days=2)
+    counter.answer = ""
+    assert (costly(1), costly(1), counter.runs) == ("", "", 2)
+
+
+def test_what_the_washer_makes_nothing_of_is_nothing(
+    build: Callable[..., Any], collection: Collection[dict[str, Any]]
+) -> None:
+    counter = Counter("good")
+    costly = cached(build(returnvalue_washer=lambda value: value.strip()), counter)
+    costly(1)
+    make_old(collection, days=2)
+    counter.answer = "   "
+    assert costly(1) == "good"
+
+
+def test_the_old_value_is_served_when_computing_fails(
+    build: Callable[..., Any],
+    collection: Collection[dict[str, Any]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    counter = Counter("good")
+    costly = cached(build(), counter)
+    costly(1)
+    counter.answer = ValueError("the database is away")
+    with pytest.raises(ValueError, match="away"):
+        costly(2)
+    make_old(collection, days=2)
+    assert costly(1) == "good"
+    (record,) = caplog.records
+    assert record.action == "cache_refresh_failed"
+    assert record.exc_info is not None
+    assert record.exc_info[1] is counter.answer
+    assert costly.cache_info().fallbacks == 1
+
+
+def test_a_failure_lets_the_next_call_compute(build: Callable[..., Any]) -> None:
+    counter = Counter(ValueError("no"))
+    costly = cached(build(lease=30), counter)
+    with pytest.raises(ValueError, match="no"):
+        costly(1)
+    counter.answer = "yes"
+    assert costly(1) == "yes"
 
 
 def test_the_washer_cleans_what_is_stored_and_returned(
@@ -254,66 +392,6 @@ def test_debug_logs_hits_misses_and_writes(
     ]
     assert all(record.levelno == logging.INFO for record in records)
     assert "secret" not in caplog.text
-
-
-class TestWithoutMongoDB:
-    def away(self, host: str, caplog: pytest.LogCaptureFixture) -> None:
-        counter = Counter()
-        cachewrap = cacheBuilder(host=host)
-        costly = cached(cachewrap, counter)
-        started = time.monotonic()
-        assert costly(1) == {"sum": [1, 2, None]}
-        first = time.monotonic() - started
-        started = time.monotonic()
-        for number in range(50):
-            costly(number)
-        assert counter.runs == 51
-        # Bounds of the promise, far from what is measured: 0.9 s, then next to nothing.
-        assert first < 2
-        assert time.monotonic() - started < 2
-        assert [record.action for record in caplog.records] == ["cache_away"]
-
-    def test_tasks_run_uncached_when_nobody_listens(self, caplog: pytest.LogCaptureFixture) -> None:
-        self.away(f"mongodb://127.0.0.1:{free_port()}/", caplog)
-
-    def test_tasks_run_uncached_when_nobody_answers(self, caplog: pytest.LogCaptureFixture) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as silent:
-            self.away("mongodb://127.0.0.1:%d/" % silent.getsockname()[1], caplog)
-
-    def test_tasks_run_uncached_when_it_goes_away_later(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        counter = Counter()
-        with mongodb(own=True) as uri:
-            costly = cached(cacheBuilder(host=uri), counter)
-            costly(1)
-            costly(1)
-            assert counter.runs == 1
-        assert costly(1) == costly(1) == {"sum": [1, 2, None]}
-        assert counter.runs == 3
-        assert [record.action for record in caplog.records] == ["cache_away"]
-
-    def test_a_long_absence_costs_one_client(self) -> None:
-        cache = MongoCache(host=f"mongodb://127.0.0.1:{free_port()}/")
-        costly = cached(cached_by(lambda: cache), Counter())
-        costly(0)
-        threads = threading.active_count()
-        for number in range(3):
-            cache._away_until = 0.0  # as if the half minute were over
-            costly(number)
-        assert threading.active_count() == threads
-
-    @pytest.mark.parametrize("port", ["99999", "abc"])
-    def test_a_port_that_cannot_be_is_told(self, port: str) -> None:
-        costly = cached(cacheBuilder(host=f"mongodb://localhost:{port}/"), Counter())
-        with pytest.raises(InvalidOption, match="The URI of MongoDB cannot be used"):
-            costly(1)
-
-    def test_a_uri_that_cannot_be_is_told_without_its_password(self) -> None:
-        costly = cached(cacheBuilder(host="mongodb://me:hunter2@/?x"), Counter())
-        with pytest.raises(InvalidOption, match="The URI of MongoDB cannot be used") as caught:
-            costly(1)
-        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "  ", None, 5, print])

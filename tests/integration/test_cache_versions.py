@@ -15,6 +15,7 @@ import pymongo.errors
 import pytest
 from pymongo.collection import Collection
 
+from gearmanny.helpers import storage
 from gearmanny.helpers.cache_mongodb import cacheBuilder
 from tests.servers import until
 
@@ -127,9 +128,10 @@ def test_the_obsolete_index_is_dropped_and_no_other(
 ) -> None:
     make_obsolete_index(entries)
     entries.create_index([("type", 1), ("query.kwargs", 1)])
+    entries.create_index("kept")
     call(build, 1)
     names = set(entries.index_information())
-    assert names == {"_id_", "key_1", "delete_at_1", "type_1_query.kwargs_1"}
+    assert names == {"_id_", "key_1", "delete_at_1", "type_1_query.kwargs_1", "kept_1"}
 
 
 @pytest.mark.parametrize("options", [{}, {"expireAfterSeconds": 86_400}], ids=str)
@@ -151,13 +153,100 @@ def test_the_first_version_reads_our_entries_and_judges_them_right(
     assert entries.count_documents({"query.kwargs.a": 2}) == 1
 
 
-def test_entries_of_the_first_version_do_no_harm_to_ours(
-    build: Callable[[], Any], entries: Entries
+def test_entries_of_the_first_version_are_hit_while_they_are_fresh(
+    build: Callable[..., Any], entries: Entries, time_zone: str
 ) -> None:
     for _ in range(2):
-        store_as_first_version(entries, {"a": 1}, "theirs", days=1)
+        store_as_first_version(entries, {"a": 1}, {"theirs": [1]}, days=MINUTE / 30)
+    assert call(build, 1) == call(build, 1) == {"theirs": [1]}
+    until(lambda: read_as_first_version(entries, {"a": 1}) is None, "the entry being stale")
     assert call(build, 1) == call(build, 1) == {"computed": 1}
-    assert entries.count_documents({}) == 3
+    assert entries.count_documents({"data": {"theirs": [1]}}) == 2
+
+
+def test_an_entry_of_the_first_version_is_never_older_than_the_function_allows(
+    build: Callable[..., Any], entries: Entries
+) -> None:
+    stored = store_as_first_version(entries, {"a": 1}, "theirs", days=100)
+    entries.update_one({"_id": stored}, {"$set": {"added": datetime.now() - 2 * DAY}})
+    assert call(build, 1, days=3) == "theirs"
+    assert call(build, 1, days=1) == {"computed": 1}
+
+
+def test_a_stale_entry_of_the_first_version_is_the_fallback(
+    build: Callable[..., Any], entries: Entries, caplog: pytest.LogCaptureFixture
+) -> None:
+    store_as_first_version(entries, {"a": 1}, "theirs", days=-100)
+    for failing in (lambda a: [], lambda a: 1 / 0):
+        assert build()("costly")(failing)(a=1) == "theirs"
+    assert entries.count_documents({"added": {"$exists": True}}) == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "other"),
+    [(1, 1.0), (1, True), (1, "1"), ([1], [True]), ({"x": 1}, {"x": 1.0})],
+    ids=repr,
+)
+def test_entries_of_the_first_version_are_told_apart_exactly(
+    build: Callable[..., Any], entries: Entries, stored: Any, other: Any
+) -> None:
+    store_as_first_version(entries, {"a": stored}, "theirs", days=1)
+    assert call(build, other) == {"computed": other}
+    assert call(build, stored) == "theirs"
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"a": 1}, {"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 2, "c": 3}], ids=str
+)
+def test_entries_of_the_first_version_are_found_however_they_were_given(
+    build: Callable[..., Any], entries: Entries, kwargs: dict[str, Any]
+) -> None:
+    @build()("costly")
+    def costly(a: int, b: int = 2, c: int = 3) -> str:
+        return "ours"
+
+    store_as_first_version(entries, kwargs, "theirs", days=1)
+    assert costly(**kwargs) == "theirs"
+    assert costly(*sorted(kwargs.values())) == "theirs"
+    assert costly(9) == "ours"
+
+
+def test_a_function_with_a_key_or_a_version_shares_nothing_with_the_first_version(
+    build: Callable[..., Any], entries: Entries
+) -> None:
+    store_as_first_version(entries, {"a": 1}, "theirs", days=1)
+    for options in ({"version": 2}, {"key": lambda a: a}):
+        costly = build()("costly", **options)(lambda a: "ours")
+        assert costly(a=1) == costly(a=1) == "ours"
+    assert [each["data"] for each in entries.find({"query": {"$exists": True}})] == ["theirs"]
+
+
+def test_the_first_version_is_not_given_what_it_cannot_read(
+    build: Callable[..., Any], entries: Entries
+) -> None:
+    for value in (2**70, {"$ref": 1}):
+        assert build()("costly")(lambda a, value=value: value)(a=str(value)) == value
+        assert read_as_first_version(entries, {"a": str(value)}) is None
+    assert entries.count_documents({"query": {"$exists": True}}) == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"data": datetime(2026, 1, 1)}, {"purge_at": None}, {"added": "x"}, {"query": {"kwargs": 1}}],
+    ids=str,
+)
+def test_an_entry_of_the_first_version_that_cannot_be_read_is_a_miss(
+    build: Callable[..., Any], entries: Entries, damage: dict[str, Any]
+) -> None:
+    stored = store_as_first_version(entries, {"a": 1}, "theirs", days=1)
+    entries.update_one({"_id": stored}, {"$set": damage})
+    assert call(build, 1) == call(build, 1) == {"computed": 1}
+
+
+def test_lookups_are_served_by_indexes(build: Callable[..., Any], entries: Entries) -> None:
+    call(build, 1)
+    names = {tuple(index["key"]) for index in entries.index_information().values()}
+    assert names >= {(("key", 1),), (("type", 1), ("query.kwargs", 1)), (("delete_at", 1),)}
 
 
 def test_entries_of_an_earlier_version_are_carried_over(
@@ -198,7 +287,7 @@ def test_processes_that_carry_over_at_the_same_time_do_it_once(
 
 
 def _carrying_over() -> bool:
-    return any(thread.name == cacheBuilder.__module__ for thread in threading.enumerate())
+    return any(thread.name == storage.__name__ for thread in threading.enumerate())
 
 
 def test_an_index_that_the_server_refuses_is_told_and_the_cache_works(

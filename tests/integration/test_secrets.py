@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
+import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -152,6 +154,7 @@ def test_a_timeout_and_a_lost_server_tell_nothing(
     assert SECRET not in f"{late.value!r} {late.value} {lost.value!r} {lost.value} {work!r}"
 
 
+@pytest.mark.usefixtures("caches_on")
 @pytest.mark.parametrize("away", [True, False], ids=["nobody there", "wrong password"])
 def test_a_cache_that_cannot_be_used_tells_no_password(
     gearman_server: Server, logged: Callable[[], set[str]], away: bool
@@ -180,8 +183,10 @@ def test_a_cache_that_cannot_be_used_tells_no_password(
 def test_an_answer_that_cannot_be_stored_is_not_quoted(
     mongodb_uri: str, unique_name: str, logged: Callable[[], set[str]]
 ) -> None:
-    cachewrap = cacheBuilder(host=mongodb_uri, dbname="secrets", collection=unique_name, DEBUG=1)
-    answer = {SECRET + "\0": SECRET, "large": 2**70}
+    cachewrap = cacheBuilder(
+        host=mongodb_uri, dbname="secrets", collection=unique_name, DEBUG=1, timeout=20
+    )
+    answer = [SECRET, {SECRET: base64.b64encode(os.urandom(13_000_000)).decode() * 2}]
     assert cachewrap("kept")(lambda secret: answer)(SECRET) == answer
     assert "cache_unstorable" in logged()
 

@@ -128,3 +128,42 @@ def test_a_class_that_cannot_be_called_is_told_at_once() -> None:
 
     with pytest.raises(InvalidTask, match="Nameless has no name"):
         Nameless.using(CLIENT)
+
+
+class Recording:
+    """A client that keeps its calls, each with the key that it has."""
+
+    def __init__(self, unique: str | None = None) -> None:
+        self.unique = unique
+        self.calls: list[tuple[str | None, str, dict[str, Any]]] = []
+
+    def using(self, *, unique: str) -> Recording:
+        other = Recording(unique)
+        other.calls = self.calls
+        return other
+
+    def call(self, function: str, /, **kwargs: Any) -> None:
+        self.calls.append((self.unique, function, kwargs))
+
+
+class Reports(Interface):
+    name = "reports"
+
+    @task(cached=True)
+    def month(self, year: Any, month: int = 1) -> None: ...
+
+    @task
+    def other(self, year: int) -> None: ...
+
+
+def test_equal_calls_of_a_cached_task_have_one_key_and_no_others_have() -> None:
+    client: Any = Recording()
+    reports = Reports.using(client)
+    for arguments in ((2026,), (2026, 1), (2027,), (object(),)):
+        reports.month(*arguments)
+    reports.other(2026)
+    first, second, another, unknown, other = (unique for unique, *_ in client.calls)
+    assert first == second is not None
+    assert another not in (first, None)
+    assert (unknown, other) == (None, None)
+    assert client.calls[0][1:] == ("reports_month", {"year": 2026})

@@ -191,3 +191,8 @@ def test_delays_may_be_computed() -> None:
         match=r"The backoff after attempt 2 must be a number of seconds, 0 or more, not None",
     ):
         TaskOptions(retries=3, backoff=lambda attempt: None).delay_after(2)  # type: ignore
+
+
+def test_the_help_table_says_that_a_task_is_cached() -> None:
+    assert TaskOptions(cached=True).help() == {"cached": True}
+    assert TaskOptions().help() == {}

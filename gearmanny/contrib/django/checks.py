@@ -28,10 +28,9 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     try:
         hooks = get_settings().hooks()
         get_settings().CACHE.washer()
+        get_settings().CACHE.json_encoder()
     except ImproperlyConfigured as error:
         problem = str(error)
-    except ImportError as error:  # says which module or name is missing, but not who asked for it
-        problem = f"GEARMANNY['CACHE']['RETURNVALUE_WASHER'] cannot be imported: {error}"
     if problem:
         return [
             Error(

@@ -6,7 +6,6 @@ from __future__ import annotations
 import abc
 import functools
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from gearmanny.blocking.client import Client
@@ -181,9 +180,8 @@ aio_client = cast("AioClient", _OfEachLoop())
 
 
 @functools.lru_cache(maxsize=1)
-def _cache_for(settings: Any) -> MongoCache:
-    from django.core.serializers.json import DjangoJSONEncoder  # noqa: PLC0415
-
+def _cache_for(settings: Any, is_eager: bool) -> MongoCache:
+    from gearmanny.contrib.django.connections import closed_afterwards  # noqa: PLC0415
     from gearmanny.helpers.cache_mongodb import MongoCache  # noqa: PLC0415  needs an extra
 
     return MongoCache(
@@ -192,34 +190,47 @@ def _cache_for(settings: Any) -> MongoCache:
         collection=settings.COLLECTION,
         DEBUG=settings.DEBUG,
         returnvalue_washer=settings.washer(),
-        json_encoder=DjangoJSONEncoder,
+        json_encoder=settings.json_encoder(),
+        timeout=settings.TIMEOUT,
+        stale_days=settings.STALE_DAYS,
+        lease=settings.LEASE,
+        enabled=settings.ENABLED,
+        is_eager=is_eager,
+        around_refresh=closed_afterwards,
     )
 
 
-def _cache() -> MongoCache:
+def get_cache() -> MongoCache:
+    """Returns the cache that the settings describe.
+
+    Raises:
+        ImproperlyConfigured: the settings are invalid.
+        ImportError: pymongo is not installed.
+    """
     from gearmanny.contrib.django.settings import get_settings  # noqa: PLC0415
 
-    return _cache_for(get_settings().CACHE)
+    settings = get_settings()
+    return _cache_for(settings.CACHE, settings.EAGER)
 
 
-def _cachewrap(
-    unique_name: str, max_days_age: float = 1
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _cachewrap(unique_name: str, max_days_age: float = 1, **options: Any) -> Any:
     """Caches what a function or a task method returns, in the MongoDB of `GEARMANNY["CACHE"]`.
 
     Args:
         unique_name: the name of the cached answers, distinct for every function.
         max_days_age: days for which an answer is used.
+        options: those of the `cachewrap` of `gearmanny.helpers.cache_mongodb.cacheBuilder`.
 
     Returns:
         A decorator.
 
     Raises:
-        InvalidOption: `unique_name` or `max_days_age` is invalid.
+        InvalidOption: a value is invalid.
     """
     from gearmanny.helpers.cache_mongodb import cached_by  # noqa: PLC0415  needs an extra
 
-    return cached_by(_cache)(unique_name, max_days_age)
+    return cached_by(get_cache)(unique_name, max_days_age, **options)
 
 
 cachewrap = cast("Cachewrap", _cachewrap)
+"""The `cachewrap` of the cache that the settings describe."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from django.db import close_old_connections, connections
@@ -116,6 +117,15 @@ def close_for_good() -> None:
         with contextlib.suppress(Exception):
             BaseDatabaseWrapper.close(connection)
         del connections[connection.alias]
+
+
+@contextlib.contextmanager
+def closed_afterwards() -> Iterator[None]:
+    """Closes all connections of this thread when the block ends: the thread ends, too."""
+    try:
+        yield
+    finally:
+        close_for_good()
 
 
 def _in_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -7,6 +7,7 @@ of them.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -18,10 +19,11 @@ from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
 from gearmanny.errors import InvalidOption
+from gearmanny.helpers.options import STALE
 from gearmanny.hooks import Hook, check_hooks
 from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLSOption
-from gearmanny.payload.checks import ADDRESS, COUNT, PORT, SWITCH, WAIT
+from gearmanny.payload.checks import ADDRESS, COUNT, PORT, SWITCH, TIME_LIMIT, WAIT, Rule
 from gearmanny.payload.fields import check_options, option, options_of, same_as
 from gearmanny.running.options import RunnerOptions
 from gearmanny.working.options import WorkerOptions
@@ -33,6 +35,22 @@ HYGIENE = "gearmanny.contrib.django.hooks.healthy_connections"
 
 T = TypeVar("T")
 
+_TEXT = Rule("a string, not an empty one", lambda text: isinstance(text, str) and bool(text), str)
+
+_FUNCTION = Rule(
+    "a function, or the dotted path of one",
+    lambda value: isinstance(value, str) or callable(value),
+    str,
+)
+
+_ENCODER = Rule(
+    "a class of json.JSONEncoder, or the dotted path of one",
+    lambda value: (
+        isinstance(value, str) or (isinstance(value, type) and issubclass(value, json.JSONEncoder))
+    ),
+    str,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
@@ -40,28 +58,65 @@ class CacheSettings:
 
     HOST: str = option(
         "mongodb://localhost:27017/",
-        None,
+        _TEXT,
         "URI of the MongoDB server",
         repr=False,  # may hold a password
     )
-    DBNAME: str = option("GEARMANCACHE", None, "its database")
-    COLLECTION: str = option("gearman_cache_table", None, "its collection")
+    DBNAME: str = option("GEARMANCACHE", _TEXT, "its database")
+    COLLECTION: str = option("gearman_cache_table", _TEXT, "its collection")
     DEBUG: bool = option(False, None, "log hits, misses and writes at INFO")
     RETURNVALUE_WASHER: Callable[[Any], Any] | str | None = option(
-        None, None, "cleans answers: a function, or the dotted path of one"
+        None,
+        _FUNCTION,
+        "cleans answers: a function, or the dotted path of one",
+        none="they stay as they are",
     )
+    JSON_ENCODER: type[json.JSONEncoder] | str = option(
+        "django.core.serializers.json.DjangoJSONEncoder",
+        _ENCODER,
+        "writes arguments and answers: a class, or the dotted path of one",
+    )
+    STALE_DAYS: float = option(
+        0, STALE, "days for which an old answer is served while it is computed again"
+    )
+    TIMEOUT: float | None = option(
+        None, TIME_LIMIT, "seconds for one operation", none="as the URI says, or else 1"
+    )
+    LEASE: float = option(
+        10, TIME_LIMIT, "seconds after which others compute what a dead process was computing"
+    )
+    ENABLED: bool = option(True, SWITCH, "look for answers and store them")
 
     def washer(self) -> Callable[[Any], Any] | None:
         """Returns the function that cleans answers.
 
         Raises:
-            ImportError: its path leads nowhere.
+            ImproperlyConfigured: its path leads nowhere.
         """
-        washer = self.RETURNVALUE_WASHER
-        found: Callable[[Any], Any] | None = (
-            import_string(washer) if isinstance(washer, str) else washer
-        )
+        found: Callable[[Any], Any] | None = self._imported("RETURNVALUE_WASHER")
         return found
+
+    def json_encoder(self) -> type[json.JSONEncoder]:
+        """Returns the class that writes arguments and answers.
+
+        Raises:
+            ImproperlyConfigured: its path leads nowhere, or to something else.
+        """
+        found: type[json.JSONEncoder] = self._imported("JSON_ENCODER")
+        try:
+            _ENCODER.check(f"{NAME}['CACHE']['JSON_ENCODER']", found)
+        except InvalidOption as error:
+            raise ImproperlyConfigured(str(error)) from error
+        return found
+
+    def _imported(self, key: str) -> Any:
+        value = getattr(self, key)
+        try:
+            return import_string(value) if isinstance(value, str) else value
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f"{NAME}['CACHE'][{key!r}] cannot be imported: {error}"
+            ) from error
 
 
 def _check_hooks(hooks: object) -> None:
@@ -151,6 +206,7 @@ def get_settings() -> Settings:
     cache = _fill(CacheSettings, cache_name, _mapping(cache_name, given.pop("CACHE", {})))
     settings = _fill(Settings, NAME, {**given, "CACHE": cache})
     try:
+        check_options(cache, naming=f"{cache_name}[{{!r}}]")
         check_options(settings, naming=f"{NAME}[{{!r}}]")
     except InvalidOption as error:
         raise ImproperlyConfigured(str(error)) from error

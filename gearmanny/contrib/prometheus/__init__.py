@@ -10,6 +10,9 @@ queues of the job servers, which are read by `QueueCollector`.
 `gearmanny_job_seconds`                   histogram of the durations of attempts, by `function`,
                                           without rejected ones
 `gearmanny_jobs_in_progress`              running tasks, by `function`
+`gearmanny_cache_calls_total`             calls of cached functions, by the `name` of their answers
+                                          and `outcome`: `hit`, `stale`, `fallback`, `joined`,
+                                          `miss` or `uncached`
 `gearmanny_queue_jobs`                    jobs of a job server, by `host`, `function` and `state`:
                                           `queued` or `running`
 `gearmanny_queue_workers`                 workers of a job server, by `host` and `function`

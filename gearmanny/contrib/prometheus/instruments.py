@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import Counter, Gauge, Histogram
 
 from gearmanny.errors import RejectJob, TaskTimeLimitExceeded
+from gearmanny.helpers import counting
 from gearmanny.hooks import never_waits
 from gearmanny.vocabulary.gearman_api import GearmanJob
 
@@ -24,6 +25,19 @@ _SECONDS = Histogram(
 _IN_PROGRESS = Gauge(
     "gearmanny_jobs_in_progress", "Running tasks", ["function"], multiprocess_mode="livesum"
 )
+
+_CACHE = Counter(
+    "gearmanny_cache_calls",
+    "Calls of cached functions, by how they were answered",
+    ["name", "outcome"],
+)
+
+
+def _count_cached(unique_name: str, outcome: counting.Outcome) -> None:
+    _CACHE.labels(unique_name, outcome.value).inc()
+
+
+counting.listeners.append(_count_cached)
 
 
 @never_waits

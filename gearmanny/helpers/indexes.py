@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pymongo
@@ -18,7 +19,7 @@ import pymongo.errors
 from bson.errors import BSONError
 from pymongo.collection import Collection
 
-from gearmanny.helpers._freshness import KEEP_STALE
+from gearmanny.helpers.freshness import KEEP_STALE
 
 logger = logging.getLogger("gearmanny.cache")
 
@@ -29,6 +30,16 @@ _INDEX_NOT_FOUND = 27
 
 _BATCH = 500
 """Entries that are carried over at a time."""
+
+_PROBLEM = "an index of the cache cannot be created or dropped"
+
+_INDEXES = [
+    # Entries of the first version have no key: they must not count as equal.
+    pymongo.IndexModel("key", unique=True, partialFilterExpression={"key": {"$exists": True}}),
+    # The one that the first version makes, by which its entries are looked up.
+    pymongo.IndexModel([("type", 1), ("query.kwargs", 1)]),
+    pymongo.IndexModel("delete_at", expireAfterSeconds=0),
+]
 
 _WITHOUT_DELETE_AT = {
     "key": {"$regex": "^[0-9a-f]{64}$"},
@@ -42,10 +53,19 @@ _WITHOUT_DELETE_AT = {
 
 
 def prepare(collection: Entries) -> None:
-    """Creates the indexes, and drops the one of an earlier version that deletes stale entries of
-    other programs. Logs what the server refuses: the cache works without."""
-    for step in (_drop_obsolete_index, _create_key_index, _create_deleting_index):
-        _try(step, collection, "an index of the cache cannot be created or dropped")
+    """Creates the indexes that are missing, and drops the one of an earlier version that deletes
+    stale entries of other programs. Logs what the server refuses: the cache works without."""
+    existing = collection.index_information()
+    if any(map(_is_obsolete, existing.values())):
+        _try(_drop_obsolete_index, collection, _PROBLEM)
+    missing = [index for index in _INDEXES if not _is_among(existing, index)]
+    if not missing:
+        return
+    try:
+        collection.create_indexes(missing)
+    except pymongo.errors.OperationFailure:  # one of them: the others are created without it
+        for index in missing:
+            _try(partial(_create, index), collection, _PROBLEM)
 
 
 def carry_over(collection: Entries) -> None:
@@ -73,30 +93,37 @@ def reason_of(error: Exception) -> str:
     return re.split(r" \(configured timeouts|, Timeout:|, full error:", str(error))[0]
 
 
-def _try(step: Callable[[Entries], None], collection: Entries, problem: str) -> None:
+def _try(step: Callable[[Entries], object], collection: Entries, problem: str) -> None:
     try:
         step(collection)
     except (pymongo.errors.OperationFailure, BSONError, OverflowError) as error:
         logger.warning("%s: %s", problem, reason_of(error), extra={"action": "cache_index"})
 
 
+def _is_among(existing: Mapping[str, Any], index: pymongo.IndexModel) -> bool:
+    found = existing.get(index.document["name"])
+    return found is not None and all(
+        found.get(option) == index.document.get(option)
+        for option in ("unique", "expireAfterSeconds")
+    )
+
+
+def _create(index: pymongo.IndexModel, collection: Entries) -> None:
+    collection.create_indexes([index])
+
+
+def _is_obsolete(index: Mapping[str, Any]) -> bool:
+    return bool(index["key"] == [("purge_at", 1)] and index.get("expireAfterSeconds") == 0)
+
+
 def _drop_obsolete_index(collection: Entries) -> None:
     for name, index in collection.index_information().items():
-        if index["key"] == [("purge_at", 1)] and index.get("expireAfterSeconds") == 0:
+        if _is_obsolete(index):
             try:
                 collection.drop_index(name)
             except pymongo.errors.OperationFailure as error:
                 if error.code != _INDEX_NOT_FOUND:  # else another process was quicker
                     raise
-
-
-def _create_key_index(collection: Entries) -> None:
-    # Entries of the first version have no key: they must not count as equal.
-    collection.create_index("key", unique=True, partialFilterExpression={"key": {"$exists": True}})
-
-
-def _create_deleting_index(collection: Entries) -> None:
-    collection.create_index("delete_at", expireAfterSeconds=0)
 
 
 def _carry_over(collection: Entries) -> None:

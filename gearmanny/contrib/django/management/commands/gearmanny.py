@@ -1,0 +1,53 @@
+"""`manage.py gearmanny`: what there is to see and to do beside running workers, by verbs."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from gearmanny.contrib.django.clients import get_cache
+
+
+class Command(BaseCommand):
+    """Does what its verb says."""
+
+    help = "Shows and clears the cache."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        subjects = parser.add_subparsers(required=True, metavar="subject")
+        cache = subjects.add_parser("cache", help="the cached answers in MongoDB")
+        verbs = cache.add_subparsers(required=True, metavar="verb")
+        for verb, run, text in (
+            ("info", self._cache_info, "show how many answers there are of each function"),
+            ("clear", self._cache_clear, "delete the answers of one function, or all answers"),
+        ):
+            each = verbs.add_parser(verb, help=text)
+            each.add_argument("name", nargs="?", help="the unique_name of a function")
+            each.set_defaults(run=run)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Runs the verb.
+
+        Raises:
+            CommandError: it cannot be done.
+        """
+        try:
+            from gearmanny.helpers.cache_mongodb import Unavailable  # noqa: PLC0415
+        except ImportError as error:
+            raise CommandError(str(error)) from error
+        try:
+            options["run"](options["name"])
+        except Unavailable as error:
+            raise CommandError("MongoDB cannot be used. The log says why.") from error
+
+    def _cache_info(self, name: str | None) -> None:
+        for row in get_cache().info(name):
+            newest = f"{row['newest']:%Y-%m-%d %H:%M}" if row["newest"] else "unknown"
+            self.stdout.write(
+                f"{row['_id']}: {row['entries']} answers, {row['bytes']} bytes, newest {newest}"
+            )
+
+    def _cache_clear(self, name: str | None) -> None:
+        self.stdout.write(f"{get_cache().clear(name)} answers deleted")

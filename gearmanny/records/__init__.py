@@ -1,0 +1,1 @@
+"""Records of background jobs, in a database."""

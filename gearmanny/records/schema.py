@@ -1,0 +1,121 @@
+"""The tables: created on first use, upgraded by newer versions, refused by older ones."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from gearmanny.errors import InvalidOption
+from gearmanny.records.session import Session
+
+_FIRST = (
+    """CREATE TABLE {store} (
+        id varchar(8) NOT NULL PRIMARY KEY,
+        version integer NOT NULL
+    )""",
+    """CREATE TABLE {jobs} (
+        id {id_type} NOT NULL PRIMARY KEY,
+        function text NOT NULL,
+        state varchar(16) NOT NULL,
+        priority {small_type} NOT NULL,
+        arguments text NULL,
+        arguments_raw {bytes_type} NULL,
+        result text NULL,
+        result_raw {bytes_type} NULL,
+        error text NULL,
+        errors text NOT NULL,
+        trace text NOT NULL,
+        unique_key text NULL,
+        unique_waiting_key text NULL,
+        created {time_type} NOT NULL,
+        due {time_type} NOT NULL,
+        handed {time_type} NULL,
+        started {time_type} NULL,
+        finished {time_type} NULL,
+        attempts integer NOT NULL,
+        failures integer NOT NULL,
+        deaths integer NOT NULL,
+        handovers integer NOT NULL,
+        unclaimed integer NOT NULL,
+        claim bigint NULL,
+        process {id_type} NULL,
+        cancelling boolean NOT NULL
+    )""",
+    """CREATE TABLE {notes} (
+        id {id_type} NOT NULL PRIMARY KEY,
+        numerator bigint NULL,
+        denominator bigint NULL,
+        watched boolean NOT NULL
+    )""",
+    """CREATE TABLE {processes} (
+        id {id_type} NOT NULL PRIMARY KEY,
+        host text NOT NULL,
+        pid integer NOT NULL,
+        pool text NOT NULL,
+        runner text NOT NULL,
+        functions text NOT NULL,
+        client_id text NOT NULL,
+        liveness varchar(8) NOT NULL,
+        lock_key bigint NULL,
+        started {time_type} NOT NULL,
+        beat {time_type} NOT NULL,
+        missed {time_type} NULL
+    ) {processes_options}""",
+    # All of them are partial: an index over the state of a million finished jobs is slow.
+    """CREATE INDEX "{prefix}_due" ON {jobs} (function, priority, due)
+        WHERE state = 'queued' AND handed IS NULL""",
+    """CREATE INDEX "{prefix}_handed" ON {jobs} (function, handed)
+        WHERE state = 'queued' AND handed IS NOT NULL""",
+    """CREATE INDEX "{prefix}_running" ON {jobs} (process) WHERE state = 'running'""",
+    """CREATE INDEX "{prefix}_finished" ON {jobs} (state, finished)
+        WHERE finished IS NOT NULL""",
+    """CREATE UNIQUE INDEX "{prefix}_unique" ON {jobs} (function, unique_key)
+        WHERE unique_key IS NOT NULL AND state IN ('queued', 'running')""",
+    """CREATE UNIQUE INDEX "{prefix}_waiting" ON {jobs} (function, unique_waiting_key)
+        WHERE unique_waiting_key IS NOT NULL AND state = 'queued'""",
+)
+
+VERSIONS: tuple[Sequence[str], ...] = (_FIRST,)
+"""The statements that lead to each version from the one before."""
+
+
+def ensure(session: Session, versions: tuple[Sequence[str], ...] = VERSIONS) -> str:
+    """Creates or upgrades the tables where that is needed.
+
+    Args:
+        session: on a connection of our own.
+        versions: the statements that lead to each version from the one before.
+
+    Returns:
+        The short id of the store: 8 hexadecimal digits.
+
+    Raises:
+        InvalidOption: a newer gearmanny made the tables.
+    """
+    found = _found(session)
+    if found is not None and found[1] == len(versions):
+        return found[0]
+    with session.transaction():
+        session.rows(session.dialect.lock_schema)
+        id, version = _found(session) or (secrets.token_hex(4), 0)  # as it is now
+        if version > len(versions):
+            raise InvalidOption(
+                f"The tables of this store have version {version}, and this gearmanny knows "
+                f"{len(versions)}. Upgrade gearmanny here before anywhere else."
+            )
+        for statements in versions[version:]:
+            for statement in statements:
+                session.change(statement)
+        if version == 0:
+            session.change("INSERT INTO {store} (id, version) VALUES (%s, %s)", id, len(versions))
+        else:
+            session.change("UPDATE {store} SET version = %s", len(versions))
+    return id
+
+
+def _found(session: Session) -> tuple[str, int] | None:
+    (tables,) = session.rows(session.dialect.has_table, session.tables.store)[0]
+    if not tables:
+        return None
+    id, version = session.rows("SELECT id, version FROM {store}")[0]
+    return id, version

@@ -1,0 +1,140 @@
+"""Records of new jobs, in the transaction of the caller.
+
+A key that is taken is found by the database: the insertion does nothing, and the record that has
+the key is looked for. When that one has ended meanwhile, the insertion is tried again. An insertion
+waits for other open transactions that have inserted the same key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gearmanny.errors import GearmanException, InvalidOption
+from gearmanny.payload.checks import number, whole_number
+from gearmanny.payload.names import check_function_name
+from gearmanny.records.ids import canonical, new_id
+from gearmanny.records.session import (
+    ATTEMPTS,
+    Session,
+    columns_of,
+    in_batches,
+    storable,
+)
+from gearmanny.records.values import NewJob, Submitted
+
+_COLUMNS = """(id, function, priority, arguments, arguments_raw, trace, unique_key,
+    unique_waiting_key, due, handovers, unclaimed, handed, created, state, errors, attempts,
+    failures, deaths, cancelling)"""
+
+_NOW = """(%s, %s, %s, %s, %s, %s, %s, %s, {later}, %s, %s, {now}, {now}, 'queued', '', 0, 0, 0,
+    FALSE)"""
+_LATER = _NOW.replace("{now}, {now}", "NULL, {now}")
+_AT = _LATER.replace("{later}", "{at}")
+_VALUES = 11
+"""Placeholders in each of them."""
+
+PRIORITY = whole_number(-1, 1)
+
+DELAY = number("a number of seconds from 0 to 3e9", lambda seconds: 0 <= seconds <= 3e9)
+"""A hundred years: the calendars of databases end."""
+
+_BATCH = 500
+"""Rows in one statement: with more, the time for each does not fall any further."""
+
+_SAME = """
+    SELECT id FROM {jobs} WHERE id = %s
+    UNION ALL
+    SELECT id FROM {jobs}
+    WHERE function = %s AND unique_key = %s AND state IN ('queued', 'running')
+    UNION ALL
+    SELECT id FROM {jobs}
+    WHERE function = %s AND unique_waiting_key = %s AND state = 'queued'
+"""
+
+
+def submit(session: Session, jobs: Sequence[NewJob]) -> list[Submitted]:
+    """Inserts records. See `gearmanny.records.contract.Store.submit`."""
+    prepared = [_prepared(job) for job in jobs]
+    made: set[str] = set()
+    for kind in (_NOW, _LATER, _AT):
+        alike = [job for job in prepared if _kind(job) is kind]
+        alike.sort(key=_keys)  # two that submit the same keys wait for each other in one order
+        for batch in in_batches(alike, min(_BATCH, session.dialect.most_values // _VALUES)):
+            made |= _insert(session, kind, batch)
+    if session.dialect.notifies and any(_kind(job) is not _NOW for job in prepared):
+        session.rows("SELECT {tell}", "due")
+    return [
+        Submitted(job.id, True, _kind(job) is _NOW)
+        if job.id in made
+        else _existing_or_new(session, job)
+        for job in prepared
+    ]
+
+
+def _prepared(job: NewJob) -> NewJob:
+    check_function_name(job.function)
+    DELAY.check("delay", job.delay)
+    PRIORITY.check("priority", job.priority)
+    if job.at is not None and job.at.tzinfo is None:
+        raise InvalidOption(f"{job.at!r} has no time zone, so it is ambiguous. Add one.")
+    for name in ("unique", "unique_waiting"):
+        key = getattr(job, name)
+        if key is not None:
+            storable(f"The key {name}", key)
+    storable("The trace", job.trace)
+    return job._replace(id=canonical(job.id) if job.id else new_id())
+
+
+def _kind(job: NewJob) -> str:
+    if job.at is not None:
+        return _AT
+    return _NOW if job.handed_over and not job.delay else _LATER
+
+
+def _keys(job: NewJob) -> tuple[str, str, str]:
+    return job.function, job.unique or "", job.unique_waiting or ""
+
+
+def _row(session: Session, job: NewJob) -> list[object]:
+    handovers = int(_kind(job) is _NOW)
+    return [
+        session.dialect.id(job.id),
+        job.function,
+        job.priority,
+        *columns_of(job.arguments),
+        job.trace,
+        job.unique,
+        job.unique_waiting,
+        job.at.timestamp() if job.at is not None else float(job.delay),
+        handovers,
+        handovers,
+    ]
+
+
+def _insert(session: Session, kind: str, jobs: Sequence[NewJob]) -> set[str]:
+    """Returns the ids of the records that were made."""
+    execute = session.prepared_rows if len(jobs) == 1 else session.rows
+    rows = execute(
+        f"INSERT INTO {{jobs}} {_COLUMNS} VALUES {', '.join([kind] * len(jobs))} "
+        "ON CONFLICT DO NOTHING RETURNING id",
+        *(value for job in jobs for value in _row(session, job)),
+    )
+    return {canonical(id) for (id,) in rows}
+
+
+def _existing_or_new(session: Session, job: NewJob) -> Submitted:
+    for _ in range(ATTEMPTS):
+        found = session.row(
+            _SAME,
+            session.dialect.id(job.id),
+            *(job.function, job.unique, job.function, job.unique_waiting),
+        )
+        if found is not None:
+            id = canonical(found[0])
+            return Submitted(id, id == job.id, id == job.id and _kind(job) is _NOW)
+        if _insert(session, _kind(job), [job]):
+            return Submitted(job.id, True, _kind(job) is _NOW)
+    raise GearmanException(
+        f"The key of a job of {job.function}() was taken and freed {ATTEMPTS} times while it was "
+        "submitted. Try again."
+    )

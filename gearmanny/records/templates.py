@@ -1,0 +1,150 @@
+"""Statements for several databases, which differ in a few expressions.
+
+A statement is written once, as a template. `%s` stands for each value; in braces stand the names
+of tables, the expressions below, and the effects of events, so that no other place names states:
+
+    `{now}` `{ago}` `{later}` `{at}`       times; all but the first take a value, in seconds
+    `{epoch[due]}` `{iso[due]}`            a time that is read: as seconds, or as text
+    `{attempt}`                            a line about an attempt; takes its event and its error
+    `{event[claimed]}` `{before[claimed]}` the assignments of an event, and its condition
+
+Times are read as seconds, because neither the time zone of the session nor what a driver, or
+Django, makes of a timestamp has a say in a number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gearmanny.errors import InvalidOption
+from gearmanny.records.states import TRANSITIONS
+
+_PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,29}")
+
+LOCK_CLASS = 0x67656172
+"""The first of the two integers of our advisory locks: "gear" in ASCII."""
+
+
+class Tables(NamedTuple):
+    """The names of the tables. Django's models can own them."""
+
+    jobs: str
+    notes: str
+    """Progress, and whether anybody waits. Apart from the jobs: a task in a REPEATABLE READ
+    transaction could not finish its own record if anybody else had written to that row."""
+    processes: str
+    store: str
+
+    @property
+    def channel(self) -> str:
+        """The channel of NOTIFY."""
+        return f"{self.jobs}_changed"
+
+
+def tables_with(prefix: str) -> Tables:
+    """Returns names that begin with a prefix.
+
+    Raises:
+        InvalidOption: the prefix cannot begin the name of a table.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise InvalidOption(
+            "The prefix of tables consists of up to 30 lower case letters, digits and "
+            f"underscores, and does not begin with a digit: not {prefix!r}."
+        )
+    return Tables(*(prefix + name for name in Tables._fields))
+
+
+class _Each:
+    """Makes an expression of the name of a column: `{epoch[due]}`."""
+
+    def __init__(self, expression: str, now: str) -> None:
+        self._expression = expression
+        self._now = now
+
+    def __getitem__(self, column: str) -> str:
+        return self._expression.replace("$", self._now if column == "now" else column)
+
+
+_ATTEMPT = """(
+    '{{"started": "' || $started || '", "ended": "' || $now || '", "process": "' || $process ||
+    '", "event": "' || $event || '", "error": ' || $error || '}}
+')"""
+"""An attempt that did not succeed, as a line of JSON."""
+
+
+def attempt(**expressions: str) -> str:
+    """Returns the expression of `{attempt}`, with a database's own for each of its parts."""
+    filled = _ATTEMPT
+    for name, expression in expressions.items():
+        filled = filled.replace(f"${name}", expression)
+    return filled
+
+
+class Dialect:
+    """A kind of database."""
+
+    name: str
+    placeholder: str
+    begin: str
+    """Begins a transaction that may write."""
+    has_table: str
+    """A query for the number of tables with a name."""
+    lock_schema: str
+    """Lets other sessions wait that are about to create tables, until the transaction ends."""
+    most_values = 30_000
+    """Placeholders in one statement."""
+    notifies = False
+    """Whether sessions can be woken by others."""
+
+    expressions: Mapping[str, str]
+    times: Mapping[str, str]
+    types: Mapping[str, str]
+
+    def render(self, template: str, tables: Tables) -> str:
+        """Returns the statement that a template stands for."""
+        names = {name: f'"{table}"' for name, table in tables._asdict().items()}
+        filled = {
+            name: text.replace("%s", self.placeholder).format(
+                channel=tables.channel, lock_class=LOCK_CLASS, **names
+            )
+            for name, text in self.expressions.items()
+        }
+        return template.replace("%s", self.placeholder).format(
+            **names,
+            **filled,
+            **self.types,
+            **{key: _Each(text, filled["now"]) for key, text in self.times.items()},
+            event=_EFFECTS,
+            before=_CONDITIONS,
+            prefix=tables.jobs,
+        )
+
+    def cursor(self, connection: Any) -> Any:
+        """Returns a cursor whose rows are tuples, whatever its connection makes of them."""
+        raise NotImplementedError
+
+    def id(self, id: str) -> object:
+        """Returns an id as the database takes it."""
+        raise NotImplementedError
+
+    def is_lost(self, error: Exception, connection: Any) -> bool:
+        """Returns whether an error ended the connection, or the database cannot be used now."""
+        raise NotImplementedError
+
+    def is_duplicate(self, error: Exception) -> bool:
+        """Returns whether a key was taken."""
+        raise NotImplementedError
+
+    def is_conflict(self, error: Exception) -> bool:
+        """Returns whether the database took back a transaction that may be tried again."""
+        raise NotImplementedError
+
+
+_EFFECTS = {
+    str(event): f"state = '{target}'" + (f", {counter} = {counter} + 1" if counter else "")
+    for event, (_, target, counter) in TRANSITIONS.items()
+}
+_CONDITIONS = {str(event): f"state = '{source}'" for event, (source, _, _) in TRANSITIONS.items()}
