@@ -101,6 +101,7 @@ def gearman_worker(
     It returns the worker, which runs in a thread and is ready; with `process=True`, it returns the
     process that runs the worker. Other arguments are passed to the worker class.
     """
+    from gearmanny.running.factory import check_kind  # noqa: PLC0415
     from gearmanny.testing import running, running_process  # noqa: PLC0415
 
     make = _new_worker
@@ -110,6 +111,7 @@ def gearman_worker(
     with contextlib.ExitStack() as workers:
 
         def run(kind: type[BaseWorker], *, process: bool = False, **options: Any) -> Any:
+            check_kind(kind)
             if process:
                 if gearman_django:
                     raise pytest.UsageError(

@@ -99,7 +99,7 @@ class Gearmand:
         Raises:
             FileNotFoundError: there is no gearmand.
         """
-        program = shutil.which("gearmand", path=f"{os.environ['PATH']}:/usr/sbin")
+        program = shutil.which("gearmand", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
         if program is None:
             raise FileNotFoundError(
                 "gearmand is not installed (Debian: apt-get install gearman-job-server)."
@@ -153,8 +153,13 @@ def running(worker: BaseWorker) -> Iterator[BaseWorker]:
     """Runs a worker in a thread, from when its job servers know it until the block ends.
 
     Raises:
+        InvalidOption: it is no worker, but perhaps a class of workers.
         RuntimeError: the worker did not start, or a task of it did not end.
     """
+    if not isinstance(worker, BaseWorker):
+        raise InvalidOption(
+            f"running() takes a worker, such as MyWorker(hosts=[...]), not {worker!r}."
+        )
     # A daemon: a task that does not end is told of, and keeps the tests from ending no longer.
     thread = threading.Thread(
         target=worker.start, name=f"gearmanny {type(worker).__name__}", daemon=True

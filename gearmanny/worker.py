@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from gearmanny.errors import InvalidTask
+from gearmanny.errors import InvalidOption, InvalidTask
+from gearmanny.logs import ROOT, show_log
 from gearmanny.net.forks import ending_forks
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
@@ -34,12 +35,23 @@ __all__ = ["BaseWorker", "GearmanWorker", "Hook", "Job", "JsonWorker", "RawWorke
 
 
 def set_verbosity(verbosity: int) -> None:
-    """Sets the level of the logger `gearmanny`: 1 logs every job, 2 its arguments too.
+    """Sets the level of the logger `gearmanny`: 1 logs every job, 2 its arguments too; to stderr,
+    where nobody configured logging.
 
     0 leaves the level alone: it may have been set with care elsewhere.
     """
     if verbosity:
-        logging.getLogger("gearmanny").setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+        logging.getLogger(ROOT).setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+        show_log()
+
+
+def _checked(gearman_worker: object) -> GearmanWorker | None:
+    if gearman_worker is None or isinstance(gearman_worker, GearmanWorker):
+        return gearman_worker
+    raise InvalidOption(
+        "gearman_worker must be an object of a work_class, such as JsonWorker(), not "
+        f"{gearman_worker!r}."
+    )
 
 
 class JsonWorker(GearmanWorker):
@@ -153,9 +165,9 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a hook, a number or `tls` is invalid.
+            InvalidOption: a host, a hook, a number, `gearman_worker` or `tls` is invalid.
         """
-        self.gearman_worker = gearman_worker or self.work_class()
+        self.gearman_worker = _checked(gearman_worker) or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)
         set_verbosity(verbosity)
         self.hosts = parse_hosts(

@@ -19,7 +19,7 @@ from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.checks import COUNT
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.running.childprocess import Slot, resident_memory
-from gearmanny.running.factory import work_class_of
+from gearmanny.running.factory import check_kinds, work_class_of
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
@@ -100,6 +100,7 @@ class WorkRunner:
         crash_window: float = RunnerOptions.crash_window,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
     ) -> None:
+        workers = check_kinds(workers, "WorkRunner")
         _check_workers(workers)
         self._options = RunnerOptions(
             worker=WorkerOptions(

@@ -34,7 +34,7 @@ from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.broker import ServerConnection
 from gearmanny.protocol.client import Request
 from gearmanny.protocol.server import Server
-from gearmanny.running.factory import make_worker
+from gearmanny.running.factory import check_kind, check_kinds, make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.context import JobLoop
@@ -111,7 +111,7 @@ class Eager:
         )
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
-        self.add(*workers)
+        self.add(*check_kinds(workers, "eager"))
 
     @property
     def functions(self) -> list[str]:
@@ -125,6 +125,7 @@ class Eager:
             InvalidTask: one cannot be exported, or exports a function of another one.
         """
         for worker in workers:
+            check_kind(worker)
             if worker in self._free:
                 continue
             made = make_worker(worker, self._options)

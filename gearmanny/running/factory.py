@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from gearmanny.errors import InvalidTask
 from gearmanny.vocabulary.gearman_api import GearmanWorker
@@ -28,6 +28,60 @@ def work_class_of(kind: type[BaseWorker], options: WorkerOptions) -> type[Gearma
     if kind.work_class is JsonWorker and options.default_work_class is not None:
         return options.default_work_class
     return kind.work_class
+
+
+def check_kinds(workers: object, taker: str) -> tuple[type[BaseWorker], ...]:
+    """Returns the worker classes that were given to run.
+
+    Args:
+        workers: what was given.
+        taker: the name of what it was given to.
+
+    Raises:
+        InvalidTask: it is no list of worker classes.
+    """
+    kind = workers if isinstance(workers, type) else type(workers)
+    if _is_kind(kind):
+        raise InvalidTask(
+            f"{taker} takes a list of worker classes. Write {taker}([{kind.__name__}])."
+        )
+    if isinstance(workers, str) or not isinstance(workers, Iterable):
+        raise InvalidTask(f"{taker} takes a list of worker classes, not {workers!r}.")
+    kinds = tuple(workers)
+    for kind in kinds:
+        check_kind(kind)
+    return kinds
+
+
+def check_kind(kind: object) -> None:
+    """Checks a worker class that is to be run.
+
+    Args:
+        kind: the class.
+
+    Raises:
+        InvalidTask: it is no worker class, or an abstract one.
+    """
+    if isinstance(kind, BaseWorker):
+        name = type(kind).__name__
+        raise InvalidTask(
+            f"{name}() is a worker, but processes make their workers themselves. Give the class, "
+            f"{name}; a single worker runs in this process with its start()."
+        )
+    if not _is_kind(kind):
+        raise InvalidTask(
+            f"{kind!r} is not a worker class. Derive it from gearmanny.worker.BaseWorker."
+        )
+    if inspect.isabstract(kind):
+        missing = ", ".join(sorted(getattr(kind, "__abstractmethods__", ())))
+        raise InvalidTask(
+            f"{kind.__name__} is an abstract class: it leaves {missing} to classes that derive "
+            "from it. Give one of those."
+        )
+
+
+def _is_kind(kind: object) -> TypeGuard[type[BaseWorker]]:
+    return isinstance(kind, type) and issubclass(kind, BaseWorker)
 
 
 def make_worker(kind: type[BaseWorker], options: WorkerOptions, **arguments: Any) -> BaseWorker:

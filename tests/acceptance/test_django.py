@@ -74,6 +74,7 @@ class TestSettings:
             ({"CACHE": {"URI": ""}}, r"GEARMANNY\['CACHE'\] has no key 'URI'"),
             ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts must be a list"),
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
+            ({"CACHE": {"DEBUG": "yes"}}, r"GEARMANNY\['CACHE'\]\['DEBUG'\] must be True or False"),
             ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\] must be a number of seconds"),
             ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] must be a whole number, 1 or more"),
             ({"GRACE": "long"}, r"GEARMANNY\['GRACE'\] must be a number of seconds, 0 or more"),
@@ -579,6 +580,17 @@ class TestRunworkers:
         assert process.wait(PATIENCE) == 1
         told = (tmp_path / "stderr").read_text()
         assert "CommandError: Metrics cannot be served on port" in told
+
+    def test_a_directory_for_metrics_that_is_none_exits_with_1(
+        self, start_runworkers: Start, tmp_path: Path
+    ) -> None:
+        process = start_runworkers(
+            "--metrics-port", str(free_port()), PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "none")
+        )
+        assert process.wait(PATIENCE) == 1
+        log = (tmp_path / "stderr").read_text()
+        assert log.startswith("CommandError: The environment variable PROMETHEUS_MULTIPROC_DIR")
+        assert "which is no directory. Create it, or remove the variable." in log
 
     def test_prefetch_is_an_option(
         self, start_runworkers: Start, gearman_server: Server, tmp_path: Path
