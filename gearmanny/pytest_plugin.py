@@ -51,6 +51,14 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Empties the outbox of eager mode for each test."""
+    joined = sys.modules.get("gearmanny.eager.joined")
+    if joined is not None:
+        joined.outbox.clear()
+
+
 @pytest.fixture
 def gearman_django() -> bool:
     """Whether the tests run in a Django project that has the app installed.

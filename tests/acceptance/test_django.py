@@ -12,6 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -29,7 +30,7 @@ from gearmanny.contrib.django import aio_client, async_client, cachewrap, client
 from gearmanny.contrib.django.discovery import DiscoveryError
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
-from gearmanny.contrib.django.settings import HYGIENE, get_settings
+from gearmanny.contrib.django.settings import HYGIENE, CacheSettings, Settings, get_settings
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
@@ -59,6 +60,22 @@ class TestSettings:
         assert settings.CACHE.DBNAME == "GEARMANCACHE"
         assert settings.CACHE.COLLECTION == "gearman_cache_table"
         assert (settings.CACHE.DEBUG, settings.CACHE.washer()) == (False, None)
+
+    @pytest.mark.parametrize("key", [each.name for each in fields(Settings)])
+    def test_no_key_takes_everything(self, key: str) -> None:
+        with (
+            override_settings(GEARMANNY={key: object()}),
+            pytest.raises(ImproperlyConfigured, match=rf"GEARMANNY(\['{key}'\])? ?"),
+        ):
+            get_settings()
+
+    @pytest.mark.parametrize("key", [each.name for each in fields(CacheSettings)])
+    def test_nor_does_one_of_the_cache(self, key: str) -> None:
+        with (
+            override_settings(GEARMANNY={"CACHE": {key: object()}}),
+            pytest.raises(ImproperlyConfigured, match=rf"GEARMANNY\['CACHE'\]\['{key}'\]"),
+        ):
+            get_settings()
 
     def test_changed_settings_are_read_again(self) -> None:
         with override_settings(GEARMANNY={"THREADS": 3}):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from gearmanny.client import AsyncClient, Data, RawClient, SimpleClient
+from gearmanny.contrib.django import client as client_of_django
+from gearmanny.contrib.django.testing import eager as django_eager
 from gearmanny.errors import TaskError, TaskTimeLimitExceeded
 from gearmanny.testing import eager
 from gearmanny.worker import BaseWorker, RawWorker, task
@@ -154,6 +158,18 @@ def test_a_type_error_of_the_task_itself_is_its_own(client: SimpleClient) -> Non
     with pytest.raises(TaskError) as caught:
         client.kinds_confused()
     assert caught.value.type == "builtins.TypeError"
+
+
+def test_what_is_awaited_uses_the_database_in_the_thread_of_a_django_test() -> None:
+    class Threads(BaseWorker):
+        name = "threads"
+
+        @plain
+        async def task_orm(self) -> int:
+            return await sync_to_async(threading.get_ident)()
+
+    with django_eager([Threads]):
+        assert client_of_django.threads_orm() == threading.get_ident()
 
 
 def test_the_help_of_a_raw_worker_has_the_tasks_of_its_setup(gearman_worker: RunWorker) -> None:

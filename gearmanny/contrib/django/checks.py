@@ -68,12 +68,11 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
         except (InvalidTask, InvalidOption) as error:
             messages.append(Error(f"{found} cannot be run: {error}", id="gearmanny.E003"))
             continue
-        taken = {str(owners[function]) for function in functions if function in owners}
+        taken = [function for function in functions if function in owners]
         if taken:
             messages.append(
                 Error(
-                    f"{found} exports functions that {', '.join(sorted(taken))} exports, too: both "
-                    f"have the name {found.worker.name!r}.",
+                    f"{found} exports {taken[0]}(), which {owners[taken[0]]} exports, too.",
                     hint="Give one of them another name.",
                     id="gearmanny.E004",
                 )

@@ -162,6 +162,9 @@ class Settings:
         False, SWITCH, "start a job server for development if none is listening"
     )
     EAGER: bool = option(False, SWITCH, "for tests: run jobs where they are called")
+    LIVE_IN_TESTS: bool = option(
+        False, SWITCH, "let tests call the job servers of `HOSTS`, though nothing prepared them"
+    )
     CACHE: CacheSettings = CacheSettings()
 
     def hooks(self) -> tuple[Hook, ...]:
