@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from chaos import durability, network, restarts
+from chaos import durability, neighbours, network, restarts
 
 if __name__ == "__main__":
-    sys.exit(not all([network.main(), restarts.main(), durability.main()]))
+    sys.exit(not all([network.main(), neighbours.main(), restarts.main(), durability.main()]))

@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["gearmanny"]):
     from gearmanny.payload.sizes import Oversized
     from gearmanny.protocol.admin import AdminConnection, parse_status, parse_worker
     from gearmanny.protocol.client import ClientConnection, Completed, Excepted, Failed, Rejected
-    from gearmanny.protocol.packets import PacketParser
+    from gearmanny.protocol.parser import PacketParser
     from gearmanny.protocol.worker import Assigned, WorkerConnection
 
 LIMIT = 256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -13,14 +14,22 @@ from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.protocol.admin import (
     AdminConnection,
     FunctionStatus,
+    Row,
+    Rows,
     WorkerStatus,
     parse_status,
     parse_worker,
+    read_rows,
 )
+from gearmanny.protocol.versions import Trap, traps_of
 
-__all__ = ["FunctionStatus", "JobServer", "WorkerStatus"]
+__all__ = ["FunctionStatus", "JobServer", "Rows", "Trap", "WorkerStatus"]
+
+logger = logging.getLogger("gearmanny.admin")
 
 Answer = TypeVar("Answer")
+
+_line = AdminConnection.receive_line
 
 
 class JobServer:
@@ -46,27 +55,32 @@ class JobServer:
     def __str__(self) -> str:
         return str(self._host)
 
-    def status(self) -> list[FunctionStatus]:
+    def status(self) -> Rows[FunctionStatus]:
         """Returns the numbers of jobs and workers of every function that the server knows.
 
+        Rows that cannot be read, because the name of a function contains a line break, are left
+        out: a warning is logged, and `skipped_count` of the list is their number.
+
         Raises:
             JobServerUnavailable: the server could not be reached, or did not answer in time.
             JobServerLost: the connection ended before the answer was complete.
             JobServerError: the server refused the command.
             ProtocolError: the answer is not that of a job server.
         """
-        return [parse_status(row) for row in self._ask("status", AdminConnection.receive_rows)]
+        return self._rows("status", parse_status)
 
-    def workers(self) -> list[WorkerStatus]:
+    def workers(self) -> Rows[WorkerStatus]:
         """Returns the connections of the server. Clients are listed without functions.
 
+        Rows that cannot be read are left out, as in `status`.
+
         Raises:
             JobServerUnavailable: the server could not be reached, or did not answer in time.
             JobServerLost: the connection ended before the answer was complete.
             JobServerError: the server refused the command.
             ProtocolError: the answer is not that of a job server.
         """
-        return [parse_worker(row) for row in self._ask("workers", AdminConnection.receive_rows)]
+        return self._rows("workers", parse_worker)
 
     def version(self) -> str:
         """Returns the version of the server, such as `"1.1.20+ds"`.
@@ -76,7 +90,18 @@ class JobServer:
             JobServerLost: the connection ended before the answer was complete.
             JobServerError: the server refused the command.
         """
-        return self._ask("version", AdminConnection.receive_line)
+        return self._ask("version", _line)
+
+    def traps(self) -> list[Trap]:
+        """Returns the known defects and surprises of this version of gearmand; an empty list for
+        gearmanny's own job server.
+
+        Raises:
+            JobServerUnavailable: the server could not be reached, or did not answer in time.
+            JobServerLost: the connection ended before the answer was complete.
+            JobServerError: the server refused the command.
+        """
+        return traps_of(self.version())
 
     def cancel(self, handle: bytes) -> bool:
         """Removes a job from its queue.
@@ -96,12 +121,25 @@ class JobServer:
             JobServerError: the server refused the command.
         """
         try:
-            self._ask(f"cancel job {handle.decode()}", AdminConnection.receive_line)
+            self._ask(f"cancel job {handle.decode('utf-8', 'backslashreplace')}", _line)
         except JobServerError as error:
             if error.code == "UNKNOWN_JOB":
                 return False
             raise
         return True
+
+    def _rows(self, command: str, parse: Callable[[str], Row]) -> Rows[Row]:
+        rows = read_rows(parse, self._ask(command, AdminConnection.receive_rows))
+        if rows.skipped_count:
+            logger.warning(
+                "the answer of %s to %r has %d rows that cannot be read, such as '%s'",
+                self,
+                command,
+                rows.skipped_count,
+                rows.skipped,
+                extra={"action": "rows_skipped"},
+            )
+        return rows
 
     def _ask(
         self, command: str, receive: Callable[[AdminConnection, bytes], Answer | None]

@@ -13,7 +13,7 @@ from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException
 from gearmanny.logs import escape_unprintable
 from gearmanny.net.hosts import DEFAULT_PORT
-from gearmanny.payload.checks import ADDRESS, PORT_OR_ANY
+from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
 from gearmanny.payload.fields import flag_type
 from gearmanny.serving.process import serve_until
 
@@ -78,11 +78,23 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         help="file that keeps background and scheduled jobs across restarts, even after kill -9 "
         "(default: none)",
     )
+    parser.add_argument(
+        "--max-memory",
+        type=flag_type(MEMORY),
+        metavar="MIB",
+        help="MiB that jobs may take before new ones are refused "
+        "(default: a quarter of the memory)",
+    )
     parser.set_defaults(run=_run_server)
 
 
 def _run_server(options: argparse.Namespace) -> None:
-    server = JobServer(options.port, address=options.address, store=options.store)
+    server = JobServer(
+        options.port,
+        address=options.address,
+        store=options.store,
+        max_memory=options.max_memory,
+    )
 
     def print_banner() -> None:
         kept = f"background jobs kept in {options.store}" if options.store else "jobs in memory"

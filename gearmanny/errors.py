@@ -49,6 +49,27 @@ __all__ = [
 ]
 
 
+_LONGEST_TEXT = 500
+"""Characters of a received text that are shown in a message."""
+
+
+def printable(text: str) -> str:
+    """Returns a received text in a form that is safe in logs, labels and messages: on one line,
+    with control characters escaped, and truncated.
+
+    Args:
+        text: the text.
+    """
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 class GearmanException(Exception):
     """The base class of all errors of gearmanny."""
 
@@ -217,8 +238,8 @@ class JobServerError(GearmanException):
         self.text = text
 
     def __str__(self) -> str:
-        text = f" ({self.text})" if self.text else ""
-        return f"The job server refused: {self.code}{text}"
+        text = f" ({printable(self.text)})" if self.text else ""
+        return f"The job server refused: {printable(self.code)}{text}"
 
 
 class ProtocolError(GearmanException):

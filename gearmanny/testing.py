@@ -41,6 +41,11 @@ __all__ = [
 PATIENCE = 20.0
 """Seconds that a server or a worker may take to start or to stop, on a busy machine."""
 
+_PROGRAM = "GEARMANNY_TEST_GEARMAND"
+"""An environment variable: the path of the gearmand to use, of whichever version."""
+
+_JOB_RETRIES = "--job-retries=255"
+
 _PAUSE = 0.005
 """Seconds between two looks at one that starts."""
 
@@ -93,19 +98,23 @@ class Gearmand:
     def __init__(self, *options: str, address: str = "127.0.0.1") -> None:
         """
         Args:
-            options: more of its command line.
+            options: more of its command line. Without `--job-retries`, whose default depends on the
+                version, a job is given to 255 workers that die of it.
             address: of this machine, to listen on.
 
         Raises:
             FileNotFoundError: there is no gearmand.
         """
-        program = shutil.which("gearmand", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+        program = shutil.which(os.environ.get(_PROGRAM, "gearmand"), path=path)
         if program is None:
             raise FileNotFoundError(
                 "gearmand is not installed (Debian: apt-get install gearman-job-server)."
             )
         self.port = free_port()
         self.host = str(Host(address, self.port))
+        if not any(option.startswith(("--job-retries", "-j")) for option in options):
+            options = (_JOB_RETRIES, *options)
         self._command = [program, *options, "-L", address, "-p", str(self.port), "-l", "stderr"]
         if os.geteuid() == 0:
             self._command += ["-u", "root"]

@@ -12,7 +12,8 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.forks import keep_from_children
 from gearmanny.net.hosts import Host
 from gearmanny.net.tls import NO_CERTIFICATE, TLS, explained, why_no_handshake
-from gearmanny.net.transport import UNREACHABLE, lost, notice_vanishing, reason_of
+from gearmanny.net.transport import UNREACHABLE, lost, reason_of
+from gearmanny.net.vanishing import notice_vanishing
 
 
 class Conversation(asyncio.Protocol):

@@ -11,7 +11,7 @@ from gearmanny.calling.steps import Command, Give, Steps, Submit, Tell, Wait
 from gearmanny.calling.values import Data, Update
 from gearmanny.errors import GearmanException, TaskTimeout
 from gearmanny.net.deadline import Deadline
-from gearmanny.protocol.admin import AdminConnection, FunctionStatus, parse_status
+from gearmanny.protocol.admin import AdminConnection, FunctionStatus, parse_status, read_rows
 
 logger = logging.getLogger("gearmanny.client")
 
@@ -77,7 +77,7 @@ def explain_silence(call: Call[Any]) -> Steps[str]:
     host, tls = call.line.host, call.line.tls
     try:
         rows = yield Command(host, tls, "status", AdminConnection.receive_rows, _ASK_WHY_TIMEOUT)
-        return why_silent(str(host), call.function, map(parse_status, rows))
+        return why_silent(str(host), call.function, read_rows(parse_status, rows))
     except GearmanException:
         return silent_too(str(host))
 

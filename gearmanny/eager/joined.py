@@ -31,8 +31,8 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import Connection
 from gearmanny.payload.names import check_function_name
-from gearmanny.protocol.broker import ServerConnection
 from gearmanny.protocol.client import Request
+from gearmanny.protocol.connected import ServerConnection
 from gearmanny.protocol.server import Server
 from gearmanny.running.factory import check_kind, check_kinds, make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
@@ -228,7 +228,7 @@ class _End(Connection):
         return -1
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
-        self._server.receive(self._peer, data, time.time())
+        self._server.receive(self._peer, data, time.time(), time.monotonic())
 
     def receive(self) -> bytes:
         return b"".join(iter(self._peer.data_to_send, b""))
@@ -273,7 +273,7 @@ class ClientEnd(_End):
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         # At the end of all time: also what is to be done later is done at once.
-        self._server.receive(self._peer, data, math.inf)
+        self._server.receive(self._peer, data, math.inf, math.inf)
         self._eager.work_off(self._server)
 
     def receive(self) -> bytes:

@@ -16,14 +16,9 @@ from gearmanny.net.forks import keep_from_children
 from gearmanny.net.hosts import CONNECT_TIMEOUT, Host
 from gearmanny.net.polling import Poller, has_ended
 from gearmanny.net.tls import TLS, TLSSocket
+from gearmanny.net.vanishing import LOOK_EVERY, Vigil, notice_vanishing
 
 _RECEIVE_BYTES = 256 * 1024
-_KEEPALIVE_IDLE = 15
-_KEEPALIVE_INTERVAL = 5
-_KEEPALIVE_PROBES = 3
-"""A peer that vanished is detected after 15 + 3 * 5 seconds of silence. The kernel's
-default is two hours, during which a worker seems to be running but gets no jobs."""
-
 
 UNREACHABLE = (OSError, UnicodeError)
 """Errors of connecting. UnicodeError is raised for an invalid host name."""
@@ -41,6 +36,10 @@ class Connection:
         self._readable.add(sock)
         # Kept: the kernel would map and unmap a new one for every receive.
         self._received = memoryview(bytearray(_RECEIVE_BYTES))
+        self._gone = ""
+        """The reason why it was ended on this side; empty if it was not."""
+        # None for a Unix socket: its peer cannot vanish.
+        self._vigil = Vigil() if host.port else None
         self._heard = False
         """Whether anything was received on this connection."""
 
@@ -60,6 +59,8 @@ class Connection:
                 been sent: do not use the connection any more.
         """
         try:
+            if self._vigil is not None:
+                self._vigil.sending(self.fileno(), len(data))
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
@@ -72,7 +73,7 @@ class Connection:
         writable = Poller()
         writable.add(self._socket, to_write=True)
         while unsent:
-            if not writable.wait(deadline.remaining()):
+            if not self._wait(writable, deadline.remaining()):
                 raise JobServerLost(str(self.host), "it does not take what is sent")
             try:
                 unsent = unsent[self._socket.send(unsent) :]
@@ -99,6 +100,8 @@ class Connection:
         if not size:
             raise self._lost("closed by the job server")
         self._heard = True
+        if self._vigil is not None:
+            self._vigil.heard(self.fileno())
         return self._received[:size]
 
     def wait(self, timeout: float | None) -> bool:
@@ -110,7 +113,26 @@ class Connection:
         Returns:
             Whether data arrived or the connection ended.
         """
-        return bool(self._readable.wait(timeout))
+        return self._wait(self._readable, timeout)
+
+    def _wait(self, poller: Poller, timeout: float | None) -> bool:
+        if timeout is not None and timeout <= LOOK_EVERY:
+            return bool(poller.wait(timeout))
+        deadline = Deadline(timeout)
+        while True:
+            remaining = deadline.remaining()
+            wait = LOOK_EVERY if remaining is None else min(remaining, LOOK_EVERY)
+            if poller.wait(wait):
+                return True
+            if remaining is not None and remaining <= LOOK_EVERY:
+                return False
+            self._look_for_the_peer()
+
+    def _look_for_the_peer(self) -> None:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if self._vigil is not None and self._vigil.has_vanished(self.fileno()):
+                self._gone = "the peer has vanished: it acknowledges nothing any more"
+                self.shutdown()  # so that threads that read or send notice
 
     def has_ended(self) -> bool:
         """Returns whether the peer is known to have ended the connection, without reading."""
@@ -142,7 +164,7 @@ class Connection:
         self._socket.close()
 
     def _lost(self, reason: str) -> JobServerLost:
-        return lost(self.host, self.tls, reason, heard=self._heard)
+        return lost(self.host, self.tls, self._gone or reason, heard=self._heard)
 
 
 def connect(
@@ -200,25 +222,6 @@ def _connected(family: int, address: Any, timeout: float | None) -> socket.socke
         sock.close()
         raise
     return sock
-
-
-def notice_vanishing(sock: socket.socket) -> None:
-    """Makes a TCP connection end if its peer vanishes, and send small packets without delay.
-
-    Args:
-        sock: the socket.
-    """
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE),
-        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL),
-        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
-        # The same limit for unacknowledged data, during which keepalive does nothing.
-        ("TCP_USER_TIMEOUT", 1000 * (_KEEPALIVE_IDLE + _KEEPALIVE_PROBES * _KEEPALIVE_INTERVAL)),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def lost(host: Host, tls: TLS | None, reason: str, *, heard: bool) -> JobServerLost:

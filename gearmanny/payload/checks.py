@@ -85,6 +85,8 @@ def choice(*values: str) -> Rule:
 
 COUNT = whole_number(1)
 
+MEMORY = whole_number(1, of="MiB")
+
 PORT = whole_number(1, 2**16 - 1)
 
 PORT_OR_ANY = whole_number(0, 2**16 - 1)

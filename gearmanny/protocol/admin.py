@@ -6,9 +6,12 @@ with a single dot.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
 
-from gearmanny.errors import JobServerError, ProtocolError
+from gearmanny.errors import JobServerError, ProtocolError, printable
+
+Row = TypeVar("Row")
 
 _WRAPPED_BELOW_ZERO = 2**31
 """gearmand's counters are unsigned: one that fell below zero reads 4294967295."""
@@ -38,6 +41,18 @@ class WorkerStatus(NamedTuple):
     functions: tuple[str, ...]
 
 
+class Rows(list[Row]):
+    """The readable rows of an answer.
+
+    Attributes:
+        skipped: the first row that cannot be read, made printable; empty if there is none.
+        skipped_count: the number of rows that cannot be read.
+    """
+
+    skipped: str = ""
+    skipped_count: int = 0
+
+
 class AdminConnection:
     """The administrative side of a connection: one command at a time."""
 
@@ -52,7 +67,12 @@ class AdminConnection:
 
         Returns:
             The bytes to send.
+
+        Raises:
+            ProtocolError: the line contains a line break or another control character.
         """
+        if not line.isprintable():
+            raise ProtocolError(f"not a command: {line!r}")
         self._buffer.clear()
         return line.encode() + b"\r\n"
 
@@ -78,7 +98,7 @@ class AdminConnection:
             if not code.isupper():  # "ERR there are still connected workers …"
                 code, text = "ERR", f"{code} {text}"
             raise JobServerError(code, text.replace("+", " "))
-        return line.removeprefix("OK").strip()
+        return printable(line.removeprefix("OK").strip())
 
     def receive_rows(self, data: bytes) -> list[str] | None:
         """Processes received bytes of an answer of several rows.
@@ -107,6 +127,29 @@ class AdminConnection:
             raise ProtocolError(f"an answer is over the limit of {_LONGEST_ANSWER} bytes")
 
 
+def read_rows(parse: Callable[[str], Row], rows: Iterable[str]) -> Rows[Row]:
+    """Parses the rows of an answer.
+
+    Rows that cannot be read are skipped: any worker may offer a function whose name contains a
+    line break, and must not hide all the others.
+
+    Args:
+        parse: the parser of one row, `parse_status` or `parse_worker`.
+        rows: the rows.
+
+    Returns:
+        The values of the readable rows.
+    """
+    read: Rows[Row] = Rows()
+    for row in rows:
+        try:
+            read.append(parse(row))
+        except ProtocolError:
+            read.skipped = read.skipped or printable(row)
+            read.skipped_count += 1
+    return read
+
+
 def parse_status(row: str) -> FunctionStatus:
     """Parses a row of `status`: function, total, running and workers, separated by tabs.
 
@@ -123,7 +166,7 @@ def parse_status(row: str) -> FunctionStatus:
         function, total, running, workers = row.rsplit("\t", 3)
         return FunctionStatus(function, _count(total), _count(running), _count(workers))
     except ValueError:
-        raise ProtocolError(f"not a row of 'status': {row!r}") from None
+        raise ProtocolError(f"not a row of 'status': {printable(row)}") from None
 
 
 def parse_worker(row: str) -> WorkerStatus:
@@ -144,7 +187,7 @@ def parse_worker(row: str) -> WorkerStatus:
         fd, address, client_id = head.split(" ", 2)
         return WorkerStatus(int(fd), address, client_id, tuple(functions.split()))
     except ValueError:
-        raise ProtocolError(f"not a row of 'workers': {row!r}") from None
+        raise ProtocolError(f"not a row of 'workers': {printable(row)}") from None
 
 
 def _count(text: str) -> int:

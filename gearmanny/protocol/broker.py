@@ -5,97 +5,42 @@ It knows connections and jobs, but no requests: `server.py` parses those.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Set
 
-from gearmanny.protocol.outgoing import Data, take_next
+from gearmanny.protocol.connected import ServerConnection, Unread
+from gearmanny.protocol.journal import Journal
 from gearmanny.protocol.packets import RESPONSE, PacketType, pack
 from gearmanny.protocol.queue import Function, Job, JobQueue
+from gearmanny.protocol.room import Refusal, Room
 
-_NOOP = b"".join(pack(PacketType.NOOP, magic=RESPONSE))
+_MOST_OFFERS = 2000
+"""Functions that one connection may offer: all are searched whenever it asks for a job."""
 
-
-class Journal(Protocol):
-    """Storage in which background jobs survive a restart of the job server."""
-
-    def jobs(self) -> Iterable[tuple[int, bytes, bytes, bytes, int, float]]:
-        """Returns the stored jobs: the row number of each, and the arguments of `keep`."""
-
-    def keep(self, function: bytes, unique: bytes, data: bytes, priority: int, due: float) -> int:
-        """Stores a job.
-
-        Args:
-            function: the name of its function.
-            unique: its unique id; empty for none.
-            data: its payload.
-            priority: HIGH, NORMAL or LOW.
-            due: when to run it, in seconds since the epoch; 0 for at once.
-
-        Returns:
-            The row number to pass to `forget`.
-        """
-
-    def forget(self, row: int) -> None:
-        """Deletes a job that is done, by the row number that `keep` returned."""
-
-
-class ServerConnection:
-    """A connection to the job server, used by a client, a worker, or both at once."""
-
-    def __init__(self, number: int, address: str, ready: dict[ServerConnection, None]) -> None:
-        self.number = number
-        self.address = address
-        self.client_id = b"-"
-        self.wants_exceptions = False
-        self.awaited: set[Job] = set()
-        """Jobs whose answers this connection gets."""
-        self.offered: dict[Function, float] = {}
-        """The functions it offers, each with the seconds that a job may take; 0 for no limit."""
-        self.held: dict[bytes, Job] = {}
-        """Jobs that it is running, by handle."""
-        self.asleep = False
-        self._ready = ready
-        self._outgoing: list[Data] = []
-
-    def send(self, type: PacketType, *arguments: bytes) -> None:
-        """Queues a packet.
-
-        Args:
-            type: its type.
-            arguments: its arguments. Only the last may contain NULs.
-        """
-        self.send_bytes(*pack(type, *arguments, magic=RESPONSE))
-
-    def send_bytes(self, *data: bytes) -> None:
-        """Queues bytes as they are."""
-        self._ready[self] = None
-        self._outgoing += data
-
-    def data_to_send(self) -> Data:
-        """Returns the next queued bytes and removes them; empty when there are none."""
-        return take_next(self._outgoing) if self._outgoing else b""
-
-    def wake(self) -> None:
-        """Sends NOOP to a worker that sleeps."""
-        if self.asleep:
-            self.asleep = False
-            self.send_bytes(_NOOP)
+_OFFER_BYTES = 300
+"""Estimated memory, in bytes, of a function that a connection offers."""
 
 
 class Broker:
     """The jobs and the connections of a job server."""
 
-    def __init__(self, prefix: bytes, journal: Journal | None = None) -> None:
+    def __init__(self, prefix: bytes, journal: Journal | None, room: Room, unread: Unread) -> None:
         """
         Args:
             prefix: the beginning of every handle, such as `b"H:myhost"`.
             journal: stores background jobs; without one, they are lost when the server ends.
+            room: the memory for jobs and for names of functions.
+            unread: counts the bytes that connections have not read yet.
         """
-        self.queue = JobQueue(prefix)
+        self.queue = JobQueue(prefix, room)
         self.connections: dict[ServerConnection, None] = {}
         self.ready: dict[ServerConnection, None] = {}
         """Connections that have something new to send, in order. The driver clears it."""
+        self.unconfirmed: list[tuple[ServerConnection, Job]] = []
+        """The background jobs submitted since the last commit of the journal, and the connections
+        that submitted them. The driver clears it after a commit."""
         self._journal = journal
+        self._room = room
+        self._unread = unread
         for row, name, unique, data, priority, due in journal.jobs() if journal else ():
             job = self.queue.add(self.queue.function(name), unique, data, priority, due)
             job.background, job.row = True, row
@@ -107,7 +52,7 @@ class Broker:
             number: its number in the answer to the command `workers`.
             address: the address of the peer.
         """
-        connection = ServerConnection(number, address, self.ready)
+        connection = ServerConnection(number, address, self.ready, self._unread)
         self.connections[connection] = None
         return connection
 
@@ -119,10 +64,12 @@ class Broker:
         """
         del self.connections[connection]
         for job in connection.awaited:
-            job.submitters = [other for other in job.submitters if other is not connection]
+            job.submitters.pop(connection, None)
             if not job.wanted and job.worker is None:
                 self.queue.finish(job)
         self.withdraw(connection, list(connection.offered))
+        connection.give_up()
+        self.ready.pop(connection, None)
 
     def submit(
         self,
@@ -134,7 +81,7 @@ class Broker:
         *,
         background: bool,
         due: float = 0.0,
-    ) -> Job | None:
+    ) -> Job:
         """Queues a job, or joins it to an equal one.
 
         Args:
@@ -147,27 +94,57 @@ class Broker:
             due: when to run it, in seconds since the epoch; 0 for at once.
 
         Returns:
-            The job, which may have been queued before; None if the queue is full.
+            The job, which may have been queued before.
+
+        Raises:
+            Refusal: the queue is full, or the job cannot be stored.
         """
         job = self.queue.find(function.name, unique, data)
+        added = job is None
         if job is not None:
             due = 0.0  # a job that is queued already keeps its time
+        elif function.is_full(priority):
+            raise Refusal(b"QUEUE_ERROR", b"Job queue is full")
         else:
-            if function.is_full(priority):
-                return None
             job = self.queue.add(function, unique, data, priority, due)
-            if not due:
-                self._wake(function)
         if not background:
-            job.submitters.append(connection)
+            job.submitters[connection] = job.submitters.get(connection, 0) + 1
             connection.awaited.add(job)
         elif not job.background:
-            job.background = True
-            if self._journal:
+            self._keep(job, due)
+        if self._journal and background:
+            self.unconfirmed.append((connection, job))
+        if added and not due:
+            self._wake(function)
+        return job
+
+    def _keep(self, job: Job, due: float) -> None:
+        if self._journal:
+            try:
                 job.row = self._journal.keep(
                     job.function.name, job.unique, job.data, job.priority, due
                 )
-        return job
+            except Refusal:
+                if not job.wanted:
+                    self.queue.finish(job)
+                raise
+        job.background = True
+
+    def lose_rows(self, rows: Set[int]) -> list[ServerConnection]:
+        """Handles a failed commit of the journal. The jobs stay in the queue, but not on disk.
+
+        Args:
+            rows: the row numbers of the jobs that were not stored.
+
+        Returns:
+            The connections that have got, or are about to get, JOB_CREATED for such a job.
+        """
+        confirmed = {connection: None for connection, job in self.unconfirmed if job.row in rows}
+        for _, job in self.unconfirmed:
+            if job.row in rows:
+                job.row = None
+        self.unconfirmed.clear()
+        return list(confirmed)
 
     def offer(self, worker: ServerConnection, function: Function, seconds: float) -> None:
         """Registers a function that a worker offers.
@@ -176,18 +153,30 @@ class Broker:
             worker: the worker.
             function: the function.
             seconds: how long one of its jobs may take on this worker; 0 for no limit.
+
+        Raises:
+            Refusal: the worker offers too many functions, or there is no memory for another one.
         """
+        if function not in worker.offered:
+            if len(worker.offered) >= _MOST_OFFERS:
+                raise Refusal(b"QUEUE_ERROR", b"Too many functions for one connection")
+            self._room.take(_OFFER_BYTES)
         worker.offered[function] = seconds
         function.workers[worker] = None
         if self.queue.has_work((function,)):
             worker.wake()
 
     def withdraw(self, worker: ServerConnection, functions: Iterable[Function]) -> None:
-        """Unregisters functions that a worker offers. Its running jobs of them return to the
+        """Unregisters functions that a worker may offer. Its running jobs of them return to the
         queue."""
+        running = 0
         for function in functions:
-            del worker.offered[function]
-            del function.workers[worker]
+            if worker.offered.pop(function, None) is not None:
+                del function.workers[worker]
+                self._room.give_back(_OFFER_BYTES)
+                running += function.running
+        if not running:
+            return
         for job in [job for job in worker.held.values() if job.function not in worker.offered]:
             del worker.held[job.handle]
             job.retries += 1
@@ -196,12 +185,12 @@ class Broker:
             else:
                 self.queue.finish(job)
 
-    def take(self, worker: ServerConnection, now: float) -> Job | None:
+    def take(self, worker: ServerConnection, clock: float) -> Job | None:
         """Assigns the next job to a worker.
 
         Args:
             worker: the worker.
-            now: the current time, in seconds since the epoch.
+            clock: the current time, in seconds by the monotonic clock.
 
         Returns:
             The job, or None if no job of its functions waits.
@@ -212,7 +201,7 @@ class Broker:
             worker.held[job.handle] = job
             seconds = worker.offered[job.function]
             if seconds:
-                self.queue.set_timer(job, now + seconds)
+                job.timer = self.queue.limits.set(clock + seconds, job)
         return job
 
     def sleep(self, worker: ServerConnection) -> None:
@@ -229,15 +218,28 @@ class Broker:
             type: the type of the answer: WORK_COMPLETE, WORK_FAIL or WORK_EXCEPTION.
             arguments: the arguments of the answer.
         """
-        for submitter in job.submitters:
-            if type == PacketType.WORK_EXCEPTION and not submitter.wants_exceptions:
-                submitter.send(PacketType.WORK_FAIL, job.handle)
-            else:
-                submitter.send(type, *arguments)
+        self.tell(job, type, *arguments)
         self._release(job)
         if job.worker is not None:
             del job.worker.held[job.handle]
         self.queue.finish(job)
+
+    def tell(self, job: Job, type: PacketType, *arguments: bytes) -> None:
+        """Sends a packet of the worker to the connections that wait for a job, to each of them once
+        for each time that it submitted the job.
+
+        Args:
+            job: the job.
+            type: the type of the packet.
+            arguments: its arguments.
+        """
+        packet = pack(type, *arguments, magic=RESPONSE)
+        for submitter, times in job.submitters.items():
+            if type == PacketType.WORK_EXCEPTION and not submitter.wants_exceptions:
+                failure = pack(PacketType.WORK_FAIL, job.handle, magic=RESPONSE)
+                submitter.send_bytes(*failure, times=times)
+            else:
+                submitter.send_bytes(*packet, times=times)
 
     def cancel(self, handle: bytes) -> bool:
         """Fails a job. If it is running, its answer will be ignored, and it will not run again.
@@ -254,8 +256,7 @@ class Broker:
         if job.worker is None:
             self.answer(job, PacketType.WORK_FAIL, job.handle)
             return True
-        for submitter in job.submitters:
-            submitter.send(PacketType.WORK_FAIL, job.handle)
+        self.tell(job, PacketType.WORK_FAIL, job.handle)
         self._release(job)
         self.queue.separate(job)
         return True
@@ -272,23 +273,24 @@ class Broker:
         function = self.queue.functions[name]
         if function.workers or function.running:
             return False
-        for job in [job for job in self.queue.jobs.values() if job.function is function]:
-            self.answer(job, PacketType.WORK_FAIL, job.handle)
-        del self.queue.functions[name]
+        if function.total:
+            for job in [job for job in self.queue.jobs.values() if job.function is function]:
+                self.answer(job, PacketType.WORK_FAIL, job.handle)
+        self.queue.forget(function)
         return True
 
-    def pass_time(self, now: float) -> None:
+    def pass_time(self, now: float, clock: float) -> None:
         """Queues the scheduled jobs that are due, and fails the jobs that ran out of time.
 
         Args:
-            now: the current time, in seconds since the epoch. `queue.next_timer()` returns when
-                to call this next.
+            now: the current time, in seconds since the epoch. `queue.scheduled.next()` returns
+                when to call this next.
+            clock: the current time, in seconds by the monotonic clock; see `queue.limits.next()`.
         """
-        for job in self.queue.due(now):
-            if job.worker is None:
-                self._queue(job)
-            else:
-                self.answer(job, PacketType.WORK_FAIL, job.handle)
+        for job in self.queue.scheduled.due(now):
+            self._queue(job)
+        for job in self.queue.limits.due(clock):
+            self.answer(job, PacketType.WORK_FAIL, job.handle)
 
     def _queue(self, job: Job) -> None:
         self.queue.put(job)
@@ -303,7 +305,7 @@ class Broker:
         """Detaches a job from its submitters and from the journal."""
         for submitter in job.submitters:
             submitter.awaited.discard(job)
-        job.submitters = []
+        job.submitters.clear()
         job.background = False
         if job.row is not None and self._journal:
             self._journal.forget(job.row)

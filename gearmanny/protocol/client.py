@@ -20,7 +20,8 @@ from gearmanny.errors import ProtocolError
 from gearmanny.payload.names import check_packed_name, check_unique
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.outgoing import Data, take_next
-from gearmanny.protocol.packets import PacketParser, PacketType, pack
+from gearmanny.protocol.packets import PacketType, pack
+from gearmanny.protocol.parser import PacketParser
 
 
 class Created(NamedTuple):

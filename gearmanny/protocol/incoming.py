@@ -29,6 +29,18 @@ class IncomingPayload:
         # getvalue() of a BytesIO does not copy.
         self._kept = io.BytesIO()
 
+    @property
+    def begun(self) -> int:
+        """Number of stored bytes of an incomplete payload."""
+        return self._kept.tell()
+
+    def drop(self) -> None:
+        """Discards an incomplete payload; `Oversized` replaces it."""
+        if self._begun is not None:
+            _, _, size = self._begun
+            self._dropped = Oversized.of(size, None)
+            self._kept = io.BytesIO()
+
     def begin(
         self,
         received: memoryview,
@@ -69,7 +81,7 @@ class IncomingPayload:
         self.missing -= len(piece)
         if self._begun is None:
             return None, rest
-        type_, names, size = self._begun
+        type_, names, _ = self._begun
         payload = b""
         if self._dropped is None:
             try:
@@ -77,8 +89,7 @@ class IncomingPayload:
                 if not self.missing:
                     payload = self._kept.getvalue()
             except MemoryError:
-                self._kept = io.BytesIO()
-                self._dropped = Oversized.of(size, None)
+                self.drop()
         if self.missing and (self._dropped is None or not self._dropped_at_once):
             return None, rest
         packet = type_, [*names, payload if self._dropped is None else self._dropped]

@@ -12,20 +12,26 @@ A job waits in the queue of its function, is running, or is scheduled for later:
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Protocol
 
-from gearmanny.protocol.packets import PacketType
+from gearmanny.protocol.room import Refusal, Room
+from gearmanny.protocol.timers import Timer, Timers
 
 HIGH, NORMAL, LOW = range(3)
 """Priorities, in the order in which they are served."""
 
 NO_LIMIT = (0, 0, 0)
 
-_STALE_TIMERS = 64
-"""Number of cancelled timers that may stay in the heap before it is rebuilt."""
+_THE_DATA = b"-"
+"""The unique key that makes the payload of a job its key."""
+
+_LONGEST_FUNCTION = 8 * 1024
+"""Bytes of the name of a function: the limit of gearmand 1.1.20."""
+
+_JOB_BYTES, _FUNCTION_BYTES = 1000, 600
+"""Estimated memory of a job and of a function, besides the bytes that were received for it."""
 
 Key = tuple[bytes, bytes, bytes]
 
@@ -37,8 +43,13 @@ class Party(Protocol):
     awaited: set[Job]
     held: dict[bytes, Job]
 
-    def send(self, type: PacketType, *arguments: bytes) -> None:
-        """Queues a packet."""
+    def send_bytes(self, *data: bytes, times: int = 1) -> None:
+        """Queues bytes as they are.
+
+        Args:
+            data: the bytes.
+            times: how often to queue them.
+        """
 
     def wake(self) -> None:
         """Sends NOOP to a worker that sleeps."""
@@ -67,14 +78,20 @@ class Job:
         self.background = False
         self.row: int | None = None
         """Its row number in the journal."""
-        self.submitters: list[Party] = []
-        """The connections that wait for its answer, once for each time they submitted the job."""
+        self.submitters: dict[Party, int] = {}
+        """The connections that wait for its answer, each with the number of times that it
+        submitted the job."""
         self.worker: Party | None = None
         self.retries = 0
         """Number of workers that disconnected while they were running it."""
         self.done = self.total = b"0"
-        self.timer: float | None = None
-        """When it is due, or runs out of time, in seconds since the epoch."""
+        self.timer: Timer[Job] | None = None
+        """Fires when it is due, or runs out of time."""
+
+    @property
+    def size(self) -> int:
+        """Its estimated memory, in bytes."""
+        return _JOB_BYTES + len(self.data)
 
     @property
     def wanted(self) -> bool:
@@ -109,31 +126,48 @@ class Function:
 class JobQueue:
     """All functions and their jobs."""
 
-    def __init__(self, prefix: bytes) -> None:
+    def __init__(self, prefix: bytes, room: Room) -> None:
         """
         Args:
             prefix: the beginning of every handle.
+            room: the memory for jobs and for names of functions.
         """
         self.functions: dict[bytes, Function] = {}
         self.jobs: dict[bytes, Job] = {}
         """All jobs, by handle."""
         self._equals: dict[Key, Job] = {}
+        self._uniques: dict[bytes, dict[Job, None]] = {}
+        """The jobs that `find_unique` finds, by unique key, oldest first."""
         self._prefix = prefix
         self._submitted = 0
         self._places = 0
-        self._timers: list[tuple[float, int, Job]] = []
-        self._armed = 0
+        self._room = room
+        self.scheduled: Timers[Job] = Timers()
+        """When scheduled jobs are due, in seconds since the epoch."""
+        self.limits: Timers[Job] = Timers()
+        """When running jobs run out of time, in seconds by the monotonic clock."""
 
     def function(self, name: bytes) -> Function:
         """Returns the function with a name, and creates it if it is new.
 
         Args:
             name: the name.
+
+        Raises:
+            Refusal: the name is too long, or there is no memory for it.
         """
         found = self.functions.get(name)
         if found is None:
+            if len(name) > _LONGEST_FUNCTION:
+                raise Refusal(b"ARGUMENT_TOO_LARGE", b"Function value too large")
+            self._room.take(_FUNCTION_BYTES + len(name))
             found = self.functions[name] = Function(name)
         return found
+
+    def forget(self, function: Function) -> None:
+        """Forgets a function that has neither jobs nor workers."""
+        del self.functions[function.name]
+        self._room.give_back(_FUNCTION_BYTES + len(function.name))
 
     def find(self, function: bytes, unique: bytes, data: bytes) -> Job | None:
         """Returns the job that an equal one joins; None if there is none, or without a unique key.
@@ -152,8 +186,7 @@ class JobQueue:
         Args:
             unique: the unique key.
         """
-        found = (self.find(function, unique, b"") for function in self.functions)
-        return next(filter(None, found), None)
+        return next(iter(self._uniques.get(unique, ())), None)
 
     def add(
         self, function: Function, unique: bytes, data: bytes, priority: int, due: float = 0.0
@@ -169,16 +202,23 @@ class JobQueue:
 
         Returns:
             The job.
+
+        Raises:
+            Refusal: there is no memory for it.
         """
         self._submitted += 1
         handle = b"%s:%d" % (self._prefix, self._submitted)
-        job = self.jobs[handle] = Job(handle, function, unique, data, priority)
+        job = Job(handle, function, unique, data, priority)
+        self._room.take(job.size)
+        self.jobs[handle] = job
         key = _key(function.name, unique, data)
         if key and self._equals.setdefault(key, job) is job:
             job.key = key
+            if unique != _THE_DATA:
+                self._uniques.setdefault(unique, {})[job] = None
         function.total += 1
         if due:
-            self.set_timer(job, due)
+            job.timer = self.scheduled.set(due, job)
         else:
             self.put(job)
         return job
@@ -235,7 +275,9 @@ class JobQueue:
         Args:
             functions: the functions.
         """
-        return any(any(function.waiting) for function in functions)
+        return any(
+            function.total > function.running and any(function.waiting) for function in functions
+        )
 
     def finish(self, job: Job) -> None:
         """Removes a job, whatever its state.
@@ -243,7 +285,7 @@ class JobQueue:
         Args:
             job: the job.
         """
-        job.data = b""  # a cancelled timer may refer to the job for a while
+        self._room.give_back(job.size)
         del self.jobs[job.handle]
         self.separate(job)
         self.clear_timer(job)
@@ -263,21 +305,11 @@ class JobQueue:
         if job.key is not None:
             del self._equals[job.key]
             job.key = None
-
-    def set_timer(self, job: Job, when: float) -> None:
-        """Sets the timer of a job.
-
-        Args:
-            job: the job.
-            when: when it is due, or runs out of time, in seconds since the epoch.
-        """
-        job.timer = when
-        self._armed += 1
-        self._places += 1
-        heapq.heappush(self._timers, (when, self._places, job))
-        if len(self._timers) > 2 * self._armed + _STALE_TIMERS:
-            self._timers = [entry for entry in self._timers if entry[2].timer == entry[0]]
-            heapq.heapify(self._timers)
+            equals = self._uniques.get(job.unique)
+            if equals:
+                del equals[job]
+                if not equals:
+                    del self._uniques[job.unique]
 
     def clear_timer(self, job: Job) -> None:
         """Cancels the timer of a job, if it has one.
@@ -286,29 +318,12 @@ class JobQueue:
             job: the job.
         """
         if job.timer is not None:
+            job.timer.cancel()
             job.timer = None
-            self._armed -= 1
-
-    def next_timer(self) -> float | None:
-        """Returns when the next timer fires, in seconds since the epoch; None if there is none."""
-        while self._timers and self._timers[0][2].timer != self._timers[0][0]:
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
-
-    def due(self, now: float) -> Iterator[Job]:
-        """Yields the jobs whose timers have fired, each once.
-
-        Args:
-            now: the current time, in seconds since the epoch.
-        """
-        while (when := self.next_timer()) is not None and when <= now:
-            job = heapq.heappop(self._timers)[2]
-            self.clear_timer(job)
-            yield job
 
 
 def _key(function: bytes, unique: bytes, data: bytes) -> Key | None:
-    """Returns the key by which equal jobs are found. The unique key "-" stands for the payload."""
-    if unique == b"-":
+    """Returns the key by which equal jobs are found."""
+    if unique == _THE_DATA:
         return (function, unique, data) if data else None
     return (function, unique, b"") if unique else None

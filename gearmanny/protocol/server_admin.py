@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from gearmanny.errors import ProtocolError
 from gearmanny.protocol.admin import FunctionStatus, WorkerStatus
 from gearmanny.protocol.broker import Broker
 from gearmanny.protocol.queue import NO_LIMIT
+from gearmanny.protocol.room import Refusal
+
+_HTTP = re.compile(rb"[!-~]+ [!-~]+ HTTP/[0-9.]+\s*")
+"""The first line of an HTTP request. Any web page can make a browser send one to this machine, with
+packets in its body."""
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _LIMIT = re.compile(r"-?[0-9]{1,100}")
-"""A limit on jobs; below 1, there is none."""
+"""A limit on the number of jobs; below 1, there is none."""
 
 
 class TextCommands:
@@ -50,12 +58,20 @@ class TextCommands:
 
         Returns:
             The answer, to be sent as it is.
+
+        Raises:
+            ProtocolError: the line is part of an HTTP request. Close the connection.
         """
         words = [_text(word) for word in line.split()]
         for length in (3, 2, 1):
             command = self._commands.get(" ".join(words[:length]).lower())
             if command:
-                return command(words[length:]).encode(errors="surrogateescape")
+                try:
+                    return command(words[length:]).encode(errors="surrogateescape")
+                except Refusal as refusal:
+                    return b"ERR %s %s\r\n" % (refusal.code, refusal.text.replace(b" ", b"+"))
+        if _HTTP.fullmatch(line):
+            raise ProtocolError("this is an HTTP request, and this is a Gearman job server")
         name = words[0] if words else ""
         text = f"ERR UNKNOWN_COMMAND Unknown+server+command+{name}\r\n"
         return text.encode(errors="surrogateescape")
@@ -66,7 +82,7 @@ class TextCommands:
                 map(
                     str,
                     FunctionStatus(
-                        _text(function.name),
+                        _shown(function.name),
                         function.total,
                         function.running,
                         len(function.workers),
@@ -80,7 +96,7 @@ class TextCommands:
         return _rows(
             "\t".join(
                 (
-                    _text(function.name),
+                    _shown(function.name),
                     *(str(len(waiting)) for waiting in function.waiting),
                     str(len(function.workers)),
                 )
@@ -93,8 +109,8 @@ class TextCommands:
             WorkerStatus(
                 connection.number,
                 connection.address,
-                _text(connection.client_id),
-                tuple(_text(function.name) for function in connection.offered),
+                _shown(connection.client_id),
+                tuple(_shown(function.name) for function in connection.offered),
             )
             for connection in self._broker.connections
         )
@@ -104,12 +120,12 @@ class TextCommands:
 
     def _show_jobs(self, arguments: list[str]) -> str:
         return _rows(
-            f"{_text(job.handle)}\t{job.retries}\t{int(not job.wanted)}\t{int(job.background)}"
+            f"{_shown(job.handle)}\t{job.retries}\t{int(not job.wanted)}\t{int(job.background)}"
             for job in self._queue.jobs.values()
         )
 
     def _show_unique_jobs(self, arguments: list[str]) -> str:
-        return _rows(_text(job.unique) for job in self._queue.jobs.values())
+        return _rows(_shown(job.unique) for job in self._queue.jobs.values())
 
     def _cancel_job(self, arguments: list[str]) -> str:
         if len(arguments) != 1:
@@ -154,6 +170,14 @@ def _wrong_arguments(command: str) -> str:
 
 def _text(name: bytes) -> str:
     return name.decode(errors="surrogateescape")
+
+
+def _shown(name: bytes) -> str:
+    """Returns a name for use in a row. Control characters and line separators are escaped, as
+    `\\x0a`, so that they cannot break the row."""
+    if name.isascii() and name.isalnum():  # a shortcut for most names
+        return name.decode()
+    return _UNSAFE.sub(lambda found: f"\\x{ord(found[0]):02x}", _text(name))
 
 
 def _bytes(name: str) -> bytes:

@@ -12,7 +12,8 @@ from gearmanny.errors import ProtocolError
 from gearmanny.payload.names import check_packed_name
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.outgoing import Data, take_next
-from gearmanny.protocol.packets import PacketParser, PacketType, pack
+from gearmanny.protocol.packets import PacketType, pack
+from gearmanny.protocol.parser import PacketParser
 from gearmanny.protocol.workerstate import TRANSITIONS, Calls, Input, Sleepiness, State
 
 _GRAB = b"".join(pack(PacketType.GRAB_JOB_UNIQ))

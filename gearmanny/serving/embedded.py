@@ -15,20 +15,21 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Self
 
 from gearmanny.errors import GearmanException, InvalidOption
-from gearmanny.net.forks import keep_from_children
 from gearmanny.net.hosts import Host
-from gearmanny.payload.checks import ADDRESS, PORT_OR_ANY
+from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
+from gearmanny.serving.listening import Listener, bind, warn_of_strangers
 from gearmanny.serving.loop import Peer, ServerLoop
+from gearmanny.serving.memory import default_memory
 
 __all__ = ["JobServer"]
 
 logger = logging.getLogger("gearmanny.server")
 
-_BACKLOG = 512
-"""Number of connections that may wait to be accepted."""
+_MIB = 1024 * 1024
 
 
 class JobServer:
@@ -49,6 +50,7 @@ class JobServer:
         *,
         address: str = "127.0.0.1",
         store: str | os.PathLike[str] | None = None,
+        max_memory: int | None = None,
     ) -> None:
         """
         Args:
@@ -57,9 +59,11 @@ class JobServer:
                 anyone who can reach the address can use the server.
             store: a file that keeps background jobs across restarts; without one, they are lost
                 when the server stops.
+            max_memory: MiB that jobs may take. New jobs that exceed it are refused with an ERROR
+                (`QUEUE_ERROR`). Default: a quarter of the memory that this process can get.
 
         Raises:
-            InvalidOption: the port, the address or the store is invalid.
+            InvalidOption: the port, the address, the store or `max_memory` is invalid.
         """
         PORT_OR_ANY.check("port", port)
         ADDRESS.check("address", address)
@@ -68,6 +72,8 @@ class JobServer:
         self.port = port
         self._address = address
         self._store_path = store
+        MEMORY.check("max_memory", max_memory, optional=True)
+        self._max_memory = max_memory
         self._thread: threading.Thread | None = None
         self._running: ServerLoop | None = None
 
@@ -134,33 +140,33 @@ class JobServer:
 
         Raises:
             InvalidOption: the port is taken, or the address or the store cannot be used.
-            GearmanException: the server is running already, or can no longer write its store.
+            GearmanException: the server is running already.
         """
         if self._running is not None:
             raise GearmanException("The job server is already running. Call stop() first.")
-        running = self._running = ServerLoop(asyncio.get_running_loop(), self._store_path)
+        memory = default_memory() if self._max_memory is None else self._max_memory * _MIB
+        running = ServerLoop(asyncio.get_running_loop(), self._store_path, memory)
+        self._running = running
         try:
-            listener = await self._listen(running)
-            ports = [keep_from_children(_Port(sock)) for sock in listener.sockets]
+            sockets = await self._bind()
+            self.port = sockets[0].getsockname()[1]
+            listener = Listener(sockets, partial(Peer, running))
             try:
-                self.port = listener.sockets[0].getsockname()[1]
+                warn_of_strangers(sockets)
                 if listening is not None:
                     listening()
                 await running.ended
             finally:
-                await _close(listener)
-                ports.clear()
+                await listener.close()
         finally:
             try:
                 await running.close()
             finally:
                 self._running = None
 
-    async def _listen(self, running: ServerLoop) -> asyncio.Server:
+    async def _bind(self) -> list[socket.socket]:
         try:
-            return await running.loop.create_server(
-                lambda: Peer(running), self._address, self.port, backlog=_BACKLOG
-            )
+            return await bind(self._address, self.port)
         except (OSError, UnicodeError) as error:
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise InvalidOption(
@@ -180,27 +186,3 @@ class JobServer:
                 listening.set_exception(error)
             elif not listening.cancelled():
                 logger.exception("The job server %s ended", self.host)
-
-
-class _Port:
-    """The descriptor of an asyncio socket, which does not support weak references."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.fileno = sock.fileno
-
-
-async def _close(listener: asyncio.Server) -> None:
-    """Closes a listener after the connections that it has just accepted have their transports.
-
-    Otherwise asyncio would lose track of them and leave them open.
-    """
-    try:
-        for sock in listener.sockets:
-            listener.get_loop().remove_reader(sock)
-        for _ in ("its transport is made", "connection_made() is called"):
-            await asyncio.sleep(0)
-    finally:
-        for sock in listener.sockets:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)  # a forked child may have it too
-        listener.close()

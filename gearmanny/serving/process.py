@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 
-from gearmanny.errors import GearmanException, InvalidOption, JobServerUnavailable
+from gearmanny.errors import GearmanException, InvalidOption, JobServerUnavailable, ProtocolError
 from gearmanny.net.forks import end_with, signals_held_back
 from gearmanny.net.hosts import DEFAULT_PORT, Host, parse_hosts
 from gearmanny.net.loopback import loopback_address
 from gearmanny.net.question import Answer, ask
 from gearmanny.net.tls import TLSOption
-from gearmanny.protocol.admin import AdminConnection, parse_status
+from gearmanny.protocol.admin import AdminConnection, parse_status, read_rows
 from gearmanny.serving.embedded import JobServer
 
 _LISTENING = ""
@@ -82,7 +82,7 @@ def serve_until(
 
     Raises:
         InvalidOption: the port is taken, or the address or the store cannot be used.
-        GearmanException: the server is running already, or can no longer write its store.
+        GearmanException: the server is running already.
     """
 
     async def serve() -> None:
@@ -119,8 +119,9 @@ def _version(host: Host) -> str | None:
     """Returns the version of the job server at a host; None if nothing listens there."""
     try:
         # Any server may answer with a line, but not with rows like these.
-        for row in _ask(host, "status", AdminConnection.receive_rows):
-            parse_status(row)
+        rows = read_rows(parse_status, _ask(host, "status", AdminConnection.receive_rows))
+        if rows.skipped_count and not rows:
+            raise ProtocolError(f"not a row of 'status': {rows.skipped}")
         return _ask(host, "version", AdminConnection.receive_line)
     except JobServerUnavailable:
         return None

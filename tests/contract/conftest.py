@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from gearmanny.admin import JobServer as Admin
 from gearmanny.client import SimpleClient
 from gearmanny.embedded import JobServer
 from tests.contract.wire import Wire
@@ -23,6 +24,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[Gearmand | JobServer]:
 def is_gearmand(server: Gearmand | JobServer) -> bool:
     """For what our own does better, on purpose."""
     return isinstance(server, Gearmand)
+
+
+@pytest.fixture
+def has_trap(server: Gearmand | JobServer, is_gearmand: bool) -> Callable[[str], bool]:
+    """Tells whether the server has a trap that later versions of gearmand do not have."""
+    traps = {trap.name for trap in Admin(server.host).traps()} if is_gearmand else set()
+    return traps.__contains__
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ class Wire:
     """Sends packets and lines, and receives them."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self._stream = self._socket.makefile("rb")
 

@@ -263,6 +263,14 @@ def test_who_only_happens_to_send_at_the_same_time_does_not_wait() -> None:
     asyncio.run(main())
 
 
+def test_small_answers_leave_at_once() -> None:
+    with JobServer() as server, Wire(server.port) as wire:
+        assert wire.has_nothing()
+        accepted = next(iter(server._running._peers.values()))  # type: ignore[union-attr]
+        sock = accepted.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_very_many_jobs_may_be_submitted_before_the_first_answer_is_read() -> None:
     jobs = 50_000
     with JobServer() as server, Wire(server.port) as caller:

@@ -25,6 +25,7 @@ from gearmanny.errors import (
     TaskError,
     TaskTimeLimitExceeded,
     TaskTimeout,
+    printable,
 )
 
 LEAVES: list[BaseException] = [
@@ -193,3 +194,14 @@ def test_a_refusal_carries_the_words_of_the_server() -> None:
 
 def test_a_refusal_without_text_has_no_empty_parentheses() -> None:
     assert "(" not in str(JobServerError("UNKNOWN_JOB", ""))
+
+
+def test_what_a_stranger_said_stands_on_one_line() -> None:
+    error = JobServerError("CODE\n", "a\nb\x1b[2Jc\u2028" + "x" * 1000)
+    text = str(error)
+    assert text.isprintable()
+    assert r"CODE\n (a\nb\x1b[2Jc\u2028xxx" in text
+    assert "x… (1009 characters)" in text
+    assert len(text) < 600
+    assert error.text.endswith("x" * 1000)
+    assert printable("plain ünïcode") == "plain ünïcode"

@@ -11,7 +11,9 @@ import pytest
 
 from gearmanny.errors import ProtocolError
 from gearmanny.payload.sizes import Oversized
-from gearmanny.protocol.packets import Packet, PacketParser, PacketType, pack
+from gearmanny.protocol.incoming import Packet
+from gearmanny.protocol.packets import PacketType, pack
+from gearmanny.protocol.parser import PacketParser
 from tests.memory import MIB, run_with_little_memory
 from tests.unit.wire import response
 

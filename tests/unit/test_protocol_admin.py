@@ -11,6 +11,7 @@ from gearmanny.protocol.admin import (
     WorkerStatus,
     parse_status,
     parse_worker,
+    read_rows,
 )
 
 
@@ -152,6 +153,26 @@ def test_a_row_of_workers_is_read(row: str, worker: WorkerStatus) -> None:
 def test_what_is_no_row_of_workers_is_a_protocol_error(row: str) -> None:
     with pytest.raises(ProtocolError, match="not a row of 'workers'"):
         parse_worker(row)
+
+
+def test_a_row_that_cannot_be_read_takes_no_other_along() -> None:
+    rows = read_rows(parse_status, ["bad\x1b[2J", "f\t1\t0\t0", "worse", "g\t0\t0\t1"])
+    assert [row.function for row in rows] == ["f", "g"]
+    assert (rows.skipped, rows.skipped_count) == ("bad\\x1b[2J", 2)
+    none_skipped = read_rows(parse_worker, ["38 127.0.0.1 - :"])
+    assert (len(none_skipped), none_skipped.skipped, none_skipped.skipped_count) == (1, "", 0)
+
+
+def test_what_a_server_says_is_printable() -> None:
+    connection = AdminConnection()
+    connection.command("version")
+    assert connection.receive_line(b"OK 1\x1b]0;title\x07\n") == "1\\x1b]0;title\\x07"
+
+
+@pytest.mark.parametrize("command", ["cancel job H:1\nshutdown", "a\rb", "a\0b"])
+def test_a_command_of_several_lines_is_not_sent(command: str) -> None:
+    with pytest.raises(ProtocolError, match="not a command"):
+        AdminConnection().command(command)
 
 
 def test_an_answer_without_an_end_is_a_protocol_error() -> None:

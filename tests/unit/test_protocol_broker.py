@@ -56,6 +56,14 @@ def test_withdrawing_one_function_leaves_the_jobs_of_others() -> None:
     assert machine.status(b"g") == [0, 0, 1]
 
 
+def test_withdrawing_a_function_that_only_others_offer_changes_nothing() -> None:
+    machine = Machine()
+    one, other = machine.connect(), machine.connect()
+    machine.ask(one, P.CAN_DO, b"f")
+    assert machine.ask(other, P.CANT_DO, b"f") == b""
+    assert machine.status(b"f") == [0, 0, 1]
+
+
 def test_resetting_abilities_withdraws_everything() -> None:
     machine = Machine()
     worker = machine.connect()

@@ -15,7 +15,9 @@ from gearmanny.payload.sizes import Oversized
 from gearmanny.protocol import client, worker
 from gearmanny.protocol.admin import AdminConnection, parse_status, parse_worker
 from gearmanny.protocol.client import ClientConnection
-from gearmanny.protocol.packets import Packet, PacketParser, PacketType, pack
+from gearmanny.protocol.incoming import Packet
+from gearmanny.protocol.packets import PacketType, pack
+from gearmanny.protocol.parser import PacketParser
 from gearmanny.protocol.worker import WorkerConnection
 from tests.unit.test_protocol_together import requests
 from tests.unit.wire import OPTION_RES, response

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gearmanny.errors import ProtocolError
-from gearmanny.protocol.broker import ServerConnection
+from gearmanny.protocol.connected import ServerConnection
 from gearmanny.protocol.packets import PacketType as P
 from gearmanny.protocol.server import Server
 from tests.unit.wire import request, response
@@ -38,8 +38,10 @@ class Recorded:
 class Machine:
     """A job server at a time that stands still until it is set."""
 
-    def __init__(self, journal: Recorded | None = None) -> None:
-        self.server = Server(b"H:t", version="t", pid=7, journal=journal, max_packet=10_000)
+    def __init__(self, journal: Recorded | None = None, **limits: int) -> None:
+        self.server = Server(
+            b"H:t", version="t", pid=7, journal=journal, max_packet=10_000, **limits
+        )
         self.now = NOON
 
     def connect(self) -> ServerConnection:
@@ -47,16 +49,20 @@ class Machine:
 
     def ask(self, connection: ServerConnection, type: P, *arguments: bytes) -> bytes:
         """Returns what the connection is sent for a packet, and since it was asked last."""
-        self.server.receive(connection, request(type, *arguments), self.now)
+        self.tell(connection, type, *arguments)
         return connection.data_to_send()
+
+    def tell(self, connection: ServerConnection, type: P, *arguments: bytes) -> None:
+        """Passes a packet on, and leaves the answer unread."""
+        self.server.receive(connection, request(type, *arguments), self.now, self.now)
 
     def pass_until(self, now: float) -> None:
         self.now = now
-        self.server.pass_time(now)
+        self.server.pass_time(now, now)
 
     def text(self, command: str) -> str:
         asking = self.connect()
-        self.server.receive(asking, command.encode() + b"\n", self.now)
+        self.server.receive(asking, command.encode() + b"\n", self.now, self.now)
         answer = asking.data_to_send().decode()
         self.server.disconnect(asking)
         return answer
@@ -83,13 +89,13 @@ def test_a_scheduled_job_is_queued_at_its_second_and_calls_who_sleeps() -> None:
     machine.ask(worker, P.PRE_SLEEP)
     due = b"%d" % (NOON + 60)
     assert machine.ask(caller, P.SUBMIT_JOB_EPOCH, b"f", b"u", due, b"data") == created(1)
-    assert machine.server.next_timer() == NOON + 60
+    assert machine.server.next_timers() == (NOON + 60, None)
     machine.pass_until(NOON + 59.9)
     assert machine.ask(worker, P.GRAB_JOB) == NO_JOB
     machine.ask(worker, P.PRE_SLEEP)
     machine.pass_until(NOON + 60)
     assert worker.data_to_send() == NOOP
-    assert machine.server.next_timer() is None
+    assert machine.server.next_timers() == (None, None)
     assert machine.ask(worker, P.GRAB_JOB) == response(P.JOB_ASSIGN, b"H:t:1", b"f", b"data")
 
 
@@ -110,7 +116,7 @@ def test_a_cancelled_scheduled_job_never_runs() -> None:
     machine.ask(worker, P.CAN_DO, b"f")
     machine.ask(worker, P.SUBMIT_JOB_EPOCH, b"f", b"", b"%d" % (NOON + 60), b"")
     assert machine.text("cancel job H:t:1") == "OK\r\n"
-    assert machine.server.next_timer() is None
+    assert machine.server.next_timers() == (None, None)
     machine.pass_until(NOON + 61)
     assert machine.ask(worker, P.GRAB_JOB) == NO_JOB
     assert machine.status(b"f") == [0, 0, 1]
@@ -122,7 +128,7 @@ def test_a_job_that_takes_longer_than_its_worker_said_fails() -> None:
     machine.ask(worker, P.CAN_DO_TIMEOUT, b"f", b"1500")
     machine.ask(caller, P.SUBMIT_JOB, b"f", b"", b"")
     machine.ask(worker, P.GRAB_JOB)
-    assert machine.server.next_timer() == NOON + 1.5
+    assert machine.server.next_timers() == (None, NOON + 1.5)
     machine.pass_until(NOON + 1.4)
     assert caller.data_to_send() == b""
     machine.pass_until(NOON + 1.5)
@@ -156,7 +162,7 @@ def test_no_time_limit(milliseconds: bytes) -> None:
     machine.ask(worker, P.CAN_DO_TIMEOUT, b"f", milliseconds)
     machine.ask(worker, P.SUBMIT_JOB_BG, b"f", b"", b"")
     machine.ask(worker, P.GRAB_JOB)
-    assert machine.server.next_timer() is None
+    assert machine.server.next_timers() == (None, None)
 
 
 @pytest.mark.parametrize("huge", [b"9" * 30, b"9" * 400, b"9" * 5000])
@@ -179,7 +185,7 @@ def test_timers_that_are_out_of_use_do_not_pile_up() -> None:
         machine.ask(worker, P.SUBMIT_JOB_BG, b"f", b"", b"")
         machine.ask(worker, P.GRAB_JOB)
         machine.ask(worker, P.WORK_COMPLETE, b"H:t:%d" % number, b"")
-    assert len(machine.server.broker.queue._timers) < 100
+    assert len(machine.server.broker.queue.limits._heap) < 100
 
 
 def test_a_function_that_is_offered_twice_counts_once() -> None:
@@ -328,7 +334,7 @@ def converse(*pieces: bytes) -> bytes:
     machine = Machine()
     connection = machine.connect()
     for piece in pieces:
-        machine.server.receive(connection, piece, NOON)
+        machine.server.receive(connection, piece, NOON, NOON)
     return connection.data_to_send()
 
 
@@ -391,7 +397,7 @@ def test_what_is_not_the_protocol_is_told_so(data: bytes, reason: str) -> None:
     machine = Machine()
     connection = machine.connect()
     with pytest.raises(ProtocolError, match=reason):
-        machine.server.receive(connection, request(P.ECHO_REQ, b"before") + data, NOON)
+        machine.server.receive(connection, request(P.ECHO_REQ, b"before") + data, NOON, NOON)
     sent = connection.data_to_send()
     assert sent.startswith(response(P.ECHO_RES, b"before"))
     assert reason.encode() in sent
@@ -457,7 +463,7 @@ def test_hostile_bytes_are_answered_or_refused_and_nothing_else() -> None:
         for _ in range(random_.randrange(1, 6)):
             data[random_.randrange(len(data))] = random_.randrange(256)
         try:
-            machine.server.receive(connection, bytes(data), NOON)
+            machine.server.receive(connection, bytes(data), NOON, NOON)
         except ProtocolError:
             assert b"INVALID_PACKET" in connection.data_to_send()
         machine.server.disconnect(connection)

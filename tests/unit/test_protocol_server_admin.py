@@ -132,5 +132,5 @@ def test_a_name_that_is_not_utf_8_is_listed_as_it_was_sent() -> None:
     machine = Machine()
     asking = machine.connect()
     machine.ask(asking, P.CAN_DO, b"f\xff")
-    machine.server.receive(asking, b"status\n", NOON)
+    machine.server.receive(asking, b"status\n", NOON, NOON)
     assert asking.data_to_send() == b"f\xff\t0\t0\t1\n.\n"

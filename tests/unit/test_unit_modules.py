@@ -16,6 +16,9 @@ TOGETHER = {
     "calling/steps": "test_walk",
     "calling/values": "test_call",
     "calling/work": "test_workobjects",
+    "protocol/journal": "test_protocol_broker",
+    "protocol/parser": "test_packets",
+    "protocol/requests": "test_protocol_server",
     "tasks/description": "test_spec",
 }
 """Modules that are tested with another one, and where."""
