@@ -121,6 +121,17 @@ def test_what_cannot_be_encoded_is_told_at_its_place() -> None:
     assert str(error).startswith("f(): JSONDataEncoder cannot encode the argument 'a', this object")
 
 
+def test_a_lack_of_memory_is_told_as_it_is() -> None:
+    class Full(JSONDataEncoder):
+        @classmethod
+        def encode(cls, encodable_object: Any) -> bytes:
+            raise MemoryError
+
+    with pytest.raises(EncodingError, match="^Full cannot encode this dict: .* memory") as caught:
+        Recording(data_encoder=Full)._encode("f", {"a": 1})
+    assert caught.value.__context__ is None
+
+
 def test_methods_of_other_libraries_are_no_functions() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'send'"):
         Recording().send  # noqa: B018
