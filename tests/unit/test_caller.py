@@ -127,7 +127,7 @@ def test_a_lack_of_memory_is_told_as_it_is() -> None:
         def encode(cls, encodable_object: Any) -> bytes:
             raise MemoryError
 
-    with pytest.raises(EncodingError, match="^Full cannot encode this dict: .* memory") as caught:
+    with pytest.raises(EncodingError, match=r"^Full cannot encode this dict: .* memory") as caught:
         Recording(data_encoder=Full)._encode("f", {"a": 1})
     assert caught.value.__context__ is None
 
