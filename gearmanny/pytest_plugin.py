@@ -52,10 +52,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Empties the outbox of eager mode for each test."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Gives each test worker objects of its own, also where eager mode outlives a test, and an
+    empty outbox.
+
+    Args:
+        item: the test.
+    """
     joined = sys.modules.get("gearmanny.eager.joined")
     if joined is not None:
+        joined.renew_all()
         joined.outbox.clear()
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.logs import ROOT, show_log
-from gearmanny.net.forks import ending_forks
+from gearmanny.net.forks import ending_forks, stopped_by_sigterm
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.sizes import MAX_PACKET
@@ -131,7 +131,7 @@ class BaseWorker(Reports, Interface):
     gearman_worker: GearmanWorker
     hosts: list[Host]
     worker_options: WorkerOptions
-    """What the loop of this worker is given; `running/factory.py` replaces it."""
+    """The options of the loop of this worker; `running/factory.py` replaces them."""
 
     def __init__(
         self,
@@ -240,6 +240,9 @@ class BaseWorker(Reports, Interface):
     def start(self) -> None:
         """Takes jobs until `stop()` is called. A job server that is away is waited for.
 
+        SIGTERM lets it return once the current job is answered, if this is the main thread and the
+        program has no handler of its own.
+
         `KeyboardInterrupt`, and the `SystemExit` of a signal handler, pass through, also out of a
         task; the job that runs goes back to its queue. `SystemExit` that a task raises itself is
         the failure of its job.
@@ -247,9 +250,10 @@ class BaseWorker(Reports, Interface):
         options = self.worker_options.settled([self])
         self.work_loop = loop = loop_of(self.gearman_worker, options, self.observer)
         try:
-            if self._stopped:
-                loop.stop()
-            loop.run()
+            with stopped_by_sigterm(loop.stop):
+                if self._stopped:
+                    loop.stop()
+                loop.run()
         finally:
             self.work_loop = None
             self._stopped = False

@@ -20,6 +20,7 @@ from gearmanny.payload.checks import COUNT
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.running.childprocess import Slot, resident_memory
 from gearmanny.running.factory import check_kinds, work_class_of
+from gearmanny.running.inherited import name_threads
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
@@ -67,9 +68,17 @@ class WorkRunner:
             once a fresh one is ready to serve. None: never.
         max_memory: MiB of resident memory with which a process is recycled after a job. None:
             never. Not enforced, with a warning, on systems without `/proc/self/statm`.
+        recycle_after_timeout: whether a process that interrupted a plain task at its time limit is
+            recycled, likewise: the task may have left a lock held, or an object half changed.
         max_crashes: with `keepAlive`, how many crashes of a process and its replacements within
-            `crash_window` make the runner give up. None: it never does.
+            `crash_window` make the runner give up. None: it never does. A process that was running
+            a job counts for `max_deaths` instead.
         crash_window: seconds, see `max_crashes`.
+        max_deaths: how many processes a job may kill. After that, it is failed instead of run, and
+            its caller is told how those processes ended. None: any number.
+        stall_timeout: seconds after which a process that shows no sign of life is named in the log,
+            with the job that it runs: it was stopped, or C code holds the GIL.
+            None: never.
         connect_timeout: seconds from the start within which a job server has to answer. None:
             job servers are waited for, however long it takes.
 
@@ -96,8 +105,11 @@ class WorkRunner:
         grace: float | None = RunnerOptions.grace,
         max_jobs: int | None = RunnerOptions.max_jobs,
         max_memory: int | None = RunnerOptions.max_memory,
+        recycle_after_timeout: bool = RunnerOptions.recycle_after_timeout,
         max_crashes: int | None = RunnerOptions.max_crashes,
         crash_window: float = RunnerOptions.crash_window,
+        max_deaths: int | None = RunnerOptions.max_deaths,
+        stall_timeout: float | None = RunnerOptions.stall_timeout,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
     ) -> None:
         workers = check_kinds(workers, "WorkRunner")
@@ -118,8 +130,11 @@ class WorkRunner:
             grace=grace,
             max_jobs=max_jobs,
             max_memory=max_memory,
+            recycle_after_timeout=recycle_after_timeout,
             max_crashes=max_crashes,
             crash_window=crash_window,
+            max_deaths=max_deaths,
+            stall_timeout=stall_timeout,
             connect_timeout=connect_timeout,
         )
         if max_memory is not None:
@@ -135,6 +150,9 @@ class WorkRunner:
 
         SIGHUP replaces the processes, see `restart()`. If it is sent because the terminal was
         closed, it is like SIGTERM; where it is ignored, as under `nohup`, it stays so.
+
+        SIGUSR1 writes the Python stacks of all processes to the log, unless the program has a
+        handler of its own for that signal.
 
         Signals are handled only if this is called in the main thread; otherwise, call `stop()` and
         `restart()`.
@@ -160,6 +178,7 @@ class WorkRunner:
             with handled_signals(supervisor):
                 if self._stopped and not supervisor.stopping:
                     supervisor.stop()
+                name_threads()
                 if self._options.connect_timeout is not None:
                     self._reach_a_job_server(supervisor, self._options.connect_timeout)
                 return supervisor.run()

@@ -185,7 +185,8 @@ class AioClient(Caller):
             Exception: any that `on_update` raises.
         """
         self._check_stream(function)
-        steps = stream(self._encode(function, kwargs), self._options.timeout)
+        payload = self._encode(function, kwargs)
+        steps = stream(payload, self._options.timeout, self._servers.max_packet)
         return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
 
     async def status(self, unique: str, timeout: float | None = 60) -> JobStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Protocol, TypeVar
@@ -66,10 +67,12 @@ class AioConnections:
         self.servers = servers
         self._dialer: AioDialer = STREAMS
         self._loop: asyncio.AbstractEventLoop | None = None
+        # Outlives event loops: one call in each would else always go to the first host.
+        self._turns = itertools.count()
         self._reset()
 
     def _reset(self) -> None:
-        self.pool: Pool[AioDialer, AioConnection] = Pool(self.servers)
+        self.pool: Pool[AioDialer, AioConnection] = Pool(self.servers, self._turns)
         self._process = os.getpid()
         self._connecting = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()

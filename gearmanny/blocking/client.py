@@ -104,7 +104,8 @@ class Client(Caller):
 
     def _stream(self, function: str, arguments: object) -> Iterator[Any]:
         self._check_stream(function)
-        steps = stream(self._encode(function, arguments), self._options.timeout)
+        payload = self._encode(function, arguments)
+        steps = stream(payload, self._options.timeout, self._servers.max_packet)
         return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
 
     def _submit(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from gearmanny.calling.again import Again
 from gearmanny.calling.exchange import Exchange, L, Outcome, Watcher
 from gearmanny.calling.options import CallOptions
+from gearmanny.calling.unread import MOST_UNREAD, Unread
 from gearmanny.calling.values import (
     Data,
     Progress,
@@ -36,11 +36,9 @@ from gearmanny.protocol.client import (
     Progressed,
     Rejected,
     Request,
-    Told,
+    StatusReceived,
     Warned,
 )
-
-UpdateEvent = DataSent | Warned | Progressed
 
 
 class Call(Exchange[L]):
@@ -53,6 +51,7 @@ class Call(Exchange[L]):
         "function",
         "handle",
         "keeps_updates",
+        "most_unread",
         "only_part",
         "options",
         "progressed",
@@ -71,6 +70,7 @@ class Call(Exchange[L]):
         request: Request | EncodingError,
         *,
         keeps_updates: bool = True,
+        most_unread: int | None = None,
         again: Again | None = None,
         watchers: tuple[Watcher, ...] = (),
     ) -> None:
@@ -82,6 +82,8 @@ class Call(Exchange[L]):
             options: those of the call.
             request: what is sent, or why it cannot be: then the call has failed already.
             keeps_updates: whether updates are kept for somebody to read.
+            most_unread: bytes of updates that may wait for their reader, who gets an error when
+                there were more; None where the oldest may be dropped instead.
             again: how the job is sent again after a loss; None where it must not be.
             watchers: notified when something comes of it.
         """
@@ -93,6 +95,8 @@ class Call(Exchange[L]):
         self.options = options
         self.again = again
         self.keeps_updates = keeps_updates
+        self.most_unread = most_unread
+        """Bytes of updates that may wait for a reader who needs all; None where nobody does."""
         self.unique = b""
         """The unique id, as it travels."""
         if isinstance(request, EncodingError):
@@ -107,10 +111,10 @@ class Call(Exchange[L]):
         self.warned_of_silence = False
         """Whether it was looked whether anybody offers the function."""
         self.only_part: DataSent | None = None
-        """What was sent ahead; without data, when there was more than one part."""
+        """The data that was sent ahead of the result; empty if there was more than one part."""
         self.progressed: Progressed | None = None
         """The last progress."""
-        self.unread: deque[UpdateEvent] | None = None
+        self.unread: Unread | None = None
         """Updates that nobody read yet."""
 
     def __str__(self) -> str:
@@ -145,7 +149,7 @@ class Call(Exchange[L]):
             if self.options.background:
                 self.outcome = event
             return
-        if isinstance(event, (Completed, Failed, Excepted, Rejected, Told)):
+        if isinstance(event, (Completed, Failed, Excepted, Rejected, StatusReceived)):
             self.outcome = event
             return
         if isinstance(event, Warned):
@@ -156,8 +160,18 @@ class Call(Exchange[L]):
             self.only_part = DataSent(b"") if self.only_part else event
         if self.keeps_updates:
             if self.unread is None:
-                self.unread = deque()
-            self.unread.append(event)
+                self.unread = Unread(self.most_unread or MOST_UNREAD)
+            self.unread.put(event)
+
+    def needs_all(self, most: int) -> None:
+        """Has all updates kept for a reader to whom a missing one matters.
+
+        Args:
+            most: bytes that may wait for the reader, who gets an error when there were more.
+        """
+        self.most_unread = most
+        if self.unread is not None:
+            self.unread.keep(most)
 
     def sent_over(self, line: L) -> None:
         self.line = line
@@ -262,12 +276,20 @@ class Call(Exchange[L]):
         for users.
 
         Raises:
-            EncodingError: it cannot be decoded. A warning is text then.
+            EncodingError: it cannot be decoded, or too many waited and some were dropped. A warning
+                that cannot be decoded is text.
         """
-        try:
-            update = self.unread.popleft() if self.unread else None
-        except IndexError:  # another thread took it
-            update = None
+        unread = self.unread
+        if unread is not None and unread.dropped:
+            dropped, unread.dropped = unread.dropped, 0
+            text = f"{dropped} updates of {self.function}() were dropped, because nobody read them"
+            if self.most_unread is not None:
+                raise EncodingError(
+                    f"{text}. Read them faster, or raise max_packet, which is {self.most_unread} "
+                    "bytes on this side."
+                )
+            return Warning(text)
+        update = unread.take() if unread else None
         if update is None:
             return None
         if isinstance(update, Progressed):

@@ -223,6 +223,7 @@ class Caller(abc.ABC):
             self._options,
             request,
             keeps_updates=keeps_updates,
+            most_unread=self._servers.max_packet if self._options.on_update else None,
             again=again,
             watchers=watchers,
         )

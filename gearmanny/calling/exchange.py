@@ -9,9 +9,17 @@ from gearmanny.calling.values import JobStatus, status_of
 from gearmanny.errors import GearmanException, JobServerError
 from gearmanny.net.hosts import Host
 from gearmanny.net.tls import TLS
-from gearmanny.protocol.client import Completed, Created, Event, Excepted, Failed, Rejected, Told
+from gearmanny.protocol.client import (
+    Completed,
+    Created,
+    Event,
+    Excepted,
+    Failed,
+    Rejected,
+    StatusReceived,
+)
 
-Outcome = Created | Completed | Failed | Excepted | Rejected | Told | GearmanException
+Outcome = Created | Completed | Failed | Excepted | Rejected | StatusReceived | GearmanException
 
 
 class Line(Protocol):
@@ -94,7 +102,7 @@ class Question(Exchange[L]):
     __slots__ = ()
 
     def take(self, event: Event) -> None:
-        assert isinstance(event, (Told, Rejected))
+        assert isinstance(event, (StatusReceived, Rejected))
         self.outcome = event
 
     def status(self) -> JobStatus:
@@ -107,5 +115,5 @@ class Question(Exchange[L]):
         error = self.failure()
         if error is not None:
             raise error
-        assert isinstance(self.outcome, Told)
+        assert isinstance(self.outcome, StatusReceived)
         return status_of(self.outcome)

@@ -40,7 +40,12 @@ class Pool(Generic[D, C]):
     """The connections of one client, by who made them and where they lead to. May be used by
     several threads; `reach` by one at a time."""
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, turns: Iterator[int] | None = None) -> None:
+        """
+        Args:
+            servers: what the connections lead to.
+            turns: counts the calls, so that each begins at the next host; None begins anew.
+        """
         self.servers = servers
         self.closings = 0
         """How often the client was closed."""
@@ -48,7 +53,7 @@ class Pool(Generic[D, C]):
         """How often none of the hosts could be reached."""
         self._failures: dict[str, str] = {}
         self._connections: dict[tuple[D, Host], C] = {}
-        self._turns = itertools.count()
+        self._turns = itertools.count() if turns is None else turns
         self._avoided: dict[Host, Deadline] = {}
 
     def order(self, key: str | None) -> list[Host]:

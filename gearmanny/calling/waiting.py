@@ -133,19 +133,22 @@ def updates(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps
         yield Give(update)
 
 
-def stream(payload: bytes, timeout: float | None) -> Steps[None]:
+def stream(payload: bytes, timeout: float | None, most_unread: int) -> Steps[None]:
     """Yields the parts of a result as they come, and forgets the job where that is left early.
 
     Args:
         payload: the encoded arguments.
         timeout: seconds for the whole job to end; None for as long as it takes.
+        most_unread: bytes that may wait to be read.
 
     Raises:
+        EncodingError: more than that waited, or a part cannot be decoded.
         TaskTimeout: the job did not end in time; and what `Call.rest_of_stream` and `on_update`
             raise.
     """
     (call,) = yield Submit([payload])
     del payload  # it may be large, and nobody needs it once it was sent
+    call.needs_all(most_unread)
     try:
         deadline, on_update, sent_ahead = Deadline(timeout), call.options.on_update, False
         while (update := (yield from next_update(call, deadline, timeout))) is not None:

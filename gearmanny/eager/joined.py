@@ -16,6 +16,7 @@ import asyncio
 import itertools
 import math
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +113,7 @@ class Eager:
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
         self.add(*check_kinds(workers, "eager"))
+        _all_eager.add(self)
 
     @property
     def functions(self) -> list[str]:
@@ -137,6 +139,10 @@ class Eager:
                 )
             self._owners |= dict.fromkeys(functions, worker)
             self._free[worker] = [made]
+
+    def renew(self) -> None:
+        """Forgets the worker objects and what they know: the next job has a new one."""
+        self._free = {worker: [] for worker in self._free}
 
     async def work_aside(self, work: Callable[[], None]) -> None:
         """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
@@ -184,6 +190,15 @@ class Eager:
             f"No worker of eager mode offers {names}; offered: {known}. "
             "Give eager() the worker class that does, or look whether the name is right.",
         )
+
+
+_all_eager: weakref.WeakSet[Eager] = weakref.WeakSet()
+
+
+def renew_all() -> None:
+    """Renews the workers of every eager mode, before another test."""
+    for eager in list(_all_eager):
+        eager.renew()
 
 
 class EagerDialer:

@@ -19,7 +19,7 @@ class Rule:
     """A rule for the value of one option."""
 
     words: str
-    """What the value must be, as it follows on "must be"."""
+    """The requirement, in words that follow "must be"."""
     allows: Callable[[Any], bool]
     """Returns whether a value of any type obeys."""
     read: Callable[[str], object]

@@ -72,7 +72,7 @@ class Progressed(NamedTuple):
     total: bytes
 
 
-class Told(NamedTuple):
+class StatusReceived(NamedTuple):
     """The job server returned the status of a job. Final."""
 
     known: bool
@@ -82,7 +82,17 @@ class Told(NamedTuple):
     total: bytes
 
 
-Event = Created | Rejected | Completed | Failed | Excepted | DataSent | Warned | Progressed | Told
+Event = (
+    Created
+    | Rejected
+    | Completed
+    | Failed
+    | Excepted
+    | DataSent
+    | Warned
+    | Progressed
+    | StatusReceived
+)
 
 _FINAL: dict[int, type[Completed | Failed | Excepted]] = {
     PacketType.WORK_COMPLETE: Completed,
@@ -197,7 +207,7 @@ class ClientConnection:
         self._awaiting.append(_Background(job) if background else job)
 
     def ask_status(self, question: Hashable, handle: bytes) -> None:
-        """Queues a request for the status of a job, which is answered by the event `Told`.
+        """Queues a request for the status of a job. The answer is the event `StatusReceived`.
 
         Args:
             question: the token of the answer.
@@ -207,7 +217,7 @@ class ClientConnection:
         self._awaiting.append(_Question(question))
 
     def ask_status_of_unique(self, question: Hashable, unique: bytes) -> None:
-        """Queues a request for the status of a job, which is answered by the event `Told`.
+        """Queues a request for the status of a job. The answer is the event `StatusReceived`.
 
         Args:
             question: the token of the answer.
@@ -268,7 +278,7 @@ class ClientConnection:
                 _, known, running, done, total = arguments[:5]
                 yield (
                     _unwrap(self._replied_to(type_)),
-                    Told(known == b"1", running == b"1", done, total),
+                    StatusReceived(known == b"1", running == b"1", done, total),
                 )
             elif type_ in (PacketType.OPTION_RES, PacketType.ERROR):
                 job = self._replied_to(type_)

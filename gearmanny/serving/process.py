@@ -33,6 +33,9 @@ _ANSWERS_WITHIN = 2.0
 _PATIENCE = 5.0
 """Seconds that the process may take to end: it has nothing to wait for."""
 
+_STOP = signal.SIGUSR2
+"""Stops the process. Signals that stop a service may go to all of its processes at once."""
+
 _processes = multiprocessing.get_context("fork")
 
 
@@ -40,8 +43,9 @@ _processes = multiprocessing.get_context("fork")
 def running_where_none_is(hosts: Sequence[str], *, tls: TLSOption = None) -> Iterator[str | None]:
     """Runs a job server in a child process until the block ends, unless one is running already.
 
-    The child ignores Ctrl-C, so that workers that are stopped by it can answer their last jobs,
-    and ends when its parent is killed. It keeps jobs in memory.
+    The child ignores Ctrl-C and SIGTERM, which may be sent to a whole process group: workers that
+    are stopped by them answer their last jobs. It ends with the block, and with its parent. It
+    keeps jobs in memory.
 
     Args:
         hosts: the address, as a list of one loopback host.
@@ -147,7 +151,7 @@ def _start(server: JobServer) -> multiprocessing.process.BaseProcess:
         target=_run, args=(server, os.getpid(), teller), name="gearmanny server"
     )
     with news:
-        with signals_held_back([signal.SIGTERM]):
+        with signals_held_back([_STOP]):
             process.start()
         teller.close()
         try:
@@ -165,7 +169,8 @@ def _start(server: JobServer) -> multiprocessing.process.BaseProcess:
 
 
 def _end(process: multiprocessing.process.BaseProcess) -> None:
-    process.terminate()
+    if process.pid is not None and process.is_alive():
+        os.kill(process.pid, _STOP)
     process.join(_PATIENCE)
     if process.is_alive():
         process.kill()
@@ -175,11 +180,11 @@ def _end(process: multiprocessing.process.BaseProcess) -> None:
 
 def _run(server: JobServer, parent: int, teller: Connection) -> None:
     end_with(parent)
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    signal.signal(_STOP, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [_STOP])
     try:
-        serve_until([signal.SIGTERM], server, lambda: teller.send(_LISTENING))
+        serve_until([_STOP], server, lambda: teller.send(_LISTENING))
     except InvalidOption as error:
         teller.send(str(error))

@@ -27,7 +27,8 @@ from gearmanny.working.context import JobLoop
 from gearmanny.working.exported import Exported, Owner, current_job
 from gearmanny.working.handler import Handler, handler_of
 from gearmanny.working.lastresort import where
-from gearmanny.working.runners import HandedOver, stream_items
+from gearmanny.working.runners import HandedOver
+from gearmanny.working.streams import Stream, send_all
 
 
 class CoroutineRunner(Exported):
@@ -86,19 +87,22 @@ class _Life:
     async def run(self) -> bool:
         """Returns whether the job was answered, as `JobRunner.run` does."""
         current_job.set(self._job)
-        failure: BaseException | None = None
-        try:
-            await self._execute()
-        except BaseException as error:
-            failure = error
-        try:
-            answered = self._context.answers.end(self._link, self._job, self._started, failure)
-        finally:
-            del failure  # or it would refer to itself, by its traceback
+        answered = self._context.answers.end(
+            self._link, self._job, self._started, await self._failure()
+        )
         if answered:
             with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
                 self._link.flush()
+                self._context.ledger.sent(self._link)
         return answered
+
+    async def _failure(self) -> BaseException | None:
+        """Returns the exception that `on_job_execute` would let through, if any."""
+        try:
+            await self._execute()
+        except BaseException as error:
+            return error
+        return None
 
     async def _execute(self) -> None:
         """Does what `on_job_execute` of gearman3 does when the callback has ended."""
@@ -181,4 +185,5 @@ class _Life:
         result = self._method(**self._task.check_arguments(self._job.data))
         if not isinstance(result, AsyncGeneratorType):
             return await result
-        return self._task.whole(await stream_items(self._worker, self._job, result))
+        stream = Stream(self._task, self._worker, self._link, self._job)
+        return await send_all(result, stream)

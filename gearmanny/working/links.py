@@ -129,6 +129,7 @@ class Links:
         """
         if link in self:
             self._drop(link)
+            self._context.ledger.lost(link)
             self._connector.lost(link.host, error)
             if self._context.running_event_loop is not None:
                 self._context.running_event_loop.notify()

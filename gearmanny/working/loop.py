@@ -22,6 +22,7 @@ from gearmanny.working.context import Context
 from gearmanny.working.environment import Environment, environment_of
 from gearmanny.working.handler import Handler
 from gearmanny.working.jobs import JobRunner
+from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link
 from gearmanny.working.links import Links
 from gearmanny.working.observer import Observer
@@ -64,9 +65,11 @@ class WorkLoop:
         self._observer = observer
         self._unready = observer is not None
         self._jobs = JobRunner(gearman_worker)
-        self._answers = Answers(gearman_worker)
+        self._ledger = Ledger() if observer is None else observer.ledger
+        self._answers = Answers(gearman_worker, self._ledger)
         self._context = Context(
             self._answers,
+            self._ledger,
             self._is_stopping,
             environment.pause,
             partial(environment.new_event_loop, environment.waker.wake),
@@ -212,6 +215,7 @@ class WorkLoop:
                 return
             self._ask()
             self._links.flush(link)
+            self._ledger.sent(link)
             if link not in self._links:
                 return
         if not events:  # called, or told that there is no job
@@ -219,7 +223,11 @@ class WorkLoop:
             self._links.flush(link)
 
     def _work(self, handler: Handler, assigned: Assigned) -> None:
-        if self._jobs.run(handler, assigned, self._links.function_of(assigned.function)):
+        answered = self._jobs.run(handler, assigned, self._links.function_of(assigned.function))
+        if self._context.interrupted and self._observer is not None:
+            self._context.interrupted = False
+            self._observer.interrupted()
+        if answered:
             self._job_done()
 
 

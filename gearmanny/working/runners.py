@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Coroutine
+from contextvars import copy_context
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
@@ -15,6 +16,7 @@ from gearmanny.working.attempts import Attempts, describe
 from gearmanny.working.exported import Callback, Exported, Owner, current_job
 from gearmanny.working.handler import handler_of
 from gearmanny.working.hooksteps import HookStack
+from gearmanny.working.streams import Stream, send_all
 from gearmanny.working.timelimits import TimeLimit
 
 
@@ -35,17 +37,20 @@ class CallbackRunner(Exported):
         self._callback = callback
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        worker = self.worker
-        token = current_job.set(job)
-        worker.only_job = job
+        self.worker.only_job = job
         try:
-            if not worker.hooks:
-                return self._callback(gearman_worker, job)
-            with HookStack(worker.hooks, job, partial(_run_in_event_loop, gearman_worker, job)):
-                return self._callback(gearman_worker, job)
+            # Of its own: the next job must not see which variables this one sets.
+            return copy_context().run(self._within_hooks, gearman_worker, job)
         finally:
-            worker.only_job = None
-            current_job.reset(token)
+            self.worker.only_job = None
+
+    def _within_hooks(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        current_job.set(job)
+        hooks = self.worker.hooks
+        if not hooks:
+            return self._callback(gearman_worker, job)
+        with HookStack(hooks, job, partial(_run_in_event_loop, gearman_worker, job)):
+            return self._callback(gearman_worker, job)
 
 
 def _run_in_event_loop(
@@ -81,27 +86,6 @@ async def _awaited(result: Any) -> Any:
     return await result
 
 
-async def stream_items(
-    gearman_worker: GearmanWorker, job: GearmanJob, items: AsyncGeneratorType[Any, None]
-) -> list[Any]:
-    """Sends what an asynchronous generator yields, as it comes.
-
-    Args:
-        gearman_worker: the worker.
-        job: the job that it is sent for.
-        items: the generator.
-
-    Returns:
-        All items: half of the world's clients drop WORK_DATA.
-    """
-    sent = []
-    async with contextlib.aclosing(items):
-        async for item in items:
-            gearman_worker.send_job_data(job, item)
-            sent.append(item)
-    return sent
-
-
 class TaskRunner(CallbackRunner):
     """Runs a plain task: its arguments are checked first, and a generator is streamed."""
 
@@ -133,20 +117,18 @@ class TaskRunner(CallbackRunner):
         result = self._method(**self._task.check_arguments(job.data))
         if not isinstance(result, GeneratorType):
             return self._awaited(gearman_worker, job, result)
-        # Whole at the end, too: half of the world's clients drop WORK_DATA.
-        items = []
+        stream = Stream(self._task, gearman_worker, handler_of(gearman_worker, job).link, job)
         with contextlib.closing(result):
             for item in result:
-                gearman_worker.send_job_data(job, item)
-                items.append(item)
-        return self._task.whole(items)
+                stream.send(item)
+        return stream.whole()
 
     def _awaited(self, gearman_worker: GearmanWorker, job: GearmanJob, result: Any) -> Any:
         """Returns a result; what is to be awaited, as where a plain decorator wraps an `async def`
         task, is waited for in the event loop."""
         if isinstance(result, AsyncGeneratorType):
-            coroutine = stream_items(gearman_worker, job, result)
-            return self._task.whole(_await_in_event_loop(gearman_worker, job, coroutine))
+            stream = Stream(self._task, gearman_worker, handler_of(gearman_worker, job).link, job)
+            return _await_in_event_loop(gearman_worker, job, send_all(result, stream))
         if hasattr(type(result), "__await__"):
             return _await_in_event_loop(gearman_worker, job, _awaited(result))
         return result
@@ -184,3 +166,4 @@ class AttemptRunner(TaskRunner):
         finally:
             if limit.is_over:
                 describe(job, interrupted=True)
+                context.interrupted = True

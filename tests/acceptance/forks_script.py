@@ -1,8 +1,9 @@
 """Run by the tests of tasks that fork, exit and are killed, as a program of its own:
 forks_script.py HOST OPTION…
 
-An option is `in-thread`, for a runner in a thread, `no-keepalive`, `exit-in-setup`, or `no-pidfd`,
-for a system that does not tell of the end of a process.
+An option is `in-thread`, for a runner in a thread, `no-keepalive`, `exit-in-setup`, `any-deaths`,
+for jobs that may kill any number of processes, or `no-pidfd`, for a system that does not tell of
+the end of a process.
 """
 
 import contextlib
@@ -188,7 +189,11 @@ if __name__ == "__main__":
     if "no-pidfd" in options:
         del os.pidfd_open
     runner = WorkRunner(
-        [Forking, Registering, Hooked, HookedAsynchronously], [host], verbosity=1, max_crashes=3
+        [Forking, Registering, Hooked, HookedAsynchronously],
+        [host],
+        verbosity=1,
+        max_crashes=3,
+        max_deaths=None if "any-deaths" in options else 3,
     )
     if "in-thread" in options:
         thread = threading.Thread(target=runner.start)

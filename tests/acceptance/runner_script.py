@@ -7,18 +7,19 @@ import contextlib
 import logging
 import os
 import pickle
+import queue
 import re
 import sys
 import threading
 from pathlib import Path
 
 from gearmanny.client import SimpleClient
-from gearmanny.errors import TaskError
+from gearmanny.errors import TaskError, TaskTimeLimitExceeded
 from gearmanny.running import supervisor
 from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanWorker
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, until
+from tests.support.servers import PATIENCE, until
 
 
 class PickleEncoder(DataEncoder):
@@ -31,6 +32,8 @@ class PickleWorker(GearmanWorker):
 
 
 memory: list[bytes] = []
+
+shared: queue.Queue[int] = queue.Queue()
 
 
 class First(BaseWorker):
@@ -53,6 +56,20 @@ class First(BaseWorker):
     def task_spin(self) -> None:
         while True:
             pass
+
+    @task(timeout=0.02)
+    def task_interrupt_queue(self) -> bool:
+        """Returns whether the interruption left the lock of a queue held."""
+        try:
+            while True:
+                shared.put(1)
+                shared.get()
+        except TaskTimeLimitExceeded:
+            return shared.mutex.locked()
+
+    @task(timeout=0.5)
+    def task_use_queue(self) -> None:
+        shared.put(1)
 
     def task_keep_the_interpreter(self, path: str) -> None:
         Path(path).touch()
@@ -124,7 +141,10 @@ if __name__ == "__main__":
     elif "slow" in options:
         workers = [Slow]
     tls = {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None
-    runner = WorkRunner(workers, [host], verbosity=1, tls=tls, **numbers)
+    recycle = bool(numbers.pop("recycle_after_timeout", True))
+    runner = WorkRunner(
+        workers, [host], verbosity=1, tls=tls, recycle_after_timeout=recycle, **numbers
+    )
     if "in-thread" in options:
         obey_methods(runner, host)
         sys.exit()

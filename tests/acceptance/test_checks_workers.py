@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage
 from django.test import override_settings
 
 from gearmanny.contrib.django.checks import check_workers
-from tests.servers import PATIENCE, ROOT, Start
+from tests.support.servers import PATIENCE, ROOT, Start
 
 
 def checked(*apps: str) -> list[CheckMessage]:

@@ -34,8 +34,9 @@ from gearmanny.contrib.django.settings import HYGIENE, CacheSettings, Settings, 
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, Server, Start, free_port, until, workers_of
-from tests.tls_proxy import Authority, proxy
+from tests.support.servers import PATIENCE, Server, Start, free_port, until, workers_of
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 
 def runworkers(*arguments: str, **options: Any) -> str:

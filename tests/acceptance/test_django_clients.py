@@ -14,7 +14,7 @@ from django.test import override_settings
 from gearmanny.client import SimpleClient
 from gearmanny.contrib.django import aio_client, async_client, client, raw_client
 from gearmanny.worker import BaseWorker, RawWorker
-from tests.servers import RunWorker, Server
+from tests.support.servers import RunWorker, Server
 
 CLIENTS = [client, async_client, raw_client, aio_client]
 

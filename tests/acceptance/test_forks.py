@@ -15,7 +15,7 @@ import pytest
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
-from tests.servers import PATIENCE, ROOT, Server, until
+from tests.support.servers import PATIENCE, ROOT, Server, until
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -77,9 +77,10 @@ class TestExit:
         assert gearman_client.forking_pid() == before
 
     @pytest.mark.parametrize("code", [0, 1])
-    def test_a_task_that_ends_its_process_again_and_again_ends_the_service(
-        self, runner: subprocess.Popen[str], gearman_client: SimpleClient, log: Path, code: int
+    def test_without_max_deaths_a_task_that_ends_its_process_again_and_again_ends_the_service(
+        self, start: Start, gearman_client: SimpleClient, log: Path, code: int
     ) -> None:
+        runner = start("any-deaths")
         gearman_client.using(background=True).forking_exit_hard(code=code)
         assert runner.wait(PATIENCE) == 1
         assert log.read_text().count(f"exited with {code}") == 3

@@ -18,7 +18,7 @@ from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.testing import Gearmand, eager, running
 from gearmanny.worker import BaseWorker, JsonWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, ROOT, RunWorker, Server
+from tests.support.servers import PATIENCE, ROOT, RunWorker, Server
 
 
 class Mail(BaseWorker):

@@ -20,8 +20,8 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
 from gearmanny.net.loopback import free_port
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until
-from tests.tls_proxy import Authority
+from tests.support.servers import PATIENCE, ROOT, Gearmand, end, until
+from tests.support.tls import Authority
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -95,14 +95,17 @@ def test_it_starts_a_job_server_and_says_so(start: Start, host: str) -> None:
     assert not listens(host)
 
 
-def test_ctrl_c_lets_the_last_job_answer(start: Start, host: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_the_whole_group_let_the_last_job_answer(
+    start: Start, host: str, tmp_path: Path, number: int
+) -> None:
     process = start("--embedded")
     printed_until_ready(process)
     path = tmp_path / "go"
     with AsyncClient([host]) as client:
         work = client.good_wait_for(path=str(path))
         until(Path(f"{path}.started").exists)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(process.pid, number)  # as a terminal does, and systemd
         path.touch()
         assert work.get_result(timeout=PATIENCE) == "done"
     assert process.wait(PATIENCE) == 0

@@ -8,7 +8,7 @@ import pytest
 
 from gearmanny.admin import JobServer
 from tests.acceptance.test_pytest_plugin import OPTIONS
-from tests.servers import Server
+from tests.support.servers import Server
 
 pytest_plugins = ["pytester"]
 

@@ -12,8 +12,8 @@ from gearmanny.blocking import driver
 from gearmanny.calling import waiting
 from gearmanny.client import SimpleClient
 from gearmanny.worker import BaseWorker
-from tests.clients import MakeClient
-from tests.servers import PATIENCE, RunWorker, Server
+from tests.support.clients import MakeClient
+from tests.support.servers import PATIENCE, RunWorker, Server
 
 
 class Plain(BaseWorker):

@@ -1,4 +1,4 @@
-"""What a task knows of its job, and what it tells its caller before the answer."""
+"""The information that a task has about its job, and sends to its caller before the answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, Job, task
 from gearmanny.working.progress import fitted
-from tests.servers import PATIENCE, RunWorker
+from tests.support.servers import PATIENCE, RunWorker
 
 
 def about(job: Job) -> list[Any]:

@@ -17,7 +17,7 @@ from gearmanny.contrib.django.testing import eager as django_eager
 from gearmanny.errors import TaskError, TaskTimeLimitExceeded
 from gearmanny.testing import eager
 from gearmanny.worker import BaseWorker, RawWorker, task
-from tests.servers import PATIENCE, RunWorker
+from tests.support.servers import PATIENCE, RunWorker
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:

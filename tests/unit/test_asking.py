@@ -11,7 +11,7 @@ from gearmanny.calling.steps import Ask, Command, Reach, Wait
 from gearmanny.calling.values import JobState, JobStatus, Progress
 from gearmanny.errors import JobServerError, JobServerLost, JobServerUnavailable
 from gearmanny.net.deadline import NEVER
-from gearmanny.protocol.client import Completed, Created, Rejected, Told
+from gearmanny.protocol.client import Completed, Created, Rejected, StatusReceived
 from tests.unit.steps import A, B, FakeLine, call_of, carry_out, pool_of
 
 LOST = JobServerLost("a:4730", "closed by the job server")
@@ -23,7 +23,7 @@ def told(known: bool = True, running: bool = False, done: bytes = b"0", total: b
     """Answers a question."""
 
     def answer(step: Ask) -> bool:
-        step.question.take(Told(known, running, done, total))
+        step.question.take(StatusReceived(known, running, done, total))
         return True
 
     return answer

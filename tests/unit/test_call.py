@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gearmanny.calling.exchange import Exchange, Question
+from gearmanny.calling.unread import MOST_UNREAD
 from gearmanny.calling.values import Data, Progress, Warning
 from gearmanny.errors import (
     EncodingError,
@@ -167,14 +168,21 @@ class TestUpdates:
         assert call.unread is None
         assert call.take_update() is None
 
-    def test_one_may_be_taken_by_another_thread(self) -> None:
-        class Emptied:
-            def popleft(self) -> None:
-                raise IndexError
-
-        call = call_of()
-        call.unread = Emptied()  # type: ignore[assignment]
+    def test_those_that_were_dropped_are_told_once(self) -> None:
+        call = ended(*(DataSent(bytes(MOST_UNREAD // 2)) for _ in range(3)))
+        assert call.take_update() == Warning(
+            "2 updates of f() were dropped, because nobody read them"
+        )
+        assert isinstance(call.unread.take(), DataSent)
         assert call.take_update() is None
+
+    def test_a_gap_is_an_error_to_a_reader_who_needs_all(self) -> None:
+        call = call_of()
+        call.take(DataSent(bytes(5000)))
+        call.needs_all(6000)
+        call.take(DataSent(bytes(5000)))
+        with pytest.raises(EncodingError, match="raise max_packet, which is 6000 bytes"):
+            call.take_update()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is taken for a task: decorated methods, attributes that are no methods, forgotten selves."""
+"""Methods that count as tasks: decorated ones, attributes that are no methods, forgotten selves."""
 
 from __future__ import annotations
 

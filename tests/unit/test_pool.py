@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from gearmanny.calling.pool import Dial, Dialers, Pool, order_by
@@ -88,3 +90,9 @@ def test_the_dialer_that_was_installed_last_stands_in() -> None:
             assert dialers.instead_of("own") == "inner"
         assert dialers.instead_of("own") == "outer"
     assert dialers.instead_of("own") == "own"
+
+
+def test_a_pool_may_go_on_with_the_turns_of_another() -> None:
+    servers = pool_of(A, B).servers
+    turns = itertools.count()
+    assert [Pool(servers, turns).order(None)[0] for _ in range(4)] == [A, B, A, B]

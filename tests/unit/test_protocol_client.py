@@ -17,7 +17,7 @@ from gearmanny.protocol.client import (
     Failed,
     Progressed,
     Rejected,
-    Told,
+    StatusReceived,
     Warned,
 )
 from gearmanny.protocol.packets import PacketType
@@ -257,8 +257,8 @@ def test_a_question_for_a_job_is_answered() -> None:
     )
     by_unique = response(PacketType.STATUS_RES_UNIQUE, b"key", b"0", b"0", b"0", b"0", b"0")
     assert list(connection.receive(status_of(b"H:1", True, True, b"1", b"2") + by_unique)) == [
-        ("question", Told(True, True, b"1", b"2")),
-        ("other", Told(False, False, b"0", b"0")),
+        ("question", StatusReceived(True, True, b"1", b"2")),
+        ("other", StatusReceived(False, False, b"0", b"0")),
     ]
     assert connection.abandon() == ["job"]
 
@@ -275,10 +275,10 @@ def test_answers_belong_to_questions_and_submissions_in_their_order() -> None:
         + status_of(b"H:1", False, False, b"0", b"0")
     )
     assert list(connection.receive(sent)) == [
-        ("first", Told(True, False, b"0", b"0")),
+        ("first", StatusReceived(True, False, b"0", b"0")),
         ("job", Completed(b"1")),
         ("new", Created(b"H:2")),
-        ("second", Told(False, False, b"0", b"0")),
+        ("second", StatusReceived(False, False, b"0", b"0")),
     ]
 
 

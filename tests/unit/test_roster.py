@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gearmanny.running import roster as module
+from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Stage, Start, Stop
 from gearmanny.running.restarts import RestartTable
-from gearmanny.running.roster import Delay, GiveUp, Kill, Member, Roster, Stage, Start, Stop
+from gearmanny.running.roster import Roster
 
 GRACE = 10.0
 READY_TIMEOUT = 60.0
@@ -214,6 +215,14 @@ class TestEnding:
         assert roster.end(bad, LONG, crashed=True) == [GiveUp("a"), Stop(other)]
         assert roster.stop(LONG) == []
         assert roster.stop(LONG) == [Kill(other)]
+
+    def test_a_crash_that_a_job_explains_does_not_count_and_delays_nothing(self) -> None:
+        roster = new_roster(max_crashes=1)
+        for moment in range(3):
+            (member,) = serving(roster, float(moment))
+            assert roster.end(member, float(moment), crashed=True, explained=True) == []
+        assert started(roster, 2.0)
+        assert roster.all_well
 
     @pytest.mark.parametrize("crashed", [True, False])
     def test_unless_kept_alive_nothing_is_restarted(self, crashed: bool) -> None:

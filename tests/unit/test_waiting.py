@@ -16,10 +16,18 @@ from gearmanny.calling.waiting import (
     updates,
     warn_if_unserved,
 )
-from gearmanny.errors import InvalidTask, JobServerUnavailable, TaskError, TaskTimeout
+from gearmanny.errors import (
+    EncodingError,
+    InvalidTask,
+    JobServerUnavailable,
+    TaskError,
+    TaskTimeout,
+)
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.protocol.client import Completed, DataSent, Event, Failed, Progressed
 from tests.unit.steps import A, call_of, carry_out
+
+MIB = 2**20
 
 
 def comes(*events: Event) -> Any:
@@ -149,28 +157,34 @@ class TestStreams:
     def test_parts_are_given_as_they_come_and_not_once_more(self) -> None:
         call = call_of()
         answers = [sent(call), comes(DataSent(b"1")), comes(Progressed(b"1", b"2"))]
-        _, _, given = carry_out(stream(b"{}", None), *answers, comes(Completed(b"[1]")))
+        _, _, given = carry_out(stream(b"{}", None, MIB), *answers, comes(Completed(b"[1]")))
         assert given == [1]
         assert not call.keeps_updates
 
     def test_on_update_sees_all_of_it(self) -> None:
         call = call_of(on_update=print)
         answers = [sent(call), comes(DataSent(b"1"), Completed(b"[1]")), None]
-        _, steps, given = carry_out(stream(b"{}", None), *answers)
+        _, steps, given = carry_out(stream(b"{}", None, MIB), *answers)
         assert given == [1]
         assert Tell(print, Data(1)) in steps
 
     @pytest.mark.parametrize(("whole", "items"), [(b"[1, 2]", [1, 2]), (b"null", []), (b"[]", [])])
     def test_a_list_is_one(self, whole: bytes, items: list[int]) -> None:
         answers = [sent(call_of()), comes(Completed(whole))]
-        assert carry_out(stream(b"{}", None), *answers)[2] == items
+        assert carry_out(stream(b"{}", None, MIB), *answers)[2] == items
 
     def test_what_is_none_is_told(self) -> None:
         with pytest.raises(InvalidTask, match="is no stream"):
-            carry_out(stream(b"{}", None), sent(call_of()), comes(Completed(b"1")))
+            carry_out(stream(b"{}", None, MIB), sent(call_of()), comes(Completed(b"1")))
+
+    def test_one_that_is_not_read_in_time_has_no_gap_but_an_error(self) -> None:
+        call = call_of()
+        parts = [DataSent(bytes(MIB // 4)) for _ in range(5)]
+        with pytest.raises(EncodingError, match=r"2 updates of f\(\) were dropped"):
+            carry_out(stream(b"{}", None, MIB), sent(call), comes(*parts))
 
     def test_leaving_it_forgets_the_job(self) -> None:
-        call, steps = call_of(), stream(b"{}", None)
+        call, steps = call_of(), stream(b"{}", None, MIB)
         next(steps)
         steps.send([call])
         steps.close()

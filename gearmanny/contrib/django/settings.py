@@ -156,8 +156,11 @@ class Settings:
     GRACE: float | None = same_as(RunnerOptions, "grace")
     MAX_JOBS: int | None = same_as(RunnerOptions, "max_jobs")
     MAX_MEMORY: int | None = same_as(RunnerOptions, "max_memory")
+    RECYCLE_AFTER_TIMEOUT: bool = same_as(RunnerOptions, "recycle_after_timeout")
     MAX_CRASHES: int | None = same_as(RunnerOptions, "max_crashes")
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
+    MAX_DEATHS: int | None = same_as(RunnerOptions, "max_deaths")
+    STALL_TIMEOUT: float | None = same_as(RunnerOptions, "stall_timeout")
     EMBEDDED: bool = option(
         False, SWITCH, "start a job server for development if none is listening"
     )

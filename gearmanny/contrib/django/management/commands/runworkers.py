@@ -69,11 +69,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--hosts", metavar="HOST[,HOST...]", help=_help(settings["HOSTS"], "HOSTS")
         )
-        parser.add_argument(
-            "--embedded",
-            action=BooleanOptionalAction,
-            help=_help(settings["EMBEDDED"], "EMBEDDED"),
-        )
+        for name in ("EMBEDDED", "RECYCLE_AFTER_TIMEOUT"):
+            parser.add_argument(
+                f"--{name.lower().replace('_', '-')}",
+                action=BooleanOptionalAction,
+                help=_help(settings[name], name),
+            )
         for name, option in settings.items():
             _add_flag(parser, name.lower(), option, _help(option, name))
         timeout = options_of(RunnerOptions)["connect_timeout"]
