@@ -105,9 +105,8 @@ class Gearmand:
         Raises:
             FileNotFoundError: gearmand is not installed.
         """
-        program = shutil.which(
-            os.environ.get(_PROGRAM, "gearmand"), path=f"{os.environ['PATH']}:/usr/sbin"
-        )
+        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+        program = shutil.which(os.environ.get(_PROGRAM, "gearmand"), path=path)
         if program is None:
             raise FileNotFoundError(
                 "gearmand is not installed (Debian: apt-get install gearman-job-server)."
@@ -173,8 +172,13 @@ def running(worker: BaseWorker) -> Iterator[BaseWorker]:
         The worker.
 
     Raises:
+        InvalidOption: the argument is not a worker, but perhaps a class of workers.
         RuntimeError: the worker did not start, or one of its tasks did not end.
     """
+    if not isinstance(worker, BaseWorker):
+        raise InvalidOption(
+            f"running() takes a worker, such as MyWorker(hosts=[...]), not {worker!r}."
+        )
     # A daemon, so that a task that never ends is reported and does not keep the tests from ending.
     thread = threading.Thread(
         target=worker.start, name=f"gearmanny {type(worker).__name__}", daemon=True

@@ -20,7 +20,7 @@ from gearmanny.payload.checks import COUNT
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.running.childprocess import Slot, resident_memory
 from gearmanny.running.companions import Companion
-from gearmanny.running.factory import work_class_of
+from gearmanny.running.factory import check_kinds, work_class_of
 from gearmanny.running.inherited import name_threads
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.signals import handled_signals
@@ -113,6 +113,7 @@ class WorkRunner:
         stall_timeout: float | None = RunnerOptions.stall_timeout,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
     ) -> None:
+        workers = check_kinds(workers, "WorkRunner")
         _check_workers(workers)
         self._options = RunnerOptions(
             worker=WorkerOptions(
@@ -169,6 +170,8 @@ class WorkRunner:
 
         Raises:
             InvalidOption: `threads` is not a number of processes.
+            InvalidTask: the workers cannot be made, in any process: one of them raised
+                `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
         supervisor = Supervisor(

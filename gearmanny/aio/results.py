@@ -142,5 +142,7 @@ class AioWorkResult(Work[AioConnection]):
         """
         return bool(await self._run(asking.cancel, timeout))
 
+    cancel.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
+
     async def _run(self, what: Any, timeout: float | None) -> Any:
         return await self._driver.run(what(self._call, Deadline(timeout), timeout))

@@ -74,11 +74,13 @@ class Client(Caller):
         connects again."""
         self._connections.close()
 
+    close.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
+
     def _result(self, function: str, arguments: object) -> Any:
         options = self._options
         seen = options.on_update is not None
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (call,) = self._submit(function, [self._encode(arguments)], keeps_updates=seen)
+        (call,) = self._submit(function, [self._encode(function, arguments)], keeps_updates=seen)
         try:
             answer = self._driver.result(call, options.timeout)
         finally:
@@ -87,7 +89,7 @@ class Client(Caller):
         return WorkResult(call, self._driver) if options.background else answer
 
     def _sent(self, function: str, arguments: object) -> WorkResult:
-        (call,) = self._submit(function, [self._encode(arguments)])
+        (call,) = self._submit(function, [self._encode(function, arguments)])
         return WorkResult(call, self._driver)
 
     def _map(
@@ -98,12 +100,15 @@ class Client(Caller):
         steps = map_calls(iter(inputs), window, timeout, return_exceptions, time.monotonic)
         return self._driver.iterate(
             steps,
-            lambda batch: self._submit(function, self._encode_all(batch), keeps_updates=False),
+            lambda batch: self._submit(
+                function, self._encode_all(function, batch), keeps_updates=False
+            ),
         )
 
     def _stream(self, function: str, arguments: object) -> Iterator[Any]:
         self._check_stream(function)
-        steps = stream(self._encode(arguments), self._options.timeout, self._servers.max_packet)
+        payload = self._encode(function, arguments)
+        steps = stream(payload, self._options.timeout, self._servers.max_packet)
         return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
 
     def _submit(

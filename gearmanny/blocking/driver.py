@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,12 +33,40 @@ from gearmanny.calling.steps import (
     Wait,
 )
 from gearmanny.calling.walk import Walk
-from gearmanny.net.deadline import Deadline
+from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.question import ask
 from gearmanny.protocol.admin import AdminConnection
 from gearmanny.protocol.client import Request
 
 R = TypeVar("R")
+
+logger = logging.getLogger("gearmanny.client")
+
+
+class _BlockedLoops:
+    """Warns once when a thread waits in which an event loop runs."""
+
+    def __init__(self) -> None:
+        self.reported = False
+
+    def look(self, function: str) -> None:
+        """Warns if an event loop runs in this thread.
+
+        Args:
+            function: the Gearman function whose answer is waited for.
+        """
+        asyncio = sys.modules.get("asyncio")  # where nobody imported it, no loop runs
+        if asyncio is not None and asyncio._get_running_loop() is not None:
+            self.reported = True
+            logger.warning(
+                "%s() is waited for in an event loop, in which nothing else can run meanwhile. "
+                "Use an AioClient in coroutines, which is aio_client in Django.",
+                function,
+                extra={"action": "event_loop_blocked"},
+            )
+
+
+_blocked_loops = _BlockedLoops()
 
 
 class SharedAgain(Again):
@@ -100,9 +130,14 @@ class Driver:
 
     def result(self, call: Call[Channel], timeout: float | None) -> Any:
         """Returns what a task returned, or raises what its job ended with."""
-        deadline = Deadline(timeout)
-        if call.options.on_update is None and self.wait(call, call.is_answered, deadline):
-            return call.value()
+        deadline = Deadline(waiting.UNSERVED if timeout is None else timeout)
+        if call.options.on_update is None:
+            if self.wait(call, call.is_answered, deadline):
+                return call.value()
+            if timeout is None:
+                self.run(waiting.warn_if_unserved(call))
+        if timeout is None:
+            deadline = NEVER
         return self.run(waiting.result(call, deadline, timeout))
 
     def wait(self, call: Call[Channel], ready: Callable[[], bool], deadline: Deadline) -> bool:
@@ -115,7 +150,10 @@ class Driver:
             if call.is_lost:
                 if not self.send_again(call, deadline):
                     return ready()
-            elif not call.line.wait(call, ready, deadline):
+                continue
+            if not _blocked_loops.reported:
+                _blocked_loops.look(call.function)
+            if not call.line.wait(call, ready, deadline):
                 return False
         return True
 

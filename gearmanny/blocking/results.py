@@ -137,6 +137,8 @@ class WorkResult(Work[Channel]):
         """
         return bool(self._run(asking.cancel, timeout))
 
+    cancel.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
+
     def _run(self, what: Any, timeout: float | None) -> Any:
         return self._driver.run(what(self._call, Deadline(timeout), timeout))
 

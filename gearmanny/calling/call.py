@@ -58,6 +58,7 @@ class Call(Exchange[L]):
         "unique",
         "unread",
         "warned",
+        "warned_of_silence",
     )
 
     def __init__(
@@ -107,6 +108,8 @@ class Call(Exchange[L]):
         self.handle: bytes | None = None
         self.warned: Warned | None = None
         """The last warning: it says why, when a failure follows it."""
+        self.warned_of_silence = False
+        """Whether it was looked whether anybody offers the function."""
         self.only_part: DataSent | None = None
         """The data that was sent ahead of the result; empty if there was more than one part."""
         self.progressed: Progressed | None = None
@@ -116,6 +119,8 @@ class Call(Exchange[L]):
 
     def __str__(self) -> str:
         state = "waiting" if self.outcome is None else "done"
+        if isinstance(self.outcome, Created):
+            state = "accepted"  # of a background job, nobody learns more
         handle = self.handle.decode(errors="replace") if self.handle else "no handle yet"
         return f"{self.function} {handle} ({state})"
 

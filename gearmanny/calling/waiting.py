@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +12,11 @@ from gearmanny.calling.values import Data, Update
 from gearmanny.errors import GearmanException, TaskTimeout
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.protocol.admin import AdminConnection, FunctionStatus, parse_status, read_rows
+
+logger = logging.getLogger("gearmanny.client")
+
+UNSERVED = 5.0
+"""Seconds after which a call without a timeout looks whether any worker offers its function."""
 
 _ASK_WHY_TIMEOUT = 1.0
 """Seconds that a timeout may take longer, to tell whether any worker offers the function."""
@@ -30,12 +36,40 @@ def until(
     Raises:
         TaskTimeout: the deadline passed first.
     """
-    if ready() or (yield Wait(call, ready, deadline)):
+    if ready():
+        return
+    if timeout is None and not call.warned_of_silence:
+        if (yield Wait(call, ready, Deadline(UNSERVED))):
+            return
+        yield from warn_if_unserved(call)
+    if (yield Wait(call, ready, deadline)):
         return
     assert timeout is not None  # only a deadline ends a wait without an answer
     if timeout == 0:  # a look, not a wait: not worth a question to the server
         raise TaskTimeout(call.function, timeout)
     raise TaskTimeout(call.function, timeout, (yield from explain_silence(call)))
+
+
+def warn_if_unserved(call: Call[Any]) -> Steps[None]:
+    """Logs that no worker offers the function of a call, for whose answer nobody said how long it
+    is waited. At most once for each call."""
+    if call.warned_of_silence or call.options.background:  # one that is to be accepted only
+        return
+    call.warned_of_silence = True
+    host, tls = call.line.host, call.line.tls
+    try:
+        rows = yield Command(host, tls, "status", AdminConnection.receive_rows, _ASK_WHY_TIMEOUT)
+    except GearmanException:
+        return  # the connection of the call says so itself
+    if not offered(call.function, map(parse_status, rows)):
+        logger.warning(
+            "%s() has no answer after %g s: no worker offers it on %s. The call has no timeout, so "
+            "it waits on.",
+            call.function,
+            UNSERVED,
+            host,
+            extra={"action": "nobody_offers", "function": call.function},
+        )
 
 
 def explain_silence(call: Call[Any]) -> Steps[str]:
@@ -164,14 +198,19 @@ def silent_too(host: str) -> str:
     return f"The job server {host} does not answer either."
 
 
+def offered(function: str, rows: Iterable[FunctionStatus]) -> FunctionStatus | None:
+    """Returns the row of a function that workers offer; None where none does."""
+    return next((row for row in rows if row.function == function and row.workers), None)
+
+
 def why_silent(host: str, function: str, rows: Iterable[FunctionStatus]) -> str:
     """Returns a sentence on why a function did not answer, from the rows of its job server."""
-    for row in rows:
-        if row.function == function and row.workers:
-            return (
-                f"On {host} {row.workers} worker(s) offer it; {row.running} of its jobs run "
-                f"and {row.total - row.running} wait. Wait longer, or start more workers."
-            )
+    row = offered(function, rows)
+    if row is not None:
+        return (
+            f"On {host} {row.workers} worker(s) offer it; {row.running} of its jobs run "
+            f"and {row.total - row.running} wait. Wait longer, or start more workers."
+        )
     return (
         f"No worker offers it on {host}. Start one that does, or look whether the name "
         "and the host are right."

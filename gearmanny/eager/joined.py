@@ -25,6 +25,7 @@ from gearmanny import __version__
 from gearmanny.blocking.channel import Channel
 from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
+from gearmanny.calling.waiting import UNSERVED
 from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
@@ -34,7 +35,7 @@ from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.client import Request
 from gearmanny.protocol.connected import ServerConnection
 from gearmanny.protocol.server import Server
-from gearmanny.running.factory import make_worker
+from gearmanny.running.factory import check_kind, check_kinds, make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.context import JobLoop
@@ -111,7 +112,7 @@ class Eager:
         )
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
-        self.add(*workers)
+        self.add(*check_kinds(workers, "eager"))
         _all_eager.add(self)
 
     @property
@@ -126,6 +127,7 @@ class Eager:
             InvalidTask: one cannot be exported, or exports a function of another one.
         """
         for worker in workers:
+            check_kind(worker)
             if worker in self._free:
                 continue
             made = make_worker(worker, self._options)
@@ -208,16 +210,21 @@ class EagerDialer:
         self._eager = eager
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
-        return _EagerChannel(ClientEnd(self._eager))
+        return _EagerChannel(self._eager)
 
 
 class _EagerChannel(Channel):
     """The channel of one call: a real one, over a connection in memory."""
 
+    def __init__(self, eager: Eager) -> None:
+        self._client_end = ClientEnd(eager)
+        super().__init__(self._client_end)
+
     def submit(self, jobs: Iterable[tuple[Call[Channel], Request]], deadline: Deadline) -> bool:
         jobs = list(jobs)
         for call, request in jobs:
             keep(call, request)
+            self._client_end.waits_for_ever = call.options.timeout is None
         sent = super().submit(jobs, deadline)
         self.poll()  # all answers are there: nobody has to wait to see them
         return sent
@@ -276,6 +283,8 @@ class ClientEnd(_End):
             Server(b"H:eager-%d" % next(_servers), version=f"gearmanny {__version__}", pid=0)
         )
         self._eager = eager
+        self.waits_for_ever = False
+        """Whether the call has no timeout: the first seconds of its wait are not one."""
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         # At the end of all time: also what is to be done later is done at once.
@@ -295,6 +304,8 @@ class ClientEnd(_End):
         silent = self.silent()
         if super().wait(timeout) or timeout == 0 or not silent:
             return self._peer in self._server.ready
+        if self.waits_for_ever and timeout is not None and timeout <= UNSERVED:
+            timeout = None
         raise self._eager.timed_out(silent, timeout)
 
     def silent(self) -> set[str]:

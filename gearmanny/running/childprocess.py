@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
 
+from gearmanny.errors import GearmanException, InvalidOption, InvalidTask
 from gearmanny.net.forks import (
     Handler,
     end_as_a_program,
@@ -60,6 +61,10 @@ class Slot:
 
     def __str__(self) -> str:
         return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
+
+
+MISCONFIGURED = b"\1"
+"""How the report of a child begins whose workers cannot be made, and never could. Why follows."""
 
 
 class Parent:
@@ -107,6 +112,9 @@ class _Reporter:
 
     def finished(self) -> None:
         self._report(FINISHED)
+
+    def misconfigured(self, error: GearmanException) -> None:
+        self._report(MISCONFIGURED + str(error).encode(errors="backslashreplace"))
 
     def interrupted(self) -> None:
         if self._recycle_after_timeout and not self._asked:
@@ -188,7 +196,12 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> N
     if options.stall_timeout is not None:
         shared.pulse.start(options.stall_timeout)
     try:
-        made = make_workers(slot.workers, options.worker)
+        try:
+            made = make_workers(slot.workers, options.worker)
+        except (InvalidTask, InvalidOption) as error:
+            logger.debug("process %s failed", slot, exc_info=True, extra={"action": "child_failed"})
+            reporter.misconfigured(error)
+            sys.exit(1)
         if this_process.forks != forks:
             end_as_a_program()
         end_with_still(parent.pid)  # a setUp may have dropped privileges

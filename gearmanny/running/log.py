@@ -33,6 +33,12 @@ def not_started(slot: Slot, error: OSError, delay: float) -> None:
     )
 
 
+def rejected(slot: Slot, reason: str) -> None:
+    """Logs that the workers of a process cannot be made, though others have served before."""
+    extra = {"action": "child_failed"}
+    logger.error("the workers of process %s cannot be made: %s", slot, reason, extra=extra)
+
+
 def delayed(slot: Slot, seconds: float) -> None:
     """Logs that a process is restarted later, because the last one died at once."""
     logger.warning(

@@ -58,6 +58,8 @@ class Roster(Generic[S]):
         self.members: list[Member[S]] = []
         self.all_well = True
         """Whether it neither gave up nor, without `keep_alive`, saw a process end badly."""
+        self.has_served = False
+        """Whether any process was ever ready."""
         self._due = dict.fromkeys(slots, AT_ONCE)
         self._restarts = restarts
         self._keep_alive = keep_alive
@@ -118,8 +120,18 @@ class Roster(Generic[S]):
         Args:
             member: the process.
         """
+        self.has_served = True
         if member.stage is Stage.STARTING:
             member.stage = Stage.SERVING
+
+    def reject(self, now: float) -> list[Order[S]]:
+        """Takes in that a process cannot run, now or ever: all are to stop.
+
+        Args:
+            now: the current time.
+        """
+        self.all_well = False
+        return self._dismiss_all(now)
 
     def ask(self, member: Member[S], now: float) -> list[Order[S]]:
         """Takes in that a process asks to be replaced.

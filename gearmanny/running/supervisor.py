@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import wait
 
-from gearmanny.errors import GearmanException
+from gearmanny.errors import GearmanException, InvalidTask
 from gearmanny.net.polling import Poller, Waker
 from gearmanny.running import log
-from gearmanny.running.childprocess import READY, Slot
+from gearmanny.running.childprocess import MISCONFIGURED, READY, Slot
 from gearmanny.running.companions import Companion
 from gearmanny.running.deaths import ALONE, Deaths
 from gearmanny.running.options import RunnerOptions
@@ -76,6 +76,8 @@ class Supervisor:
         self._stops = 0
         self._stops_obeyed = 0
         self._restart_wanted = False
+        self._misconfigured: str | None = None
+        """Why nothing was ever served."""
 
     @property
     def stopping(self) -> bool:
@@ -116,12 +118,17 @@ class Supervisor:
 
         Returns:
             Whether it neither gave up nor, without `keep_alive`, saw a process end badly.
+
+        Raises:
+            InvalidTask: the workers of a process cannot be made, and no process has served before.
         """
         try:
             while True:
                 self._obey()
                 self._carry_out(self._roster.advance(time.monotonic()))
                 if self._roster.done:
+                    if self._misconfigured is not None:
+                        raise InvalidTask(self._misconfigured)
                     return self._roster.all_well
                 self._wait()
                 self._watch()
@@ -238,9 +245,20 @@ class Supervisor:
             if message == READY:
                 self._roster.ready(member)
                 continue
+            if message.startswith(MISCONFIGURED):
+                self._reject(member, message.removeprefix(MISCONFIGURED).decode())
+                continue
             if member.stage is not Stage.LEAVING:
                 log.recycling(process, message.decode())
             self._carry_out(self._roster.ask(member, time.monotonic()))
+
+    def _reject(self, member: Member[Slot], reason: str) -> None:
+        """Takes in that the workers of a process cannot be made."""
+        if self._roster.has_served:
+            log.rejected(member.slot, reason)
+        elif self._misconfigured is None:
+            self._misconfigured = f"The workers of process {member.slot} cannot be made: {reason}"
+            self._carry_out(self._roster.reject(time.monotonic()))
 
     def _bury(self, member: Member[Slot], process: WorkProcess) -> None:
         crashed = process.crashed

@@ -42,6 +42,17 @@ class JobLoop(Protocol):
             BaseException: the exception of the coroutine.
         """
 
+    def run_whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """As `run`, for the coroutine of a task, from which nothing is left to be done later. It
+        is cancelled where the thread that waits for it is interrupted.
+
+        Args:
+            coroutine: is run beside the others.
+
+        Raises:
+            BaseException: the exception of the coroutine.
+        """
+
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Waits between two attempts.
 

@@ -28,7 +28,7 @@ from gearmanny.working.exported import Exported, Owner, current_job
 from gearmanny.working.handler import Handler, handler_of
 from gearmanny.working.lastresort import where
 from gearmanny.working.runners import HandedOver
-from gearmanny.working.streams import Stream
+from gearmanny.working.streams import Stream, send_all
 
 
 class CoroutineRunner(Exported):
@@ -171,6 +171,11 @@ class _Life:
         forks = this_process.forks
         try:
             return await self._result()
+        except TypeError as error:
+            refusal = self._task.refusal_of(error, self._job.data)
+            if refusal is None:
+                raise
+            raise refusal from None
         finally:
             # Within hooks and time limits, which are the parent's alone.
             if this_process.forks != forks:
@@ -181,7 +186,4 @@ class _Life:
         if not isinstance(result, AsyncGeneratorType):
             return await result
         stream = Stream(self._task, self._worker, self._link, self._job)
-        async with contextlib.aclosing(result):
-            async for item in result:
-                stream.send(item)
-        return stream.whole()
+        return await send_all(result, stream)

@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, ParamSpec, TypeVar
 
 from gearmanny.net.forks import end_as_a_program, ending_forks, this_process
@@ -22,6 +22,9 @@ from gearmanny.working.interrupts import stops_worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_LOOKS_UP = 0.05
+"""Seconds after which a thread that waits for a coroutine can be interrupted."""
 
 _CLEANING_UP = 5.0
 """Seconds for coroutines that are cancelled because their worker ends at once."""
@@ -90,6 +93,25 @@ class EventLoop:
         """
         outcome = Outcome[Any]()
         asyncio.run_coroutine_threadsafe(outcome.of(coroutine), self._loop).result()
+        return outcome.get()
+
+    def run_whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Returns the result of the coroutine of a task to another thread.
+
+        Args:
+            coroutine: is run beside the others, and cancelled where this thread is interrupted.
+
+        Raises:
+            BaseException: the exception of the coroutine.
+        """
+        outcome = Outcome[Any]()
+        running = asyncio.run_coroutine_threadsafe(outcome.of(coroutine), self._loop)
+        try:
+            # Not for ever: no thread but the main one can be interrupted while it waits.
+            while not wait([running], _LOOKS_UP).done:
+                pass
+        finally:
+            running.cancel()  # does nothing to what has ended
         return outcome.get()
 
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Coroutine
 from contextvars import copy_context
 from functools import partial
-from types import GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from gearmanny.net.forks import end_as_a_program, this_process
@@ -16,7 +16,7 @@ from gearmanny.working.attempts import Attempts, describe
 from gearmanny.working.exported import Callback, Exported, Owner, current_job
 from gearmanny.working.handler import handler_of
 from gearmanny.working.hooksteps import HookStack
-from gearmanny.working.streams import Stream
+from gearmanny.working.streams import Stream, send_all
 from gearmanny.working.timelimits import TimeLimit
 
 
@@ -59,6 +59,33 @@ def _run_in_event_loop(
     return handler_of(gearman_worker, job).context.event_loop().run(coroutine)
 
 
+def waiting_for_result(callback: Callback) -> Callback:
+    """Returns a callback that waits, in the event loop of the worker, for what another one returns
+    where that is to be awaited.
+
+    Args:
+        callback: the other one.
+    """
+
+    def run(gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        result = callback(gearman_worker, job)
+        if not hasattr(type(result), "__await__"):
+            return result
+        return _await_in_event_loop(gearman_worker, job, _awaited(result))
+
+    return run
+
+
+def _await_in_event_loop(
+    gearman_worker: GearmanWorker, job: GearmanJob, coroutine: Coroutine[Any, Any, Any]
+) -> Any:
+    return handler_of(gearman_worker, job).context.event_loop().run_whole(coroutine)
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
 class TaskRunner(CallbackRunner):
     """Runs a plain task: its arguments are checked first, and a generator is streamed."""
 
@@ -76,6 +103,11 @@ class TaskRunner(CallbackRunner):
         forks = this_process.forks
         try:
             return self._result(gearman_worker, job)
+        except TypeError as error:
+            refusal = self._task.refusal_of(error, job.data)
+            if refusal is None:
+                raise
+            raise refusal from None
         finally:
             # Within hooks and time limits, which are the parent's alone.
             if this_process.forks != forks:
@@ -84,12 +116,22 @@ class TaskRunner(CallbackRunner):
     def _result(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         result = self._method(**self._task.check_arguments(job.data))
         if not isinstance(result, GeneratorType):
-            return result
+            return self._awaited(gearman_worker, job, result)
         stream = Stream(self._task, gearman_worker, handler_of(gearman_worker, job).link, job)
         with contextlib.closing(result):
             for item in result:
                 stream.send(item)
         return stream.whole()
+
+    def _awaited(self, gearman_worker: GearmanWorker, job: GearmanJob, result: Any) -> Any:
+        """Returns a result; what is to be awaited, as where a plain decorator wraps an `async def`
+        task, is waited for in the event loop."""
+        if isinstance(result, AsyncGeneratorType):
+            stream = Stream(self._task, gearman_worker, handler_of(gearman_worker, job).link, job)
+            return _await_in_event_loop(gearman_worker, job, send_all(result, stream))
+        if hasattr(type(result), "__await__"):
+            return _await_in_event_loop(gearman_worker, job, _awaited(result))
+        return result
 
 
 class AttemptRunner(TaskRunner):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import AsyncGeneratorType
 from typing import Any
 
 from gearmanny.errors import EncodingError
@@ -62,3 +64,23 @@ class Stream:
 
     def _sent(self) -> int:
         return self._link.data_sent.get(handle_of(self._job), 0)
+
+
+async def send_all(items: AsyncGeneratorType[Any, None], stream: Stream) -> Any:
+    """Sends what an asynchronous generator yields, as it comes.
+
+    Args:
+        items: the generator.
+        stream: sends them.
+
+    Returns:
+        The whole result.
+
+    Raises:
+        EncodingError: an item cannot be encoded, or all of them are too long for a result.
+        JobServerLost: the connection has ended.
+    """
+    async with contextlib.aclosing(items):
+        async for item in items:
+            stream.send(item)
+    return stream.whole()

@@ -57,6 +57,10 @@ class TestOutcomes:
         assert call.exception() is None
         assert str(call) == "f H:1 (done)"
 
+    def test_a_background_job_is_accepted_and_nobody_knows_whether_it_is_done(self) -> None:
+        call = ended(Created(b"H:1"), background=True)
+        assert str(call) == "f H:1 (accepted)"
+
     def test_one_that_waits_says_so(self) -> None:
         call = call_of()
         assert str(call) == "f no handle yet (waiting)"

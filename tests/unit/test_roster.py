@@ -385,3 +385,21 @@ def test_the_table_of_the_architecture_says_what_the_roster_does() -> None:
 def test_the_drawing_in_the_module_shows_every_stage_once() -> None:
     drawing = (module.__doc__ or "").partition("::")[2].partition("\n\nA slot")[0]
     assert sorted(re.findall("[A-Z]{2,}", drawing)) == sorted(stage.name for stage in Stage)
+
+
+def test_processes_that_cannot_run_end_the_others() -> None:
+    roster = new_roster("a", "b")
+    rejected, other = started(roster)
+    assert not roster.has_served
+    assert roster.reject(1.0) == [Stop(rejected), Stop(other)]
+    assert not roster.all_well
+    assert roster.end(rejected, 1.0, crashed=True) == []
+    assert roster.end(other, 1.0, crashed=False) == []
+    assert roster.done
+
+
+def test_a_roster_knows_whether_anything_was_ever_served() -> None:
+    roster = new_roster()
+    (member,) = serving(roster)
+    roster.end(member, 1.0, crashed=True)
+    assert roster.has_served

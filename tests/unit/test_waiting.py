@@ -9,7 +9,14 @@ import pytest
 from gearmanny.calling.steps import Command, Submit, Tell, Wait
 from gearmanny.calling.unread import MOST_UNREAD
 from gearmanny.calling.values import Data, Progress
-from gearmanny.calling.waiting import exception, result, stream, until, updates
+from gearmanny.calling.waiting import (
+    exception,
+    result,
+    stream,
+    until,
+    updates,
+    warn_if_unserved,
+)
 from gearmanny.errors import (
     EncodingError,
     InvalidTask,
@@ -53,8 +60,9 @@ class TestResults:
 
     def test_it_is_waited_for(self) -> None:
         call = call_of()
-        value, (step,), _ = carry_out(result(call, NEVER, None), comes(Completed(b"5")))
-        assert (value, step.call, step.deadline) == (5, call, NEVER)
+        deadline = Deadline(60)
+        value, (step,), _ = carry_out(result(call, deadline, 60), comes(Completed(b"5")))
+        assert (value, step.call, step.deadline) == (5, call, deadline)
 
     def test_updates_are_passed_on_before(self) -> None:
         call = call_of(on_update=print)
@@ -98,6 +106,39 @@ class TestTimeouts:
         said = answer if isinstance(answer, Exception) else ask
         with pytest.raises(TaskTimeout, match=reason):
             carry_out(until(call, call.is_answered, Deadline(0), 5), False, said)
+
+
+class TestWaitsWithoutATimeout:
+    @pytest.mark.parametrize(
+        ("answer", "logged"),
+        [
+            (["f\t5\t2\t3"], False),
+            (["f\t5\t2\t0"], True),
+            (JobServerUnavailable({"a:4730": "timed out"}), False),
+        ],
+    )
+    def test_one_that_nobody_serves_is_logged_once(
+        self, answer: Any, logged: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        call = call_of()
+        answers = [False, answer, False]
+        with pytest.raises(AssertionError):  # only a deadline ends a wait without an answer
+            carry_out(until(call, call.is_answered, NEVER, None), *answers)
+        carry_out(until(call, call.is_answered, NEVER, None), comes(Completed(b"5")))
+        texts = [
+            "f() has no answer after 5 s: no worker offers it on a:4730. The call has no timeout, "
+            "so it waits on."
+        ]
+        assert [record.getMessage() for record in caplog.records] == texts * logged
+
+    def test_an_answer_within_the_first_seconds_asks_nobody(self) -> None:
+        call = call_of()
+        steps = carry_out(result(call, NEVER, None), comes(Completed(b"5")))[1]
+        assert [type(step) for step in steps] == [Wait]
+
+    def test_a_background_job_is_only_to_be_accepted(self) -> None:
+        call = call_of(background=True)
+        assert carry_out(warn_if_unserved(call)) == (None, [], [])
 
 
 class TestUpdates:

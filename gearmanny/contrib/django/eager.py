@@ -20,6 +20,7 @@ from gearmanny.contrib.django.transactions import transactions_of_the_test
 from gearmanny.eager.joined import Eager
 from gearmanny.protocol.server import Server
 from gearmanny.worker import BaseWorker
+from gearmanny.working.asynchooks import Outcome
 from gearmanny.working.context import JobLoop
 from gearmanny.working.eventloop import EventLoop
 from gearmanny.working.interrupts import stops_worker
@@ -82,6 +83,11 @@ class _LoopAround:
         if self._beside is None:
             self._beside = EventLoop(lambda: None)
         return self._beside.run(coroutine)
+
+    def run_whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        outcome = Outcome[Any]()
+        contextvars.copy_context().run(async_to_sync(outcome.of), coroutine)
+        return outcome.get()
 
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Does not wait."""

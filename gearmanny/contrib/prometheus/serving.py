@@ -157,6 +157,11 @@ class MetricsProcess:
 @contextlib.contextmanager
 def _counting_in_files() -> Iterator[Path]:
     given = os.environ.get(_DIRECTORY)
+    if given is not None and not os.path.isdir(given):
+        raise InvalidOption(
+            f"The environment variable {_DIRECTORY} names {given!r}, which is no directory. Create "
+            "it, or remove the variable."
+        )
     directory = tempfile.mkdtemp(prefix="gearmanny-metrics-", dir=given)
     counting = values.ValueClass
     os.environ[_DIRECTORY] = directory

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import time
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -22,6 +20,7 @@ from gearmanny.contrib.django.forking import closed_before_forks
 from gearmanny.contrib.django.settings import NAME, Settings, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.hooks import Hook
+from gearmanny.logs import escape_unprintable, show_log
 from gearmanny.payload.checks import Rule
 from gearmanny.payload.fields import Option, flag_type, options_of
 from gearmanny.running.options import RunnerOptions
@@ -57,6 +56,7 @@ class Command(BaseCommand):
     help = "Runs the Gearman workers found in the workers.py of the installed apps."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        escape_unprintable()
         parser.epilog = _EPILOG
         parser.add_argument(
             "names",
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         )
         settings = options_of(Settings)
         parser.add_argument(
-            "--hosts", metavar="HOST[,HOST…]", help=_help(settings["HOSTS"], "HOSTS")
+            "--hosts", metavar="HOST[,HOST...]", help=_help(settings["HOSTS"], "HOSTS")
         )
         for name in ("EMBEDDED", "RECYCLE_AFTER_TIMEOUT"):
             parser.add_argument(
@@ -108,7 +108,7 @@ class Command(BaseCommand):
         if options["list"]:
             self._print_workers(workers)
             return
-        self._log_to_stderr()
+        show_log()
         with closed_before_forks(), self._job_server(settings, verbosity, runner):
             try:
                 with self._metrics(settings, runner) as metrics_url:
@@ -116,7 +116,7 @@ class Command(BaseCommand):
                         processes = len(runner.slots(settings.THREADS))
                         self._print_banner(workers, settings, processes, verbosity, metrics_url)
                     self._run(runner, settings)
-            except InvalidOption as error:
+            except (InvalidOption, InvalidTask) as error:
                 raise CommandError(str(error)) from error
 
     def _hooks(self, settings: Settings) -> tuple[Hook, ...]:
@@ -219,20 +219,6 @@ class Command(BaseCommand):
             self.stdout.write(f"Metrics: {metrics_url}")
         self.stdout.write("Ready; quit with CONTROL-C.")
         self.stdout.flush()
-
-    def _log_to_stderr(self) -> None:
-        """Shows the log of gearmanny if the project does not: Django's default shows none of it."""
-        logger = logging.getLogger("gearmanny")
-        if logger.hasHandlers():
-            return
-        handler = logging.StreamHandler()
-        formatter = logging.Formatter(
-            "%(asctime)s [%(process)d] %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"
-        )
-        # Django sets the time zone of the process to that of the settings: UTC is unmistakable.
-        formatter.converter = time.gmtime
-        handler.setFormatter(formatter)
-        logger.addHandler(handler)
 
 
 def _help(option: Option, setting: str) -> str:
