@@ -1,4 +1,4 @@
-"""What else a user pays: threads, payloads, memory, import time, idle workers."""
+"""Further costs: threads, payloads, memory, import time, idle workers."""
 
 from __future__ import annotations
 

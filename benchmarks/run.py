@@ -65,7 +65,7 @@ def redis() -> Iterator[str]:
 
 
 class Contestant(NamedTuple):
-    """Who takes part: its program, called as `[*program, *name, PORT, MODE, N]`."""
+    """A contestant: its program, called as `[*program, *name, PORT, MODE, N]`."""
 
     program: list[str]
     prefetch: tuple[str, ...] = ()

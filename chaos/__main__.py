@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from chaos import durability, neighbours, network, restarts
+from chaos import addresses, durability, interrupts, neighbours, network, poison, restarts
+
+_RUNS = (network, neighbours, interrupts, addresses, restarts, poison, durability)
 
 if __name__ == "__main__":
-    sys.exit(not all([network.main(), neighbours.main(), restarts.main(), durability.main()]))
+    failed = [run.__name__ for run in _RUNS if not run.main()]
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)

@@ -41,7 +41,7 @@ PATIENCE = 300.0
 
 
 class Report(NamedTuple):
-    """What came of a run."""
+    """The counts of a run."""
 
     submitted: int
     done: int

@@ -46,7 +46,7 @@ class Honest(BaseWorker):
 
 
 class Figures:
-    """What came of it."""
+    """The outcome of a run."""
 
     def __init__(self) -> None:
         self.calls = self.wrong = self.streams = 0

@@ -16,11 +16,11 @@ import threading
 import time
 from typing import Any
 
-from chaos.faults import Proxy, proxy
 from gearmanny.client import SimpleClient
 from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker
 from tools.processes import working
+from tools.proxies import Proxy, proxy
 
 THREADS = 8
 TIMEOUT = 60
@@ -36,7 +36,7 @@ class Chaotic(BaseWorker):
 
 
 class Tally:
-    """What came of all calls."""
+    """The outcome of all calls."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -48,7 +48,7 @@ class Chaos(BaseWorker):
 
 @dataclass(frozen=True)
 class Rolling:
-    """What `rolling_restart` counted."""
+    """The counts of `rolling_restart`."""
 
     submitted: int
     done: int

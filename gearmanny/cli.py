@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from gearmanny import __version__
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException
+from gearmanny.logs import escape_unprintable
 from gearmanny.net.hosts import DEFAULT_PORT
 from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
 from gearmanny.payload.fields import flag_type
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: the arguments are wrong, or ask for help.
     """
+    escape_unprintable()
     parser = argparse.ArgumentParser(
         prog="gearmanny", description="Gearman, from the command line."
     )

@@ -15,6 +15,7 @@ __all__ = [
     "Data",
     "JobState",
     "JobStatus",
+    "JsonClient",
     "Progress",
     "RawClient",
     "SimpleClient",
@@ -136,6 +137,10 @@ class SimpleClient(KeywordClient):
             Exception: any that `on_update` raises.
         """
         return self._result(function, kwargs)
+
+
+JsonClient = SimpleClient
+"""The name of `SimpleClient` in old code."""
 
 
 class AsyncClient(KeywordClient):

@@ -10,6 +10,7 @@
     ├── JobServerLost           the connection ended after sending; the job may or may not run
     ├── JobServerError          the job server refused the request
     ├── ProtocolError           bytes that are not valid in the Gearman protocol
+    ├── WorkerLost              the job has killed the processes that ran it, and is not run again
     ├── EncodingError           the encoder cannot encode a value or decode a payload (ValueError)
     ├── InvalidArguments        arguments that the task does not accept        (TypeError)
     ├── RejectJob               raised by a hook to prevent a job from running
@@ -46,6 +47,7 @@ __all__ = [
     "TaskError",
     "TaskTimeLimitExceeded",
     "TaskTimeout",
+    "WorkerLost",
 ]
 
 
@@ -240,6 +242,25 @@ class JobServerError(GearmanException):
     def __str__(self) -> str:
         text = f" ({printable(self.text)})" if self.text else ""
         return f"The job server refused: {printable(self.code)}{text}"
+
+
+class WorkerLost(GearmanException):
+    """The job was not run again, because it has killed the processes that ran it.
+
+    The caller gets a `TaskError` of this type with the message.
+
+    Attributes:
+        function: the Gearman function that was called.
+        ends: how those processes ended, such as `"was ended by SIGSEGV (3 times)"`.
+    """
+
+    def __init__(self, function: str, ends: str, /) -> None:
+        super().__init__(function, ends)
+        self.function = function
+        self.ends = ends
+
+    def __str__(self) -> str:
+        return f"{self.function}() was not run again: a process that ran this job {self.ends}."
 
 
 class ProtocolError(GearmanException):

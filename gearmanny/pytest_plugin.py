@@ -51,6 +51,20 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Gives each test worker objects of its own, also where eager mode outlives a test, and an
+    empty outbox.
+
+    Args:
+        item: the test.
+    """
+    joined = sys.modules.get("gearmanny.eager.joined")
+    if joined is not None:
+        joined.renew_all()
+        joined.outbox.clear()
+
+
 @pytest.fixture
 def gearman_django() -> bool:
     """Whether the tests run in a Django project that has the app installed.
@@ -101,6 +115,7 @@ def gearman_worker(
     It returns the worker, which runs in a thread and is ready; with `process=True`, it returns the
     process that runs the worker. Other arguments are passed to the worker class.
     """
+    from gearmanny.running.factory import check_kind  # noqa: PLC0415
     from gearmanny.testing import running, running_process  # noqa: PLC0415
 
     make = _new_worker
@@ -110,6 +125,7 @@ def gearman_worker(
     with contextlib.ExitStack() as workers:
 
         def run(kind: type[BaseWorker], *, process: bool = False, **options: Any) -> Any:
+            check_kind(kind)
             if process:
                 if gearman_django:
                     raise pytest.UsageError(

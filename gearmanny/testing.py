@@ -1,4 +1,4 @@
-"""For tests of code that calls, and of workers: eager mode, and live workers."""
+"""Helpers for tests of workers and their callers: eager mode, and live workers and job servers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 PATIENCE = 20.0
-"""Seconds that a server or a worker may take to start or to stop, on a busy machine."""
+"""The timeout for a server or worker to start or stop, in seconds: enough for a busy machine."""
 
 _PROGRAM = "GEARMANNY_TEST_GEARMAND"
 """An environment variable: the path of the gearmand to use, of whichever version."""
@@ -47,7 +47,7 @@ _PROGRAM = "GEARMANNY_TEST_GEARMAND"
 _JOB_RETRIES = "--job-retries=255"
 
 _PAUSE = 0.005
-"""Seconds between two looks at one that starts."""
+"""The seconds between two checks whether a process has started."""
 
 
 @contextlib.contextmanager
@@ -58,24 +58,24 @@ def eager(
     send_tracebacks: bool | None = None,
     default_work_class: type[GearmanWorker] = JsonWorker,
 ) -> Iterator[Eager]:
-    """Runs the calls of all clients of this process where they are made, until the block ends.
+    """Runs the jobs of all clients in this process, inside the call, until the block ends.
 
-    Arguments and results travel through the encoders, and failures arrive as they do from a
-    job server. A job has run when its call returns; timeouts do not count. A call to a function
-    that no worker offers is a `TaskTimeout` at once. Background calls run at once, too, and are
-    kept in `outbox`, which is emptied at the beginning.
+    Arguments and results pass through the encoders, and failures arrive as they do from a job
+    server. A job has run when its call returns; timeouts are ignored. A call to a function that
+    no worker offers raises `TaskTimeout` immediately. Background calls also run immediately, and
+    are recorded in `outbox`, which is emptied at the beginning of the block.
 
     Args:
-        workers: the worker classes that do the jobs. An inner block forgets those of an outer one.
-        hooks: contexts around every job of every worker, outside of its own hooks.
-        send_tracebacks: overrides what the worker classes say, unless None.
-        default_work_class: stands in for `JsonWorker`, for workers that chose no other.
+        workers: the worker classes that run the jobs. An inner block replaces all of an outer one.
+        hooks: contexts around every job of every worker, outside the worker's own hooks.
+        send_tracebacks: overrides the setting of the worker classes, unless None.
+        default_work_class: replaces `JsonWorker` in workers that do not choose a work class.
 
     Yields:
         The `Eager`, to which more workers may be added.
 
     Raises:
-        InvalidTask: a worker cannot be exported, or two export the same function.
+        InvalidTask: a worker class is invalid, or two export the same function.
     """
     stand_in = Eager(
         workers,
@@ -88,26 +88,25 @@ def eager(
 
 
 class Gearmand:
-    """A gearmand of the test's own, on a port that it keeps over restarts: a real job server.
+    """A real gearmand, on a free port that it keeps when it is restarted. A context manager.
 
     Attributes:
         host: `"127.0.0.1:PORT"`.
-        port: a free one.
+        port: its port.
     """
 
     def __init__(self, *options: str, address: str = "127.0.0.1") -> None:
         """
         Args:
-            options: more of its command line. Without `--job-retries`, whose default depends on the
-                version, a job is given to 255 workers that die of it.
-            address: of this machine, to listen on.
+            options: further arguments of its command line. Unless `--job-retries` is among them,
+                whose default depends on the version, a job is given to 255 workers that die of it.
+            address: the local address to listen on.
 
         Raises:
-            FileNotFoundError: there is no gearmand.
+            FileNotFoundError: gearmand is not installed.
         """
-        program = shutil.which(
-            os.environ.get(_PROGRAM, "gearmand"), path=f"{os.environ['PATH']}:/usr/sbin"
-        )
+        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+        program = shutil.which(os.environ.get(_PROGRAM, "gearmand"), path=path)
         if program is None:
             raise FileNotFoundError(
                 "gearmand is not installed (Debian: apt-get install gearman-job-server)."
@@ -129,8 +128,12 @@ class Gearmand:
         self.stop()
 
     def start(self) -> None:
-        """Starts it, and returns when it answers."""
-        # It wants to write its pid somewhere, but only once.
+        """Starts it, and returns when it answers.
+
+        Raises:
+            RuntimeError: it ended, or did not answer in time.
+        """
+        # It insists on a pid file, but only while it starts.
         with tempfile.TemporaryDirectory() as folder:
             process = self._process = subprocess.Popen(
                 [*self._command, "-P", f"{folder}/pid"],
@@ -140,13 +143,13 @@ class Gearmand:
             _until(self._answers, lambda: process.poll() is None)
 
     def stop(self) -> None:
-        """Ends it. All its connections end."""
+        """Stops it, which ends all its connections."""
         if self._process is not None:
             _end(self._process)
             self._process = None
 
     def kill(self) -> None:
-        """Ends it the hard way, as a crash would."""
+        """Kills it, as a crash would."""
         if self._process is not None:
             self._process.kill()
             self.stop()
@@ -160,12 +163,23 @@ class Gearmand:
 
 @contextlib.contextmanager
 def running(worker: BaseWorker) -> Iterator[BaseWorker]:
-    """Runs a worker in a thread, from when its job servers know it until the block ends.
+    """Runs a worker in a thread until the block ends. The block begins when it is registered.
+
+    Args:
+        worker: the worker to run.
+
+    Yields:
+        The worker.
 
     Raises:
-        RuntimeError: the worker did not start, or a task of it did not end.
+        InvalidOption: the argument is not a worker, but perhaps a class of workers.
+        RuntimeError: the worker did not start, or one of its tasks did not end.
     """
-    # A daemon: a task that does not end is told of, and keeps the tests from ending no longer.
+    if not isinstance(worker, BaseWorker):
+        raise InvalidOption(
+            f"running() takes a worker, such as MyWorker(hosts=[...]), not {worker!r}."
+        )
+    # A daemon, so that a task that never ends is reported and does not keep the tests from ending.
     thread = threading.Thread(
         target=worker.start, name=f"gearmanny {type(worker).__name__}", daemon=True
     )
@@ -179,17 +193,20 @@ def running(worker: BaseWorker) -> Iterator[BaseWorker]:
         if thread.is_alive():
             raise RuntimeError(
                 f"{type(worker).__name__} did not stop within {PATIENCE:g} s: one of its tasks "
-                "does not end."
+                "is still running."
             )
 
 
 @contextlib.contextmanager
 def running_process(worker: type[BaseWorker], host: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a worker in processes of its own, as `WorkRunner` does, until the block ends.
+    """Runs a worker in its own processes, with a `WorkRunner`, until the block ends.
 
     Args:
-        worker: a class at the top of a module, so that another process can import it.
+        worker: a class at the top level of a module, so that another process can import it.
         host: the job server, `"name:port"`.
+
+    Yields:
+        The process of the `WorkRunner`.
 
     Raises:
         InvalidOption: no other process can import the class.
@@ -198,7 +215,7 @@ def running_process(worker: type[BaseWorker], host: str) -> Iterator[subprocess.
     if "." in worker.__qualname__ or worker.__module__ == "__main__":
         raise InvalidOption(
             f"{worker.__qualname__} cannot be imported by another process. "
-            "Move it to the top of a module."
+            "Move it to the top level of a module."
         )
     names = worker.__module__, worker.__qualname__, host
     cache = "on" if switch.is_on else switch.database or "off"
@@ -236,13 +253,19 @@ def _offers(worker: BaseWorker, host: Host) -> bool:
 
 
 def _until(condition: Callable[[], bool], alive: Callable[[], bool]) -> None:
-    """Waits until a condition holds; raises RuntimeError when what it waits for has ended."""
+    """Waits until a condition holds.
+
+    Raises:
+        RuntimeError: the worker or server has ended, or the condition did not hold in time.
+    """
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if not alive():
-            raise RuntimeError("It ended before it was ready. Its output says why.")
+            raise RuntimeError(
+                "The worker or server ended before it was ready. See its output for the reason."
+            )
         if time.monotonic() > deadline:
-            raise RuntimeError(f"It was not ready within {PATIENCE:g} s.")
+            raise RuntimeError(f"The worker or server was not ready within {PATIENCE:g} s.")
         time.sleep(_PAUSE)
 
 

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from gearmanny.errors import InvalidTask
-from gearmanny.net.forks import ending_forks
+from gearmanny.errors import InvalidOption, InvalidTask
+from gearmanny.logs import ROOT, show_log
+from gearmanny.net.forks import ending_forks, stopped_by_sigterm
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.sizes import MAX_PACKET
-from gearmanny.tasks.finding import find_tasks, help_function, takes_payload
+from gearmanny.tasks.finding import find_tasks, find_tasks_of, help_function, takes_payload
 from gearmanny.tasks.interface import Interface
 from gearmanny.tasks.options import task
 from gearmanny.tasks.spec import TaskSpec, help_table
@@ -23,18 +24,34 @@ from gearmanny.working.loop import loop_of
 from gearmanny.working.observer import Observer
 from gearmanny.working.options import WorkerOptions
 from gearmanny.working.reports import Reports
-from gearmanny.working.runners import AttemptRunner, CallbackRunner, TaskRunner
+from gearmanny.working.runners import (
+    AttemptRunner,
+    CallbackRunner,
+    TaskRunner,
+    waiting_for_result,
+)
 
 __all__ = ["BaseWorker", "GearmanWorker", "Hook", "Job", "JsonWorker", "RawWorker", "task"]
 
 
 def set_verbosity(verbosity: int) -> None:
-    """Sets the level of the logger `gearmanny`: 1 logs every job, 2 its arguments too.
+    """Sets the level of the logger `gearmanny`: 1 logs every job, 2 its arguments too; to stderr,
+    where nobody configured logging.
 
     0 leaves the level alone: it may have been set with care elsewhere.
     """
     if verbosity:
-        logging.getLogger("gearmanny").setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+        logging.getLogger(ROOT).setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+        show_log()
+
+
+def _checked(gearman_worker: object) -> GearmanWorker | None:
+    if gearman_worker is None or isinstance(gearman_worker, GearmanWorker):
+        return gearman_worker
+    raise InvalidOption(
+        "gearman_worker must be an object of a work_class, such as JsonWorker(), not "
+        f"{gearman_worker!r}."
+    )
 
 
 class JsonWorker(GearmanWorker):
@@ -114,7 +131,7 @@ class BaseWorker(Reports, Interface):
     gearman_worker: GearmanWorker
     hosts: list[Host]
     worker_options: WorkerOptions
-    """What the loop of this worker is given; `running/factory.py` replaces it."""
+    """The options of the loop of this worker; `running/factory.py` replaces them."""
 
     def __init__(
         self,
@@ -148,9 +165,9 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a hook, a number or `tls` is invalid.
+            InvalidOption: a host, a hook, a number, `gearman_worker` or `tls` is invalid.
         """
-        self.gearman_worker = gearman_worker or self.work_class()
+        self.gearman_worker = _checked(gearman_worker) or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)
         set_verbosity(verbosity)
         self.hosts = parse_hosts(
@@ -170,11 +187,29 @@ class BaseWorker(Reports, Interface):
         self._stopped = False
         for spec in tasks:
             self._export(spec.function, self._runner_of(spec)(self, spec))
-        table: Any = help_table(tasks)
-        if takes_payload(self.gearman_worker):
-            table = JSONDataEncoder.encode(table)
-        self._export(help_function(type(self)), CallbackRunner(self, lambda *_: table))
+        self._export(help_function(type(self)), CallbackRunner(self, lambda *_: self._help))
+        self._tell_help(tasks)
         self.setUp()
+        self._export_own(tasks)
+
+    def _export_own(self, tasks: list[TaskSpec]) -> None:
+        """Exports the tasks that `setUp` has added to this object, or has replaced in it."""
+        own = find_tasks_of(self, self.gearman_worker)
+        if own:
+            known = {spec.function: spec for spec in tasks}
+            for spec in own:
+                runner = self._runner_of(spec)(self, spec)
+                if spec.function in known:
+                    self.gearman_worker.register_task(spec.function, runner)
+                else:
+                    self._export(spec.function, runner)
+                known[spec.function] = spec
+            self._tell_help(sorted(known.values(), key=lambda spec: spec.function))
+
+    def _tell_help(self, tasks: list[TaskSpec]) -> None:
+        self._help: Any = help_table(tasks)
+        if takes_payload(self.gearman_worker):
+            self._help = JSONDataEncoder.encode(self._help)
 
     @staticmethod
     def _runner_of(spec: TaskSpec) -> Callable[[Owner, TaskSpec], Exported]:
@@ -186,7 +221,8 @@ class BaseWorker(Reports, Interface):
 
     def setUp(self) -> None:
         """Called once the tasks are registered, in the process that runs them. Override it to
-        open what they need, or to register more."""
+        open what they need, or to register more. A function that it assigns to `self.task_<name>`
+        is a task, too: it is given no `self`."""
 
     def register_task(self, name: str, callback: Callback) -> None:
         """Exports a function that is no method.
@@ -194,15 +230,18 @@ class BaseWorker(Reports, Interface):
         Args:
             name: name of the Gearman function, as it is: without the name of the worker.
             callback: called with the `GearmanWorker` and the `GearmanJob`, whose `data` is
-                decoded; what it returns is the result.
+                decoded; what it returns is the result, or is awaited for the result.
 
         Raises:
             InvalidTask: the function is exported already, or cannot have that name.
         """
-        self._export(name, CallbackRunner(self, ending_forks(callback)))
+        self._export(name, CallbackRunner(self, waiting_for_result(ending_forks(callback))))
 
     def start(self) -> None:
         """Takes jobs until `stop()` is called. A job server that is away is waited for.
+
+        SIGTERM lets it return once the current job is answered, if this is the main thread and the
+        program has no handler of its own.
 
         `KeyboardInterrupt`, and the `SystemExit` of a signal handler, pass through, also out of a
         task; the job that runs goes back to its queue. `SystemExit` that a task raises itself is
@@ -211,9 +250,10 @@ class BaseWorker(Reports, Interface):
         options = self.worker_options.settled([self])
         self.work_loop = loop = loop_of(self.gearman_worker, options, self.observer)
         try:
-            if self._stopped:
-                loop.stop()
-            loop.run()
+            with stopped_by_sigterm(loop.stop):
+                if self._stopped:
+                    loop.stop()
+                loop.run()
         finally:
             self.work_loop = None
             self._stopped = False

@@ -19,7 +19,9 @@ from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.checks import COUNT
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.running.childprocess import Slot, resident_memory
-from gearmanny.running.factory import work_class_of
+from gearmanny.running.companions import Companion
+from gearmanny.running.factory import check_kinds, work_class_of
+from gearmanny.running.inherited import name_threads
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
@@ -67,9 +69,17 @@ class WorkRunner:
             once a fresh one is ready to serve. None: never.
         max_memory: MiB of resident memory with which a process is recycled after a job. None:
             never. Not enforced, with a warning, on systems without `/proc/self/statm`.
+        recycle_after_timeout: whether a process that interrupted a plain task at its time limit is
+            recycled, likewise: the task may have left a lock held, or an object half changed.
         max_crashes: with `keepAlive`, how many crashes of a process and its replacements within
-            `crash_window` make the runner give up. None: it never does.
+            `crash_window` make the runner give up. None: it never does. A process that was running
+            a job counts for `max_deaths` instead.
         crash_window: seconds, see `max_crashes`.
+        max_deaths: how many processes a job may kill. After that, it is failed instead of run, and
+            its caller is told how those processes ended. None: any number.
+        stall_timeout: seconds after which a process that shows no sign of life is named in the log,
+            with the job that it runs: it was stopped, or C code holds the GIL.
+            None: never.
         connect_timeout: seconds from the start within which a job server has to answer. None:
             job servers are waited for, however long it takes.
 
@@ -96,10 +106,14 @@ class WorkRunner:
         grace: float | None = RunnerOptions.grace,
         max_jobs: int | None = RunnerOptions.max_jobs,
         max_memory: int | None = RunnerOptions.max_memory,
+        recycle_after_timeout: bool = RunnerOptions.recycle_after_timeout,
         max_crashes: int | None = RunnerOptions.max_crashes,
         crash_window: float = RunnerOptions.crash_window,
+        max_deaths: int | None = RunnerOptions.max_deaths,
+        stall_timeout: float | None = RunnerOptions.stall_timeout,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
     ) -> None:
+        workers = check_kinds(workers, "WorkRunner")
         _check_workers(workers)
         self._options = RunnerOptions(
             worker=WorkerOptions(
@@ -117,8 +131,11 @@ class WorkRunner:
             grace=grace,
             max_jobs=max_jobs,
             max_memory=max_memory,
+            recycle_after_timeout=recycle_after_timeout,
             max_crashes=max_crashes,
             crash_window=crash_window,
+            max_deaths=max_deaths,
+            stall_timeout=stall_timeout,
             connect_timeout=connect_timeout,
         )
         if max_memory is not None:
@@ -127,6 +144,7 @@ class WorkRunner:
         self._workers = workers
         self._supervisor: Supervisor | None = None
         self._stopped = False
+        self._companions: list[Companion] = []
 
     def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
         """Runs the workers until SIGTERM or SIGINT, which let current jobs finish, within `grace`.
@@ -134,6 +152,9 @@ class WorkRunner:
 
         SIGHUP replaces the processes, see `restart()`. If it is sent because the terminal was
         closed, it is like SIGTERM; where it is ignored, as under `nohup`, it stays so.
+
+        SIGUSR1 writes the Python stacks of all processes to the log, unless the program has a
+        handler of its own for that signal.
 
         Signals are handled only if this is called in the main thread; otherwise, call `stop()` and
         `restart()`.
@@ -149,14 +170,19 @@ class WorkRunner:
 
         Raises:
             InvalidOption: `threads` is not a number of processes.
+            InvalidTask: the workers cannot be made, in any process: one of them raised
+                `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
-        supervisor = Supervisor(self.slots(threads), self._options, keep_alive=keepAlive)
+        supervisor = Supervisor(
+            self.slots(threads), self._options, keep_alive=keepAlive, companions=self._companions
+        )
         self._supervisor = supervisor
         try:
             with handled_signals(supervisor):
                 if self._stopped and not supervisor.stopping:
                     supervisor.stop()
+                name_threads()
                 if self._options.connect_timeout is not None:
                     self._reach_a_job_server(supervisor, self._options.connect_timeout)
                 return supervisor.run()
@@ -183,6 +209,14 @@ class WorkRunner:
         """
         if self._supervisor is not None:
             self._supervisor.restart()
+
+    def look_after(self, companion: Companion) -> None:
+        """Replaces a process that is not a worker, too, when it ends during `start()`.
+
+        Args:
+            companion: the process.
+        """
+        self._companions.append(companion)
 
     def slots(self, threads: int) -> list[Slot]:
         """Returns what `start(threads)` runs, one process each.

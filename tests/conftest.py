@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gearmanny.helpers.switch import switch
-from tests.postgres import Postgres
-from tests.servers import Server, find_program, memcached, mongodb
+from tests.support.postgres import Postgres
+from tests.support.servers import Server, find_program, memcached, mongodb
 
 _numbers = itertools.count()
 

@@ -20,7 +20,7 @@ _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 """The fields in which a statement holds others. Expressions define nothing that has a name."""
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, RecursionError, MemoryError)
-"""What reading and parsing a file may raise: UnicodeDecodeError is a ValueError."""
+"""Errors of reading and parsing a file: UnicodeDecodeError is a ValueError."""
 
 
 class Function(TypedDict):
@@ -32,7 +32,7 @@ class Function(TypedDict):
 
 
 class Row(TypedDict):
-    """What was found in one file. With an `error` it could not be read, and all counts are 0."""
+    """The findings in one file. With an `error` it could not be read, and all counts are 0."""
 
     file: str
     lines: int
@@ -49,7 +49,7 @@ class FunctionInFile(Function):
 
 
 class Totals(TypedDict):
-    """What was found in all files together."""
+    """The findings in all files together."""
 
     files: int
     lines: int

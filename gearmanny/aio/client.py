@@ -81,7 +81,7 @@ class AioClient(Caller):
         options = self._options
         seen = options.on_update is not None
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (call,) = await self._submit(function, [self._encode(kwargs)], keeps_updates=seen)
+        (call,) = await self._submit(function, [self._encode(function, kwargs)], keeps_updates=seen)
         try:
             answer = await self._driver.result(call, options.timeout)
         finally:
@@ -110,7 +110,7 @@ class AioClient(Caller):
             InvalidOption: `delay` is beyond the times that a job server can keep.
             RuntimeError: another event loop uses this client.
         """
-        (call,) = await self._submit(function, [self._encode(kwargs)])
+        (call,) = await self._submit(function, [self._encode(function, kwargs)])
         return AioWorkResult(call, self._driver)
 
     def map(
@@ -152,7 +152,9 @@ class AioClient(Caller):
         steps = map_calls(iter(arguments), window, timeout, return_exceptions, time.monotonic)
         return self._driver.iterate(
             steps,
-            lambda batch: self._submit(function, self._encode_all(batch), keeps_updates=False),
+            lambda batch: self._submit(
+                function, self._encode_all(function, batch), keeps_updates=False
+            ),
         )
 
     def stream(self, function: str, /, **kwargs: Any) -> AsyncIterator[Any]:
@@ -183,7 +185,8 @@ class AioClient(Caller):
             Exception: any that `on_update` raises.
         """
         self._check_stream(function)
-        steps = stream(self._encode(kwargs), self._options.timeout)
+        payload = self._encode(function, kwargs)
+        steps = stream(payload, self._options.timeout, self._servers.max_packet)
         return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
 
     async def status(self, unique: str, timeout: float | None = 60) -> JobStatus:
@@ -194,10 +197,14 @@ class AioClient(Caller):
             unique: the id.
             timeout: seconds to wait for the answers; None waits for as long as it takes.
 
+        Returns:
+            The state. Where the job is unknown, `not_asked` names the job servers that could not be
+            asked.
+
         Raises:
-            JobServerUnavailable: no job server knows the job, and some could not be asked.
-            JobServerLost: a connection ended before the answer came.
-            JobServerError: a job server refused the question.
+            JobServerUnavailable: none could be asked.
+            JobServerLost: the connection to the only one ended before the answer came.
+            JobServerError: the only one refused the question.
             InvalidOption: the timeout is not a number of seconds, or no job can have that id.
             RuntimeError: another event loop uses this client.
         """
@@ -212,6 +219,8 @@ class AioClient(Caller):
             RuntimeError: another event loop uses this client.
         """
         await self._connections.close()
+
+    close.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
 
     async def _submit(
         self,

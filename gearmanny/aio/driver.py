@@ -86,9 +86,14 @@ class AioDriver:
 
     async def result(self, call: Call[AioConnection], timeout: float | None) -> Any:
         """Returns what a task returned, or raises what its job ended with."""
-        deadline = Deadline(timeout)
-        if call.options.on_update is None and await wait(call, call.is_answered, deadline):
-            return call.value()
+        deadline = Deadline(waiting.UNSERVED if timeout is None else timeout)
+        if call.options.on_update is None:
+            if await wait(call, call.is_answered, deadline):
+                return call.value()
+            if timeout is None:
+                await self.run(waiting.warn_if_unserved(call))
+        if timeout is None:
+            deadline = NEVER
         return await self.run(waiting.result(call, deadline, timeout))
 
     def notice(self, exchange: Exchange[Any]) -> None:
@@ -105,8 +110,8 @@ class AioDriver:
                 return None  # the event loop takes in what arrives
             case Pause(seconds):
                 return await asyncio.sleep(seconds)
-            case Reach(hosts):
-                return await self.connections.reach(hosts)
+            case Reach(hosts, deadline):
+                return await self.connections.reach(hosts, deadline)
             case Send(call, line, deadline):
                 connection: Any = line
                 await connection.drain(deadline)

@@ -89,7 +89,7 @@ class AioWorkResult(Work[AioConnection]):
             timeout: seconds for the whole job to end; None waits for as long as it takes.
 
         Raises:
-            TaskTimeout: the job did not end in time.
+            TaskTimeout: the job did not end in time, or its updates are taken too slowly.
             EncodingError: an update cannot be decoded.
             InvalidOption: the timeout is not a number of seconds.
             RuntimeError: the job belongs to another event loop.
@@ -141,6 +141,8 @@ class AioWorkResult(Work[AioConnection]):
             RuntimeError: the job belongs to another event loop.
         """
         return bool(await self._run(asking.cancel, timeout))
+
+    cancel.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
 
     async def _run(self, what: Any, timeout: float | None) -> Any:
         return await self._driver.run(what(self._call, Deadline(timeout), timeout))

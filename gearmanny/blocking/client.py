@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -21,7 +20,7 @@ from gearmanny.calling.tracing import CallSpans
 from gearmanny.calling.values import JobStatus
 from gearmanny.calling.waiting import stream
 from gearmanny.calling.window import map_calls
-from gearmanny.errors import EncodingError, JobServerLost
+from gearmanny.errors import EncodingError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
 from gearmanny.protocol.client import Request
@@ -57,10 +56,14 @@ class Client(Caller):
             unique: the id.
             timeout: seconds to wait for the answers; None waits for as long as it takes.
 
+        Returns:
+            The state. Where the job is unknown, `not_asked` names the job servers that could not be
+            asked.
+
         Raises:
-            JobServerUnavailable: no job server knows the job, and some could not be asked.
-            JobServerLost: a connection ended before the answer came.
-            JobServerError: a job server refused the question.
+            JobServerUnavailable: none could be asked.
+            JobServerLost: the connection to the only one ended before the answer came.
+            JobServerError: the only one refused the question.
             InvalidOption: the timeout is not a number of seconds, or no job can have that id.
         """
         deadline, hosts = Deadline(timeout), self._servers.hosts
@@ -71,11 +74,13 @@ class Client(Caller):
         connects again."""
         self._connections.close()
 
+    close.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
+
     def _result(self, function: str, arguments: object) -> Any:
         options = self._options
         seen = options.on_update is not None
         # The payload has no name here: it may be large, and nobody needs it once it was sent.
-        (call,) = self._submit(function, [self._encode(arguments)], keeps_updates=seen)
+        (call,) = self._submit(function, [self._encode(function, arguments)], keeps_updates=seen)
         try:
             answer = self._driver.result(call, options.timeout)
         finally:
@@ -84,7 +89,7 @@ class Client(Caller):
         return WorkResult(call, self._driver) if options.background else answer
 
     def _sent(self, function: str, arguments: object) -> WorkResult:
-        (call,) = self._submit(function, [self._encode(arguments)])
+        (call,) = self._submit(function, [self._encode(function, arguments)])
         return WorkResult(call, self._driver)
 
     def _map(
@@ -95,12 +100,15 @@ class Client(Caller):
         steps = map_calls(iter(inputs), window, timeout, return_exceptions, time.monotonic)
         return self._driver.iterate(
             steps,
-            lambda batch: self._submit(function, self._encode_all(batch), keeps_updates=False),
+            lambda batch: self._submit(
+                function, self._encode_all(function, batch), keeps_updates=False
+            ),
         )
 
     def _stream(self, function: str, arguments: object) -> Iterator[Any]:
         self._check_stream(function)
-        steps = stream(self._encode(arguments), self._options.timeout)
+        payload = self._encode(function, arguments)
+        steps = stream(payload, self._options.timeout, self._servers.max_packet)
         return self._driver.iterate(steps, lambda payloads: self._submit(function, payloads))
 
     def _submit(
@@ -118,14 +126,13 @@ class Client(Caller):
             with CallSpans() as spans:
                 requests = self._requests(function, payloads, spans, time.time)
                 channel = connections.channel(options)
+                jobs: list[tuple[Call[Channel], Request]] = []
                 for request in requests:
                     calls.append(call := self._new_call(channel, function, request, keeps_updates))
-                    if isinstance(request, EncodingError):
-                        continue
-                    while not channel.queue(call, request):
-                        channel = connections.channel(options)
-                with contextlib.suppress(JobServerLost):  # every call that was on its way says so
-                    channel.flush(deadline)
+                    if not isinstance(request, EncodingError):
+                        jobs.append((call, request))
+                while jobs and not channel.submit(jobs, deadline):
+                    channel = connections.channel(options)
         except BaseException:
             for call in calls:
                 call.forget()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any, TypeVar, assert_never
 
 from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.connections import Connections
+from gearmanny.blocking.turns import Missed, Turns
 from gearmanny.calling import resending, waiting
 from gearmanny.calling.again import Again
 from gearmanny.calling.call import Call
@@ -31,23 +33,50 @@ from gearmanny.calling.steps import (
     Wait,
 )
 from gearmanny.calling.walk import Walk
-from gearmanny.errors import JobServerLost
-from gearmanny.net.deadline import Deadline
+from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.question import ask
 from gearmanny.protocol.admin import AdminConnection
 from gearmanny.protocol.client import Request
 
 R = TypeVar("R")
 
+logger = logging.getLogger("gearmanny.client")
+
+
+class _BlockedLoops:
+    """Warns once when a thread waits in which an event loop runs."""
+
+    def __init__(self) -> None:
+        self.reported = False
+
+    def look(self, function: str) -> None:
+        """Warns if an event loop runs in this thread.
+
+        Args:
+            function: the Gearman function whose answer is waited for.
+        """
+        asyncio = sys.modules.get("asyncio")  # where nobody imported it, no loop runs
+        if asyncio is not None and asyncio._get_running_loop() is not None:
+            self.reported = True
+            logger.warning(
+                "%s() is waited for in an event loop, in which nothing else can run meanwhile. "
+                "Use an AioClient in coroutines, which is aio_client in Django.",
+                function,
+                extra={"action": "event_loop_blocked"},
+            )
+
+
+_blocked_loops = _BlockedLoops()
+
 
 class SharedAgain(Again):
     """How a job is sent again, by one of the threads that wait for it."""
 
-    __slots__ = ("lock",)
+    __slots__ = ("turns",)
 
     def __init__(self, request: Request, options: CallOptions, connections: Connections) -> None:
         super().__init__(request, options.unique, connections.pool)
-        self.lock = threading.Lock()
+        self.turns = Turns(threading.Lock())
 
 
 class Driver:
@@ -101,9 +130,14 @@ class Driver:
 
     def result(self, call: Call[Channel], timeout: float | None) -> Any:
         """Returns what a task returned, or raises what its job ended with."""
-        deadline = Deadline(timeout)
-        if call.options.on_update is None and self.wait(call, call.is_answered, deadline):
-            return call.value()
+        deadline = Deadline(waiting.UNSERVED if timeout is None else timeout)
+        if call.options.on_update is None:
+            if self.wait(call, call.is_answered, deadline):
+                return call.value()
+            if timeout is None:
+                self.run(waiting.warn_if_unserved(call))
+        if timeout is None:
+            deadline = NEVER
         return self.run(waiting.result(call, deadline, timeout))
 
     def wait(self, call: Call[Channel], ready: Callable[[], bool], deadline: Deadline) -> bool:
@@ -116,7 +150,10 @@ class Driver:
             if call.is_lost:
                 if not self.send_again(call, deadline):
                     return ready()
-            elif not call.line.wait(call, ready, deadline):
+                continue
+            if not _blocked_loops.reported:
+                _blocked_loops.look(call.function)
+            if not call.line.wait(call, ready, deadline):
                 return False
         return True
 
@@ -138,13 +175,11 @@ class Driver:
         if again is None or not call.is_lost:
             return True
         assert isinstance(again, SharedAgain)
-        remaining = deadline.remaining()
-        if not again.lock.acquire(timeout=-1 if remaining is None else remaining):
-            return False
+        steps = resending.send_again(call, deadline)
         try:
-            return self.run(resending.send_again(call, deadline))
-        finally:
-            again.lock.release()
+            return again.turns.do(lambda: self.run(steps), deadline)
+        except Missed:
+            return False
 
     def _carry_out(self, step: Step) -> Any:
         match step:
@@ -154,8 +189,8 @@ class Driver:
                 return self.look(call)
             case Pause(seconds):
                 return time.sleep(seconds)
-            case Reach(hosts):
-                return self.connections.reach(hosts)
+            case Reach(hosts, deadline):
+                return self.connections.reach(hosts, deadline)
             case Send(call, channel, deadline):
                 return _send(call, channel, deadline)
             case Ask(question, job, by_unique, deadline):
@@ -173,15 +208,11 @@ class Driver:
 
 def _send(call: Call[Channel], channel: Any, deadline: Deadline) -> bool:
     assert call.again is not None
-    if not channel.queue(call, call.again.request):
-        return False
-    with contextlib.suppress(JobServerLost):  # the call says so
-        channel.flush(deadline)
-    return True
+    sent: bool = channel.submit([(call, call.again.request)], deadline)
+    return sent
 
 
 def _ask(question: Question[Channel], job: bytes, by_unique: bool, deadline: Deadline) -> bool:
     channel = question.line
-    if channel.ask(question, job, by_unique=by_unique):
-        channel.flush(deadline)
+    channel.ask(question, job, deadline, by_unique=by_unique)
     return channel.wait(question, question.is_answered, deadline)

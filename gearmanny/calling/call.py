@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from gearmanny.calling.again import Again
 from gearmanny.calling.exchange import Exchange, L, Outcome, Watcher
 from gearmanny.calling.options import CallOptions
+from gearmanny.calling.unread import MOST_UNREAD, Unread
 from gearmanny.calling.values import (
     Data,
     Progress,
@@ -36,11 +36,9 @@ from gearmanny.protocol.client import (
     Progressed,
     Rejected,
     Request,
-    Told,
+    StatusReceived,
     Warned,
 )
-
-UpdateEvent = DataSent | Warned | Progressed
 
 
 class Call(Exchange[L]):
@@ -53,12 +51,14 @@ class Call(Exchange[L]):
         "function",
         "handle",
         "keeps_updates",
+        "most_unread",
         "only_part",
         "options",
         "progressed",
         "unique",
         "unread",
         "warned",
+        "warned_of_silence",
     )
 
     def __init__(
@@ -70,6 +70,7 @@ class Call(Exchange[L]):
         request: Request | EncodingError,
         *,
         keeps_updates: bool = True,
+        most_unread: int | None = None,
         again: Again | None = None,
         watchers: tuple[Watcher, ...] = (),
     ) -> None:
@@ -81,6 +82,8 @@ class Call(Exchange[L]):
             options: those of the call.
             request: what is sent, or why it cannot be: then the call has failed already.
             keeps_updates: whether updates are kept for somebody to read.
+            most_unread: bytes of updates that may wait for their reader, who gets an error when
+                there were more; None where the oldest may be dropped instead.
             again: how the job is sent again after a loss; None where it must not be.
             watchers: notified when something comes of it.
         """
@@ -92,6 +95,8 @@ class Call(Exchange[L]):
         self.options = options
         self.again = again
         self.keeps_updates = keeps_updates
+        self.most_unread = most_unread
+        """Bytes of updates that may wait for a reader who needs all; None where nobody does."""
         self.unique = b""
         """The unique id, as it travels."""
         if isinstance(request, EncodingError):
@@ -103,15 +108,19 @@ class Call(Exchange[L]):
         self.handle: bytes | None = None
         self.warned: Warned | None = None
         """The last warning: it says why, when a failure follows it."""
+        self.warned_of_silence = False
+        """Whether it was looked whether anybody offers the function."""
         self.only_part: DataSent | None = None
-        """What was sent ahead; without data, when there was more than one part."""
+        """The data that was sent ahead of the result; empty if there was more than one part."""
         self.progressed: Progressed | None = None
         """The last progress."""
-        self.unread: deque[UpdateEvent] | None = None
+        self.unread: Unread | None = None
         """Updates that nobody read yet."""
 
     def __str__(self) -> str:
         state = "waiting" if self.outcome is None else "done"
+        if isinstance(self.outcome, Created):
+            state = "accepted"  # of a background job, nobody learns more
         handle = self.handle.decode(errors="replace") if self.handle else "no handle yet"
         return f"{self.function} {handle} ({state})"
 
@@ -140,7 +149,7 @@ class Call(Exchange[L]):
             if self.options.background:
                 self.outcome = event
             return
-        if isinstance(event, (Completed, Failed, Excepted, Rejected, Told)):
+        if isinstance(event, (Completed, Failed, Excepted, Rejected, StatusReceived)):
             self.outcome = event
             return
         if isinstance(event, Warned):
@@ -151,8 +160,18 @@ class Call(Exchange[L]):
             self.only_part = DataSent(b"") if self.only_part else event
         if self.keeps_updates:
             if self.unread is None:
-                self.unread = deque()
-            self.unread.append(event)
+                self.unread = Unread(self.most_unread or MOST_UNREAD)
+            self.unread.put(event)
+
+    def needs_all(self, most: int) -> None:
+        """Has all updates kept for a reader to whom a missing one matters.
+
+        Args:
+            most: bytes that may wait for the reader, who gets an error when there were more.
+        """
+        self.most_unread = most
+        if self.unread is not None:
+            self.unread.keep(most)
 
     def sent_over(self, line: L) -> None:
         self.line = line
@@ -161,11 +180,12 @@ class Call(Exchange[L]):
             self.again.lost = None
 
     def lose(self, error: GearmanException) -> None:
-        if self.again is None or self.line.given_up or not isinstance(error, JobServerLost):
-            self.settle(error)
-        else:
+        again, lost = self.again, isinstance(error, JobServerLost) and not self.line.given_up
+        if again is None or not lost or self.is_answered():
+            super().lose(error)
+        elif again.lost is None:
             self.handle = None
-            self.again.lose(error, self.line.host)
+            again.lose(error, self.line.host)
             self.notify()
 
     def settle(self, outcome: Outcome) -> None:
@@ -257,12 +277,20 @@ class Call(Exchange[L]):
         for users.
 
         Raises:
-            EncodingError: it cannot be decoded. A warning is text then.
+            EncodingError: it cannot be decoded, or too many waited and some were dropped. A warning
+                that cannot be decoded is text.
         """
-        try:
-            update = self.unread.popleft() if self.unread else None
-        except IndexError:  # another thread took it
-            update = None
+        unread = self.unread
+        if unread is not None and unread.dropped:
+            dropped, unread.dropped = unread.dropped, 0
+            text = f"{dropped} updates of {self.function}() were dropped, because nobody read them"
+            if self.most_unread is not None:
+                raise EncodingError(
+                    f"{text}. Read them faster, or raise max_packet, which is {self.most_unread} "
+                    "bytes on this side."
+                )
+            return Warning(text)
+        update = unread.take() if unread else None
         if update is None:
             return None
         if isinstance(update, Progressed):

@@ -12,13 +12,14 @@ from typing import Any, ClassVar, Self, TypeVar, Unpack
 from gearmanny.calling.again import Again
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import Line, Watcher
+from gearmanny.calling.misnomers import INSTEAD, no_such_method
 from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.calling.tracing import CallSpans, start_span
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.checks import COUNT, WAIT
-from gearmanny.payload.encoding import Encoder, encode
+from gearmanny.payload.encoding import Encoder, encode, explained
 from gearmanny.payload.names import check_function_name, unique_of_key
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
@@ -31,11 +32,14 @@ class RemoteTask:
 
     __slots__ = ("_client", "_function")
 
+    alters_data = True
+    """Keeps Django's templates from calling it."""
+
     def __init__(self, client: Caller, function: str) -> None:
         self._client = client
         self._function = function
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if args and not self._client._takes_payload:
             raise TypeError(
                 f"{self._function}() takes keyword arguments only, because that is what travels: "
@@ -101,6 +105,8 @@ class Caller(abc.ABC):
         # Copy, pickle, debuggers and templates look for underscored names: none is a task.
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name in INSTEAD:
+            raise AttributeError(no_such_method(type(self).__name__, name), name=name, obj=self)
         return RemoteTask(self, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -217,6 +223,7 @@ class Caller(abc.ABC):
             self._options,
             request,
             keeps_updates=keeps_updates,
+            most_unread=self._servers.max_packet if self._options.on_update else None,
             again=again,
             watchers=watchers,
         )
@@ -225,13 +232,21 @@ class Caller(abc.ABC):
     def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
         """Returns how a job is sent again, and who sees to that."""
 
-    def _encode(self, arguments: object) -> bytes:
-        return encode(self._encoder, arguments, self._servers.max_packet)
+    def _encode(self, function: str, arguments: object) -> bytes:
+        try:
+            return encode(self._encoder, arguments, self._servers.max_packet)
+        except EncodingError as error:
+            if error.__cause__ is None:  # for lack of memory, which a longer text would keep in use
+                raise
+            cause, named = error.__cause__, explained(error, self._encoder, function, arguments)
+        raise named from cause
 
-    def _encode_all(self, calls: Iterable[object]) -> Iterator[bytes | EncodingError]:
+    def _encode_all(
+        self, function: str, calls: Iterable[object]
+    ) -> Iterator[bytes | EncodingError]:
         for arguments in calls:
             try:
-                yield self._encode(arguments)
+                yield self._encode(function, arguments)
             except EncodingError as error:
                 yield error
 

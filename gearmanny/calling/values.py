@@ -6,7 +6,7 @@ import enum
 import math
 from typing import Any, NamedTuple
 
-from gearmanny.protocol.client import Progressed, Told
+from gearmanny.protocol.client import Progressed, StatusReceived
 
 
 class Progress(NamedTuple):
@@ -53,24 +53,27 @@ class JobStatus(NamedTuple):
     state: JobState
     progress: Progress | None = None
     """The last progress that its worker reported."""
+    not_asked: tuple[str, ...] = ()
+    """The job servers that could not be asked, `"host:port"`. A job that is unknown to the others
+    may be known to these."""
 
 
-def status_of(told: Told) -> JobStatus:
+def status_of(event: StatusReceived) -> JobStatus:
     """Returns the state of a job that a job server was asked for.
 
     Args:
-        told: its answer.
+        event: its answer.
     """
-    if not told.known:
+    if not event.known:
         return JobStatus(JobState.UNKNOWN)
-    progress = progress_of(told)
+    progress = progress_of(event)
     # A job server that knows of no progress answers with zeros.
     if progress is not None and progress == (0, 0):
         progress = None
-    return JobStatus(JobState.RUNNING if told.running else JobState.QUEUED, progress)
+    return JobStatus(JobState.RUNNING if event.running else JobState.QUEUED, progress)
 
 
-def progress_of(event: Progressed | Told) -> Progress | None:
+def progress_of(event: Progressed | StatusReceived) -> Progress | None:
     """Returns the progress that an event reports; None where that is not two numbers, as any
     worker may send any text.
 

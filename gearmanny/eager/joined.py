@@ -16,7 +16,8 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from gearmanny import __version__
 from gearmanny.blocking.channel import Channel
 from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
+from gearmanny.calling.waiting import UNSERVED
 from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
@@ -33,7 +35,7 @@ from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.client import Request
 from gearmanny.protocol.connected import ServerConnection
 from gearmanny.protocol.server import Server
-from gearmanny.running.factory import make_worker
+from gearmanny.running.factory import check_kind, check_kinds, make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.context import JobLoop
@@ -110,7 +112,8 @@ class Eager:
         )
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
-        self.add(*workers)
+        self.add(*check_kinds(workers, "eager"))
+        _all_eager.add(self)
 
     @property
     def functions(self) -> list[str]:
@@ -124,6 +127,7 @@ class Eager:
             InvalidTask: one cannot be exported, or exports a function of another one.
         """
         for worker in workers:
+            check_kind(worker)
             if worker in self._free:
                 continue
             made = make_worker(worker, self._options)
@@ -135,6 +139,10 @@ class Eager:
                 )
             self._owners |= dict.fromkeys(functions, worker)
             self._free[worker] = [made]
+
+    def renew(self) -> None:
+        """Forgets the worker objects and what they know: the next job has a new one."""
+        self._free = {worker: [] for worker in self._free}
 
     async def work_aside(self, work: Callable[[], None]) -> None:
         """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
@@ -184,6 +192,15 @@ class Eager:
         )
 
 
+_all_eager: weakref.WeakSet[Eager] = weakref.WeakSet()
+
+
+def renew_all() -> None:
+    """Renews the workers of every eager mode, before another test."""
+    for eager in list(_all_eager):
+        eager.renew()
+
+
 class EagerDialer:
     """Makes the connections of clients, whose jobs some workers do here."""
 
@@ -193,19 +210,24 @@ class EagerDialer:
         self._eager = eager
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
-        return _EagerChannel(ClientEnd(self._eager))
+        return _EagerChannel(self._eager)
 
 
 class _EagerChannel(Channel):
     """The channel of one call: a real one, over a connection in memory."""
 
-    def queue(self, call: Call[Channel], request: Request) -> bool:
-        keep(call, request)
-        return super().queue(call, request)
+    def __init__(self, eager: Eager) -> None:
+        self._client_end = ClientEnd(eager)
+        super().__init__(self._client_end)
 
-    def flush(self, deadline: Deadline) -> None:
-        super().flush(deadline)
+    def submit(self, jobs: Iterable[tuple[Call[Channel], Request]], deadline: Deadline) -> bool:
+        jobs = list(jobs)
+        for call, request in jobs:
+            keep(call, request)
+            self._client_end.waits_for_ever = call.options.timeout is None
+        sent = super().submit(jobs, deadline)
         self.poll()  # all answers are there: nobody has to wait to see them
+        return sent
 
 
 class _End(Connection):
@@ -261,6 +283,8 @@ class ClientEnd(_End):
             Server(b"H:eager-%d" % next(_servers), version=f"gearmanny {__version__}", pid=0)
         )
         self._eager = eager
+        self.waits_for_ever = False
+        """Whether the call has no timeout: the first seconds of its wait are not one."""
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         # At the end of all time: also what is to be done later is done at once.
@@ -280,6 +304,8 @@ class ClientEnd(_End):
         silent = self.silent()
         if super().wait(timeout) or timeout == 0 or not silent:
             return self._peer in self._server.ready
+        if self.waits_for_ever and timeout is not None and timeout <= UNSERVED:
+            timeout = None
         raise self._eager.timed_out(silent, timeout)
 
     def silent(self) -> set[str]:

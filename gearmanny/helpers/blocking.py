@@ -17,7 +17,7 @@ from gearmanny.helpers.steps import Ask, Compute, Join, Keep, Nothing, Pause, St
 from gearmanny.helpers.storage import Storage, Unavailable
 
 UNREADABLE = (BSONError, pymongo.errors.PyMongoError, OverflowError, ValueError, RecursionError)
-"""What pymongo raises for a document, and not for its server."""
+"""The errors that pymongo raises for a document, not for its server."""
 
 _SLICE = 0.1
 """Seconds for which a thread waits before it can be interrupted again."""

@@ -16,6 +16,7 @@ from gearmanny.helpers.leases import Leases
 from gearmanny.helpers.options import check_stale_days
 from gearmanny.helpers.storage import Client, Storage, Unavailable
 from gearmanny.helpers.switch import switch
+from gearmanny.logs import show_info
 from gearmanny.net.forks import this_process
 from gearmanny.payload.checks import SWITCH, TIME_LIMIT
 
@@ -83,8 +84,8 @@ class MongoCache:
         self.unstorable: set[str] = set()
         self.flights = Flights()
         self.leases = Leases(lease, lambda operation: self.storage().ask(operation, writes=True))
-        if DEBUG and not logger.isEnabledFor(logging.INFO):
-            logger.setLevel(logging.INFO)
+        if DEBUG:
+            show_info(logger)
         self._host = host
         self._dbname = dbname
         self._collection = collection

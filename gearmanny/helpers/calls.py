@@ -22,7 +22,7 @@ logger = logging.getLogger("gearmanny.cache")
 
 
 class Cache(Protocol):
-    """What calls have in common."""
+    """The state that all calls of a cache share."""
 
     flights: Flights
     leases: Leases
@@ -87,7 +87,7 @@ class Call:
         self.may_fall_back = True
         """Whether an old answer may stand in for a failure."""
         self.entry: entries.Entry | None = None
-        """What was found."""
+        """The entry that was found."""
         self.seen: object = None
         """When our entry was stored, as it says."""
         self.is_away = False

@@ -63,7 +63,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What became of the wish to compute an answer."""
+    """The outcome of asking to compute an answer."""
 
     granted: bool
     """Whether the lease is ours."""

@@ -1,4 +1,4 @@
-"""Who computes an answer in this process, and who waits for it.
+"""Flights: one caller in this process computes an answer, and the others wait for it.
 
 Threads and event loops alike: a flight is waited for by both.
 """

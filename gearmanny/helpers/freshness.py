@@ -15,7 +15,7 @@ newer can be had."""
 
 
 class Freshness(enum.Enum):
-    """What an entry of the cache is worth."""
+    """The freshness of an entry of the cache."""
 
     HIT = "hit"
     """It is the answer."""

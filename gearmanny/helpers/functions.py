@@ -40,7 +40,7 @@ Given = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `@cachewrap` says of a function."""
+    """The options that `@cachewrap` gives a function."""
 
     unique_name: str
     fresh: timedelta

@@ -17,7 +17,7 @@ from gearmanny.helpers.flights import Flight
 
 
 class Nothing(enum.Enum):
-    """What an operation brings that was not done."""
+    """The result of an operation that was not done."""
 
     AWAY = "MongoDB is not asked now, or did not answer"
     USELESS = "it did, and nothing can be made of that"

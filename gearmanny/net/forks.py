@@ -96,43 +96,82 @@ def _close_copies() -> None:
 os.register_at_fork(after_in_child=_close_copies)
 
 
+_handled: set[signal.Signals] = set()
+"""Signals with handlers that are not for forked processes."""
+
+_masked = threading.local()
+
+
 def handle_signals(handlers: Mapping[signal.Signals, Handler]) -> None:
     """Handles signals in this process only.
 
-    Forked processes, and programs that it starts, get Python's default handlers. Call this once,
-    in the main thread.
+    Forked processes, and programs that it starts, get Python's default handlers. Call this in the
+    main thread.
 
     Args:
         handlers: the handlers by signal. Use `ignore` in place of `SIG_IGN`, which programs
             would inherit.
     """
+    _handled.update(handlers)
     for number, handler in handlers.items():
         signal.signal(number, handler)
         if handler is ignore:  # no need to interrupt system calls of C code
             signal.siginterrupt(number, False)
-    numbers = tuple(handlers)
-    masked = threading.local()
 
-    def hold_back() -> None:
-        # A signal that arrives before the child has its own handlers would be lost.
-        masked.before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
-    def let_through() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masked.before)
+@contextlib.contextmanager
+def stopped_by_sigterm(stop: Callable[[], object]) -> Iterator[None]:
+    """Handles SIGTERM in a block, if the program does not and this is the main thread.
 
-    def handle_as_usual() -> None:
+    Args:
+        stop: called by the handler.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    forks = this_process.forks
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    handle_signals({signal.SIGTERM: handle})
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is handle and this_process.forks == forks:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _handled.discard(signal.SIGTERM)
+
+
+def _hold_back() -> None:
+    # A signal that arrives before the child has its own handlers would be lost.
+    _masked.before = signal.pthread_sigmask(signal.SIG_BLOCK, _handled)
+
+
+def _let_through() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masked.before)
+
+
+def _handle_as_usual() -> None:
+    numbers = tuple(_handled)
+    if numbers:
         with contextlib.suppress(ValueError):  # not the main thread
             signal.set_wakeup_fd(-1)
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
-        let_through()
-        if signal.SIGINT in numbers:
-            # Not before: a KeyboardInterrupt in this function would be ignored.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    _handled.clear()
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
+    _let_through()
+    if signal.SIGINT in numbers:
+        # Not before: a KeyboardInterrupt in this function would be ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    os.register_at_fork(
-        before=hold_back, after_in_parent=let_through, after_in_child=handle_as_usual
-    )
+
+os.register_at_fork(
+    before=_hold_back, after_in_parent=_let_through, after_in_child=_handle_as_usual
+)
 
 
 def ignore(number: int, frame: FrameType | None) -> None:
@@ -166,12 +205,24 @@ def end_with(parent: int) -> None:
     Args:
         parent: the process id of the parent.
     """
-    # The kernel does it at once, even if a task holds the GIL.
-    if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0:
-        if os.getppid() != parent:  # it ended before the call of prctl
-            os._exit(1)
-        return
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if not end_with_still(parent):
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def end_with_still(parent: int) -> bool:
+    """Repeats `end_with`. The kernel forgets the wish when a process changes its user or group.
+
+    Args:
+        parent: the process id of the parent.
+
+    Returns:
+        Whether the kernel ends the process: at once, even if a task holds the GIL.
+    """
+    if sys.platform != "linux" or ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL):
+        return False
+    if os.getppid() != parent:  # it ended before the call of prctl
+        os._exit(1)
+    return True
 
 
 def _watch(parent: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gearmanny.errors import InvalidOption
@@ -86,6 +86,8 @@ def parse_hosts(hosts: Sequence[str]) -> list[Host]:
     """
     if isinstance(hosts, str):
         raise InvalidOption(f"hosts must be a list: write [{hosts!r}], not {hosts!r}.")
+    if not isinstance(hosts, Iterable):
+        raise InvalidOption(f'hosts must be a list, such as ["localhost:4730"], not {hosts!r}.')
     parsed = list(dict.fromkeys(parse_host(host) for host in hosts))
     if not parsed:
         raise InvalidOption('hosts is empty. Add a job server, such as "localhost:4730".')

@@ -19,7 +19,7 @@ class Rule:
     """A rule for the value of one option."""
 
     words: str
-    """What the value must be, as it follows on "must be"."""
+    """The requirement, in words that follow "must be"."""
     allows: Callable[[Any], bool]
     """Returns whether a value of any type obeys."""
     read: Callable[[str], object]
@@ -100,6 +100,9 @@ WAIT = number(SECONDS.words, lambda seconds: seconds >= 0)
 TIME_LIMIT = number("a number of seconds above 0", lambda seconds: 0 < seconds < math.inf)
 
 SWITCH = Rule("True or False", lambda value: isinstance(value, bool), str)
+
+FLAG = Rule("True or False", lambda value: isinstance(value, int) and value in (False, True), str)
+"""As `SWITCH`; 0 and 1 are allowed as well, as old code has them."""
 
 ADDRESS = Rule(
     'an address of this machine, such as "127.0.0.1"',

@@ -7,6 +7,7 @@ takes bytes.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from gearmanny.errors import EncodingError
@@ -54,9 +55,56 @@ def encode(encoder: type[Encoder], value: object, max_packet: int = MAX_PACKET) 
     except Exception as error:
         raise EncodingError(
             f"{encoder.__name__} cannot encode this {type(value).__name__}: {message_of(error)}"
+            f"{_advice(value)}"
         ) from error
     # Not inside the `except`: the traceback would keep the memory in use.
     raise EncodingError(f"{encoder.__name__} cannot encode this {type(value).__name__}: {reason}")
+
+
+def explained(
+    error: EncodingError, encoder: type[Encoder], function: str, arguments: object
+) -> EncodingError:
+    """Returns the error for the arguments of a call, with the name of the one that cannot be
+    encoded.
+
+    Args:
+        error: raised by `encode` for all of them.
+        encoder: the encoder.
+        function: the Gearman function that is called.
+        arguments: those of the call; by name, or one payload.
+    """
+    named = arguments if isinstance(arguments, Mapping) else {}
+    for name, value in named.items():
+        try:
+            encode(encoder, {name: value})
+        except EncodingError as own:
+            reason = message_of(own.__cause__ or own)
+            return EncodingError(
+                f"{function}(): {encoder.__name__} cannot encode the argument {name!r}, this "
+                f"{type(value).__name__}: {reason}{_advice(value)}"
+            )
+    return EncodingError(f"{function}(): {error}")
+
+
+def _advice(value: object) -> str:
+    """Returns what to send instead of objects of Django's ORM, as another sentence."""
+    if hasattr(type(value), "values_list"):  # asking it for items would ask the database
+        return ". Send primary keys instead: list(query.values_list('pk', flat=True))"
+    if _is_model(value):
+        return ". Send its primary key instead, and load the object where it is needed"
+    if any(map(_is_model, _items(value))):
+        return ". Send the primary keys of its models instead, and load them where they are needed"
+    return ""
+
+
+def _is_model(value: object) -> bool:
+    return hasattr(type(value), "_meta") and hasattr(value, "pk")
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, Collection) and not isinstance(value, str | bytes) else ()
 
 
 def decode(encoder: type[Encoder], payload: bytes) -> Any:

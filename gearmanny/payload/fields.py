@@ -16,15 +16,15 @@ from gearmanny.payload.checks import Rule
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is known of an option besides its name, type and default."""
+    """The description of an option, besides its name, type and default."""
 
     rule: Rule | Callable[[Any], object] | None
-    """What its value must be: a rule, or a function that raises InvalidOption. None: it is checked
+    """The check of its value: a rule, or a function that raises InvalidOption. None: it is checked
     where it is used."""
     help: str
     """One line, with the unit, for the help of commands and the tables of documents."""
     none: str
-    """What None means; empty where None is not allowed."""
+    """The meaning of None; empty where None is not allowed."""
     metavar: str
     """Stands for a value in the help of a command; empty where there is no flag."""
 

@@ -1,4 +1,4 @@
-"""What the worker side of one connection knows: bytes in, events out.
+"""The worker side of one connection: bytes in, events out.
 
 Its states are drawn in `workerstate.py`.
 """

@@ -48,7 +48,7 @@ class State(enum.IntEnum):
 
 
 class Input(enum.IntEnum):
-    """What changes the state of a worker."""
+    """An event that changes the state of a worker."""
 
     ASK = enum.auto()
     """`grab()` asks for jobs."""

@@ -1,4 +1,4 @@
-"""What a store of records does.
+"""The contract of a store of records.
 
 All times are those of the database. Everything that is named by an id and a token, or by an id and
 a number, may be repeated when its answer was lost.

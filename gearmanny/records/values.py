@@ -150,7 +150,7 @@ class Process(NamedTuple):
     runner: str
     """The id that the processes of one runner share."""
     functions: str
-    """What it offers: the text of a JSON object, as `<name>_help` returns it."""
+    """The tasks that it offers: the text of a JSON object, as `<name>_help` returns it."""
     client_id: str
     """The name by which it is known to job servers."""
     started: datetime

@@ -18,15 +18,30 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
 
-from gearmanny.net.forks import Handler, end_with, handle_signals, ignore, keep_from_children
+from gearmanny.errors import GearmanException, InvalidOption, InvalidTask
+from gearmanny.net.forks import (
+    Handler,
+    end_as_a_program,
+    end_with,
+    end_with_still,
+    handle_signals,
+    ignore,
+    keep_from_children,
+    this_process,
+)
+from gearmanny.running import parting
 from gearmanny.running.factory import make_workers
+from gearmanny.running.inherited import reseed
 from gearmanny.running.options import RunnerOptions
+from gearmanny.running.pulse import Pulse
+from gearmanny.running.stacks import SIGNAL, Stacks
 from gearmanny.worker import BaseWorker
 from gearmanny.working import timelimits
+from gearmanny.working.ledger import Ledger
 
 logger = logging.getLogger("gearmanny.runner")
 
-HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, SIGNAL)
 """Signals that are blocked when a child starts, until it can handle them."""
 
 READY = b""
@@ -48,21 +63,47 @@ class Slot:
         return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
 
 
+MISCONFIGURED = b"\1"
+"""How the report of a child begins whose workers cannot be made, and never could. Why follows."""
+
+
 class Parent:
     """The process that forks a child, as far as the child has to know it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dumps_stacks: bool) -> None:
+        """
+        Args:
+            dumps_stacks: whether it sends signals to have the child write its stacks.
+        """
         self.pid = os.getpid()
         self.is_main_thread = threading.current_thread() is threading.main_thread()
+        self.dumps_stacks = dumps_stacks
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a child shares with its parent."""
+
+    reports: Connection
+    """The pipe to the parent."""
+    ledger: Ledger
+    """Names the jobs that run."""
+    pulse: Pulse
+    """The sign of life of the child."""
+    stacks: Stacks
+    """Its stacks, when the parent wants them."""
 
 
 class _Reporter:
     """An observer of the loop of a child: it reports to the parent."""
 
-    def __init__(self, reports: Connection, options: RunnerOptions) -> None:
-        self._reports = reports
+    def __init__(self, shared: Shared, options: RunnerOptions) -> None:
+        self.ledger = shared.ledger
+        self._reports = shared.reports
+        self._pulse = shared.pulse if options.stall_timeout else None
         self._max_jobs = options.max_jobs
         self._max_memory = options.max_memory
+        self._recycle_after_timeout = options.recycle_after_timeout
         self._jobs = 0
         self._asked = False
 
@@ -72,8 +113,17 @@ class _Reporter:
     def finished(self) -> None:
         self._report(FINISHED)
 
+    def misconfigured(self, error: GearmanException) -> None:
+        self._report(MISCONFIGURED + str(error).encode(errors="backslashreplace"))
+
+    def interrupted(self) -> None:
+        if self._recycle_after_timeout and not self._asked:
+            self._ask_for_replacement("it interrupted a task at its time limit")
+
     def job_done(self) -> None:
         self._jobs += 1
+        if self._pulse is not None:
+            self._pulse.resume()
         if self._asked:
             return
         if self._max_jobs is not None and self._jobs >= self._max_jobs:
@@ -106,18 +156,19 @@ def resident_memory() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
-def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection) -> None:
+def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> None:
     """Runs the workers of a slot. A child does this and nothing else.
 
     Args:
         slot: what is run.
         options: the options of the runner.
         parent: the process that forked this one.
-        reports: the pipe to the parent.
+        shared: what it shares with that process.
 
     Raises:
         SystemExit: with 1, when the workers cannot be made or their loop fails.
     """
+    forks = this_process.forks
     # Signals are handled before any code of the user runs.
     first: BaseWorker | None = None
     stopped = False
@@ -135,12 +186,25 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection)
     if not parent.is_main_thread:
         timelimits.interrupt_by_signals = False
         _handle_in_a_thread(signal.SIGTERM, handle)
+    if parent.dumps_stacks:
+        shared.stacks.write_on_signal()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
-    keep_from_children(reports)
+    keep_from_children(shared.reports)
     end_with(parent.pid)
-    reporter = _Reporter(reports, options)
+    reseed()
+    reporter = _Reporter(shared, options)
+    if options.stall_timeout is not None:
+        shared.pulse.start(options.stall_timeout)
     try:
-        made = make_workers(slot.workers, options.worker)
+        try:
+            made = make_workers(slot.workers, options.worker)
+        except (InvalidTask, InvalidOption) as error:
+            logger.debug("process %s failed", slot, exc_info=True, extra={"action": "child_failed"})
+            reporter.misconfigured(error)
+            sys.exit(1)
+        if this_process.forks != forks:
+            end_as_a_program()
+        end_with_still(parent.pid)  # a setUp may have dropped privileges
         made[0].observer = reporter
         first = made[0]
         if stopped:
@@ -148,8 +212,10 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, reports: Connection)
         first.start()
     except Exception:
         logger.exception("process %s failed", slot, extra={"action": "child_failed"})
+        parting.begin(str(slot), exit_code=1)
         sys.exit(1)
     reporter.finished()
+    parting.begin(str(slot))
 
 
 def _handle_in_a_thread(number: int, handle: Callable[[int], object]) -> None:

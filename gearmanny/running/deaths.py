@@ -1,14 +1,17 @@
-"""Which jobs have killed the processes that ran them, and how often."""
+"""The processes that each job has killed, and what follows for the job."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from gearmanny.working.jobtable import RunningJob
 
 _MOST = 1000
 """Jobs that are remembered; of more, those whose last death is longest ago are forgotten."""
+
+ALONE = ""
+"""The verdict on a job that is to run alone."""
 
 
 class Deaths:
@@ -22,29 +25,37 @@ class Deaths:
         self._max_deaths = max_deaths
         self._ends: OrderedDict[RunningJob, list[str]] = OrderedDict()
 
-    def count(self, jobs: Iterable[RunningJob], end: str) -> dict[RunningJob, str]:
-        """Counts a process that ended while it ran some jobs.
+    def judge(self, jobs: Collection[RunningJob], end: str) -> dict[RunningJob, str]:
+        """Takes in that a process ended while it ran some jobs.
+
+        One of several is guilty, and nobody knows which: so they run alone from then on, and none
+        of them is charged with this end.
 
         Args:
             jobs: those that it ran.
             end: how it ended, such as `"was ended by SIGSEGV"`.
 
         Returns:
-            The jobs that are not to be run again, each with the ends of the processes that ran it.
+            The jobs that are not to be run as others are: those to run `ALONE`, and those not to
+            run at all, with the ends of the processes that ran them.
         """
-        condemned = {}
+        if self._max_deaths is None:
+            return {}
+        if len(jobs) > 1:
+            return dict.fromkeys(jobs, ALONE)
+        verdicts = {}
         for job in jobs:
             ends = self._ends.setdefault(job, [])
             self._ends.move_to_end(job)
             ends.append(end)
-            if self._max_deaths is not None and len(ends) >= self._max_deaths:
-                condemned[job] = _told(self._ends.pop(job))
+            if len(ends) >= self._max_deaths:
+                verdicts[job] = _summary(self._ends.pop(job))
         while len(self._ends) > _MOST:
             self._ends.popitem(last=False)
-        return condemned
+        return verdicts
 
 
-def _told(ends: list[str]) -> str:
+def _summary(ends: list[str]) -> str:
     """Returns how processes ended, in words: `"was ended by SIGSEGV (3 times)"`."""
     times = {end: ends.count(end) for end in ends}
     return ", ".join(f"{end} ({count} times)" if count > 1 else end for end, count in times.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gearmanny.payload.checks import COUNT, SECONDS
+from gearmanny.payload.checks import COUNT, SECONDS, SWITCH
 from gearmanny.payload.fields import check_options, option
 from gearmanny.working.options import WorkerOptions
 
@@ -36,6 +36,9 @@ class RunnerOptions:
         none="never",
         metavar="MIB",
     )
+    recycle_after_timeout: bool = option(
+        True, SWITCH, "recycle a process that interrupted a task at its time limit"
+    )
     max_crashes: int | None = option(
         7,
         COUNT,
@@ -44,6 +47,20 @@ class RunnerOptions:
         metavar="N",
     )
     crash_window: float = option(60.0, SECONDS, "seconds within which crashes of one process count")
+    max_deaths: int | None = option(
+        3,
+        COUNT,
+        "processes that a job may kill, before it is failed instead of run",
+        none="any number",
+        metavar="N",
+    )
+    stall_timeout: float | None = option(
+        30.0,
+        SECONDS,
+        "seconds without a sign of life after which a process is named in the log",
+        none="never",
+        metavar="SECONDS",
+    )
     connect_timeout: float | None = option(
         None,
         SECONDS,

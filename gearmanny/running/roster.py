@@ -17,91 +17,17 @@ replaced one after another.
 
 from __future__ import annotations
 
-import enum
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Sequence
+from typing import Generic
 
+from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Order, S, Stage, Start, Stop
 from gearmanny.running.restarts import RestartTable
 
 AT_ONCE = -math.inf
 
-S = TypeVar("S", bound=Hashable)
-
-
-class Stage(enum.Enum):
-    """The stages of a process."""
-
-    STARTING = "it does not serve yet"
-    SERVING = "it serves"
-    OUTDATED = "it serves, and waits for its turn to be replaced"
-    REPLACING = "it serves until its successor is ready"
-    LEAVING = "it is finishing its current jobs, or was killed"
-
-
 _SERVES = (Stage.SERVING, Stage.OUTDATED)
 _STAYS = (Stage.STARTING, *_SERVES)
-
-
-@dataclass(eq=False, slots=True)
-class Member(Generic[S]):
-    """A process."""
-
-    slot: S
-    """What it runs."""
-    started: float
-    """When it was started."""
-    stage: Stage = Stage.STARTING
-    asked: bool = False
-    """Whether it asked to be replaced."""
-    replaced_since: float = math.inf
-    """When its replacement began."""
-    kill_at: float = math.inf
-    """When it has to have ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start(Generic[S]):
-    """An order: start a process. Afterwards, `not_started` reports a failure."""
-
-    member: Member[S]
-
-
-@dataclass(frozen=True, slots=True)
-class Stop(Generic[S]):
-    """An order: let a process finish its current jobs, and end."""
-
-    member: Member[S]
-    late: bool = False
-    """Whether the reason is that its successor was not ready in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kill(Generic[S]):
-    """An order: end a process at once."""
-
-    member: Member[S]
-    overdue: bool = False
-    """Whether the reason is that its grace is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delay(Generic[S]):
-    """News: the next process of a slot is started later, because the last one died at once."""
-
-    slot: S
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp(Generic[S]):
-    """News: processes of a slot crashed too often. Orders to stop all others follow."""
-
-    slot: S
-
-
-Order = Start[S] | Stop[S] | Kill[S] | Delay[S] | GiveUp[S]
 
 
 class Roster(Generic[S]):
@@ -132,6 +58,8 @@ class Roster(Generic[S]):
         self.members: list[Member[S]] = []
         self.all_well = True
         """Whether it neither gave up nor, without `keep_alive`, saw a process end badly."""
+        self.has_served = False
+        """Whether any process was ever ready."""
         self._due = dict.fromkeys(slots, AT_ONCE)
         self._restarts = restarts
         self._keep_alive = keep_alive
@@ -192,8 +120,18 @@ class Roster(Generic[S]):
         Args:
             member: the process.
         """
+        self.has_served = True
         if member.stage is Stage.STARTING:
             member.stage = Stage.SERVING
+
+    def reject(self, now: float) -> list[Order[S]]:
+        """Takes in that a process cannot run, now or ever: all are to stop.
+
+        Args:
+            now: the current time.
+        """
+        self.all_well = False
+        return self._dismiss_all(now)
 
     def ask(self, member: Member[S], now: float) -> list[Order[S]]:
         """Takes in that a process asks to be replaced.
@@ -209,13 +147,17 @@ class Roster(Generic[S]):
             member.stage = Stage.OUTDATED
         return []
 
-    def end(self, member: Member[S], now: float, *, crashed: bool) -> list[Order[S]]:
+    def end(
+        self, member: Member[S], now: float, *, crashed: bool, explained: bool = False
+    ) -> list[Order[S]]:
         """Takes in that a process has ended.
 
         Args:
             member: the process.
             now: the current time.
             crashed: whether it ended in another way than by its workers stopping.
+            explained: whether a job made it crash that will not do so for ever: then it is
+                replaced at once, and does not count as a crash of its slot.
         """
         self.members.remove(member)
         slot = member.slot
@@ -224,12 +166,12 @@ class Roster(Generic[S]):
         if not self._keep_alive:
             self.all_well = self.all_well and not crashed
             return []
-        if crashed and self._restarts.is_crash_loop(slot, now):
+        if crashed and not explained and self._restarts.is_crash_loop(slot, now):
             self.all_well = False
             return [GiveUp(slot), *self._dismiss_all(now)]
         if self._staying(slot):
             return []
-        delay = self._restarts.delay(slot, member.started, now)
+        delay = 0.0 if explained else self._restarts.delay(slot, member.started, now)
         self._due.setdefault(slot, now + delay)
         return [Delay(slot, delay)] if delay else []
 

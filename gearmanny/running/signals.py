@@ -9,16 +9,18 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from gearmanny.running.stacks import SIGNAL
 from gearmanny.running.supervisor import Supervisor
 
 
 @contextlib.contextmanager
 def handled_signals(supervisor: Supervisor) -> Iterator[None]:
-    """Handles SIGTERM, SIGINT and SIGHUP until the block ends, if this is the main thread.
+    """Handles SIGTERM, SIGINT, SIGHUP and SIGUSR1 until the block ends, if this is the main thread.
 
     Args:
         supervisor: is stopped by SIGTERM, SIGINT, and SIGHUP after its terminal was closed; any
             other SIGHUP restarts it. Where SIGHUP is ignored, as under `nohup`, it stays so.
+            SIGUSR1 has it dump stacks, unless the program has a handler of its own.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -34,12 +36,18 @@ def handled_signals(supervisor: Supervisor) -> Iterator[None]:
         else:
             supervisor.restart()
 
+    def dump(number: int, frame: FrameType | None) -> None:
+        supervisor.dump_stacks()
+
     handlers: dict[int, Callable[[int, FrameType | None], None]] = {
         signal.SIGTERM: stop,
         signal.SIGINT: stop,
     }
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         handlers[signal.SIGHUP] = hang_up
+    if signal.getsignal(SIGNAL) is signal.SIG_DFL:
+        handlers[SIGNAL] = dump
+        supervisor.dumps_stacks = True
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

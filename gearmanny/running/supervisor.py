@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import logging
-import signal
+import math
 import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import wait
 
+from gearmanny.errors import GearmanException, InvalidTask
 from gearmanny.net.polling import Poller, Waker
-from gearmanny.running.childprocess import READY, Slot
+from gearmanny.running import log
+from gearmanny.running.childprocess import MISCONFIGURED, READY, Slot
+from gearmanny.running.companions import Companion
+from gearmanny.running.deaths import ALONE, Deaths
 from gearmanny.running.options import RunnerOptions
+from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Order, Stage, Start, Stop
+from gearmanny.running.orphans import INTERVAL, bury_orphans, inherits_orphans
 from gearmanny.running.restarts import RestartTable
-from gearmanny.running.roster import (
-    Delay,
-    GiveUp,
-    Kill,
-    Member,
-    Order,
-    Roster,
-    Stage,
-    Start,
-    Stop,
-)
+from gearmanny.running.roster import Roster
+from gearmanny.running.stacks import WRITTEN_WITHIN, Stacks
+from gearmanny.running.stalls import Stalls
 from gearmanny.running.workprocess import WorkProcess
-
-logger = logging.getLogger("gearmanny.runner")
+from gearmanny.working.condemned import CondemnedJobs
+from gearmanny.working.jobtable import RunningJob
 
 _READY_TIMEOUT = 60.0
 """Seconds for a successor to be ready: see `Roster`."""
+
+_COMPANION_INTERVAL = 1.0
+"""Seconds between two attempts to replace processes beside the workers."""
 
 _ASK_INTERVAL = 0.5
 """Seconds between two looks whether a process has ended, where the system does not notify."""
@@ -37,12 +37,20 @@ _ASK_INTERVAL = 0.5
 class Supervisor:
     """Keeps a process alive in every slot, until `stop` is called or it gives up."""
 
-    def __init__(self, slots: Sequence[Slot], options: RunnerOptions, *, keep_alive: bool) -> None:
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        options: RunnerOptions,
+        *,
+        keep_alive: bool,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         """
         Args:
             slots: what is to run, one process each.
             options: the options of the runner.
             keep_alive: whether a process that ends by itself is replaced.
+            companions: processes beside them, which are replaced, too.
         """
         self._options = options
         self._roster = Roster(
@@ -53,10 +61,23 @@ class Supervisor:
             ready_timeout=_READY_TIMEOUT,
         )
         self._processes: dict[Member[Slot], WorkProcess] = {}
+        self._deaths = Deaths(options.max_deaths)
+        self._condemned = CondemnedJobs()
+        self._companions = companions
+        self._companions_due = -math.inf
+        self._inherits_orphans = inherits_orphans()
+        self._stalls = Stalls[WorkProcess](options.stall_timeout or math.inf)
+        self._stacks = Stacks()
+        self.dumps_stacks = False
+        """Whether `dump_stacks` is going to be called."""
+        self._stacks_wanted = False
+        self._stacks_due = math.inf
         self._waker = Waker()
         self._stops = 0
         self._stops_obeyed = 0
         self._restart_wanted = False
+        self._misconfigured: str | None = None
+        """Why nothing was ever served."""
 
     @property
     def stopping(self) -> bool:
@@ -76,6 +97,11 @@ class Supervisor:
         self._restart_wanted = True
         self._waker.wake()
 
+    def dump_stacks(self) -> None:
+        """Writes the Python stacks of all processes to the log. For signal handlers and threads."""
+        self._stacks_wanted = True
+        self._waker.wake()
+
     def pause(self, seconds: float) -> None:
         """Waits, until `stop` or `restart` is called at the longest.
 
@@ -92,14 +118,20 @@ class Supervisor:
 
         Returns:
             Whether it neither gave up nor, without `keep_alive`, saw a process end badly.
+
+        Raises:
+            InvalidTask: the workers of a process cannot be made, and no process has served before.
         """
         try:
             while True:
                 self._obey()
                 self._carry_out(self._roster.advance(time.monotonic()))
                 if self._roster.done:
+                    if self._misconfigured is not None:
+                        raise InvalidTask(self._misconfigured)
                     return self._roster.all_well
                 self._wait()
+                self._watch()
                 for member, process in list(self._processes.items()):
                     ended = process.exit_code is not None  # before it is heard for the last time
                     self._hear(member, process)
@@ -113,29 +145,25 @@ class Supervisor:
     def close(self) -> None:
         """Releases what `run` and `pause` wait with."""
         self._waker.close()
+        self._condemned.close()
+        self._stacks.close()
 
     def _obey(self) -> None:
         """Takes in what signal handlers and threads asked for."""
         while self._stops_obeyed < self._stops:
             self._stops_obeyed += 1
-            if self._stops_obeyed == 1:
-                logger.info(
-                    "finishing the current jobs; a second signal ends them at once",
-                    extra={"action": "stopping"},
-                )
-            else:
-                logger.warning(
-                    "ending at once; unfinished jobs go back to their queues",
-                    extra={"action": "killing"},
-                )
+            log.stopping(at_once=self._stops_obeyed > 1)
             self._carry_out(self._roster.stop(time.monotonic()))
         if self._restart_wanted:
             self._restart_wanted = False
             if any(member.stage is not Stage.LEAVING for member in self._roster.members):
-                logger.info(
-                    "replacing the processes, one after another", extra={"action": "restarting"}
-                )
+                log.restarting()
             self._carry_out(self._roster.restart(time.monotonic()))
+        if self._stacks_wanted:
+            self._stacks_wanted = False
+            self._stacks_due = time.monotonic() + WRITTEN_WITHIN
+            for process in self._processes.values():
+                process.ask_for_stacks()
 
     def _carry_out(self, orders: Iterable[Order[Slot]]) -> None:
         for order in orders:
@@ -144,113 +172,108 @@ class Supervisor:
                     self._start(member)
                 case Stop(member, late):
                     if late:
-                        self._log_late(member)
+                        log.late(self._processes[member], _READY_TIMEOUT)
                     self._processes[member].stop()
                 case Kill(member, overdue):
                     if overdue:
-                        self._log_overdue(member)
+                        log.overdue(self._processes[member], self._options.grace)
                     self._processes[member].kill()
                 case Delay(slot, seconds):
-                    logger.warning(
-                        "process %s ended soon after its start; restarting in %.1f s",
-                        slot,
-                        seconds,
-                        extra={"action": "child_delayed"},
-                    )
+                    log.delayed(slot, seconds)
                 case GiveUp(slot):
-                    logger.error(
-                        "process %s crashed %d times within %g s; giving up, and stopping the "
-                        "others",
-                        slot,
-                        self._options.max_crashes,
-                        self._options.crash_window,
-                        extra={"action": "gave_up"},
-                    )
+                    log.gave_up(slot, self._options)
 
     def _start(self, member: Member[Slot]) -> None:
         try:
-            process = WorkProcess(member.slot, self._options)
+            process = WorkProcess(
+                member.slot, self._options, self._condemned, dumps_stacks=self.dumps_stacks
+            )
         except OSError as error:
             delay = self._roster.not_started(member, time.monotonic())
-            logger.error(
-                "process %s cannot be started (%s); trying again in %.1f s",
-                member.slot,
-                error,
-                delay,
-                extra={"action": "child_delayed"},
-            )
+            log.not_started(member.slot, error, delay)
             return
         self._processes[member] = process
-        logger.info(
-            "process %s started with pid %d",
-            member.slot,
-            process.pid,
-            extra={"action": "child_started"},
-        )
+        log.started(process)
 
     def _wait(self) -> None:
         now = time.monotonic()
-        wakes_at = self._roster.wakes_at(now)
-        timeout = None if wakes_at is None else max(0.0, wakes_at - now)
         processes = self._processes.values()
+        at = min(self._roster.wakes_at(now) or math.inf, self._stacks_due)
+        timeout = min(max(0.0, at - now), self._stalls.interval)
         if any(process.must_be_asked for process in processes):
-            timeout = _ASK_INTERVAL if timeout is None else min(timeout, _ASK_INTERVAL)
+            timeout = min(timeout, _ASK_INTERVAL)
+        if self._inherits_orphans:
+            timeout = min(timeout, INTERVAL)
+        if not self.stopping:
+            ended = [each for each in self._companions if each.has_ended()]
+            timeout = min(timeout, max(0.0, self._companions_due - now)) if ended else timeout
         news = [descriptor for process in processes for descriptor in process.to_wait_for()]
-        wait([self._waker.fileno(), *news], timeout)
+        news += [each.sentinel for each in self._companions if not each.has_ended()]
+        wait([self._waker.fileno(), *news], timeout if timeout < math.inf else None)
         self._waker.clear()
+
+    def _watch(self) -> None:
+        """Looks after processes: those without a sign of life, those asked for stacks, orphans."""
+        if self._inherits_orphans:
+            bury_orphans()
+        now = time.monotonic()
+        if not self.stopping and now >= self._companions_due:
+            self._replace_companions(now)
+        pulses = {process: process.pulse for process in self._processes.values()}
+        for process, stalled in self._stalls.look(pulses, now).items():
+            log.stalled(process, self._options.stall_timeout, stalled=stalled)
+        if now >= self._stacks_due:
+            self._stacks_due = math.inf
+            self._stacks.write()
+            log.stacks("the runner", self._stacks.take())
+            for process in pulses:
+                log.stacks(process, process.take_stacks())
+
+    def _replace_companions(self, now: float) -> None:
+        for companion in self._companions:
+            if companion.has_ended():
+                self._companions_due = now + _COMPANION_INTERVAL
+                try:
+                    companion.replace()
+                except (GearmanException, OSError) as error:
+                    log.companion_not_started(companion, error)
+                else:
+                    log.companion_replaced(companion)
 
     def _hear(self, member: Member[Slot], process: WorkProcess) -> None:
         for message in process.hear():
             if message == READY:
                 self._roster.ready(member)
                 continue
+            if message.startswith(MISCONFIGURED):
+                self._reject(member, message.removeprefix(MISCONFIGURED).decode())
+                continue
             if member.stage is not Stage.LEAVING:
-                logger.info(
-                    "process %s, pid %s, is to be recycled: %s",
-                    member.slot,
-                    process.pid,
-                    message.decode(),
-                    extra={"action": "recycling"},
-                )
+                log.recycling(process, message.decode())
             self._carry_out(self._roster.ask(member, time.monotonic()))
+
+    def _reject(self, member: Member[Slot], reason: str) -> None:
+        """Takes in that the workers of a process cannot be made."""
+        if self._roster.has_served:
+            log.rejected(member.slot, reason)
+        elif self._misconfigured is None:
+            self._misconfigured = f"The workers of process {member.slot} cannot be made: {reason}"
+            self._carry_out(self._roster.reject(time.monotonic()))
 
     def _bury(self, member: Member[Slot], process: WorkProcess) -> None:
         crashed = process.crashed
-        self._log_end(member, process)
+        unexpected = crashed and member.stage is not Stage.LEAVING
+        jobs = process.running_jobs if unexpected else []
+        log.ended(process, jobs, unexpected=unexpected)
+        self._judge(jobs, log.end_of(process))
         del self._processes[member]
         process.close()
-        self._carry_out(self._roster.end(member, time.monotonic(), crashed=crashed))
+        now, explained = time.monotonic(), bool(jobs and self._options.max_deaths)
+        self._carry_out(self._roster.end(member, now, crashed=crashed, explained=explained))
 
-    def _log_end(self, member: Member[Slot], process: WorkProcess) -> None:
-        code = process.exit_code or 0
-        unexpected = process.crashed and member.stage is not Stage.LEAVING
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        if not code and unexpected:
-            how += ", though its workers had not stopped"
-        logger.log(
-            logging.ERROR if unexpected else logging.INFO,
-            "process %s, pid %s, %s",
-            member.slot,
-            process.pid,
-            how,
-            extra={"action": "child_ended", "exit_code": code},
-        )
-
-    def _log_late(self, member: Member[Slot]) -> None:
-        logger.warning(
-            "no replacement of process %s, pid %s, was ready within %g s; it leaves",
-            member.slot,
-            self._processes[member].pid,
-            _READY_TIMEOUT,
-            extra={"action": "replacement_late"},
-        )
-
-    def _log_overdue(self, member: Member[Slot]) -> None:
-        logger.warning(
-            "process %s, pid %s, is busy after %g s of grace; ending it, unfinished jobs go back "
-            "to their queues",
-            member.slot,
-            self._processes[member].pid,
-            self._options.grace,
-            extra={"action": "killing"},
-        )
+    def _judge(self, jobs: Sequence[RunningJob], end: str) -> None:
+        """Sees to it that no job kills processes for ever."""
+        for job, verdict in self._deaths.judge(jobs, end).items():
+            self._condemned.add(job, verdict)
+            if verdict != ALONE:
+                log.condemned(job, verdict)

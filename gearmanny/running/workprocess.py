@@ -11,10 +11,17 @@ from gearmanny.running.childprocess import (
     FINISHED,
     HANDLED_SIGNALS,
     Parent,
+    Shared,
     Slot,
     run,
 )
+from gearmanny.running.inherited import flush_logs
 from gearmanny.running.options import RunnerOptions
+from gearmanny.running.pulse import Pulse
+from gearmanny.running.stacks import SIGNAL, Stacks
+from gearmanny.working.condemned import CondemnedJobs
+from gearmanny.working.jobtable import JobTable, RunningJob
+from gearmanny.working.ledger import SharedLedger
 
 _processes = multiprocessing.get_context("fork")
 
@@ -22,32 +29,49 @@ _processes = multiprocessing.get_context("fork")
 class WorkProcess:
     """A process that runs the workers of a slot."""
 
-    def __init__(self, slot: Slot, options: RunnerOptions) -> None:
+    def __init__(
+        self, slot: Slot, options: RunnerOptions, condemned: CondemnedJobs, *, dumps_stacks: bool
+    ) -> None:
         """Forks it.
 
         Args:
             slot: what it runs.
             options: the options of the runner.
+            condemned: the jobs that are not to be run as others are.
+            dumps_stacks: whether `ask_for_stacks` is going to be called.
 
         Raises:
             OSError: the system cannot start another process.
         """
+        self.slot = slot
         self._finished = False
         """Whether its workers stopped by themselves. Without that, any end is a crash."""
+        self._jobs = JobTable()
+        self._pulse = Pulse()
+        self._stacks = Stacks()
         news, reports = _processes.Pipe(duplex=False)
         self._news: Connection | None = keep_from_children(news)
+        ledger = SharedLedger(self._jobs, condemned)
+        shared = Shared(reports, ledger, self._pulse, self._stacks)
         self._process = _processes.Process(
-            target=run, args=(slot, options, Parent(), reports), name=f"gearmanny {slot}"
+            target=run,
+            args=(slot, options, Parent(dumps_stacks=dumps_stacks), shared),
+            name=f"gearmanny {slot}",
         )
+        flush_logs()
         try:
             with signals_held_back(HANDLED_SIGNALS):
                 self._process.start()
         except OSError:
             self._news.close()
+            self._close_shared()
             raise
         finally:
             reports.close()
         self._end = _end_of(self._process.pid)
+
+    def __str__(self) -> str:
+        return f"process {self.slot}, pid {self.pid}"
 
     @property
     def pid(self) -> int | None:
@@ -63,6 +87,26 @@ class WorkProcess:
     def crashed(self) -> bool:
         """Whether it ended in another way than by its workers stopping."""
         return self.exit_code != 0 or not self._finished
+
+    @property
+    def running_jobs(self) -> list[RunningJob]:
+        """The jobs that it runs, or was running when it ended."""
+        return self._jobs.running()
+
+    @property
+    def pulse(self) -> int | None:
+        """The number of its signs of life so far; None while it gives none, for good reason."""
+        return self._pulse.count
+
+    def ask_for_stacks(self) -> None:
+        """Has the process write its stacks."""
+        pid = self._process.pid
+        if pid is not None and self.exit_code is None:
+            os.kill(pid, SIGNAL)
+
+    def take_stacks(self) -> str:
+        """Returns the stacks that it has written; empty if there are none."""
+        return self._stacks.take()
 
     def to_wait_for(self) -> list[Connection | int]:
         """Returns what becomes readable when the process reports something, or has ended.
@@ -104,10 +148,16 @@ class WorkProcess:
         """Waits for the end of the process, and releases what this object holds."""
         self._process.join()
         self._process.close()
+        self._close_shared()
         self._close_news()
         if self._end is not None:
             os.close(self._end)
             self._end = None
+
+    def _close_shared(self) -> None:
+        self._jobs.close()
+        self._pulse.close()
+        self._stacks.close()
 
     def _close_news(self) -> None:
         if self._news is not None:

@@ -33,22 +33,69 @@ _ANSWERS_WITHIN = 2.0
 _PATIENCE = 5.0
 """Seconds that the process may take to end: it has nothing to wait for."""
 
+_STOP = signal.SIGUSR2
+"""Stops the process. Signals that stop a service may go to all of its processes at once."""
+
 _processes = multiprocessing.get_context("fork")
 
 
+class ServerProcess:
+    """A job server in a child process, which can be replaced."""
+
+    def __init__(self, address: str, port: int) -> None:
+        """
+        Args:
+            address: where it listens.
+            port: its port.
+
+        Raises:
+            InvalidOption: it cannot listen there.
+        """
+        self._address = address
+        self._port = port
+        self._process = _start(JobServer(port, address=address))
+
+    def __str__(self) -> str:
+        return "the embedded job server"
+
+    @property
+    def sentinel(self) -> int:
+        """The descriptor that becomes readable when it ends."""
+        return self._process.sentinel
+
+    def has_ended(self) -> bool:
+        """Returns whether it has ended."""
+        return not self._process.is_alive()
+
+    def replace(self) -> None:
+        """Starts it again, without the jobs that it had.
+
+        Raises:
+            InvalidOption: it cannot listen.
+        """
+        self._process = _start(JobServer(self._port, address=self._address))
+
+    def end(self) -> None:
+        """Ends it."""
+        _end(self._process)
+
+
 @contextlib.contextmanager
-def running_where_none_is(hosts: Sequence[str], *, tls: TLSOption = None) -> Iterator[str | None]:
+def running_where_none_is(
+    hosts: Sequence[str], *, tls: TLSOption = None
+) -> Iterator[ServerProcess | str]:
     """Runs a job server in a child process until the block ends, unless one is running already.
 
-    The child ignores Ctrl-C, so that workers that are stopped by it can answer their last jobs,
-    and ends when its parent is killed. It keeps jobs in memory.
+    The child ignores Ctrl-C and SIGTERM, which may be sent to a whole process group: workers that
+    are stopped by them answer their last jobs. It ends with the block, and with its parent. It
+    keeps jobs in memory.
 
     Args:
         hosts: the address, as a list of one loopback host.
         tls: the TLS settings of the clients; must be None, because the server has no TLS.
 
     Yields:
-        The version of the job server that was running already; None if this one was started.
+        The process that was started; or the version of the job server that was running already.
 
     Raises:
         InvalidOption: the host can be reached from other machines, or something other than a job
@@ -58,16 +105,19 @@ def running_where_none_is(hosts: Sequence[str], *, tls: TLSOption = None) -> Ite
     version, process = _version(host), None
     if version is None:
         try:
-            process = _start(JobServer(port, address=address))
+            process = ServerProcess(address, port)
         except InvalidOption:
             version = _version(host)
             if version is None:
                 raise  # nobody else was quicker
-    try:
+    if version is not None:
         yield version
+        return
+    assert process is not None
+    try:
+        yield process
     finally:
-        if process is not None:
-            _end(process)
+        process.end()
 
 
 def serve_until(
@@ -147,7 +197,7 @@ def _start(server: JobServer) -> multiprocessing.process.BaseProcess:
         target=_run, args=(server, os.getpid(), teller), name="gearmanny server"
     )
     with news:
-        with signals_held_back([signal.SIGTERM]):
+        with signals_held_back([_STOP]):
             process.start()
         teller.close()
         try:
@@ -165,7 +215,8 @@ def _start(server: JobServer) -> multiprocessing.process.BaseProcess:
 
 
 def _end(process: multiprocessing.process.BaseProcess) -> None:
-    process.terminate()
+    if process.pid is not None and process.is_alive():
+        os.kill(process.pid, _STOP)
     process.join(_PATIENCE)
     if process.is_alive():
         process.kill()
@@ -175,11 +226,11 @@ def _end(process: multiprocessing.process.BaseProcess) -> None:
 
 def _run(server: JobServer, parent: int, teller: Connection) -> None:
     end_with(parent)
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    signal.signal(_STOP, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [_STOP])
     try:
-        serve_until([signal.SIGTERM], server, lambda: teller.send(_LISTENING))
+        serve_until([_STOP], server, lambda: teller.send(_LISTENING))
     except InvalidOption as error:
         teller.send(str(error))

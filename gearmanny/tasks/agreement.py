@@ -19,10 +19,10 @@ _STREAMS = {
     *("Iterator", "Iterable", "Generator"),
     *("AsyncIterator", "AsyncIterable", "AsyncGenerator"),
 }
-"""Annotations of tasks that yield. Their callers get a list."""
+"""The annotations of tasks that yield. Their callers get a list."""
 
 _OLD_NAMES = {"Dict", "FrozenSet", "List", "Set", "Tuple", "Type"}
-"""Names in `typing` of types that are builtins now."""
+"""Names in `typing` of types that are builtins."""
 
 
 def check_interface(
@@ -32,12 +32,12 @@ def check_interface(
 
     Args:
         interface: the class through which tasks are called.
-        client: calls the worker; give it a timeout, or it waits for as long as there is no worker.
-        strict: whether the interface must have everything that the worker offers.
+        client: calls the worker. Give it a timeout: without one, it waits until there is a worker.
+        strict: whether the interface must declare everything that the worker offers.
 
     Raises:
         AssertionError: they differ; it lists all differences.
-        InvalidTask: the interface cannot be called.
+        InvalidTask: a task of the interface cannot be called.
         TaskTimeout: no worker answered in time.
         JobServerUnavailable: no job server could be reached.
         JobServerLost: the connection ended.
@@ -61,20 +61,20 @@ def differences(
 ) -> list[str]:
     """Returns how an interface class differs from a help table, a sentence for each difference.
 
-    Tasks, and arguments with a default, that only the table has are none unless `strict`.
-    Annotations are compared where both have them, as text, whichever way the same is written; a
-    task that yields may be annotated with the list that its caller gets. A default `...` of the
-    interface is any default.
+    Tasks that only the table has, and arguments with a default that only the table has, count as
+    differences only if `strict`. Annotations are compared as text where both have them; different
+    spellings of the same type are equal, and a task that yields may be annotated with the list
+    that its caller gets. A default `...` in the interface matches any default.
 
     Args:
         interface: the class.
         table: the answer of `<name>_help()`.
-        strict: whether the interface must have everything that the table has.
+        strict: whether the interface must declare everything in the table.
 
     Raises:
-        InvalidTask: the class cannot be called.
+        InvalidTask: a task of the class cannot be called.
     """
-    said = json.loads(json.dumps(help_table(find_tasks(interface))))  # as it would have travelled
+    said = json.loads(json.dumps(help_table(find_tasks(interface))))  # as over the network
     found = []
     for function, ours in said.items():
         if function in table:
@@ -83,13 +83,15 @@ def differences(
         else:
             found.append(f"{function}() is not offered by the worker.")
     if strict:
-        found += [f"{other}() is not in the interface." for other in table if other not in said]
+        found += [
+            f"{other}() is missing from the interface." for other in table if other not in said
+        ]
     return found
 
 
 def _of_a_task(ours: dict[str, Any], theirs: dict[str, Any], *, strict: bool) -> Iterator[str]:
     if ours.get("takes_any") and not theirs.get("takes_any"):
-        yield "the interface takes any argument, the worker those that it names."
+        yield "the interface accepts any argument, but the worker only those that it names."
     for name, argument in ours["input"].items():
         if name in theirs["input"]:
             yield from _of_an_argument(name, argument, theirs["input"][name])
@@ -101,19 +103,25 @@ def _of_a_task(ours: dict[str, Any], theirs: dict[str, Any], *, strict: bool) ->
                 ", which the worker requires." if argument["required"] else "."
             )
     if not _same_type(ours.get("returns"), theirs.get("returns"), returned=True):
-        yield f"it returns {theirs['returns']}, the interface says {ours['returns']}."
+        yield (
+            f"it returns {theirs['returns']} in the worker, but {ours['returns']} in the interface."
+        )
 
 
 def _of_an_argument(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[str]:
     if ours["required"] != theirs["required"]:
         required = "the worker" if theirs["required"] else "the interface"
-        yield f"{name!r} is required by {required} only."
+        yield f"{name!r} is required only by {required}."
     elif ours["default"] not in (theirs["default"], _ANY_DEFAULT):
         yield (
-            f"{name!r} is {theirs['default']!r} by default, the interface says {ours['default']!r}."
+            f"{name!r} defaults to {theirs['default']!r} in the worker, "
+            f"but to {ours['default']!r} in the interface."
         )
     if not _same_type(ours.get("annotation"), theirs.get("annotation")):
-        yield (f"{name!r} is {theirs['annotation']}, the interface says {ours['annotation']}.")
+        yield (
+            f"{name!r} is {theirs['annotation']} in the worker, "
+            f"but {ours['annotation']} in the interface."
+        )
 
 
 def _same_type(ours: str | None, theirs: str | None, *, returned: bool = False) -> bool:
@@ -133,10 +141,10 @@ def _written_plainly(annotation: str, returned: bool) -> str:
 
 
 class _Plainly(ast.NodeTransformer):
-    """Writes a type in one of the ways in which it can be written: `int | None`."""
+    """Rewrites a type in one canonical spelling, such as `int | None`."""
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        return self.visit_Name(ast.Name(node.attr))  # of whichever module
+        return self.visit_Name(ast.Name(node.attr))  # whatever the module
 
     def visit_Constant(self, node: ast.Constant) -> Any:
         return self.visit(_parsed(node.value)) if isinstance(node.value, str) else node

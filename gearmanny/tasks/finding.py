@@ -7,9 +7,10 @@ It is exported as the Gearman function `<worker name>_<method name without task_
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from types import CodeType
 
 from gearmanny.errors import InvalidTask
 from gearmanny.payload.names import check_function_name
@@ -194,7 +195,13 @@ def _specify(worker: object, function: str, attribute: str, timeout: float | Non
         takes_any=_has(signature, inspect.Parameter.VAR_KEYWORD),
         options=options_of(task, timeout),
         completes_arguments=completes_arguments,
+        body=_code_of(task) if completes_arguments else None,
     )
+
+
+def _code_of(task: Callable[..., object]) -> CodeType | None:
+    """Returns the code of the function that the decorators of a task wrap."""
+    return getattr(inspect.unwrap(task), "__code__", None)
 
 
 def _takes_self(worker: object, attribute: str) -> bool:

@@ -164,6 +164,7 @@ class Remote(Generic[W, Work]):
             arguments = spec.bind_arguments(args, kwargs)
             return _joining(client, spec, arguments).call(spec.function, **arguments)
 
+        call.alters_data = True  # type: ignore[attr-defined]  # no function of Django's templates
         call.__name__ = spec.method
         call.__qualname__ = f"{self._interface.__name__}.{spec.method}"
         call.__module__ = self._interface.__module__

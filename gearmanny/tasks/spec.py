@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from traceback import walk_tb
+from types import CodeType
 from typing import Any
 
 from gearmanny.errors import InvalidArguments
@@ -45,6 +47,8 @@ class TaskSpec:
     """Its time limit and retries, those that it has from its class included."""
     completes_arguments: bool = False
     """Whether a decorator, which takes `**kwargs`, may add arguments that a call leaves out."""
+    body: CodeType | None = None
+    """The code of what was decorated, where a decorator may add arguments."""
     payload: str | None = None
     """The argument that is given the whole payload, where calls do not bring keywords."""
 
@@ -84,6 +88,27 @@ class TaskSpec:
         if unexpected:
             problems.append(f"got unexpected {_listed('argument', unexpected)}")
         return InvalidArguments(f"{self.function}() {' and '.join(problems)}. {self._usage()}")
+
+    def refusal_of(
+        self, error: TypeError, arguments: Mapping[str, object]
+    ) -> InvalidArguments | None:
+        """Returns the error for arguments of which a decorator has proved that it does not add
+        what is missing; None for any other error, such as one of the task itself.
+
+        Args:
+            error: raised by the call of the decorated task.
+            arguments: of the call, by name.
+        """
+        if self.body is None or any(
+            frame.f_code is self.body for frame, _ in walk_tb(error.__traceback__)
+        ):
+            return None
+        text = str(error)
+        missing = self.required - arguments.keys()
+        named = {name for name in missing if f"'{name}'" in text}
+        if not named or " missing " not in text:
+            return None
+        return replace(self, required=frozenset(named)).refusal(arguments)
 
     def bind_arguments(
         self, args: Sequence[object], kwargs: Mapping[str, object]

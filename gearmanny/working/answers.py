@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import logging
 import time
+import traceback
 
-from gearmanny.errors import EncodingError, GearmanException, InvalidArguments, RejectJob
+from gearmanny.errors import (
+    EncodingError,
+    GearmanException,
+    InvalidArguments,
+    RejectJob,
+    WorkerLost,
+)
 from gearmanny.payload.failures import encode_failure, message_of, type_name
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working.exported import owner_of
 from gearmanny.working.interrupts import is_failure, stops_worker
+from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link, handle_of
 
 logger = logging.getLogger("gearmanny.worker")
+
+_MAY_GO_ON = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class GivenBack(BaseException):
@@ -23,14 +35,16 @@ class GivenBack(BaseException):
 class Answers:
     """Ends the jobs of a `GearmanWorker`. Several may end at the same time, in several threads."""
 
-    def __init__(self, gearman_worker: GearmanWorker) -> None:
+    def __init__(self, gearman_worker: GearmanWorker, ledger: Ledger) -> None:
         """
         Args:
             gearman_worker: the worker.
+            ledger: names the jobs that run.
         """
         self._worker = gearman_worker
-        self._failed: set[int] = set()
-        """The jobs that were answered with a failure and have not ended yet, by `id()`."""
+        self._ledger = ledger
+        self._failed: dict[int, BaseException] = {}
+        """What the jobs failed with that have not ended yet, by the `id()` of the job."""
 
     def end(
         self, link: Link, job: GearmanJob, started: float, error: BaseException | None = None
@@ -52,14 +66,17 @@ class Answers:
         if error is None and handle_of(job) in link.machine.held:
             error = GearmanException("its worker ended the job without an answer")
         if isinstance(error, GivenBack):
+            self._ledger.answered(link, job)
             logger.info("%s is given back", job.task, extra=about("given_back", job))
             return False
         if error is not None:
             if stops_worker(error):
                 raise error
             self.fail(link, job, error)
-        if id(job) in self._failed:
-            self._failed.discard(id(job))
+        self._ledger.answered(link, job)
+        failure = self._failed.pop(id(job), None)
+        if failure is not None:
+            clear_frames(failure)
         elif logger.isEnabledFor(logging.INFO):
             seconds = time.perf_counter() - started
             logger.info("%s answered in %.3f s", job.task, seconds, extra=about("answered", job))
@@ -74,7 +91,7 @@ class Answers:
             error: the exception that it failed with.
         """
         self._queue_failure(link, job, error)
-        self._failed.add(id(job))
+        self._failed[id(job)] = error
         _log_failure(job, error)
 
     def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
@@ -88,6 +105,7 @@ class Answers:
         Raises:
             JobServerLost: the connection has ended.
         """
+        self._ledger.blame(job)
         self._queue_failure(link, job, error)
         link.flush()
         _log_failure(job, error)
@@ -122,7 +140,7 @@ class Answers:
 
 
 def _log_failure(job: GearmanJob, error: BaseException) -> None:
-    expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob))
+    expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob, WorkerLost))
     level, extra = logging.WARNING if expected else logging.ERROR, about("failed", job)
     try:
         logger.log(
@@ -142,6 +160,27 @@ def _log_failure(job: GearmanJob, error: BaseException) -> None:
             type_name(error),
             extra=extra,
         )
+
+
+def clear_frames(error: BaseException) -> None:
+    """Forgets the variables of the functions that an exception came through. They would be kept
+    with the exception: by a handler of the log, or in a circle, until that is collected.
+
+    Args:
+        error: the exception, which is needed no more but to be printed.
+    """
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        each = chain.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            for frame, _ in traceback.walk_tb(each.__traceback__):
+                # A coroutine may have caught the same exception, and go on: this would close it.
+                if not frame.f_code.co_flags & _MAY_GO_ON:
+                    with contextlib.suppress(RuntimeError):  # it still runs
+                        frame.clear()
+            chain += (each.__cause__, each.__context__)
 
 
 def about(what: str, job: GearmanJob) -> dict[str, str]:

@@ -18,7 +18,7 @@ from gearmanny.net.polling import HasDescriptor, Poller, Waker
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.options import TaskOptions
 from gearmanny.vocabulary.gearman_api import GearmanJob
-from gearmanny.working.answers import GivenBack
+from gearmanny.working.answers import GivenBack, clear_frames
 from gearmanny.working.decisions import Fail, GiveBack, Retry, after_failure
 from gearmanny.working.link import Link, handle_of
 
@@ -66,6 +66,7 @@ class Attempts:
         match decision:
             case Retry(delay):
                 self._log(error, delay)
+                clear_frames(error)
                 return delay
             case GiveBack():
                 raise GivenBack

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from gearmanny.net.polling import HasDescriptor
 from gearmanny.working.answers import Answers
 from gearmanny.working.lastresort import LastResort
+from gearmanny.working.ledger import Ledger
 from gearmanny.working.timelimits import Watchdog
 
 WaitBetweenAttempts = Callable[[float, HasDescriptor, Callable[[], bool]], None]
@@ -33,6 +34,17 @@ class JobLoop(Protocol):
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Returns the result of a coroutine to another thread.
+
+        Args:
+            coroutine: is run beside the others.
+
+        Raises:
+            BaseException: the exception of the coroutine.
+        """
+
+    def run_whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """As `run`, for the coroutine of a task, from which nothing is left to be done later. It
+        is cancelled where the thread that waits for it is interrupted.
 
         Args:
             coroutine: is run beside the others.
@@ -68,6 +80,7 @@ class Context:
     def __init__(
         self,
         answers: Answers,
+        ledger: Ledger,
         stopping: Callable[[], bool],
         pause: WaitBetweenAttempts,
         new_event_loop: Callable[[], JobLoop],
@@ -75,11 +88,13 @@ class Context:
         """
         Args:
             answers: ends the jobs.
+            ledger: names the jobs that run.
             stopping: returns whether the worker stops.
             pause: waits between two attempts at a plain task.
             new_event_loop: makes the event loop, on first use.
         """
         self.answers = answers
+        self.ledger = ledger
         self.stopping = stopping
         self.pause = pause
         self.watchdog = Watchdog()
@@ -88,6 +103,8 @@ class Context:
         """For those of coroutines."""
         self.running_event_loop: JobLoop | None = None
         """The event loop, if any coroutine has needed it."""
+        self.interrupted = False
+        """Whether a plain task was interrupted by its time limit, at a moment that nobody chose."""
         self._new_event_loop = new_event_loop
 
     def event_loop(self) -> JobLoop:
@@ -95,6 +112,11 @@ class Context:
         if self.running_event_loop is None:
             self.running_event_loop = self._new_event_loop()
         return self.running_event_loop
+
+    def finish_coroutines(self) -> None:
+        """Waits until no coroutine runs."""
+        if self.running_event_loop is not None:
+            self.running_event_loop.finish()
 
     def close(self) -> None:
         """Ends the threads that jobs needed."""

@@ -28,6 +28,7 @@ from gearmanny.working.exported import Exported, Owner, current_job
 from gearmanny.working.handler import Handler, handler_of
 from gearmanny.working.lastresort import where
 from gearmanny.working.runners import HandedOver
+from gearmanny.working.streams import Stream, send_all
 
 
 class CoroutineRunner(Exported):
@@ -86,19 +87,22 @@ class _Life:
     async def run(self) -> bool:
         """Returns whether the job was answered, as `JobRunner.run` does."""
         current_job.set(self._job)
-        failure: BaseException | None = None
-        try:
-            await self._execute()
-        except BaseException as error:
-            failure = error
-        try:
-            answered = self._context.answers.end(self._link, self._job, self._started, failure)
-        finally:
-            del failure  # or it would refer to itself, by its traceback
+        answered = self._context.answers.end(
+            self._link, self._job, self._started, await self._failure()
+        )
         if answered:
             with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
                 self._link.flush()
+                self._context.ledger.sent(self._link)
         return answered
+
+    async def _failure(self) -> BaseException | None:
+        """Returns the exception that `on_job_execute` would let through, if any."""
+        try:
+            await self._execute()
+        except BaseException as error:
+            return error
+        return None
 
     async def _execute(self) -> None:
         """Does what `on_job_execute` of gearman3 does when the callback has ended."""
@@ -167,6 +171,11 @@ class _Life:
         forks = this_process.forks
         try:
             return await self._result()
+        except TypeError as error:
+            refusal = self._task.refusal_of(error, self._job.data)
+            if refusal is None:
+                raise
+            raise refusal from None
         finally:
             # Within hooks and time limits, which are the parent's alone.
             if this_process.forks != forks:
@@ -176,10 +185,5 @@ class _Life:
         result = self._method(**self._task.check_arguments(self._job.data))
         if not isinstance(result, AsyncGeneratorType):
             return await result
-        # Whole at the end, too: half of the world's clients drop WORK_DATA.
-        items = []
-        async with contextlib.aclosing(result):
-            async for item in result:
-                self._worker.send_job_data(self._job, item)
-                items.append(item)
-        return self._task.whole(items)
+        stream = Stream(self._task, self._worker, self._link, self._job)
+        return await send_all(result, stream)

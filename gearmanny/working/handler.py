@@ -6,14 +6,11 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gearmanny.payload.checks import whole_number
 from gearmanny.payload.encoding import encode
 from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob, GearmanWorker
 from gearmanny.working.context import Context
 from gearmanny.working.link import Link, handle_of
-
-_PROGRESS = whole_number(0, 2**32 - 1)
-"""gearmand keeps progress in 32 bits, and drops the packet when the text is too long."""
+from gearmanny.working.progress import fitted
 
 
 class Handler:
@@ -86,12 +83,11 @@ class Handler:
             denominator: of how much.
 
         Raises:
-            InvalidOption: the numbers are not whole, or not from 0 to 2**32 - 1.
+            InvalidOption: the numbers are not whole, or negative.
             JobServerLost: the connection has ended.
         """
-        for number in (numerator, denominator):
-            _PROGRESS.check("progress", number)
-        self.link.send_status(handle_of(current_job), b"%d" % numerator, b"%d" % denominator)
+        done, total = fitted(numerator, denominator)
+        self.link.send_status(handle_of(current_job), b"%d" % done, b"%d" % total)
 
     def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
         """Sends a part of the result of a job.

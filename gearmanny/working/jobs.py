@@ -20,6 +20,7 @@ from gearmanny.protocol.worker import Assigned
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working.answers import about
 from gearmanny.working.attempts import describe
+from gearmanny.working.context import Context
 from gearmanny.working.handler import Handler
 from gearmanny.working.runners import HandedOver
 
@@ -52,9 +53,25 @@ class JobRunner:
             BaseException: an exception that stops the worker.
         """
         started = time.perf_counter()
-        forks = this_process.forks
         job = self._new_job(handler, assigned, task)
+        context = handler.context
+        context.ledger.begin(handler.link, assigned, job)
+        error = self._execute(context, job, assigned)
+        if isinstance(error, HandedOver):
+            return False
+        return context.answers.end(handler.link, job, started, error)
+
+    def _execute(
+        self, context: Context, job: GearmanJob, assigned: Assigned
+    ) -> BaseException | None:
+        """Returns the exception of a job that gearman3 does not answer, if any: that of its
+        payload, its result or a hook of a subclass, or a CancelledError that left a loop."""
+        forks = this_process.forks
+        alone = False
         try:
+            alone = context.ledger.must_run_alone(job)
+            if alone:
+                context.finish_coroutines()
             job.data = decode(self._worker.data_encoder, assigned.data)
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug(
@@ -63,13 +80,13 @@ class JobRunner:
             self._worker.on_job_execute(job)
             if this_process.forks != forks:
                 end_as_a_program()
-        except HandedOver:
-            return False
-        except BaseException as error:  # the payload, the result, a hook of a subclass, a
-            if this_process.forks != forks:  # CancelledError that left a loop
+        except BaseException as error:
+            if this_process.forks != forks:
                 end_as_a_program()
-            return handler.context.answers.end(handler.link, job, started, error)
-        return handler.context.answers.end(handler.link, job, started)
+            if alone and isinstance(error, HandedOver):
+                context.finish_coroutines()
+            return error
+        return None
 
     def _new_job(self, handler: Handler, assigned: Assigned, task: str | bytes) -> GearmanJob:
         job = self._worker.create_job(

@@ -11,7 +11,8 @@ import mmap
 import struct
 from typing import NamedTuple
 
-_ROWS = 32
+ROWS = 256
+"""Jobs that can be named at a time. Rows that were never used take no memory."""
 _HEADER = struct.Struct("<HHHH")
 """Lengths of the four fields of a row: all 0 in an empty one."""
 _ROW_SIZE = 1024
@@ -28,13 +29,17 @@ class RunningJob(NamedTuple):
     handle: str
     unique: str
 
+    def __str__(self) -> str:
+        unique = f", unique id {self.unique}" if self.unique else ""
+        return f"{self.function} (handle {self.handle}{unique}, of {self.host})"
+
 
 class JobTable:
     """The table of one process. Made before the fork, written by the child, read by the parent."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _ROWS * _ROW_SIZE)
-        self._free = list(range(_ROWS - 1, -1, -1))
+        self._memory = mmap.mmap(-1, ROWS * _ROW_SIZE)
+        self._free = list(range(ROWS - 1, -1, -1))
 
     def begin(self, host: bytes, function: bytes, handle: bytes, unique: bytes) -> int | None:
         """Writes a job that is about to run.
@@ -67,13 +72,14 @@ class JobTable:
 
     def running(self) -> list[RunningJob]:
         """Returns the jobs that were begun and not ended."""
-        return [job for row in range(_ROWS) if (job := self._read(row)).handle]
+        return [job for row in range(ROWS) if (job := self.read(row)).handle]
 
-    def close(self) -> None:
-        """Gives the memory back."""
-        self._memory.close()
+    def read(self, row: int) -> RunningJob:
+        """Returns the job in a row. Its fields are empty if there is none.
 
-    def _read(self, row: int) -> RunningJob:
+        Args:
+            row: what `begin` returned.
+        """
         position = row * _ROW_SIZE
         lengths = _HEADER.unpack_from(self._memory, position)
         position += _HEADER.size
@@ -83,3 +89,7 @@ class JobTable:
             fields.append(field.decode(errors="backslashreplace"))
             position += length
         return RunningJob(*fields)
+
+    def close(self) -> None:
+        """Gives the memory back."""
+        self._memory.close()

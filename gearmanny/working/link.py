@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from gearmanny.errors import JobServerLost
 from gearmanny.net.deadline import NEVER
+from gearmanny.net.forks import this_process
 from gearmanny.net.transport import Connection
 from gearmanny.payload.backoff import rest_between_calls
 from gearmanny.payload.failures import shortened
@@ -35,17 +37,19 @@ class Link:
             max_packet: bytes of the longest packet, both ways.
         """
         self.host = connection.host
+        self.host_name = str(connection.host).encode()
         self.descriptor = connection.fileno()
         self.machine = WorkerConnection(max_packet)
         self.max_packet = max_packet
         self.asked_at = 0.0
         """When a job was last asked for, by `time.monotonic`."""
-        self.data_sent: set[bytes] = set()
-        """Handles of the jobs that are held, and of which a part of the result was sent."""
+        self.data_sent: dict[bytes, int] = {}
+        """Bytes of the result that were sent ahead, by the handle of each job that is held."""
         self._connection = connection
         self._lock: AbstractContextManager[Any] = threading.Lock()
+        self._forks = this_process.forks
         self.closed = False
-        """Whether the worker has left: its jobs were given to others."""
+        """Whether the connection has ended: its jobs were given to others."""
 
     @property
     def ask_from(self) -> float:
@@ -88,8 +92,12 @@ class Link:
             JobServerLost: the connection has ended.
         """
         with self._lock:
-            while data := self.machine.data_to_send():
-                self._connection.send(data, NEVER)
+            try:
+                while data := self.machine.data_to_send():
+                    self._connection.send(data, NEVER)
+            except JobServerLost:
+                self.closed = True
+                raise
 
     def introduce(self, client_id: str) -> None:
         """Sends the name of the worker.
@@ -128,7 +136,9 @@ class Link:
 
         Raises:
             JobServerLost: the connection has ended.
+            RuntimeError: this is not the process of the worker.
         """
+        self._check_process()
         with self._lock:
             self.machine.send_status(handle, done, total)
         self.flush()
@@ -142,10 +152,12 @@ class Link:
 
         Raises:
             JobServerLost: the connection has ended.
+            RuntimeError: this is not the process of the worker.
         """
+        self._check_process()
         with self._lock:
             if handle in self.machine.held:
-                self.data_sent.add(handle)
+                self.data_sent[handle] = self.data_sent.get(handle, 0) + len(payload)
             self.machine.send_data(handle, payload)
         self.flush()
 
@@ -158,10 +170,20 @@ class Link:
 
         Raises:
             JobServerLost: the connection has ended.
+            RuntimeError: this is not the process of the worker.
         """
+        self._check_process()
         with self._lock:
             self.machine.send_warning(handle, payload)
         self.flush()
+
+    def _check_process(self) -> None:
+        if this_process.forks != self._forks:
+            raise RuntimeError(
+                "A process that a task has forked cannot report on the job: the connection to the "
+                "job server belongs to the worker. Send the report to the task, for example over a "
+                "multiprocessing.Queue, and let the task send it."
+            )
 
     def complete(self, handle: bytes, payload: bytes) -> None:
         """Queues the result of a job.
@@ -172,7 +194,7 @@ class Link:
         """
         with self._lock:
             self.machine.complete(handle, payload)
-            self.data_sent.discard(handle)
+            self.data_sent.pop(handle, None)
 
     def fail(self, handle: bytes) -> None:
         """Queues that a job failed, without a reason.
@@ -182,7 +204,7 @@ class Link:
         """
         with self._lock:
             self.machine.fail(handle)
-            self.data_sent.discard(handle)
+            self.data_sent.pop(handle, None)
 
     def raise_(self, handle: bytes, payload: bytes) -> None:
         """Queues the exception of a job.
@@ -193,7 +215,7 @@ class Link:
         """
         with self._lock:
             self.machine.raise_(handle, payload)
-            self.data_sent.discard(handle)
+            self.data_sent.pop(handle, None)
 
     def fail_with(self, handle: bytes, failure: bytes, *, as_exception: bool) -> None:
         """Queues that a job failed, and why.
@@ -211,7 +233,7 @@ class Link:
             # A WORK_EXCEPTION hangs libgearman 1.1.20 clients that did not ask for them.
             self.machine.send_warning(handle, failure)
             self.machine.fail(handle)
-            self.data_sent.discard(handle)
+            self.data_sent.pop(handle, None)
 
     @contextmanager
     def reporting_whole(self, limit: TimeLimit) -> Iterator[None]:

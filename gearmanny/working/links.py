@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
-from gearmanny import __version__
 from gearmanny.errors import GearmanException, JobServerLost
 from gearmanny.net.transport import Connection
 from gearmanny.payload.names import check_function_name
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.context import Context
 from gearmanny.working.environment import Environment
+from gearmanny.working.exported import owners
 from gearmanny.working.handler import Handler
 from gearmanny.working.link import Link
+
+_LONGEST_NAME = 60
+"""Characters of the names of workers that job servers are told: gearmand keeps 128 bytes in all."""
+
+
+def _name_of(gearman_worker: GearmanWorker) -> str:
+    """Returns the name of a worker in this process, as `gearadmin --workers` shows it:
+    `"mail-4711@host"`, with the names of all workers that share the connection."""
+    names = dict.fromkeys(
+        name for owner in owners(gearman_worker) if (name := getattr(owner, "name", None))
+    )
+    pool = "+".join(names) or type(gearman_worker).__name__
+    return f"{pool[:_LONGEST_NAME]}-{os.getpid()}@{os.uname().nodename}"
 
 
 class Links:
@@ -65,7 +79,7 @@ class Links:
             handler = self._handler(connection)
             self._handlers[self._poller.add(handler)] = handler
             try:
-                handler.set_client_id(self._worker.worker_client_id or f"gearmanny/{__version__}")
+                handler.set_client_id(self._worker.worker_client_id or _name_of(self._worker))
                 handler.set_abilities(self._worker.worker_abilities)
             except JobServerLost as error:
                 self.lose(handler.link, error)
@@ -115,6 +129,7 @@ class Links:
         """
         if link in self:
             self._drop(link)
+            self._context.ledger.lost(link)
             self._connector.lost(link.host, error)
             if self._context.running_event_loop is not None:
                 self._context.running_event_loop.notify()

@@ -15,6 +15,7 @@ import time
 from functools import partial
 
 from gearmanny.errors import JobServerLost, ProtocolError
+from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.protocol.worker import Assigned, Refused
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.answers import Answers
@@ -22,6 +23,7 @@ from gearmanny.working.context import Context
 from gearmanny.working.environment import Environment, environment_of
 from gearmanny.working.handler import Handler
 from gearmanny.working.jobs import JobRunner
+from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link
 from gearmanny.working.links import Links
 from gearmanny.working.observer import Observer
@@ -64,9 +66,11 @@ class WorkLoop:
         self._observer = observer
         self._unready = observer is not None
         self._jobs = JobRunner(gearman_worker)
-        self._answers = Answers(gearman_worker)
+        self._ledger = Ledger() if observer is None else observer.ledger
+        self._answers = Answers(gearman_worker, self._ledger)
         self._context = Context(
             self._answers,
+            self._ledger,
             self._is_stopping,
             environment.pause,
             partial(environment.new_event_loop, environment.waker.wake),
@@ -75,6 +79,7 @@ class WorkLoop:
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
+        self._forks = this_process.forks
 
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
@@ -122,6 +127,8 @@ class WorkLoop:
     def _job_done(self) -> None:
         if not self._answers.goes_on_after_job():
             self._stopping = True
+        if this_process.forks != self._forks:
+            end_as_a_program()
         if self._observer is not None:
             self._observer.job_done()
 
@@ -212,6 +219,7 @@ class WorkLoop:
                 return
             self._ask()
             self._links.flush(link)
+            self._ledger.sent(link)
             if link not in self._links:
                 return
         if not events:  # called, or told that there is no job
@@ -219,7 +227,11 @@ class WorkLoop:
             self._links.flush(link)
 
     def _work(self, handler: Handler, assigned: Assigned) -> None:
-        if self._jobs.run(handler, assigned, self._links.function_of(assigned.function)):
+        answered = self._jobs.run(handler, assigned, self._links.function_of(assigned.function))
+        if self._context.interrupted and self._observer is not None:
+            self._context.interrupted = False
+            self._observer.interrupted()
+        if answered:
             self._job_done()
 
 

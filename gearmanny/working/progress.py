@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sized
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from gearmanny.payload.checks import whole_number
 
 Item = TypeVar("Item")
 
@@ -13,6 +16,34 @@ Report = Callable[[int, int], object]
 
 _INTERVAL = 1 / 9
 """Seconds between two updates: with the last one, which waits for nothing, ten a second."""
+
+
+_AMOUNT = whole_number(0)
+
+_BITS = 32
+"""gearmand keeps progress in as many, and drops the packet when the text is too long."""
+
+
+def fitted(done: object, total: object) -> tuple[int, int]:
+    """Returns progress as job servers can keep it: the same fraction, where the numbers are larger.
+
+    Args:
+        done: how much is done: a whole number, also one of another type, such as NumPy's.
+        total: of how much.
+
+    Raises:
+        InvalidOption: the numbers are not whole, or negative.
+    """
+    first, second = _whole(done), _whole(total)
+    surplus = max(0, max(first, second).bit_length() - _BITS)
+    return first >> surplus, second >> surplus
+
+
+def _whole(number: Any) -> int:
+    if not isinstance(number, int) and hasattr(number, "__index__"):
+        number = operator.index(number)
+    _AMOUNT.check("progress", number)
+    return int(number)
 
 
 class _Counter:

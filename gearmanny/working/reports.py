@@ -56,16 +56,17 @@ class Reports:
 
         Args:
             done: how much is done; or what the loop goes through.
-            total: of how much. For a loop that is `len()` by default, and 0 for what has none,
+            total: of how much. Above 2**32 - 1, which job servers cannot keep, both numbers are
+                scaled. For a loop that is `len()` by default, and 0 for what has none,
                 which callers take for unknown.
 
         Returns:
             None for a number; for a loop, an iterator over the same items, as lazy as before.
 
         Raises:
-            InvalidOption: the numbers are not whole, or not from 0 to 2**32 - 1.
+            InvalidOption: the numbers are not whole, or negative.
             JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
+            RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         report = partial(self.gearman_worker.send_job_status, self.job)
         if isinstance(done, AsyncIterable):
@@ -83,7 +84,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
+            RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_data(self.job, value)
 
@@ -96,7 +97,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
+            RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_warning(self.job, text)
 

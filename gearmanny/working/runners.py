@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Coroutine
+from contextvars import copy_context
 from functools import partial
-from types import GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from gearmanny.net.forks import end_as_a_program, this_process
@@ -15,6 +16,7 @@ from gearmanny.working.attempts import Attempts, describe
 from gearmanny.working.exported import Callback, Exported, Owner, current_job
 from gearmanny.working.handler import handler_of
 from gearmanny.working.hooksteps import HookStack
+from gearmanny.working.streams import Stream, send_all
 from gearmanny.working.timelimits import TimeLimit
 
 
@@ -35,23 +37,53 @@ class CallbackRunner(Exported):
         self._callback = callback
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        worker = self.worker
-        token = current_job.set(job)
-        worker.only_job = job
+        self.worker.only_job = job
         try:
-            if not worker.hooks:
-                return self._callback(gearman_worker, job)
-            with HookStack(worker.hooks, job, partial(_run_in_event_loop, gearman_worker, job)):
-                return self._callback(gearman_worker, job)
+            # Of its own: the next job must not see which variables this one sets.
+            return copy_context().run(self._within_hooks, gearman_worker, job)
         finally:
-            worker.only_job = None
-            current_job.reset(token)
+            self.worker.only_job = None
+
+    def _within_hooks(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        current_job.set(job)
+        hooks = self.worker.hooks
+        if not hooks:
+            return self._callback(gearman_worker, job)
+        with HookStack(hooks, job, partial(_run_in_event_loop, gearman_worker, job)):
+            return self._callback(gearman_worker, job)
 
 
 def _run_in_event_loop(
     gearman_worker: GearmanWorker, job: GearmanJob, coroutine: Coroutine[Any, Any, Any]
 ) -> Any:
     return handler_of(gearman_worker, job).context.event_loop().run(coroutine)
+
+
+def waiting_for_result(callback: Callback) -> Callback:
+    """Returns a callback that waits, in the event loop of the worker, for what another one returns
+    where that is to be awaited.
+
+    Args:
+        callback: the other one.
+    """
+
+    def run(gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        result = callback(gearman_worker, job)
+        if not hasattr(type(result), "__await__"):
+            return result
+        return _await_in_event_loop(gearman_worker, job, _awaited(result))
+
+    return run
+
+
+def _await_in_event_loop(
+    gearman_worker: GearmanWorker, job: GearmanJob, coroutine: Coroutine[Any, Any, Any]
+) -> Any:
+    return handler_of(gearman_worker, job).context.event_loop().run_whole(coroutine)
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
 
 
 class TaskRunner(CallbackRunner):
@@ -71,6 +103,11 @@ class TaskRunner(CallbackRunner):
         forks = this_process.forks
         try:
             return self._result(gearman_worker, job)
+        except TypeError as error:
+            refusal = self._task.refusal_of(error, job.data)
+            if refusal is None:
+                raise
+            raise refusal from None
         finally:
             # Within hooks and time limits, which are the parent's alone.
             if this_process.forks != forks:
@@ -79,14 +116,22 @@ class TaskRunner(CallbackRunner):
     def _result(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         result = self._method(**self._task.check_arguments(job.data))
         if not isinstance(result, GeneratorType):
-            return result
-        # Whole at the end, too: half of the world's clients drop WORK_DATA.
-        items = []
+            return self._awaited(gearman_worker, job, result)
+        stream = Stream(self._task, gearman_worker, handler_of(gearman_worker, job).link, job)
         with contextlib.closing(result):
             for item in result:
-                gearman_worker.send_job_data(job, item)
-                items.append(item)
-        return self._task.whole(items)
+                stream.send(item)
+        return stream.whole()
+
+    def _awaited(self, gearman_worker: GearmanWorker, job: GearmanJob, result: Any) -> Any:
+        """Returns a result; what is to be awaited, as where a plain decorator wraps an `async def`
+        task, is waited for in the event loop."""
+        if isinstance(result, AsyncGeneratorType):
+            stream = Stream(self._task, gearman_worker, handler_of(gearman_worker, job).link, job)
+            return _await_in_event_loop(gearman_worker, job, send_all(result, stream))
+        if hasattr(type(result), "__await__"):
+            return _await_in_event_loop(gearman_worker, job, _awaited(result))
+        return result
 
 
 class AttemptRunner(TaskRunner):
@@ -121,3 +166,4 @@ class AttemptRunner(TaskRunner):
         finally:
             if limit.is_over:
                 describe(job, interrupted=True)
+                context.interrupted = True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT, Server, Start, end
+from tests.support.servers import ROOT, Server, Start, end
 
 
 @pytest.fixture

@@ -7,18 +7,19 @@ import contextlib
 import logging
 import os
 import pickle
+import queue
 import re
 import sys
 import threading
 from pathlib import Path
 
 from gearmanny.client import SimpleClient
-from gearmanny.errors import TaskError
+from gearmanny.errors import TaskError, TaskTimeLimitExceeded
 from gearmanny.running import supervisor
 from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanWorker
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, until
+from tests.support.servers import PATIENCE, until
 
 
 class PickleEncoder(DataEncoder):
@@ -31,6 +32,8 @@ class PickleWorker(GearmanWorker):
 
 
 memory: list[bytes] = []
+
+shared: queue.Queue[int] = queue.Queue()
 
 
 class First(BaseWorker):
@@ -54,9 +57,40 @@ class First(BaseWorker):
         while True:
             pass
 
+    @task(timeout=0.02)
+    def task_interrupt_queue(self) -> bool:
+        """Returns whether the interruption left the lock of a queue held."""
+        try:
+            while True:
+                shared.put(1)
+                shared.get()
+        except TaskTimeLimitExceeded:
+            return shared.mutex.locked()
+
+    @task(timeout=0.5)
+    def task_use_queue(self) -> None:
+        shared.put(1)
+
     def task_keep_the_interpreter(self, path: str) -> None:
         Path(path).touch()
         re.match(r"(a+)+$", "a" * 60 + "b")  # for years, without giving the lock away once
+
+    def task_report_from_a_helper(self) -> str:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            for report in (self.send_data, self.warn, lambda done: self.progress(done, 1)):
+                try:
+                    report(1)
+                except RuntimeError as error:
+                    os.write(writer, f"{error}\n".encode())
+            os._exit(0)
+        os.close(writer)
+        with open(reader) as errors:
+            told = errors.read()
+        os.waitpid(child, 0)
+        self.send_data("from the task")
+        return told
 
 
 class Second(BaseWorker):
@@ -124,7 +158,10 @@ if __name__ == "__main__":
     elif "slow" in options:
         workers = [Slow]
     tls = {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None
-    runner = WorkRunner(workers, [host], verbosity=1, tls=tls, **numbers)
+    recycle = bool(numbers.pop("recycle_after_timeout", True))
+    runner = WorkRunner(
+        workers, [host], verbosity=1, tls=tls, recycle_after_timeout=recycle, **numbers
+    )
     if "in-thread" in options:
         obey_methods(runner, host)
         sys.exit()

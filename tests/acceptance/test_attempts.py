@@ -16,7 +16,7 @@ from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Gearmand, Server, end, until, working
+from tests.support.servers import PATIENCE, ROOT, Gearmand, Server, end, until, working
 
 
 @pytest.fixture

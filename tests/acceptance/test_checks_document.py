@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gearmanny
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 DOCUMENT = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
 LISTED = re.findall(r"^- \*\*(gearmanny\.\w+)\*\*: ", DOCUMENT, re.M)

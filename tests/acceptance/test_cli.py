@@ -16,7 +16,7 @@ from gearmanny.admin import JobServer as Admin
 from gearmanny.embedded import JobServer
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import PATIENCE, ROOT, end
+from tests.support.servers import PATIENCE, ROOT, end
 
 SERVER = [sys.executable, "-W", "error", "-m", "gearmanny", "server"]
 

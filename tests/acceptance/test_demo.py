@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import PATIENCE, ROOT, find_program, until
+from tests.support.servers import PATIENCE, ROOT, find_program, until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 

@@ -12,6 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -29,12 +30,13 @@ from gearmanny.contrib.django import aio_client, async_client, cachewrap, client
 from gearmanny.contrib.django.discovery import DiscoveryError
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
-from gearmanny.contrib.django.settings import HYGIENE, get_settings
+from gearmanny.contrib.django.settings import HYGIENE, CacheSettings, Settings, get_settings
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, Server, Start, free_port, until, workers_of
-from tests.tls_proxy import Authority, proxy
+from tests.support.servers import PATIENCE, Server, Start, free_port, until, workers_of
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 
 def runworkers(*arguments: str, **options: Any) -> str:
@@ -60,6 +62,22 @@ class TestSettings:
         assert settings.CACHE.COLLECTION == "gearman_cache_table"
         assert (settings.CACHE.DEBUG, settings.CACHE.washer()) == (False, None)
 
+    @pytest.mark.parametrize("key", [each.name for each in fields(Settings)])
+    def test_no_key_takes_everything(self, key: str) -> None:
+        with (
+            override_settings(GEARMANNY={key: object()}),
+            pytest.raises(ImproperlyConfigured, match=rf"GEARMANNY(\['{key}'\])? ?"),
+        ):
+            get_settings()
+
+    @pytest.mark.parametrize("key", [each.name for each in fields(CacheSettings)])
+    def test_nor_does_one_of_the_cache(self, key: str) -> None:
+        with (
+            override_settings(GEARMANNY={"CACHE": {key: object()}}),
+            pytest.raises(ImproperlyConfigured, match=rf"GEARMANNY\['CACHE'\]\['{key}'\]"),
+        ):
+            get_settings()
+
     def test_changed_settings_are_read_again(self) -> None:
         with override_settings(GEARMANNY={"THREADS": 3}):
             assert get_settings().THREADS == 3
@@ -74,6 +92,7 @@ class TestSettings:
             ({"CACHE": {"URI": ""}}, r"GEARMANNY\['CACHE'\] has no key 'URI'"),
             ({"HOSTS": "localhost:4730"}, r"GEARMANNY\['HOSTS'\]: hosts must be a list"),
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
+            ({"CACHE": {"DEBUG": "yes"}}, r"GEARMANNY\['CACHE'\]\['DEBUG'\] must be True or False"),
             ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\] must be a number of seconds"),
             ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] must be a whole number, 1 or more"),
             ({"GRACE": "long"}, r"GEARMANNY\['GRACE'\] must be a number of seconds, 0 or more"),
@@ -580,6 +599,17 @@ class TestRunworkers:
         told = (tmp_path / "stderr").read_text()
         assert "CommandError: Metrics cannot be served on port" in told
 
+    def test_a_directory_for_metrics_that_is_none_exits_with_1(
+        self, start_runworkers: Start, tmp_path: Path
+    ) -> None:
+        process = start_runworkers(
+            "--metrics-port", str(free_port()), PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "none")
+        )
+        assert process.wait(PATIENCE) == 1
+        log = (tmp_path / "stderr").read_text()
+        assert log.startswith("CommandError: The environment variable PROMETHEUS_MULTIPROC_DIR")
+        assert "which is no directory. Create it, or remove the variable." in log
+
     def test_prefetch_is_an_option(
         self, start_runworkers: Start, gearman_server: Server, tmp_path: Path
     ) -> None:
@@ -691,4 +721,5 @@ class TestRunworkers:
 
     def test_a_broken_app_exits_with_1(self, start_runworkers: Start, tmp_path: Path) -> None:
         assert start_runworkers(TEST_APP="tests.djangoapps.broken").wait(PATIENCE) == 1
-        assert "CommandError: The workers of the app 'broken'" in (tmp_path / "stderr").read_text()
+        log = (tmp_path / "stderr").read_text()
+        assert "(gearmanny.E002) The workers of the app 'broken'" in log

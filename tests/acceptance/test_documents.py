@@ -1,4 +1,4 @@
-"""What the documents show is true: their Python runs and prints what it says, and their tables
+"""The documents are true: their Python runs and prints what it says, and their tables
 are those of the code."""
 
 from __future__ import annotations
@@ -23,8 +23,18 @@ from gearmanny.payload.fields import options_of
 from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, ROOT, Server, end, find_program, mongodb, until, workers_of
-from tests.tls_proxy import Authority, proxy
+from tests.support.servers import (
+    PATIENCE,
+    ROOT,
+    Server,
+    end,
+    find_program,
+    mongodb,
+    until,
+    workers_of,
+)
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 ELSEWHERE = {"embedded.md", "hooks.md", "testing.md"}
 """Of docs/, the pages whose Python other modules run."""

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from gearmanny.contrib.django import async_client, client
 from gearmanny.worker import BaseWorker
-from tests.servers import (
+from tests.support.servers import (
     ROOT,
     Gearmand,
     Server,

@@ -1,4 +1,4 @@
-"""What docs/hooks.md shows is true: its Python runs, and prints what it says."""
+"""The document docs/hooks.md is true: its Python runs, and prints what it says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from gearmanny.client import SimpleClient
 from gearmanny.errors import TaskError
-from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
+from tests.support.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
 
 DOCUMENT = (ROOT / "docs" / "hooks.md").read_text()
 

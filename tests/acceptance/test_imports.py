@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.servers import PATIENCE
+from tests.support.servers import PATIENCE
 
 BLOCK = """
 import sys

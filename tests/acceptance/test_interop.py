@@ -16,7 +16,7 @@ from gearmanny.admin import FunctionStatus, JobServer
 from gearmanny.client import AsyncClient, JobState, RawClient, SimpleClient, Warning
 from gearmanny.errors import TaskError
 from gearmanny.worker import BaseWorker, RawWorker
-from tests.servers import PATIENCE, Gearmand, end, find_program, until, working
+from tests.support.servers import PATIENCE, Gearmand, end, find_program, until, working
 
 PAYLOADS = {
     "empty": b"",
@@ -32,7 +32,7 @@ Server = Gearmand | embedded.JobServer
 
 
 def status_of(job_server: Server, function: str) -> FunctionStatus:
-    """What the job server says of a function, also where it does not know it."""
+    """The row of a function at the job server, also if it does not know the function."""
     rows = {row.function: row for row in JobServer(job_server.host).status()}
     return rows.get(function, FunctionStatus(function, 0, 0, 0))
 

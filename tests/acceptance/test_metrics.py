@@ -20,7 +20,7 @@ from gearmanny.contrib.prometheus import QueueCollector, metrics, serve_metrics
 from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.helpers.cache_mongodb import cacheBuilder
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of, working
+from tests.support.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of, working
 
 
 class Runner:

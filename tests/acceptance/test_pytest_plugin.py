@@ -9,8 +9,8 @@ from importlib.metadata import entry_points
 import pymongo
 import pytest
 
-from tests.postgres import Postgres
-from tests.servers import ROOT, find_program, mongodb
+from tests.support.postgres import Postgres
+from tests.support.servers import ROOT, find_program, mongodb
 
 pytest_plugins = ["pytester"]
 
@@ -103,7 +103,7 @@ def test_each_test_is_alone(gearman_server, gearman_worker, gearman_client, numb
 
 def test_a_class_that_no_process_can_import(gearman_worker):
     class Local(Text): pass
-    with pytest.raises(ValueError, match="Move it to the top of a module"):
+    with pytest.raises(ValueError, match="Move it to the top level of a module"):
         gearman_worker(Local, process=True)
 """
 
@@ -352,6 +352,77 @@ class TestSettings(TestCase):
         transaction.on_commit(lambda: client.using(background=True).shop_add(name="later"))
         assert not outbox
 """
+
+
+FRESH_WORKERS = """
+import django.test, unittest
+from gearmanny.contrib.django import client
+
+def count(test):
+    assert client.shop_count() == 1
+    assert client.shop_count() == 2
+
+def language(test):
+    from django.utils import translation
+    with translation.override("de"):
+        assert client.shop_language() == "en-us"
+        assert translation.get_language() == "de"
+
+class TestFirst(django.test.SimpleTestCase):
+    test_one, test_another, test_language = count, count, language
+
+class TestSecond(django.test.SimpleTestCase):
+    test_one = count
+"""
+
+FRESH_FUNCTIONS = """
+import pytest
+from gearmanny.client import SimpleClient
+from gearmanny.testing import eager
+from shop.workers import Shop
+
+@pytest.fixture(scope="module")
+def lasting():
+    with eager([Shop]), SimpleClient() as client:
+        yield client
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_count(lasting, number):
+    assert lasting.shop_count() == 1
+    assert lasting.shop_count() == 2
+"""
+
+
+@pytest.mark.parametrize("django_runner", [True, False])
+def test_a_test_has_fresh_workers(project: pytest.Pytester, django_runner: bool) -> None:
+    settings = f"{DJANGO_SETTINGS}\nGEARMANNY = {{'EAGER': True}}"
+    project.makepyfile(project_settings=settings, test_fresh=FRESH_WORKERS)
+    (project.mkpydir("shop") / "workers.py").write_text(
+        """
+from django.utils import translation
+from gearmanny.worker import BaseWorker
+
+class Shop(BaseWorker):
+    name = "shop"
+
+    def setUp(self):
+        self.calls = 0
+
+    def task_count(self):
+        self.calls += 1
+        return self.calls
+
+    async def task_language(self):
+        return translation.get_language()
+"""
+    )
+    if django_runner:
+        command = [sys.executable, "-m", "django", "test", "--settings", "project_settings"]
+        assert project.run(*command).ret == 0
+    else:
+        project.makepyfile(test_functions=FRESH_FUNCTIONS)
+        result = project.runpytest_subprocess(*OPTIONS, "--ds=project_settings")
+        result.assert_outcomes(passed=6)
 
 
 def test_a_django_project(project: pytest.Pytester) -> None:

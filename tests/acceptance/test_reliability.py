@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 
 def rows(page: str) -> dict[str, list[tuple[str, str]]]:

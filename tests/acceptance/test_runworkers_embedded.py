@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.embedded import JobServer
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
 from gearmanny.net.loopback import free_port
-from tests.servers import PATIENCE, ROOT, Gearmand, end, until
-from tests.tls_proxy import Authority
+from tests.support.servers import PATIENCE, ROOT, Gearmand, end, until
+from tests.support.tls import Authority
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -76,6 +77,12 @@ def listens(host: str) -> bool:
         return False
 
 
+def accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
 def workers_at(host: str) -> int:
     try:
         return sum(row.workers for row in Admin(host).status() if row.function == "good_pid")
@@ -95,17 +102,39 @@ def test_it_starts_a_job_server_and_says_so(start: Start, host: str) -> None:
     assert not listens(host)
 
 
-def test_ctrl_c_lets_the_last_job_answer(start: Start, host: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_the_whole_group_let_the_last_job_answer(
+    start: Start, host: str, tmp_path: Path, number: int
+) -> None:
     process = start("--embedded")
     printed_until_ready(process)
     path = tmp_path / "go"
     with AsyncClient([host]) as client:
         work = client.good_wait_for(path=str(path))
         until(Path(f"{path}.started").exists)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(process.pid, number)  # as a terminal does, and systemd
         path.touch()
         assert work.get_result(timeout=PATIENCE) == "done"
     assert process.wait(PATIENCE) == 0
+    assert not listens(host)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which process it is")
+def test_one_that_is_killed_is_replaced_and_so_are_its_metrics(start: Start, host: str) -> None:
+    port = free_port()
+    process = start("--embedded", "--metrics-port", str(port))
+    printed_until_ready(process)
+    until(lambda: workers_at(host) == 1, "the worker")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in sorted(map(int, children))[:2]:  # they were started before the worker
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: listens(host) and workers_at(host) == 1, "the worker at another one")
+    until(lambda: accepts(port), "the port for metrics")
+    process.terminate()
+    _, log = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    for name in ("the embedded job server", "the process that serves metrics"):
+        assert f"{name} has ended; another one was started" in log
     assert not listens(host)
 
 

@@ -1,4 +1,4 @@
-"""What docs/testing.md shows is run here: its files, as the projects that it describes."""
+"""The examples of docs/testing.md: its files are run as the projects that it describes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.acceptance.test_pytest_plugin import DJANGO_SETTINGS, OPTIONS
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 pytest_plugins = ["pytester"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import PATIENCE, ROOT
+from tests.support.servers import PATIENCE, ROOT
 
 USES = ROOT / "tests" / "acceptance" / "typed_uses.py"
 

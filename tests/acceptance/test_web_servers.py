@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, working
+from tests.support.servers import PATIENCE, ROOT, Server, end, free_port, until, working
 
 REQUESTS = 200
 

@@ -18,12 +18,19 @@ import pytest
 from chaos.restarts import fewest_workers, rolling_restart
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient, WorkResult
-from gearmanny.errors import InvalidOption, InvalidTask, JobServerLost, JobServerUnavailable
+from gearmanny.errors import (
+    InvalidOption,
+    InvalidTask,
+    JobServerLost,
+    JobServerUnavailable,
+    TaskError,
+)
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.acceptance.runner_script import First, Pickled, PickleEncoder
-from tests.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
-from tests.tls_proxy import Authority, proxy
+from tests.support.servers import PATIENCE, ROOT, Server, end, free_port, until, workers_of
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 IN_A_TERMINAL = """
 import fcntl, os, sys, termios
@@ -131,8 +138,25 @@ def test_processes_reach_a_job_server_over_tls(
         runner = start_runner(2, host=running.host)
         assert gearman_client.first_pid() != runner.pid
         assert running.received.startswith(b"\x16\x03")
+        check_reports_of_a_helper(gearman_client, tmp_path)
         runner.terminate()
         assert runner.wait(PATIENCE) == 0
+
+
+def check_reports_of_a_helper(client: SimpleClient, tmp_path: Path) -> None:
+    told = client.first_report_from_a_helper()
+    assert told.count("cannot report on the job") == 3
+    assert told.count("let the task send it") == 3
+    assert client.first_pid()
+    log = (tmp_path / "log").read_text()
+    assert log.count("first_report_from_a_helper answered") == 1
+
+
+def test_a_helper_cannot_report_and_its_job_is_none_the_worse(
+    start_runner: Callable[..., Runner], gearman_client: SimpleClient, tmp_path: Path
+) -> None:
+    start_runner()
+    check_reports_of_a_helper(gearman_client, tmp_path)
 
 
 def test_a_killed_process_is_replaced(
@@ -384,6 +408,48 @@ class TestRecycling:
             (tmp_path / "log").read_text(),
         )
 
+    def test_a_process_is_recycled_whose_task_was_interrupted(
+        self,
+        start_runner: Callable[..., Runner],
+        gearman_server: Server,
+        gearman_client: SimpleClient,
+        tmp_path: Path,
+    ) -> None:
+        start_runner(1)
+        old = gearman_client.first_pid()
+        with fewest_workers(gearman_server, "first_pid") as fewest:
+            with pytest.raises(TaskError, match="TaskTimeLimitExceeded"):
+                gearman_client.first_spin()
+            until(lambda: gearman_client.first_pid() != old, "a fresh process")
+        assert fewest[0] >= 1
+        reason = f"pid {old}, is to be recycled: it interrupted a task at its time limit"
+        assert reason in (tmp_path / "log").read_text()
+
+    def test_a_lock_that_an_interruption_left_held_is_not_held_for_ever(
+        self, start_runner: Callable[..., Runner], gearman_client: SimpleClient
+    ) -> None:
+        def usable() -> bool:
+            try:
+                gearman_client.first_use_queue()
+            except TaskError:
+                return False
+            return True
+
+        start_runner(1)
+        until(gearman_client.first_interrupt_queue, "a lock being left held")
+        until(usable, "a process where it is free")
+
+    def test_but_not_where_that_is_switched_off(
+        self, start_runner: Callable[..., Runner], gearman_client: SimpleClient, tmp_path: Path
+    ) -> None:
+        start_runner(1, "recycle_after_timeout=0")
+        old = gearman_client.first_pid()
+        for _ in range(3):
+            with pytest.raises(TaskError, match="TaskTimeLimitExceeded"):
+                gearman_client.first_spin()
+            assert gearman_client.first_pid() == old
+        assert "recycled" not in (tmp_path / "log").read_text()
+
     def test_a_replacement_that_is_not_ready_does_not_keep_a_grown_process_for_ever(
         self,
         start_runner: Callable[..., Runner],
@@ -519,3 +585,54 @@ class TestConstruction:
     def test_threads_are_a_number_of_processes(self, threads: int) -> None:
         with pytest.raises(InvalidOption, match="threads must be a whole number"):
             WorkRunner([First]).start(threads=threads)
+
+
+class TestAProcessThatShowsNoSignOfLife:
+    def test_is_named_with_its_job_and_again_when_it_goes_on(
+        self,
+        start_runner: Callable[..., Runner],
+        waiting_job: Callable[[], tuple[WorkResult, Path]],
+        gearman_client: SimpleClient,
+        tmp_path: Path,
+    ) -> None:
+        start_runner(1, "stall_timeout=1")
+        pid = gearman_client.first_pid()
+        work, path = waiting_job()
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: "has shown no sign of life" in (tmp_path / "log").read_text())
+        assert re.search(
+            rf"pid {pid}, has shown no sign of life for 1 s, while it runs first_wait_for \(handle",
+            (tmp_path / "log").read_text(),
+        )
+        os.kill(pid, signal.SIGCONT)
+        until(lambda: f"pid {pid}, shows signs of life again" in (tmp_path / "log").read_text())
+        path.touch()
+        assert work.get_result(PATIENCE) == "done"
+
+    def test_is_named_when_c_code_holds_the_gil_and_shows_its_stack(
+        self,
+        start_runner: Callable[..., Runner],
+        gearman_client: SimpleClient,
+        tmp_path: Path,
+    ) -> None:
+        runner = start_runner(1, "stall_timeout=1")
+        started = tmp_path / "started"
+        gearman_client.using(background=True).first_keep_the_interpreter(path=str(started))
+        until(lambda: "it runs first_keep_the_interpreter" in (tmp_path / "log").read_text())
+        runner.send_signal(signal.SIGUSR1)
+        until(lambda: (tmp_path / "log").read_text().count("the stacks of") == 3, "three stacks")
+        log = (tmp_path / "log").read_text()
+        assert "in task_keep_the_interpreter" in log
+        assert re.search(r"the stacks of the runner:\n(.*\n)*.*supervisor.py", log)
+
+
+def test_a_process_shows_its_stacks_as_soon_as_it_has_started_and_goes_on(
+    start_runner: Callable[..., Runner], tmp_path: Path, gearman_client: SimpleClient
+) -> None:
+    (tmp_path / "slow").touch()
+    runner = start_runner(1, "slow")
+    until(lambda: started(tmp_path) == 1, "the process")
+    runner.send_signal(signal.SIGUSR1)
+    until(lambda: "the stacks of process slow-1" in (tmp_path / "log").read_text())
+    (tmp_path / "slow").unlink()
+    assert gearman_client.slow_pid()

@@ -10,7 +10,7 @@ from gearmanny.admin import JobServer as Admin
 from gearmanny.client import SimpleClient
 from gearmanny.embedded import JobServer
 from tests.contract.wire import Wire
-from tests.servers import Gearmand
+from tests.support.servers import Gearmand
 
 
 @pytest.fixture(scope="session", params=["gearmand", "embedded"])

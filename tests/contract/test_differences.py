@@ -1,4 +1,4 @@
-"""What our job server does not do as gearmand 1.1.20 does: a test for each row of the table in
+"""The differences between our job server and gearmand 1.1.20: a test for each row of the table in
 `docs/embedded.md`, which shows both columns. Its docstring is what the row is about."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gearmanny.embedded import JobServer
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import PATIENCE, ROOT, Gearmand, find_program, until
+from tests.support.servers import PATIENCE, ROOT, Gearmand, find_program, until
 from tests.unit.wire import request
 
 AnyServer = Gearmand | JobServer

@@ -9,7 +9,7 @@ import pytest
 from gearmanny.embedded import JobServer
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import Gearmand, until
+from tests.support.servers import Gearmand, until
 
 KINDS = [
     P.SUBMIT_JOB, P.SUBMIT_JOB_BG, P.SUBMIT_JOB_HIGH, P.SUBMIT_JOB_HIGH_BG,

@@ -13,7 +13,7 @@ from gearmanny.embedded import JobServer
 from gearmanny.errors import TaskError, TaskTimeout
 from gearmanny.results import Data, Progress, Warning
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, end, find_program, until, working
+from tests.support.servers import PATIENCE, Gearmand, end, find_program, until, working
 
 
 class Example(BaseWorker):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gearmanny.embedded import JobServer
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import Gearmand
+from tests.support.servers import Gearmand
 
 
 def test_jobs_with_one_key_are_one_job_while_it_waits_and_while_it_runs(

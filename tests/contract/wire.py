@@ -8,7 +8,7 @@ import socket
 from typing import Self
 
 from gearmanny.protocol.packets import PacketType as P
-from tests.servers import PATIENCE
+from tests.support.servers import PATIENCE
 from tests.unit.wire import request
 
 Received = tuple[P, list[bytes]]

@@ -17,7 +17,7 @@ from gearmanny.errors import EncodingError
 from gearmanny.vocabulary.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker, RawWorker
 from gearmanny.workrunner import WorkRunner
-from tests.memory import MIB, limit_memory
+from tests.support.memory import MIB, limit_memory
 
 
 class Heavy(BaseWorker):

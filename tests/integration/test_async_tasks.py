@@ -19,7 +19,7 @@ from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.testing import eager
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, task
-from tests.servers import PATIENCE, RunWorker, Server, until, working
+from tests.support.servers import PATIENCE, RunWorker, Server, until, working
 
 user = contextvars.ContextVar("user", default="nobody")
 

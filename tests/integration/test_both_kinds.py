@@ -1,4 +1,4 @@
-"""What holds for the jobs of plain tasks and of `async def` ones alike."""
+"""The behaviour that jobs of plain and of `async def` tasks have in common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost, TaskError, TaskTimeLimitExceeded
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker, task
-from tests.servers import PATIENCE, RunWorker, Server, until, working
+from tests.support.servers import PATIENCE, RunWorker, Server, until, working
 
 LIMIT = 0.2
 """Seconds."""
@@ -208,7 +208,7 @@ def test_nothing_is_kept_of_a_job_that_was_answered(
     worker = gearman_worker(Both)
     assert gearman_client.call(f"both_stream_{kind}") == [0, 1, 2]
     (handler,) = worker.gearman_worker.handler_to_connection_map
-    assert handler.link.data_sent == set()
+    assert handler.link.data_sent == {}
 
 
 @both

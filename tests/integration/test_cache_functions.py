@@ -1,4 +1,4 @@
-"""What a cached function is: of every kind, with what functools gives to one."""
+"""Cached functions: of every kind, with the attributes that functools gives them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gearmanny.helpers.switch import switch
 from gearmanny.interface import task
 from gearmanny.results import Data
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, RunWorker, until
+from tests.support.servers import PATIENCE, RunWorker, until
 
 Entries = Collection[dict[str, Any]]
 

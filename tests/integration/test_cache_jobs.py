@@ -18,7 +18,7 @@ from gearmanny.helpers.switch import switch
 from gearmanny.interface import task
 from gearmanny.testing import Sent
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, RunWorker, until
+from tests.support.servers import PATIENCE, RunWorker, until
 
 Entries = Collection[dict[str, Any]]
 
@@ -41,7 +41,7 @@ def make_stale(entries: Entries) -> Callable[[], None]:
 
 
 class Log:
-    """What tasks did: the number of the run, and the unique id of its job."""
+    """The runs of tasks: the number of the run, and the unique id of its job."""
 
     def __init__(self) -> None:
         self.uniques: list[str] = []

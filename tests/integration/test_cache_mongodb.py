@@ -23,7 +23,7 @@ from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder
 from gearmanny.helpers.steps import Ask, Nothing
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
-from tests.servers import Server
+from tests.support.servers import Server
 
 
 @pytest.fixture

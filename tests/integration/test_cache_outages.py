@@ -16,11 +16,11 @@ import pymongo
 import pymongo.errors
 import pytest
 
-from chaos.faults import Proxy, proxy
 from gearmanny.errors import InvalidOption
 from gearmanny.helpers.cache_mongodb import MongoCache, cached_by
 from gearmanny.helpers.storage import Storage
-from tests.servers import PATIENCE, free_port, mongodb, until
+from tests.support.servers import PATIENCE, free_port, mongodb, until
+from tools.proxies import Proxy, proxy
 
 
 class Costly:

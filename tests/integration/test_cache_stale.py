@@ -16,7 +16,7 @@ import pytest
 from pymongo.collection import Collection
 
 from gearmanny.helpers.cache_mongodb import cacheBuilder
-from tests.servers import PATIENCE, until
+from tests.support.servers import PATIENCE, until
 
 Entries = Collection[dict[str, Any]]
 

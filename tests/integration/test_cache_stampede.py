@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import PATIENCE, end
+from tests.support.servers import PATIENCE, end
 
 SCRIPT = Path(__file__).with_name("stampede_script.py")
 PROCESSES, THREADS = 8, 8
@@ -44,7 +44,7 @@ class Stampede:
         return None
 
     def answers(self) -> list[list[Any] | None]:
-        """What each process got; None for one that was killed."""
+        """The answer that each process got; None for one that was killed."""
         return [each.result(PATIENCE * 3) for each in self._answers]
 
 

@@ -17,7 +17,7 @@ from pymongo.collection import Collection
 
 from gearmanny.helpers import storage
 from gearmanny.helpers.cache_mongodb import cacheBuilder
-from tests.servers import until
+from tests.support.servers import until
 
 Entries = Collection[dict[str, Any]]
 

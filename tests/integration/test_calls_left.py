@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import socket
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from chaos.faults import Proxy, proxy
 from gearmanny.admin import JobServer
 from gearmanny.calling.call import Call
 from gearmanny.client import AsyncClient, JobState
@@ -24,73 +20,10 @@ from gearmanny.errors import (
     TaskTimeout,
 )
 from gearmanny.testing import running
-from gearmanny.worker import BaseWorker
-from tests.clients import Client, MakeClient
-from tests.servers import PATIENCE, RunWorker, Server, free_port, until
-
-
-class Kept(BaseWorker):
-    name = "kept"
-    gate = threading.Event()
-
-    def setUp(self) -> None:
-        self.seen: list[Any] = []
-
-    def task_note(self, value: Any) -> Any:
-        self.seen.append(value)
-        return value
-
-    def task_held(self, value: Any) -> Any:
-        self.progress(1, 2)
-        assert Kept.gate.wait(PATIENCE)
-        self.progress(2, 2)
-        return value
-
-    def task_fail(self) -> None:
-        raise ValueError("no luck")
-
-    def task_rows(self) -> Iterator[int]:
-        yield from range(3)
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What kept_held() waits for."""
-    Kept.gate.clear()
-    yield Kept.gate
-    Kept.gate.set()
-
-
-@pytest.fixture
-def network(gearman_server: Server) -> Iterator[Proxy]:
-    with proxy(gearman_server.port) as made:
-        yield made
-
-
-@contextlib.contextmanager
-def answering(answer: bytes) -> Iterator[tuple[str, list[int]]]:
-    """Runs what is no job server: it ends each connection once something came, after an answer."""
-    accepted: list[int] = []
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            with connection, contextlib.suppress(OSError):
-                accepted.append(1)
-                connection.recv(65536)
-                connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield "127.0.0.1:%d" % server.getsockname()[1], accepted
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
+from tests.support.clients import Client, MakeClient
+from tests.support.servers import PATIENCE, RunWorker, Server, answering, free_port, until
+from tests.support.workers import Called, Gate
+from tools.proxies import Proxy
 
 
 def calls_that_exist() -> list[Call[Any]]:
@@ -109,7 +42,7 @@ class TestSendingAgain:
         self, make: MakeClient, gearman_server: Server
     ) -> None:
         client = make(gearman_server.host, connect_timeout=PATIENCE)
-        work = client.using(idempotent=True).submit("kept_note", value="once more")
+        work = client.using(idempotent=True).submit("called_echo", value="once more")
         work.status()  # it has been sent
         gearman_server.stop()
         for timeout in (0, 0.2):
@@ -118,14 +51,14 @@ class TestSendingAgain:
         for _ in range(100):
             assert not work.is_done()
         gearman_server.start()
-        with running(Kept([gearman_server.host])):
+        with running(Called([gearman_server.host])):
             assert work.get_result(timeout=PATIENCE) == "once more"
 
     def test_its_state_is_that_at_the_server_that_has_it(
         self, make: MakeClient, gearman_server: Server
     ) -> None:
         client = make(gearman_server.host, connect_timeout=PATIENCE)
-        work = client.using(idempotent=True).submit("kept_note", value=1)
+        work = client.using(idempotent=True).submit("called_note", value=1)
         work.status()
         gearman_server.stop()
         gearman_server.start()
@@ -134,16 +67,18 @@ class TestSendingAgain:
 
     def test_what_is_no_job_server_is_not_asked_again(self, make: MakeClient) -> None:
         with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (host, accepted):
-            client = make(host, connect_timeout=PATIENCE)
-            with pytest.raises(ProtocolError):
+            client = make(host, connect_timeout=PATIENCE, timeout=PATIENCE)
+            with pytest.raises(ProtocolError, match="not a Gearman job server"):
+                client.call("nobody")
+            with pytest.raises(ProtocolError, match="not a Gearman job server"):
                 client.using(idempotent=True).submit("nobody").get_result(timeout=PATIENCE)
-            assert len(accepted) == 1
+            assert len(accepted) == 2
 
     def test_a_closed_client_sends_nothing_again(
         self, make: MakeClient, gearman_server: Server, network: Proxy
     ) -> None:
         client = make(network.host, connect_timeout=PATIENCE)
-        work = client.using(idempotent=True).submit("kept_note", value=1)
+        work = client.using(idempotent=True).submit("called_note", value=1)
         work.status()
         network.drop()
         gearman_server.stop()
@@ -166,63 +101,60 @@ class TestALossWhileSending:
 class TestLeavingEarly:
     def test_a_map_forgets_what_is_under_way(self, client: Client, gearman_server: Server) -> None:
         again = client.using(idempotent=True)
-        results = again.using(timeout=0.2).map("kept_note", [{"value": n} for n in range(9)])
+        results = again.using(timeout=0.2).map("called_note", [{"value": n} for n in range(9)])
         with pytest.raises(TaskTimeout):
             next(results)
         gearman_server.stop()
         gearman_server.start()
-        with running(Kept([gearman_server.host])) as worker:
-            assert again.call("kept_note", value="last") == "last"
+        with running(Called([gearman_server.host])) as worker:
+            again.call("called_note", value="last")
         assert worker.seen == ["last"]
 
-    def test_a_call_that_timed_out_keeps_no_updates(
-        self, client: Client, gearman_worker: RunWorker, gate: threading.Event
-    ) -> None:
-        gearman_worker(Kept)
+    def test_a_call_that_timed_out_keeps_no_updates(self, client: Client, gate: Gate) -> None:
         seen: list[Any] = []
         others = calls_that_exist()
         with pytest.raises(TaskTimeout):
-            client.using(timeout=0.3, on_update=seen.append).call("kept_held", value=1)
+            client.using(timeout=0.3, on_update=seen.append).call("called_held", value=1)
         left = [call for call in calls_that_exist() if call not in others]
         # The work object of an AsyncClient may still be asked for them.
         assert isinstance(client, AsyncClient) or not any(call.keeps_updates for call in left)
-        gate.set()
-        assert client.call("kept_note", value=1) == 1
+        gate.opened.set()
+        assert client.call("called_echo", value=1) == 1
         assert len(seen) == 1
 
     def test_a_stream_that_nobody_reads_is_not_begun(
         self, client: Client, gearman_server: Server
     ) -> None:
-        client.stream("kept_rows")
-        client.using(background=True).call("kept_note", value=1)
+        client.stream("called_numbers", count=3)
+        client.using(background=True).call("called_note", value=1)
         functions = {row.function for row in JobServer(gearman_server.host).status()}
-        assert functions == {"kept_note"}
+        assert functions == {"called_note"}
 
     def test_a_map_of_nothing_connects_to_nothing(self, make: MakeClient) -> None:
-        assert list(make(f"127.0.0.1:{free_port()}").map("kept_note", [])) == []
+        assert list(make(f"127.0.0.1:{free_port()}").map("called_note", [])) == []
 
     def test_answers_are_freed_without_the_collector(
         self, client: Client, gearman_worker: RunWorker
     ) -> None:
-        gearman_worker(Kept)
+        gearman_worker(Called)
         gc.collect()
         others = calls_that_exist()  # what tests before this one left
         gc.disable()
         try:
-            assert client.call("kept_note", value=1) == 1
-            work = client.submit("kept_note", value=2)
+            assert client.call("called_echo", value=1) == 1
+            work = client.submit("called_echo", value=2)
             assert work.get_result(timeout=PATIENCE) == 2
             assert list(work.updates()) == []
             assert work.exception() is None
             del work
-            assert isinstance(client.submit("kept_fail").exception(), TaskError)
-            assert client.using(on_update=print).call("kept_note", value=3) == 3
-            assert client.using(idempotent=True).call("kept_note", value=4) == 4
+            assert isinstance(client.submit("called_fail").exception(), TaskError)
+            assert client.using(on_update=print).call("called_echo", value=3) == 3
+            assert client.using(idempotent=True).call("called_echo", value=4) == 4
             inputs = [{"value": 5}, {"value": object()}, {"wrong": 6}]
-            for result in client.map("kept_note", inputs, return_exceptions=True):
+            for result in client.map("called_echo", inputs, return_exceptions=True):
                 assert result == 5 or isinstance(result, GearmanException)
             del result
-            assert list(client.stream("kept_rows")) == [0, 1, 2]
+            assert list(client.stream("called_numbers", count=3)) == [0, 1, 2]
             assert [call for call in calls_that_exist() if call not in others] == []
         finally:
             gc.enable()
@@ -230,7 +162,7 @@ class TestLeavingEarly:
 
 class TestCancelling:
     def test_that_failed_is_no_cancellation(self, make: MakeClient, network: Proxy) -> None:
-        work = make(network.host, timeout=PATIENCE).submit("kept_note", value=1)
+        work = make(network.host, timeout=PATIENCE).submit("called_note", value=1)
         assert work.status().state is JobState.QUEUED
         network.refuse()
         with pytest.raises(JobServerUnavailable):
@@ -238,7 +170,7 @@ class TestCancelling:
         assert work.status().state is JobState.QUEUED
 
     def test_ends_with_the_time(self, make: MakeClient, network: Proxy) -> None:
-        work = make(network.host, timeout=PATIENCE).submit("kept_note", value=1)
+        work = make(network.host, timeout=PATIENCE).submit("called_note", value=1)
         assert work.status().state is JobState.QUEUED
         network.swallow()
         for ask in (work.cancel, work.status):
@@ -249,7 +181,7 @@ class TestCancelling:
 def test_a_timeout_is_explained_where_the_job_server_says_nothing(
     make: MakeClient, network: Proxy
 ) -> None:
-    work = make(network.host).submit("kept_note", value=1)
+    work = make(network.host).submit("called_note", value=1)
     work.status()
     network.refuse()
     with pytest.raises(TaskTimeout, match="does not answer either"):

@@ -1,4 +1,4 @@
-"""What calls and waits leave behind, and what waiting costs."""
+"""The memory that calls and waits leave behind, and the cost of waiting."""
 
 from __future__ import annotations
 
@@ -13,17 +13,10 @@ import pytest
 
 from gearmanny.client import SimpleClient
 from gearmanny.net.polling import Poller
-from gearmanny.worker import BaseWorker
-from tests.servers import Server, working
+from tests.support.servers import Server, working
+from tests.support.workers import Called
 
 SIZE = 4 * 1024 * 1024
-
-
-class Costs(BaseWorker):
-    name = "costs"
-
-    def task_echo(self, text: str) -> str:
-        return text
 
 
 @pytest.fixture
@@ -37,13 +30,13 @@ def no_collector() -> Iterator[None]:
 def test_an_answer_is_freed_with_the_last_reference_to_it(
     gearman_server: Server, no_collector: None
 ) -> None:
-    with working(Costs([gearman_server.host])), SimpleClient([gearman_server.host]) as client:
+    with working(Called([gearman_server.host])), SimpleClient([gearman_server.host]) as client:
         text = "x" * SIZE
-        assert client.costs_echo(text=text) == text
+        assert client.called_echo(value=text) == text
         tracemalloc.start()
         try:
             for _ in range(3):
-                assert client.costs_echo(text=text) == text
+                assert client.called_echo(value=text) == text
             # The worker may still hold what it sent last, but nothing piles up.
             assert tracemalloc.get_traced_memory()[0] < 3 * SIZE
         finally:

@@ -1,9 +1,8 @@
-"""Eager mode: what a caller sees is what it sees over a job server."""
+"""Eager mode by itself. That calls are what they are over a job server: test_calls."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Iterator
@@ -13,13 +12,10 @@ from typing import Any
 
 import pytest
 
-from chaos.faults import proxy
 from gearmanny.aio import AioClient
-from gearmanny.calling.values import JobState
-from gearmanny.client import AsyncClient, Data, Progress, SimpleClient, Warning
+from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.contrib.django.testing import eager as django_eager
 from gearmanny.errors import (
-    EncodingError,
     InvalidTask,
     JobServerLost,
     JobServerUnavailable,
@@ -30,165 +26,12 @@ from gearmanny.testing import Eager, eager, outbox
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker, task
-from tests.clients import MakeClient
-from tests.servers import PATIENCE, Server, working
+from tests.support.clients import MakeClient
+from tests.support.servers import PATIENCE, Server, working
+from tests.support.workers import Called
+from tools.proxies import proxy
 
 variable = contextvars.ContextVar("variable", default="unset")
-
-Start = Callable[[type[BaseWorker]], AbstractContextManager[SimpleClient]]
-
-
-class Odd(Exception):
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(code, text)
-
-
-def make_worker(prefix: str) -> type[BaseWorker]:
-    class Worker(BaseWorker):
-        name = prefix
-
-        def task_add(self, a, b=1):
-            "Adds"
-            return a + b
-
-        def task_echo(self, value):
-            return value
-
-        def task_stream(self, items):
-            self.progress(0, len(items))
-            self.send_job_warning("slowly")
-            for number, item in enumerate(items, 1):
-                yield item
-                self.progress(number, len(items))
-
-        def task_fail(self):
-            raise Odd(7, "as told")
-
-        def task_unencodable(self):
-            return {1, 2}
-
-    return Worker
-
-
-@pytest.fixture(params=["job server", "eager", "eager, in an event loop"])
-def start(request: pytest.FixtureRequest) -> Start:
-    """Lets a worker serve the clients in a block: over a job server, or eagerly."""
-    kind = AioClient if request.param == "eager, in an event loop" else SimpleClient
-
-    @contextmanager
-    def over_a_job_server(worker: type[BaseWorker]) -> Iterator[SimpleClient]:
-        server: Server = request.getfixturevalue("gearman_server")
-        with working(worker([server.host])), SimpleClient([server.host], timeout=PATIENCE) as it:
-            yield it
-
-    @contextmanager
-    def eagerly(worker: type[BaseWorker]) -> Iterator[SimpleClient]:
-        with eager([worker]), contextlib.closing(MakeClient(kind)) as make_client:
-            yield make_client("127.0.0.1:1", timeout=PATIENCE)
-
-    return over_a_job_server if request.param == "job server" else eagerly
-
-
-def hosts_of(client: SimpleClient) -> list[str]:
-    return [str(host) for host in client._servers.hosts]
-
-
-class TestTheSameAsOverAJobServer:
-    @pytest.fixture(autouse=True)
-    def served(self, start: Start, unique_name: str) -> Iterator[None]:
-        self.name = unique_name
-        with start(make_worker(unique_name)) as self.client:
-            yield
-
-    def call(self, task: str, **arguments: Any) -> Any:
-        return self.client.call(f"{self.name}_{task}", **arguments)
-
-    def test_a_call_returns_what_the_task_does(self) -> None:
-        assert self.call("add", a=1) == 2
-        assert getattr(self.client, f"{self.name}_add")(a="x", b="y") == "xy"
-        assert self.call("help")[f"{self.name}_add"]["description"] == "Adds"
-
-    def test_values_go_through_json_both_ways(self) -> None:
-        assert self.call("echo", value={"a": (1, 2), 3: None}) == {"a": [1, 2], "3": None}
-
-    def test_arguments_that_are_no_json_are_refused(self) -> None:
-        with pytest.raises(EncodingError, match="cannot encode this dict"):
-            self.call("echo", value=object())
-
-    @pytest.mark.parametrize(
-        ("task", "arguments", "type_", "text", "args"),
-        [
-            ("fail", {}, "tests.integration.test_eager.Odd", "(7, 'as told')", [7, "as told"]),
-            ("add", {"c": 1}, "gearmanny.errors.InvalidArguments", "missing required argument", 1),
-            ("unencodable", {}, "gearmanny.errors.EncodingError", "cannot encode this set", 1),
-        ],
-    )
-    def test_a_failure_arrives_as_a_task_error(
-        self, task: str, arguments: dict[str, Any], type_: str, text: str, args: Any
-    ) -> None:
-        with pytest.raises(TaskError) as failure:
-            self.call(task, **arguments)
-        error = failure.value
-        assert (error.function, error.type) == (f"{self.name}_{task}", type_)
-        assert text in error.message
-        assert error.remote_args == args or len(error.remote_args or ()) == args
-        assert error.traceback is None
-
-    def test_updates_arrive_in_their_order(self) -> None:
-        with AsyncClient(hosts_of(self.client)) as client:
-            work = client.call(f"{self.name}_stream", items=["a", "b"])
-            assert list(work.updates(timeout=PATIENCE)) == [
-                Progress(0, 2),
-                Warning("slowly"),
-                Data("a"),
-                Progress(1, 2),
-                Data("b"),
-                Progress(2, 2),
-            ]
-            assert work.is_done()
-            assert work.get_result() == ["a", "b"]
-            assert work.progress == Progress(2, 2)
-
-    def test_many_calls_at_once(self) -> None:
-        numbers = self.client.map(f"{self.name}_add", ({"a": n} for n in range(20)), window=6)
-        assert list(numbers) == list(range(1, 21))
-        mixed = self.client.map(
-            f"{self.name}_add", [{"a": 1}, {}, {"a": 2}], return_exceptions=True
-        )
-        assert [type(each) for each in mixed] == [int, TaskError, int]
-        with AsyncClient(hosts_of(self.client)) as client:
-            works = [client.call(f"{self.name}_add", a=n) for n in range(5)]
-            done = client.as_completed(works, timeout=PATIENCE)
-            assert sorted(work.get_result() for work in done) == [1, 2, 3, 4, 5]
-            assert client.wait(works, timeout=PATIENCE) == (set(works), set())
-
-    def test_a_result_is_streamed(self) -> None:
-        assert list(self.client.stream(f"{self.name}_stream", items=["a", "b"])) == ["a", "b"]
-
-    def test_updates_are_told(self) -> None:
-        told: list[object] = []
-        telling = self.client.using(on_update=told.append)
-        assert telling.call(f"{self.name}_stream", items=["a"]) == ["a"]
-        assert told == [Progress(0, 1), Warning("slowly"), Data("a"), Progress(1, 1)]
-
-    def test_a_job_that_is_done_is_known_no_longer(self) -> None:
-        with AsyncClient(hosts_of(self.client)) as client:
-            work = client.using(unique="key", priority="high").call(f"{self.name}_add", a=1)
-            assert work.get_result(PATIENCE) == 2
-            assert work.status().state is JobState.UNKNOWN
-            assert client.status("key").state is JobState.UNKNOWN
-            assert not work.cancel()
-
-    def test_using_options(self) -> None:
-        idempotent = self.client.using(idempotent=True, timeout=PATIENCE)
-        assert idempotent.call(f"{self.name}_add", a=1) == 2
-        work = self.client.using(background=True).call(f"{self.name}_fail")
-        assert work.is_done()
-        assert work.get_result() is None
-
-    def test_a_function_that_nobody_offers_times_out(self) -> None:
-        with pytest.raises(TaskTimeout, match=r"No worker .*offers"):
-            self.client.using(timeout=0.1).call(f"{self.name}_sub", a=1)
 
 
 class Flaky(BaseWorker):
@@ -402,6 +245,13 @@ class TestEager:
 
         with eager([Registering]):
             assert SimpleClient().plain(a=1) == ["plain", {"a": 1}]
+
+    def test_several_are_waited_for(self) -> None:
+        with eager([Called]), AsyncClient() as client:
+            works = [client.called_echo(value=n) for n in range(5)]
+            done = client.as_completed(works, timeout=PATIENCE)
+            assert sorted(work.get_result() for work in done) == [0, 1, 2, 3, 4]
+            assert client.wait(works, timeout=PATIENCE) == (set(works), set())
 
 
 class TestInAnEventLoop:

@@ -22,7 +22,7 @@ from gearmanny.errors import GearmanException, InvalidOption, JobServerUnavailab
 from gearmanny.protocol.packets import PacketType as P
 from gearmanny.worker import BaseWorker
 from tests.contract.wire import Wire
-from tests.servers import PATIENCE, free_port, until, working
+from tests.support.servers import PATIENCE, free_port, until, working
 
 
 class Adder(BaseWorker):

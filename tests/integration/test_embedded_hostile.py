@@ -23,7 +23,7 @@ from gearmanny.errors import InvalidOption, JobServerError
 from gearmanny.net.loopback import free_port
 from gearmanny.protocol.packets import PacketType as P
 from tests.contract.wire import Wire
-from tests.servers import PATIENCE, end, until
+from tests.support.servers import PATIENCE, end, until
 
 MIB = 2**20
 

@@ -14,7 +14,7 @@ from gearmanny.errors import TaskError
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.vocabulary.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker
-from tests.servers import RunWorker, Server, find_program
+from tests.support.servers import RunWorker, Server, find_program
 
 
 class RawEncoder(DataEncoder):

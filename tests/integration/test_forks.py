@@ -15,8 +15,9 @@ import pytest
 
 from gearmanny.admin import JobServer
 from gearmanny.net.loopback import free_port
-from tests.servers import ROOT, Server, until
-from tests.tls_proxy import Authority, proxy
+from tests.support.servers import ROOT, Server, until
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 FORKING = """
 import os, sys, threading

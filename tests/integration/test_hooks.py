@@ -23,7 +23,7 @@ from gearmanny.testing import running
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, ROOT, RunWorker, Server, end, until, workers_of
+from tests.support.servers import PATIENCE, ROOT, RunWorker, Server, end, until, workers_of
 
 
 class Recorder:

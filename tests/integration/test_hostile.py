@@ -1,4 +1,4 @@
-"""What strangers send: too much, the wrong way, about jobs of nobody. It harms them alone."""
+"""Packets of strangers: too long, malformed, about unknown jobs. They harm only their senders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.vocabulary.gearman_api import DataEncoder
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
-from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working
+from tests.support.servers import PATIENCE, Gearmand, Server, until, workers_of, working
+from tests.support.workers import Called, Gate
 
 SMALL = 20_000
 """Bytes: a `max_packet` that a test can exceed in no time."""
@@ -258,37 +259,20 @@ def test_a_refused_submission_ends_alone(gearman_server: Server) -> None:
         assert not first.is_done()
 
 
-class Slow(BaseWorker):
-    name = "slow"
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.begun = threading.Event()
-        self.go_on = threading.Event()
-
-    def task_wait(self) -> str:
-        self.begun.set()
-        assert self.go_on.wait(PATIENCE)
-        return "late"
-
-    def task_add(self, a: int) -> int:
-        return a + 1
-
-
 def test_an_answer_that_comes_too_late_is_refused_and_the_worker_goes_on(
-    gearman_server: Server, caplog: pytest.LogCaptureFixture
+    gearman_server: Server, closed_gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker = Slow([gearman_server.host])
+    worker = Called([gearman_server.host])
     with working(worker), AsyncClient([gearman_server.host]) as client:
-        until(lambda: workers_of(gearman_server, "slow_wait"))
+        until(lambda: workers_of(gearman_server, "called_pass"))
         (handler,) = worker.gearman_worker.handler_to_connection_map
-        work = client.slow_wait()
-        assert worker.begun.wait(PATIENCE)
+        work = client.called_pass()
+        closed_gate.wait_for_entry()
         # CANT_DO behind the machine's back: gearmand gives the job to somebody else.
-        handler.link._connection._socket.sendall(packet(2, b"slow_wait"))
-        until(lambda: not workers_of(gearman_server, "slow_wait"))
-        worker.go_on.set()
-        assert client.slow_add(a=1).get_result(timeout=PATIENCE) == 2
+        handler.link._connection._socket.sendall(packet(2, b"called_pass"))
+        until(lambda: not workers_of(gearman_server, "called_pass"))
+        closed_gate.opened.set()
+        assert client.called_echo(value=2).get_result(timeout=PATIENCE) == 2
         refused = [r for r in caplog.records if getattr(r, "action", "") == "server_refused"]
         assert len(refused) == 1
         assert "JOB_NOT_FOUND" in refused[0].getMessage()

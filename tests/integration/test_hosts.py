@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,14 @@ import pytest
 from gearmanny.admin import JobServer
 from gearmanny.client import SimpleClient
 from gearmanny.errors import JobServerUnavailable
-from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, Server, until, working
-from tests.tls_proxy import Authority, Proxy, proxy
+from tests.support.clients import MakeClient
+from tests.support.servers import PATIENCE, Gearmand, Server, free_port, until, working
+from tests.support.tls import Authority
+from tests.support.workers import Called
+from tools.proxies import Proxy, proxy
 
 VANISHED = 30
 """Seconds in which a peer that vanished has to be noticed."""
-
-
-class Near(BaseWorker):
-    name = "near"
-
-    def task_echo(self, value: Any) -> Any:
-        return value
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 def has_ipv6() -> bool:
@@ -43,25 +33,32 @@ def has_ipv6() -> bool:
     return False
 
 
-def meet(host: str, tls: Any = None) -> None:
-    """Lets a client, a worker and a question meet at a job server."""
-    with (
-        working(Near([host], tls=tls)),
-        SimpleClient([host], timeout=PATIENCE, tls=tls) as client,
-    ):
-        assert client.near_echo(value="hé") == "hé"
-        assert JobServer(host, tls=tls).version()
+Meet = Callable[..., None]
+
+
+@pytest.fixture
+def meet(make: MakeClient) -> Meet:
+    """Lets a client of each kind, a worker and a question meet at a job server."""
+
+    def meet(host: str, tls: Any = None) -> None:
+        with working(Called([host], tls=tls)):
+            client = make(host, timeout=PATIENCE, tls=tls)
+            assert client.called_echo(value="hé") == "hé"
+            assert client.submit("nobody").cancel()
+            assert JobServer(host, tls=tls).version()
+
+    return meet
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="there is no ::1 here")
 class TestIPv6:
-    def test_clients_and_workers_meet(self) -> None:
+    def test_clients_and_workers_meet(self, meet: Meet) -> None:
         with Gearmand(address="::1") as server:
             assert server.host == f"[::1]:{server.port}"
             meet(server.host)
 
     def test_a_certificate_may_name_the_address(
-        self, gearman_server: Server, authority: Authority
+        self, gearman_server: Server, authority: Authority, meet: Meet
     ) -> None:
         with proxy(gearman_server.port, authority.context("::1"), address=("::1", 0)) as running:
             meet(running.host, {"ca": authority.file})
@@ -77,13 +74,13 @@ class TestUnixSockets:
     def path(self, tmp_path: Path) -> str:
         return str(tmp_path / "job server.sock")
 
-    def test_clients_and_workers_meet(self, gearman_server: Server, path: str) -> None:
+    def test_clients_and_workers_meet(self, gearman_server: Server, path: str, meet: Meet) -> None:
         with proxy(gearman_server.port, address=path) as running:
             assert running.host == f"unix:{path}"
             meet(running.host)
 
     def test_under_tls_the_authority_counts_and_not_the_name(
-        self, gearman_server: Server, authority: Authority, path: str
+        self, gearman_server: Server, authority: Authority, path: str, meet: Meet
     ) -> None:
         with proxy(
             gearman_server.port, authority.context("whoever.example"), address=path
@@ -93,7 +90,7 @@ class TestUnixSockets:
                 JobServer(running.host, tls=True).version()
 
     def test_a_context_that_wants_a_name_is_told(
-        self, gearman_server: Server, authority: Authority, path: str
+        self, gearman_server: Server, authority: Authority, path: str, meet: Meet
     ) -> None:
         context = ssl.create_default_context(cafile=authority.file)
         with proxy(
@@ -104,39 +101,52 @@ class TestUnixSockets:
             context.check_hostname = False
             meet(running.host, context)
 
-    def test_a_path_that_leads_nowhere_is_told(self, path: str) -> None:
-        with pytest.raises(JobServerUnavailable, match=r"unix:.* \(no such file or directory\)"):
-            SimpleClient([f"unix:{path}"]).call("nobody")
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        (f"localhost:{free_port()}", "connection refused"),
+        (f"[::1]:{free_port()}", "connection refused|address"),
+        (f"{'x' * 64}.example", "too long"),
+        ("unix:/no/such/socket", "no such file or directory"),
+    ],
+    ids=["IPv4", "IPv6", "too long", "unix"],
+)
+def test_why_there_is_no_connection_is_told(make: MakeClient, host: str, reason: str) -> None:
+    with pytest.raises(JobServerUnavailable, match=rf"\(.*({reason})"):
+        make(host).call("nobody")
 
 
-def test_a_name_that_cannot_be_one_is_unreachable_and_keeps_a_worker_from_nothing(
+def test_a_host_that_does_not_answer_costs_the_connect_timeout(
+    make: MakeClient, black_hole: str
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(JobServerUnavailable, match=r"127\.0\.0\.1:\d+ \(timed out\)"):
+        make(black_hole, connect_timeout=0.2).call("nobody")
+    assert time.monotonic() - started < PATIENCE / 2
+
+
+def test_a_name_that_cannot_be_one_keeps_a_worker_from_nothing(
     gearman_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     impossible = f"{'x' * 64}.example"
-    with pytest.raises(JobServerUnavailable, match="too long"):
-        SimpleClient([impossible]).call("nobody")
     with (
-        working(Near([impossible, gearman_server.host])),
+        working(Called([impossible, gearman_server.host])),
         SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
     ):
-        assert client.near_echo(value=1) == 1
+        assert client.called_echo(value=1) == 1
         until(lambda: f"{impossible}:4730 is away" in caplog.text, "the warning")
 
 
-def test_a_black_hole_costs_one_connect_timeout_and_not_one_a_call(gearman_server: Server) -> None:
-    with socket.socket() as hole, socket.socket() as filler:
-        hole.bind(("127.0.0.1", 0))
-        hole.listen(0)
-        filler.connect(hole.getsockname())
-        hosts = ["127.0.0.1:%d" % hole.getsockname()[1], gearman_server.host]
-        with (
-            working(Near([gearman_server.host])),
-            SimpleClient(hosts, timeout=PATIENCE, connect_timeout=4) as client,
-        ):
-            started = time.monotonic()
-            assert [client.near_echo(value=n) for n in range(20)] == [*range(20)]
-            # Half of the time belongs to each host; ten of the calls were the black hole's turn.
-            assert 2 <= time.monotonic() - started < 2 * 5
+def test_a_black_hole_costs_one_connect_timeout_and_not_one_a_call(
+    make: MakeClient, gearman_server: Server, black_hole: str
+) -> None:
+    with working(Called([gearman_server.host])):
+        client = make(black_hole, gearman_server.host, timeout=PATIENCE, connect_timeout=4)
+        started = time.monotonic()
+        assert [client.called_echo(value=n) for n in range(20)] == [*range(20)]
+        # Half of the time belongs to each host; ten of the calls were the black hole's turn.
+        assert 2 <= time.monotonic() - started < 2 * 5
 
 
 @pytest.fixture(params=["plain", "TLS"])
@@ -163,8 +173,8 @@ def test_a_peer_that_vanished_is_noticed_within_half_a_minute(
 ) -> None:
     running, tls = listening
     client = SimpleClient([running.host], timeout=PATIENCE, tls=tls)
-    with working(Near([running.host], tls=tls)), client:
-        assert client.near_echo(value=1) == 1
+    with working(Called([running.host], tls=tls)), client:
+        assert client.called_echo(value=1) == 1
         if who == "worker":
             client.close()
         found = 0

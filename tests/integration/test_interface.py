@@ -13,7 +13,7 @@ from gearmanny.errors import InvalidArguments, TaskError, TaskTimeout
 from gearmanny.interface import Interface
 from gearmanny.tasks.agreement import check_interface
 from gearmanny.worker import BaseWorker, task
-from tests.servers import RunWorker, Server
+from tests.support.servers import RunWorker, Server
 
 
 class Calculator(BaseWorker):
@@ -45,7 +45,7 @@ class Calculator(BaseWorker):
 
 
 class Elsewhere(Interface):
-    """What another code base says of the same worker."""
+    """The same worker, as another code base describes it."""
 
     name = "typed"
 
@@ -139,10 +139,10 @@ def test_an_interface_is_held_against_the_live_worker(gearman_client: SimpleClie
         check_interface(Wrong, gearman_client)
     assert str(caught.value) == (
         "Wrong differs from the worker 'typed':\n"
-        "- typed_add(): 'a' is int, the interface says str.\n"
+        "- typed_add(): 'a' is int in the worker, but str in the interface.\n"
         "- typed_divide() is not offered by the worker."
     )
-    with pytest.raises(AssertionError, match=r"typed_twice\(\) is not in the interface"):
+    with pytest.raises(AssertionError, match=r"typed_twice\(\) is missing from the interface"):
         check_interface(Elsewhere, gearman_client, strict=True)
 
 

@@ -8,10 +8,8 @@ import gc
 import os
 import random
 import signal
-import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,27 +19,8 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import EncodingError, GearmanException, JobServerUnavailable, TaskError
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker
-from tests.servers import PATIENCE, Server, until, workers_of, working
-
-
-@pytest.fixture
-def black_hole() -> Iterator[str]:
-    """A host that neither accepts nor refuses a connection: its backlog is full."""
-    with socket.socket() as hole, socket.socket() as filler:
-        hole.bind(("127.0.0.1", 0))
-        hole.listen(0)
-        filler.connect(hole.getsockname())
-        yield "127.0.0.1:%d" % hole.getsockname()[1]
-
-
-class Echo(BaseWorker):
-    name = "echo"
-
-    def task_back(self, value: Any) -> Any:
-        return value
-
-    def task_cancel(self) -> None:
-        raise asyncio.CancelledError("left a loop")
+from tests.support.servers import PATIENCE, Server, until, workers_of, working
+from tests.support.workers import Called
 
 
 # An interrupt may come while a socket is made, or inside a callback of the garbage collector.
@@ -59,14 +38,14 @@ def test_an_interrupt_at_any_moment_leaves_a_client_that_works(
     random_ = random.Random(7)
     previous = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with working(Echo([gearman_server.host])), AsyncClient([gearman_server.host]) as client:
-            assert client.echo_back(value=0).get_result(timeout=PATIENCE) == 0
+        with working(Called([gearman_server.host])), AsyncClient([gearman_server.host]) as client:
+            assert client.called_echo(value=0).get_result(timeout=PATIENCE) == 0
 
             # A function of its own: what a signal raises between two turns of a loop, Python 3.13
             # passes by the handlers of the function that the loop is in.
             def call() -> None:
                 signal.setitimer(signal.ITIMER_REAL, random_.uniform(5e-6, 8e-4))
-                work = client.echo_back(value=-1)
+                work = client.called_echo(value=-1)
                 while how == "is_done" and not work.is_done():
                     pass
                 work.get_result(timeout=PATIENCE)
@@ -75,7 +54,7 @@ def test_an_interrupt_at_any_moment_leaves_a_client_that_works(
             for number in range(200):
                 with contextlib.suppress(Interrupt, GearmanException):
                     call()
-                assert client.echo_back(value=number).get_result(timeout=PATIENCE) == number
+                assert client.called_echo(value=number).get_result(timeout=PATIENCE) == number
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
@@ -86,7 +65,7 @@ def test_an_interrupt_at_any_moment_leaves_a_client_that_works(
 def test_a_forked_child_does_not_take_the_answer_of_a_client_that_is_gone(
     gearman_server: Server,
 ) -> None:
-    work = AsyncClient([gearman_server.host]).echo_back(value="for the parent")
+    work = AsyncClient([gearman_server.host]).called_echo(value="for the parent")
     child = os.fork()
     if child == 0:
         try:
@@ -95,7 +74,7 @@ def test_a_forked_child_does_not_take_the_answer_of_a_client_that_is_gone(
             os._exit(7)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    with working(Echo([gearman_server.host])):
+    with working(Called([gearman_server.host])):
         assert work.get_result(timeout=PATIENCE) == "for the parent"
     work._call.line.close()
 
@@ -103,11 +82,11 @@ def test_a_forked_child_does_not_take_the_answer_of_a_client_that_is_gone(
 def test_a_host_that_does_not_answer_keeps_a_worker_from_nothing(
     gearman_server: Server, black_hole: str
 ) -> None:
-    worker = Echo([black_hole, gearman_server.host])
+    worker = Called([black_hole, gearman_server.host])
     started = time.monotonic()
     with working(worker), SimpleClient([gearman_server.host], timeout=PATIENCE) as client:
         for number in range(20):
-            assert client.echo_back(value=number) == number
+            assert client.called_echo(value=number) == number
     # A connect timeout is 5 s: none was waited for, neither at the start nor to stop.
     assert time.monotonic() - started < 4
 
@@ -117,7 +96,7 @@ def test_all_threads_learn_together_that_no_server_answers(black_hole: str) -> N
 
     def call(_: int) -> None:
         with pytest.raises(JobServerUnavailable, match="timed out"):
-            client.echo_back(value=1)
+            client.called_echo(value=1)
 
     started = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
@@ -128,10 +107,10 @@ def test_all_threads_learn_together_that_no_server_answers(black_hole: str) -> N
 def test_several_hosts_share_the_connect_timeout(black_hole: str, gearman_server: Server) -> None:
     hosts = [black_hole, gearman_server.host]
     with (
-        working(Echo([gearman_server.host])),
+        working(Called([gearman_server.host])),
         SimpleClient(hosts, timeout=PATIENCE, connect_timeout=0.4) as client,
     ):
-        assert client.echo_back(value=1) == 1
+        assert client.called_echo(value=1) == 1
 
 
 def test_a_call_with_a_timeout_ends_when_the_server_takes_nothing(
@@ -151,10 +130,16 @@ def test_a_call_with_a_timeout_ends_when_the_server_takes_nothing(
 def test_a_cancelled_task_is_a_failure_and_kills_no_worker(
     gearman_server: Server, gearman_client: SimpleClient
 ) -> None:
-    with working(Echo([gearman_server.host])):
+    class Leaving(BaseWorker):
+        name = "leaving"
+
+        def task_loop(self) -> None:
+            raise asyncio.CancelledError("left a loop")
+
+    with working(Leaving([gearman_server.host])):
         with pytest.raises(TaskError, match="CancelledError: left a loop"):
-            gearman_client.echo_cancel()
-        assert gearman_client.echo_back(value=1) == 1
+            gearman_client.leaving_loop()
+        assert "leaving_loop" in gearman_client.leaving_help()
 
 
 def test_a_job_that_a_hook_left_unanswered_is_a_failure(
@@ -178,15 +163,15 @@ def test_a_job_that_a_hook_left_unanswered_is_a_failure(
 
 
 def test_any_of_the_workers_that_share_a_loop_can_stop_it(gearman_server: Server) -> None:
-    class Other(Echo):
+    class Other(Called):
         name = "other"
 
     shared = JsonWorker([gearman_server.host])
-    first, other = Echo(gearman_worker=shared), Other(gearman_worker=shared)
+    first, other = Called(gearman_worker=shared), Other(gearman_worker=shared)
     for _ in range(2):  # and it can be started again
         thread = threading.Thread(target=first.start)
         thread.start()
-        until(lambda: workers_of(gearman_server, "other_back") == 1, "the worker being there")
+        until(lambda: workers_of(gearman_server, "other_echo") == 1, "the worker being there")
         other.stop()
         thread.join(PATIENCE)
         assert not thread.is_alive()
@@ -194,4 +179,4 @@ def test_any_of_the_workers_that_share_a_loop_can_stop_it(gearman_server: Server
 
 def test_a_payload_that_no_worker_would_accept_is_refused_before_sending() -> None:
     with pytest.raises(EncodingError, match="exceed 268431360"):
-        SimpleClient().echo_back(value="x" * (256 * 1024 * 1024))
+        SimpleClient().called_echo(value="x" * (256 * 1024 * 1024))

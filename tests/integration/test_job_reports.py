@@ -1,4 +1,4 @@
-"""What a task knows of its job, and what it tells its caller before the answer."""
+"""The information that a task has about its job, and sends to its caller before the answer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from gearmanny.client import AsyncClient, SimpleClient
-from gearmanny.errors import TaskError
+from gearmanny.client import AsyncClient, Progress, SimpleClient
+from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, Job, task
-from tests.servers import PATIENCE, RunWorker
+from gearmanny.working.progress import fitted
+from tests.support.servers import PATIENCE, RunWorker
 
 
 def about(job: Job) -> list[Any]:
@@ -190,6 +191,50 @@ def test_a_loop_tells_at_most_ten_times_a_second(
     assert rounds > 100
 
 
+class Index:
+    """A whole number of another type, as NumPy's are."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __index__(self) -> int:
+        return self._number
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "arrives"),
+    [
+        (Index(3), Index(4), Progress(3, 4)),
+        (2**32 - 1, 2**32 - 1, Progress(2**32 - 1, 2**32 - 1)),
+        (2**39, 2**40, Progress(2**30, 2**31)),
+        (10**30, 10**30, Progress(10**30 >> 68, 10**30 >> 68)),
+    ],
+)
+def test_progress_is_made_to_fit(
+    done: Any,
+    total: Any,
+    arrives: Progress,
+    gearman_async_client: AsyncClient,
+    gearman_worker: RunWorker,
+) -> None:
+    class Worker(BaseWorker):
+        name = "fitted"
+
+        def task_report(self) -> None:
+            self.progress(done, total)
+
+    gearman_worker(Worker)
+    work = gearman_async_client.fitted_report()
+    work.get_result(PATIENCE)
+    assert work.progress == arrives
+
+
+@pytest.mark.parametrize("number", [0.5, -1, True, "3"], ids=repr)
+def test_other_values_are_no_progress(number: Any) -> None:
+    with pytest.raises(InvalidOption, match="progress must be a whole number, 0 or more, not"):
+        fitted(number, 4)
+
+
 def test_progress_of_a_number_needs_a_total(
     gearman_client: SimpleClient, gearman_worker: RunWorker
 ) -> None:
@@ -201,7 +246,7 @@ def test_progress_of_a_number_needs_a_total(
 
     gearman_worker(Worker)
     with pytest.raises(
-        TaskError, match="progress must be a whole number from 0 to 4294967295, not None"
+        TaskError, match="progress must be a whole number, 0 or more, not None"
     ) as caught:
         gearman_client.number_lonely()
     assert caught.value.type == "gearmanny.errors.InvalidOption"

@@ -15,7 +15,7 @@ from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import InvalidOption
 from gearmanny.interface import Interface, task
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, RunWorker, Server, until
+from tests.support.servers import PATIENCE, RunWorker, Server, until
 
 
 class Reports(BaseWorker):

@@ -14,8 +14,8 @@ from gearmanny.client import AsyncClient, RawClient, SimpleClient
 from gearmanny.errors import JobServerError, TaskError
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker, RawWorker
-from tests.memory import MIB
-from tests.servers import ROOT, RunWorker, Server, end, free_port, until, workers_of
+from tests.support.memory import MIB
+from tests.support.servers import ROOT, RunWorker, Server, end, free_port, until, workers_of
 
 if sys.platform != "linux":
     pytest.skip("limits of memory are those of Linux", allow_module_level=True)

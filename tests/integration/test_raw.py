@@ -15,7 +15,7 @@ from gearmanny.testing import eager
 from gearmanny.vocabulary.encoders import RawDataEncoder
 from gearmanny.worker import BaseWorker, RawWorker, task
 from gearmanny.workrunner import WorkRunner
-from tests.servers import RunWorker, Server
+from tests.support.servers import RunWorker, Server
 
 
 class Raw(BaseWorker):

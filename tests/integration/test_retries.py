@@ -15,7 +15,7 @@ from gearmanny.errors import InvalidArguments, JobServerLost, TaskError, TaskTim
 from gearmanny.testing import running
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker, JsonWorker, task
-from tests.servers import PATIENCE, RunWorker, Server, until
+from tests.support.servers import PATIENCE, RunWorker, Server, until
 
 
 class Moody(BaseWorker):

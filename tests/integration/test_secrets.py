@@ -1,4 +1,4 @@
-"""What is secret stays out of logs and texts: arguments, results, and the passwords of URIs."""
+"""Secrets stay out of logs and texts: arguments, results, and the passwords of URIs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import contextlib
 import logging
 import os
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +18,8 @@ from gearmanny.helpers.cache_mongodb import cacheBuilder
 from gearmanny.net.hosts import parse_host
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Server, free_port, mongodb, until, working
+from tests.support.servers import PATIENCE, Server, free_port, mongodb, until, working
+from tests.support.workers import Gate
 
 SECRET = "hunter2-" + "marker"
 
@@ -30,10 +30,8 @@ class Keeper(BaseWorker):
     name = "keeper"
     cached: Callable[..., Any]
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.begun = threading.Event()
-        self.go_on = threading.Event()
+    def setUp(self) -> None:
+        self.gate = Gate()
 
     def task_echo(self, secret: str) -> str:
         return secret
@@ -49,8 +47,7 @@ class Keeper(BaseWorker):
         raise RuntimeError("half way")
 
     def task_wait(self, secret: str) -> str:
-        self.begun.set()
-        assert self.go_on.wait(PATIENCE)
+        self.gate.pass_through()
         return secret
 
     def task_cached(self, secret: str) -> Any:
@@ -143,13 +140,13 @@ def test_a_timeout_and_a_lost_server_tell_nothing(
 ) -> None:
     with AsyncClient([gearman_server.host]) as client:
         work = client.keeper_wait(secret=SECRET)
-        assert keeper.begun.wait(PATIENCE)
+        keeper.gate.wait_for_entry()
         with pytest.raises(TaskTimeout) as late:
             work.get_result(timeout=0.01)
         gearman_server.kill()
         with pytest.raises(JobServerLost) as lost:
             work.get_result(timeout=PATIENCE)
-        keeper.go_on.set()
+        keeper.gate.opened.set()
         until(lambda: "server_away" in logged(), "the warning")
     assert SECRET not in f"{late.value!r} {late.value} {lost.value!r} {lost.value} {work!r}"
 

@@ -21,7 +21,7 @@ from gearmanny.protocol.packets import PacketType
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.worker import BaseWorker, JsonWorker, task
 from gearmanny.working.timelimits import TimeLimit, Watchdog
-from tests.servers import PATIENCE, Server, until, working
+from tests.support.servers import PATIENCE, Server, until, working
 from tests.unit.wire import request, response
 
 Result = TypeVar("Result")

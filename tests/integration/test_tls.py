@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import os
@@ -11,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ import pytest
 
 from gearmanny import testing
 from gearmanny.admin import JobServer
-from gearmanny.client import AsyncClient, Data, Progress, SimpleClient
+from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import (
     GearmanException,
     InvalidOption,
     JobServerLost,
     JobServerUnavailable,
     ProtocolError,
+    TaskError,
     TaskTimeout,
 )
 from gearmanny.net.deadline import Deadline
@@ -34,28 +36,14 @@ from gearmanny.net.hosts import parse_host
 from gearmanny.net.tls import TLS
 from gearmanny.net.transport import connect
 from gearmanny.vocabulary.gearman_api import GearmanWorker
-from gearmanny.worker import BaseWorker, JsonWorker
-from tests.servers import PATIENCE, Server, free_port, until, working
-from tests.tls_proxy import Authority, Proxy, proxy
+from gearmanny.worker import JsonWorker
+from tests.support.clients import KINDS, Client, MakeClient
+from tests.support.servers import PATIENCE, Server, answering, free_port, until, working
+from tests.support.tls import Authority
+from tests.support.workers import REPORTS, Called
+from tools.proxies import Proxy, proxy
 
 LARGE = 20 * 1024 * 1024
-
-
-class Far(BaseWorker):
-    name = "far"
-
-    def task_echo(self, value: Any) -> Any:
-        return value
-
-    def task_count(self, upto: int) -> Any:
-        for number in range(upto):
-            self.progress(number + 1, upto)
-            yield number
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +59,14 @@ def secured(gearman_server: Server, authority: Authority) -> Iterator[Proxy]:
 
 @pytest.fixture
 def worker(secured: Proxy, authority: Authority) -> Iterator[None]:
-    with testing.running(Far([secured.host], tls={"ca": authority.file})):
+    with testing.running(Called([secured.host], tls={"ca": authority.file})):
         yield
+
+
+@pytest.fixture
+def each_client(make: MakeClient, secured: Proxy, authority: Authority) -> Client:
+    """A client of each kind, over TLS."""
+    return make(secured.host, timeout=PATIENCE, tls={"ca": authority.file})
 
 
 @pytest.fixture
@@ -84,39 +78,41 @@ def tls_client(secured: Proxy, authority: Authority) -> Iterator[SimpleClient]:
 @pytest.mark.usefixtures("worker")
 class TestCalls:
     def test_clients_and_workers_meet_over_tls(
-        self, gearman_server: Server, secured: Proxy, tls_client: SimpleClient
+        self, gearman_server: Server, secured: Proxy, each_client: Client
     ) -> None:
-        assert tls_client.far_echo(value="hé") == "hé"
+        assert each_client.called_echo(value="hé") == "hé"
         assert secured.received.startswith(b"\x16\x03"), "not even a name was sent in clear"
         with SimpleClient([gearman_server.host], timeout=PATIENCE) as plain:
-            assert plain.far_echo(value=1) == 1  # it is the worker that is behind TLS
+            assert plain.called_echo(value=1) == 1  # it is the worker that is behind TLS
 
-    def test_updates_arrive_in_their_order(self, secured: Proxy, authority: Authority) -> None:
-        with AsyncClient([secured.host], tls={"ca": authority.file}) as client:
-            work = client.far_count(upto=3)
-            assert list(work.updates(timeout=PATIENCE)) == [
-                *(Progress(1, 3), Data(0), Progress(2, 3), Data(1), Progress(3, 3), Data(2))
-            ]
-            assert work.get_result() == [0, 1, 2]
+    def test_updates_arrive_in_their_order(self, each_client: Client) -> None:
+        work = each_client.submit("called_report")
+        assert list(work.updates(timeout=PATIENCE)) == REPORTS
+        assert work.get_result() == "reported"
 
-    def test_a_large_payload_arrives_whole_in_both_directions(
-        self, tls_client: SimpleClient
-    ) -> None:
+    def test_a_failure_arrives(self, each_client: Client) -> None:
+        with pytest.raises(TaskError, match="no luck"):
+            each_client.called_fail()
+
+    def test_a_job_is_cancelled(self, each_client: Client) -> None:
+        assert each_client.submit("nobody").cancel()
+
+    def test_a_large_payload_arrives_whole_in_both_directions(self, each_client: Client) -> None:
         text = "0123456789abcdef" * (LARGE // 16)
-        assert tls_client.far_echo(value=text) == text
+        assert each_client.called_echo(value=text) == text
 
     def test_one_client_serves_many_threads(self, tls_client: SimpleClient) -> None:
         def calls(thread: int) -> bool:
             # Every other one is larger than a record, so that records interleave.
             values = [[thread, n, "x" * (40_000 if n % 2 else 1)] for n in range(50)]
-            return all(tls_client.far_echo(value=value) == value for value in values)
+            return all(tls_client.called_echo(value=value) == value for value in values)
 
         with ThreadPoolExecutor(16) as pool:
             assert all(pool.map(calls, range(16)))
 
-    def test_many_calls_share_a_send(self, tls_client: SimpleClient) -> None:
+    def test_many_calls_share_a_send(self, each_client: Client) -> None:
         inputs = ({"value": "x" * n} for n in range(2000))
-        assert [len(text) for text in tls_client.map("far_echo", inputs)] == [*range(2000)]
+        assert [len(text) for text in each_client.map("called_echo", inputs)] == [*range(2000)]
 
     def test_copies_and_pickles_of_a_client_reach_the_same_server(
         self, tls_client: SimpleClient
@@ -124,7 +120,7 @@ class TestCalls:
         pickled = pickle.loads(pickle.dumps(tls_client))
         for twin in (copy.copy(tls_client), copy.deepcopy(tls_client), pickled):
             with twin:
-                assert twin.far_echo(value=1) == 1
+                assert twin.called_echo(value=1) == 1
 
     def test_a_context_of_ones_own_can_be_copied_but_not_pickled(
         self, secured: Proxy, authority: Authority
@@ -133,7 +129,7 @@ class TestCalls:
         with SimpleClient([secured.host], timeout=PATIENCE, tls=context) as client:
             for twin in (client, copy.copy(client), copy.deepcopy(client)):
                 with twin:
-                    assert twin.far_echo(value=1) == 1
+                    assert twin.called_echo(value=1) == 1
             with pytest.raises(InvalidOption, match=r"cannot be pickled.* dict of paths"):
                 pickle.dumps(client)
 
@@ -141,15 +137,15 @@ class TestCalls:
     def test_a_forked_child_leaves_the_connection_of_its_parent_alone(
         self, tls_client: SimpleClient
     ) -> None:
-        assert tls_client.far_echo(value="parent") == "parent"
+        assert tls_client.called_echo(value="parent") == "parent"
         child = os.fork()
         if child == 0:
             try:
-                os._exit(0 if tls_client.far_echo(value="child") == "child" else 1)
+                os._exit(0 if tls_client.called_echo(value="child") == "child" else 1)
             finally:
                 os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert tls_client.far_echo(value="parent again") == "parent again"
+        assert tls_client.called_echo(value="parent again") == "parent again"
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_an_interrupt_at_any_moment_leaves_a_client_that_works(
@@ -166,11 +162,11 @@ class TestCalls:
             for number in range(60):
                 try:
                     signal.setitimer(signal.ITIMER_REAL, 1e-4 + number * 3e-5)
-                    tls_client.far_echo(value=-1)
+                    tls_client.called_echo(value=-1)
                     threading.Event().wait(0.003)
                 except (Interrupt, GearmanException):
                     pass
-                assert tls_client.far_echo(value=number) == number
+                assert tls_client.called_echo(value=number) == number
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
@@ -180,39 +176,39 @@ def test_a_job_server_answers_questions_over_tls(secured: Proxy, authority: Auth
     assert JobServer(secured.host, tls={"ca": authority.file}).version().startswith("1.")
 
 
-def test_why_nobody_answered_is_asked_over_tls(tls_client: SimpleClient) -> None:
+def test_why_nobody_answered_is_asked_over_tls(each_client: Client) -> None:
     with pytest.raises(TaskTimeout, match=r"No worker offers it on 127\.0\.0\.1:"):
-        tls_client.using(timeout=0.1).call("nobody")
+        each_client.using(timeout=0.1).call("nobody")
 
 
 def test_a_lost_connection_is_told_and_made_again(
-    gearman_server: Server, authority: Authority
+    make: MakeClient, gearman_server: Server, authority: Authority
 ) -> None:
     tls = {"ca": authority.file}
     with (
-        proxy(gearman_server.port, authority.context("127.0.0.1")) as cut,
-        testing.running(Far([cut.host], tls=tls)),
-        AsyncClient([cut.host], tls=tls) as client,
+        proxy(gearman_server.port, authority.context("127.0.0.1")) as network,
+        testing.running(Called([network.host], tls=tls)),
     ):
-        under_way = client.call("nobody")
-        assert client.far_echo(value=1).get_result(timeout=PATIENCE) == 1
-        cut.cut()
+        client = make(network.host, timeout=PATIENCE, tls=tls)
+        under_way = client.submit("nobody")
+        assert client.called_echo(value=1) == 1
+        network.half_close()
         with pytest.raises(JobServerLost, match="closed by the job server"):
             under_way.get_result(timeout=PATIENCE)
-        assert client.far_echo(value=2).get_result(timeout=PATIENCE) == 2
+        assert client.called_echo(value=2) == 2
 
 
 def test_a_worker_that_stops_has_delivered_its_answer(
     gearman_server: Server, gearman_async_client: AsyncClient, authority: Authority
 ) -> None:
-    class Once(Far):
+    class Once(Called):
         def task_last(self) -> str:
             self.stop()
             return "x" * 3_000_000
 
     with proxy(gearman_server.port, authority.context("127.0.0.1")) as running:
         # Jobs that it will be given and not begin: unread when it leaves.
-        works = [gearman_async_client.far_last() for _ in range(5)]
+        works = [gearman_async_client.called_last() for _ in range(5)]
         for _ in works:
             Once([running.host], tls={"ca": authority.file}, prefetch=3).start()
         assert [len(work.get_result(timeout=PATIENCE)) for work in works] == [3_000_000] * 5
@@ -242,40 +238,53 @@ def test_what_was_sent_last_arrives_while_the_server_still_talks(authority: Auth
 
 
 def test_a_client_certificate_is_shown_where_it_is_demanded(
-    gearman_server: Server, authority: Authority
+    make: MakeClient, gearman_server: Server, authority: Authority
 ) -> None:
     demanding = authority.context("127.0.0.1", wants_certificate=True)
     with proxy(gearman_server.port, demanding) as running:
-        assert JobServer(running.host, tls=authority.client_files()).version()
+        tls = authority.client_files()
+        assert JobServer(running.host, tls=tls).version()
+        assert make(running.host, timeout=PATIENCE, tls=tls).submit("nobody").cancel()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("size", [1, LARGE])
 def test_a_missing_client_certificate_is_told(
-    gearman_server: Server, authority: Authority, version: ssl.TLSVersion, size: int
+    make: MakeClient,
+    gearman_server: Server,
+    authority: Authority,
+    version: ssl.TLSVersion,
+    size: int,
 ) -> None:
     demanding = authority.context("127.0.0.1", wants_certificate=True, version=version)
-    with (
-        proxy(gearman_server.port, demanding) as running,
-        SimpleClient([running.host], timeout=PATIENCE, tls={"ca": authority.file}) as client,
-        pytest.raises((JobServerLost, JobServerUnavailable), match="requires a client certificate"),
-    ):
-        client.call("nobody", text="x" * size)
+    with proxy(gearman_server.port, demanding) as running:
+        client = make(running.host, timeout=PATIENCE, tls={"ca": authority.file})
+        reason = "requires a client certificate"
+        with pytest.raises((JobServerLost, JobServerUnavailable), match=reason):
+            client.call("nobody", text="x" * size)
 
 
 class TestDistrust:
-    @pytest.fixture(params=["client", "worker", "admin"])
-    def reach(self, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Any:
-        """Reaches a host, and returns what was told of it."""
+    @pytest.fixture(params=[*KINDS, "worker", "admin"])
+    def reach(
+        self, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    ) -> Callable[[str, Any], str]:
+        """Reaches a host with a client of each kind, a worker or a question; returns what was
+        told of it."""
 
         def reach(host: str, tls: Any) -> str:
             if request.param == "worker":
-                with working(Far([host], tls=tls)):  # which nobody will ever be told is ready
+                with working(Called([host], tls=tls)):  # which nobody will ever be told is ready
                     until(lambda: "is away" in caplog.text, "the warning")
                 return caplog.text
-            client, server = SimpleClient([host], tls=tls), JobServer(host, tls=tls)
+            if request.param == "admin":
+                return refused(JobServer(host, tls=tls).version)
+            with contextlib.closing(MakeClient(KINDS[request.param])) as make:
+                return refused(make(host, tls=tls).call, "nobody")
+
+        def refused(call: Callable[..., Any], *arguments: str) -> str:
             with pytest.raises(JobServerUnavailable) as caught:
-                client.call("nobody") if request.param == "client" else server.version()
+                call(*arguments)
             return str(caught.value)
 
         return reach
@@ -294,7 +303,8 @@ class TestDistrust:
     ) -> None:
         with proxy(gearman_server.port, authority.context("localhost")) as running:
             told = reach(running.host, {"ca": authority.file})
-        assert "not trusted: IP address mismatch" in told
+            assert b"nobody" not in running.received
+        assert "its certificate is not trusted: IP address mismatch" in told
 
     def test_an_expired_certificate(
         self, reach: Any, gearman_server: Server, authority: Authority
@@ -313,13 +323,13 @@ class TestDistrust:
 
 
 def test_a_plain_server_is_told_and_gets_nothing_in_clear(
-    gearman_server: Server, authority: Authority
+    make: MakeClient, gearman_server: Server, authority: Authority
 ) -> None:
     with (
         proxy(gearman_server.port) as plain,
         pytest.raises(JobServerUnavailable, match="does not speak TLS"),
     ):
-        SimpleClient([plain.host], connect_timeout=1, tls={"ca": authority.file}).call(
+        make(plain.host, connect_timeout=1, tls={"ca": authority.file}).call(
             "secret", word="secret"
         )
     assert plain.received.startswith(b"\x16\x03")
@@ -327,45 +337,37 @@ def test_a_plain_server_is_told_and_gets_nothing_in_clear(
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=repr)
-def test_what_speaks_something_else_is_told(authority: Authority, answer: bytes) -> None:
-    def serve(server: socket.socket) -> None:
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(10_000)
-            connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,))
-        thread.start()
-        host = "127.0.0.1:%d" % server.getsockname()[1]
-        with pytest.raises(JobServerUnavailable, match="it does not speak TLS"):
-            SimpleClient([host], tls={"ca": authority.file}).call("nobody")
-        thread.join()
-
-
-def test_a_secured_server_reached_in_plain_is_told(secured: Proxy) -> None:
+def test_what_speaks_something_else_is_told(
+    make: MakeClient, authority: Authority, answer: bytes
+) -> None:
     with (
-        SimpleClient([secured.host], timeout=PATIENCE) as client,
-        pytest.raises((JobServerLost, ProtocolError), match="TLS"),
+        answering(answer) as (host, _),
+        pytest.raises(JobServerUnavailable, match="does not speak TLS"),
     ):
-        client.call("nobody")
+        make(host, tls={"ca": authority.file}).call("nobody")
+
+
+def test_a_secured_server_reached_in_plain_is_told(make: MakeClient, secured: Proxy) -> None:
+    with pytest.raises((JobServerLost, ProtocolError), match="TLS"):
+        make(secured.host, timeout=PATIENCE).call("nobody")
 
 
 def test_a_server_that_never_shakes_hands_costs_one_connect_timeout(
-    gearman_server: Server, authority: Authority, secured: Proxy
+    make: MakeClient, authority: Authority, secured: Proxy
 ) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
-        testing.running(Far([secured.host], tls={"ca": authority.file})),
-        SimpleClient(
-            ["127.0.0.1:%d" % silent.getsockname()[1], secured.host],
+        testing.running(Called([secured.host], tls={"ca": authority.file})),
+    ):
+        client = make(
+            "127.0.0.1:%d" % silent.getsockname()[1],
+            secured.host,
             timeout=PATIENCE,
             connect_timeout=4,
             tls={"ca": authority.file},
-        ) as client,
-    ):
+        )
         started = time.monotonic()
-        assert [client.far_echo(value=n) for n in range(20)] == [*range(20)]
+        assert [client.called_echo(value=n) for n in range(20)] == [*range(20)]
         # Half of the time belongs to each host; the silent one was asked for ten of the calls.
         assert 2 <= time.monotonic() - started < 2 * 5
 
@@ -390,8 +392,8 @@ class TestOptions:
     )
     @pytest.mark.parametrize(
         "made",
-        [SimpleClient, AsyncClient, Far, functools.partial(JobServer, "localhost")],
-        ids=["SimpleClient", "AsyncClient", "worker", "JobServer"],
+        [*KINDS.values(), Called, functools.partial(JobServer, "localhost")],
+        ids=[*KINDS, "worker", "JobServer"],
     )
     def test_what_cannot_be_is_told_at_once(self, made: Any, tls: Any, message: str) -> None:
         with pytest.raises(InvalidOption, match=message):
@@ -445,20 +447,22 @@ class TestOptions:
                 }
             ]
         )
-        with testing.running(Far(gearman_worker=old)):
-            assert tls_client.far_echo(value=1) == 1
+        with testing.running(Called(gearman_worker=old)):
+            assert tls_client.called_echo(value=1) == 1
 
 
-def test_nothing_listens_there_is_told_as_without_tls(authority: Authority) -> None:
+def test_nothing_listens_there_is_told_as_without_tls(
+    make: MakeClient, authority: Authority
+) -> None:
     with pytest.raises(JobServerUnavailable, match="connection refused"):
-        SimpleClient([f"127.0.0.1:{free_port()}"], tls={"ca": authority.file}).call("nobody")
+        make(f"127.0.0.1:{free_port()}", tls={"ca": authority.file}).call("nobody")
 
 
 def test_a_gearman_worker_that_never_heard_of_tls_runs_behind_it(
     secured: Proxy, authority: Authority, tls_client: SimpleClient
 ) -> None:
-    class Foreign(Far):
+    class Foreign(Called):
         work_class = type("Foreign", (GearmanWorker,), {"data_encoder": JsonWorker.data_encoder})
 
     with testing.running(Foreign([secured.host], tls={"ca": authority.file})):
-        assert tls_client.far_echo(value=1) == 1
+        assert tls_client.called_echo(value=1) == 1

@@ -20,8 +20,8 @@ from gearmanny.contrib.opentelemetry import spans
 from gearmanny.errors import TaskError
 from gearmanny.payload.names import check_unique
 from gearmanny.worker import BaseWorker, task
-from tests.clients import KINDS, MakeClient
-from tests.servers import PATIENCE, Server, find_program, until, working
+from tests.support.clients import KINDS, MakeClient
+from tests.support.servers import PATIENCE, Server, find_program, until, working
 
 
 @pytest.fixture(scope="module")

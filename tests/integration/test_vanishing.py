@@ -15,7 +15,7 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.net.transport import Connection, connect
 from gearmanny.net.vanishing import Vigil, notice_vanishing
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 needs_linux = pytest.mark.skipif(
     not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the options are those of Linux"

@@ -18,7 +18,7 @@ from gearmanny.errors import InvalidOption, InvalidTask, TaskError
 from gearmanny.testing import running
 from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker
-from tests.servers import PATIENCE, RunWorker, Server, until, workers_of
+from tests.support.servers import PATIENCE, RunWorker, Server, until, workers_of
 
 
 class PickleEncoder(DataEncoder):

@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import logging
-import socket
-import threading
-from typing import Any
 
 import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost
-from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Gearmand, Server, until, workers_of, working
-
-
-class Plain(BaseWorker):
-    name = "plain"
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.running = threading.Event()
-        self.go_on = threading.Event()
-
-    def task_echo(self, value: Any) -> Any:
-        return value
-
-    def task_held(self) -> str:
-        self.running.set()
-        assert self.go_on.wait(PATIENCE)
-        return "late"
+from tests.support.servers import PATIENCE, Gearmand, Server, answering, until, workers_of, working
+from tests.support.workers import Called, Gate
 
 
 def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -45,11 +25,11 @@ def test_a_worker_waits_for_a_server_that_is_not_up_yet(
 ) -> None:
     server = Gearmand()
     try:
-        with working(Plain([server.host])):
+        with working(Called([server.host])):
             until(lambda: actions(caplog) == ["server_away"], "the warning")
             server.start()
             with SimpleClient([server.host], timeout=PATIENCE) as client:
-                assert client.plain_echo(value=1) == 1
+                assert client.called_echo(value=1) == 1
             until(lambda: actions(caplog) == ["server_away", "server_back"], "the all-clear")
         assert f"{server.host} is away (connection refused); trying" in caplog.text
     finally:
@@ -60,56 +40,56 @@ def test_a_worker_registers_again_after_a_restart(
     gearman_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        working(Plain([gearman_server.host])),
+        working(Called([gearman_server.host])),
         SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
     ):
-        assert client.plain_echo(value=1) == 1
+        assert client.called_echo(value=1) == 1
         gearman_server.kill()
         until(lambda: actions(caplog) == ["server_away"], "the warning")
         gearman_server.start()
-        assert client.plain_echo(value=2) == 2
-        assert workers_of(gearman_server, "plain_echo") == 1
+        assert client.called_echo(value=2) == 2
+        assert workers_of(gearman_server, "called_echo") == 1
         until(lambda: actions(caplog) == ["server_away", "server_back"], "the all-clear")
 
 
 def test_a_server_that_is_down_does_not_keep_a_worker_from_the_others() -> None:
     down = Gearmand()
-    with Gearmand() as one, Gearmand() as two, working(Plain([down.host, one.host, two.host])):
+    with Gearmand() as one, Gearmand() as two, working(Called([down.host, one.host, two.host])):
         for server in (one, two, one):
             with SimpleClient([server.host], timeout=PATIENCE) as client:
-                assert client.plain_echo(value=server.host) == server.host
+                assert client.called_echo(value=server.host) == server.host
 
 
 def test_a_job_whose_server_went_is_dropped_and_the_worker_goes_on(
-    gearman_server: Server,
+    gearman_server: Server, closed_gate: Gate
 ) -> None:
-    worker = Plain([gearman_server.host])
+    worker = Called([gearman_server.host])
     with working(worker), AsyncClient([gearman_server.host]) as client:
-        work = client.plain_held()
-        assert worker.running.wait(PATIENCE)
+        work = client.called_held()
+        closed_gate.wait_for_entry()
         gearman_server.kill()
         with pytest.raises(JobServerLost):
             work.get_result(timeout=PATIENCE)
         gearman_server.start()
-        worker.go_on.set()
-        assert client.plain_echo(value=1).get_result(timeout=PATIENCE) == 1
+        closed_gate.opened.set()
+        assert client.called_echo(value=1).get_result(timeout=PATIENCE) == 1
 
 
-def test_a_busy_worker_leaves_jobs_of_other_servers_to_other_workers() -> None:
+def test_a_busy_worker_leaves_jobs_of_other_servers_to_other_workers(closed_gate: Gate) -> None:
     with Gearmand() as one, Gearmand() as two:
         hosts = [one.host, two.host]
-        busy, free = Plain(hosts), Plain(hosts)
+        busy, free = Called(hosts), Called(hosts)
         with (
             AsyncClient([one.host]) as first,
             AsyncClient([two.host]) as second,
             working(busy),
         ):
-            held = first.plain_held()
-            assert busy.running.wait(PATIENCE)
+            held = first.called_held(value="late")
+            closed_gate.wait_for_entry()
             with working(free):
-                works = [second.plain_echo(value=n) for n in range(5)]
+                works = [second.called_echo(value=n) for n in range(5)]
                 assert [work.get_result(timeout=PATIENCE) for work in works] == [*range(5)]
-            busy.go_on.set()
+            closed_gate.opened.set()
             assert held.get_result(timeout=PATIENCE) == "late"
 
 
@@ -127,30 +107,13 @@ def test_a_busy_worker_leaves_jobs_of_other_servers_to_other_workers() -> None:
 def test_a_worker_survives_whatever_a_server_sends(
     gearman_server: Server, unique_name: str, nonsense: bytes
 ) -> None:
-    class Worker(Plain):
+    class Worker(Called):
         name = unique_name
 
-    visits: list[int] = []
-    done = threading.Event()
-
-    def serve(server: socket.socket) -> None:
-        while not done.is_set():
-            connection, _ = server.accept()
-            visits.append(1)
-            with connection:
-                connection.recv(1000)
-                connection.sendall(nonsense)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,))
-        thread.start()
-        hosts = ["127.0.0.1:%d" % server.getsockname()[1], gearman_server.host]
-        with (
-            working(Worker(hosts)),
-            SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
-        ):
-            until(lambda: len(visits) >= 3, "the worker coming back")
-            assert client.call(f"{unique_name}_echo", value=1) == 1
-            done.set()
-            socket.create_connection(server.getsockname()).close()
-            thread.join()
+    with (
+        answering(nonsense) as (stranger, visits),
+        working(Worker([stranger, gearman_server.host])),
+        SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
+    ):
+        until(lambda: len(visits) >= 3, "the worker coming back")
+        assert client.call(f"{unique_name}_echo", value=1) == 1

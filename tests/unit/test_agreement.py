@@ -1,4 +1,4 @@
-"""An interface class against the help of a worker: which differences are told."""
+"""The differences that are reported between an interface class and the help of a worker."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_what_the_worker_offers_besides_is_told_when_strict() -> None:
     assert told(add=add) == []
     assert told(add=add, strict=True) == [
         "w_add(): the interface lacks the argument 'b'.",
-        "w_any() is not in the interface.",
-        "w_lines() is not in the interface.",
+        "w_any() is missing from the interface.",
+        "w_lines() is missing from the interface.",
     ]
 
 
@@ -62,15 +62,15 @@ def test_every_difference_is_told() -> None:
     def gone(self: object) -> None: ...
 
     assert told(add=add, lines=lines, gone=gone) == [
-        "w_add(): 'b' is required by the interface only.",
+        "w_add(): 'b' is required only by the interface.",
         "w_add(): the worker takes no argument 'c'.",
         "w_add(): the interface lacks the argument 'a', which the worker requires.",
-        "w_add(): it returns int, the interface says str.",
+        "w_add(): it returns int in the worker, but str in the interface.",
         "w_gone() is not offered by the worker.",
-        "w_lines(): 'text' is required by the worker only.",
-        "w_lines(): 'text' is str, the interface says bytes.",
-        "w_lines(): 'sizes' is [1, 2] by default, the interface says [1, 3].",
-        "w_lines(): 'sizes' is tuple[int, int], the interface says object.",
+        "w_lines(): 'text' is required only by the worker.",
+        "w_lines(): 'text' is str in the worker, but bytes in the interface.",
+        "w_lines(): 'sizes' defaults to [1, 2] in the worker, but to [1, 3] in the interface.",
+        "w_lines(): 'sizes' is tuple[int, int] in the worker, but object in the interface.",
     ]
 
 
@@ -80,7 +80,7 @@ def test_a_worker_that_takes_any_argument_takes_those_of_the_interface() -> None
 
     assert told(any=any) == []
     assert told(add=add) == [
-        "w_add(): the interface takes any argument, the worker those that it names."
+        "w_add(): the interface accepts any argument, but the worker only those that it names."
     ]
 
 
@@ -118,7 +118,7 @@ def test_a_type_may_be_written_in_several_ways(ours: str, theirs: str) -> None:
     assert told(add=add, table={"w_add": entry}) == []
     entry["returns"] = "list[bytes]"
     assert told(add=add, table={"w_add": entry}) == [
-        f"w_add(): it returns list[bytes], the interface says {ours}."
+        f"w_add(): it returns list[bytes] in the worker, but {ours} in the interface."
     ]
 
 

@@ -1,4 +1,4 @@
-"""Who computes an answer, and who waits for it."""
+"""Flights: one caller computes an answer, and the others wait for it."""
 
 from __future__ import annotations
 

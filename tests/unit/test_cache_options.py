@@ -1,4 +1,4 @@
-"""What users say to the cache."""
+"""The options of the cache."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gearmanny.calling.exchange import Exchange, Question
+from gearmanny.calling.exchange import Cancelled, Exchange, Question
+from gearmanny.calling.unread import MOST_UNREAD
 from gearmanny.calling.values import Data, Progress, Warning
 from gearmanny.errors import (
     EncodingError,
@@ -55,6 +56,10 @@ class TestOutcomes:
         assert call.value() == call.value() == {"a": 1}
         assert call.exception() is None
         assert str(call) == "f H:1 (done)"
+
+    def test_a_background_job_is_accepted_and_nobody_knows_whether_it_is_done(self) -> None:
+        call = ended(Created(b"H:1"), background=True)
+        assert str(call) == "f H:1 (accepted)"
 
     def test_one_that_waits_says_so(self) -> None:
         call = call_of()
@@ -119,6 +124,29 @@ class TestLosses:
         call.sent_over(other)
         assert (call.is_lost, call.line) == (False, other)
 
+    def test_a_loss_that_is_told_twice_is_one(self) -> None:
+        call = call_of(pool=pool_of(A))
+        call.lose(LOST)
+        assert call.again is not None
+        patience = call.again.patience
+        call.lose(LOST)
+        assert call.again.patience is patience
+        assert call.is_lost
+
+    def test_an_answer_stays_and_is_notified_of_again_where_an_interrupt_came_between(self) -> None:
+        class Counter:
+            noticed = 0
+
+            def notice(self, exchange: Any) -> None:
+                self.noticed += 1
+
+        for pool in (None, pool_of(A)):
+            call, counter = call_of(pool=pool), Counter()
+            call.watch(counter)
+            call.take(Completed(b"1"))
+            call.lose(LOST)
+            assert (call.value(), counter.noticed, call.is_lost) == (1, 1, False)
+
     def test_one_that_is_closed_or_wrong_is_not_sent_again(self) -> None:
         wrong, closed, forgotten = (call_of(pool=pool_of(A)) for _ in range(3))
         wrong.lose(ProtocolError("garbage"))
@@ -163,14 +191,21 @@ class TestUpdates:
         assert call.unread is None
         assert call.take_update() is None
 
-    def test_one_may_be_taken_by_another_thread(self) -> None:
-        class Emptied:
-            def popleft(self) -> None:
-                raise IndexError
-
-        call = call_of()
-        call.unread = Emptied()  # type: ignore[assignment]
+    def test_those_that_were_dropped_are_told_once(self) -> None:
+        call = ended(*(DataSent(bytes(MOST_UNREAD // 2)) for _ in range(3)))
+        assert call.take_update() == Warning(
+            "2 updates of f() were dropped, because nobody read them"
+        )
+        assert isinstance(call.unread.take(), DataSent)
         assert call.take_update() is None
+
+    def test_a_gap_is_an_error_to_a_reader_who_needs_all(self) -> None:
+        call = call_of()
+        call.take(DataSent(bytes(5000)))
+        call.needs_all(6000)
+        call.take(DataSent(bytes(5000)))
+        with pytest.raises(EncodingError, match="raise max_packet, which is 6000 bytes"):
+            call.take_update()
 
 
 @pytest.mark.parametrize(
@@ -211,3 +246,14 @@ def test_a_watcher_may_leave() -> None:
     call.unwatch(leaving)
     call.settle(LOST)
     assert (leaving.noticed, staying.noticed) == ([], [call])
+
+
+def test_a_connection_remembers_the_jobs_that_were_cancelled_last() -> None:
+    cancelled = Cancelled()
+    for number in range(1001):
+        cancelled.add(b"%d" % number)
+    assert b"0" not in cancelled
+    assert b"1" in cancelled
+    cancelled.discard(b"1")
+    assert b"1" not in cancelled
+    Cancelled().discard(b"2")

@@ -115,9 +115,35 @@ def test_a_traced_call_has_a_span_whether_or_not_there_is_a_trace() -> None:
 
 
 def test_what_cannot_be_encoded_is_told_at_its_place() -> None:
-    one, error, three = Recording()._encode_all([{"a": 1}, {"a": object()}, {"a": 3}])
+    one, error, three = Recording()._encode_all("f", [{"a": 1}, {"a": object()}, {"a": 3}])
     assert (one, three) == (b'{"a":1}', b'{"a":3}')
     assert isinstance(error, EncodingError)
+    assert str(error).startswith("f(): JSONDataEncoder cannot encode the argument 'a', this object")
+
+
+def test_a_lack_of_memory_is_told_as_it_is() -> None:
+    class Full(JSONDataEncoder):
+        @classmethod
+        def encode(cls, encodable_object: Any) -> bytes:
+            raise MemoryError
+
+    with pytest.raises(EncodingError, match=r"^Full cannot encode this dict: .* memory") as caught:
+        Recording(data_encoder=Full)._encode("f", {"a": 1})
+    assert caught.value.__context__ is None
+
+
+def test_methods_of_other_libraries_are_no_functions() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'send'"):
+        Recording().send  # noqa: B018
+
+
+def test_an_argument_may_have_any_name() -> None:
+    arguments = {"self": 1, "function": 2, "client": 3, "args": 4, "kwargs": 5}
+    assert Recording().f(**arguments) == ("f", (), arguments)
+
+
+def test_templates_do_not_call_functions() -> None:
+    assert Recording().f.alters_data
 
 
 def test_only_an_idempotent_job_that_could_be_encoded_is_sent_again() -> None:

@@ -1,4 +1,4 @@
-"""What follows when an attempt at a job fails."""
+"""The decision after a failed attempt at a job."""
 
 from __future__ import annotations
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import date
 from typing import Any
 
 import pytest
 
 from gearmanny.errors import EncodingError
-from gearmanny.payload.encoding import decode, encode
+from gearmanny.payload.encoding import decode, encode, explained
 from gearmanny.payload.sizes import Oversized
 from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 from gearmanny.vocabulary.gearman_api import DataEncoder
@@ -190,6 +191,61 @@ def test_an_interrupt_is_no_encoding_error(interrupt: BaseException) -> None:
 def test_the_error_says_which_type_was_not_encoded() -> None:
     with pytest.raises(EncodingError, match=r"JSONDataEncoder cannot encode this dict: .*set"):
         encode(JSONDataEncoder, {"a": {1}})
+
+
+class Model:
+    """As Django's are, as far as it is looked at."""
+
+    _meta = None
+    pk = 1
+
+
+class Query:
+    """A query, which no message may send to the database."""
+
+    def values_list(self, *fields: str) -> None: ...
+
+    def __iter__(self) -> None:
+        raise AssertionError("it was evaluated")
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        (Model(), "Send its primary key instead, and load the object where it is needed"),
+        ([Model()], "Send the primary keys of its models instead, and load them where they are"),
+        ({"a": Model()}, "Send the primary keys of its models instead, and load them where they"),
+        (Query(), "Send primary keys instead: list(query.values_list('pk', flat=True))"),
+    ],
+)
+def test_what_to_send_instead_of_a_model_is_said(value: object, advice: str) -> None:
+    with pytest.raises(EncodingError, match=re.escape(advice)):
+        encode(JSONDataEncoder, value)
+
+
+def explanation(arguments: object) -> str:
+    """The error for the arguments of a call."""
+    with pytest.raises(EncodingError) as caught:
+        encode(JSONDataEncoder, arguments)
+    return str(explained(caught.value, JSONDataEncoder, "shop_price", arguments))
+
+
+def test_the_argument_that_cannot_be_encoded_is_named() -> None:
+    text = explanation({"count": 1, "tags": {1}})
+    assert text == (
+        "shop_price(): JSONDataEncoder cannot encode the argument 'tags', this set: Object of type "
+        "set is not JSON serializable"
+    )
+
+
+def test_arguments_that_can_be_encoded_but_not_together_are_not_named() -> None:
+    assert explanation({1: 1, "1": 2}).startswith(
+        "shop_price(): JSONDataEncoder cannot encode this dict: a dict has two keys"
+    )
+
+
+def test_a_payload_without_names_is_explained_as_it_is() -> None:
+    assert explanation({1}).startswith("shop_price(): JSONDataEncoder cannot encode this set: ")
 
 
 def test_raw_payloads_are_the_bytes_that_they_are() -> None:

@@ -25,6 +25,7 @@ from gearmanny.errors import (
     TaskError,
     TaskTimeLimitExceeded,
     TaskTimeout,
+    WorkerLost,
     printable,
 )
 
@@ -42,6 +43,7 @@ LEAVES: list[BaseException] = [
     JobServerLost("one:4730", "closed by the server"),
     JobServerError("QUEUE_ERROR", "Job queue is full"),
     ProtocolError("no job server"),
+    WorkerLost("f", "was ended by SIGSEGV (3 times)"),
     EncodingError("not JSON"),
     RejectJob("not today"),
     InvalidArguments("missing"),
@@ -184,6 +186,12 @@ def test_a_lost_job_server_leaves_the_decision_to_the_caller() -> None:
         "The connection to the job server one:4730 was lost (reset by peer). "
         "The jobs in flight may or may not have run. They were not sent again: "
         "using(idempotent=True) allows that."
+    )
+
+
+def test_a_lost_worker_says_how_the_processes_ended() -> None:
+    assert str(WorkerLost("f", "was ended by SIGSEGV (3 times)")) == (
+        "f() was not run again: a process that ran this job was ended by SIGSEGV (3 times)."
     )
 
 

@@ -17,7 +17,7 @@ from gearmanny.payload.failures import (
     type_name,
 )
 from gearmanny.payload.sizes import SMALLEST_MAX_PACKET, Oversized
-from tests.memory import MIB, run_with_little_memory
+from tests.support.memory import MIB, run_with_little_memory
 
 
 class Custom(Exception):

@@ -1,4 +1,4 @@
-"""What a worker class offers: which methods are tasks, and which classes are refused."""
+"""The tasks of a worker class: which methods are tasks, and which classes are refused."""
 
 from __future__ import annotations
 

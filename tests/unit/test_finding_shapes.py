@@ -1,4 +1,4 @@
-"""What is taken for a task: decorated methods, attributes that are no methods, forgotten selves."""
+"""Methods that count as tasks: decorated ones, attributes that are no methods, forgotten selves."""
 
 from __future__ import annotations
 
@@ -135,3 +135,32 @@ def test_functions_of_the_instance_are_tasks_as_they_are() -> None:
     made.other = lambda: None
     [spec] = find_tasks_of(made, None)
     assert (spec.function, spec.method, spec.accepted) == ("made_late", "task_late", {"a"})
+
+
+def failing(arguments: dict[str, Any]) -> TypeError:
+    """What a call of `insert` by its decorator raises."""
+    with pytest.raises(TypeError) as caught:
+        insert(object(), **arguments)
+    return caught.value
+
+
+def test_what_no_decorator_adds_is_missing() -> None:
+    spec = task_of(insert)
+    refusal = spec.refusal_of(failing({}), {})
+    assert str(refusal) == (
+        "made_it() is missing required argument: 'row'. It takes database, row."
+    )
+
+
+def test_other_errors_of_type_are_not_those_of_arguments() -> None:
+    spec = task_of(insert)
+    inside = failing({"row": 1})  # database + row
+    assert spec.refusal_of(inside, {"row": 1}) is None
+    assert spec.refusal_of(TypeError("missing 1 required argument: 'other'"), {}) is None
+    assert spec.refusal_of(TypeError("'row' is too long"), {}) is None
+
+
+def test_a_task_that_no_decorator_completes_explains_no_error() -> None:
+    def task_it(self: object, a: int) -> None: ...
+
+    assert task_of(task_it).refusal_of(TypeError("f() missing 'a'"), {}) is None

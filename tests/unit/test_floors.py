@@ -82,6 +82,9 @@ TOUCHES = {
     "psycopg": {"gearmanny.records.postgresql"},
     "sqlite3": {"gearmanny.records.sqlite", "gearmanny.serving.store"},
     "socket": {
+        "gearmanny.aio.racing",
+        "gearmanny.net.racing",
+        "gearmanny.net.resolving",
         "gearmanny.running.childprocess",
         "gearmanny.net.loopback",
         "gearmanny.net.transport",
@@ -99,12 +102,15 @@ TOUCHES = {
         "gearmanny.contrib.prometheus.serving",
         "gearmanny.serving.process",
         "gearmanny.running.supervisor",
+        "gearmanny.running.orphans",
+        "gearmanny.running.parting",
         "gearmanny.running.workprocess",
     },
     "signal": {
         "gearmanny.contrib.prometheus.serving",
         "gearmanny.serving.process",
-        "gearmanny.running.supervisor",
+        "gearmanny.running.log",
+        "gearmanny.running.stacks",
         "gearmanny.working.timelimits",
         "gearmanny.running.childprocess",
         "gearmanny.net.forks",
@@ -118,6 +124,7 @@ TOUCHES = {
         "gearmanny.aio.connections",
         "gearmanny.eager.aio",
         "gearmanny.aio.opening",
+        "gearmanny.aio.racing",
         "gearmanny.aio.questions",
         "gearmanny.aio.driver",
         "gearmanny.working.asynchooks",
@@ -134,7 +141,7 @@ TOUCHES = {
         "gearmanny.serving.process",
     },
 }
-"""Who alone may import what. Django belongs to everything above."""
+"""The only modules that may import each of these. Django belongs to everything above."""
 
 
 @cache
@@ -171,7 +178,7 @@ def storeys() -> dict[str, int]:
 
 @cache
 def walls() -> dict[str, list[str]]:
-    """What each wing may import besides itself and the errors: modules, and wings."""
+    """The modules and wings that each wing may import besides itself and the errors."""
     rows = (line.split("|")[1:3] for line in _floors().splitlines() if line.startswith("| `"))
     return {wing: _named(allowed) for wings, allowed in rows for wing in _named(wings)}
 

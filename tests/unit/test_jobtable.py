@@ -34,9 +34,9 @@ def test_rows_are_used_again_and_hold_nothing_of_the_job_before() -> None:
 
 def test_more_jobs_than_rows_are_run_without_a_name() -> None:
     table = JobTable()
-    rows = [table.begin(b"host", b"f", b"H:%d" % number, b"") for number in range(40)]
+    rows = [table.begin(b"host", b"f", b"H:%d" % number, b"") for number in range(300)]
     assert rows[-1] is None
-    assert len(table.running()) == 32
+    assert len(table.running()) == 256
     for row in rows:
         table.end(row)
     assert table.running() == []

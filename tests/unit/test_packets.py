@@ -14,7 +14,7 @@ from gearmanny.payload.sizes import Oversized
 from gearmanny.protocol.incoming import Packet
 from gearmanny.protocol.packets import PacketType, pack
 from gearmanny.protocol.parser import PacketParser
-from tests.memory import MIB, run_with_little_memory
+from tests.support.memory import MIB, run_with_little_memory
 from tests.unit.wire import response
 
 WRITTEN = [

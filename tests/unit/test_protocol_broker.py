@@ -1,4 +1,4 @@
-"""Who gets a job and its answer: joined, withdrawn and cancelled jobs."""
+"""The recipients of jobs and answers: joined, withdrawn and cancelled jobs."""
 
 from __future__ import annotations
 

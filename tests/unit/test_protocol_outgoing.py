@@ -1,11 +1,11 @@
-"""What is sent next: small pieces together, large ones in parts, everything once and in order."""
+"""The outgoing bytes: small pieces together, large ones in parts, all once and in order."""
 
 from __future__ import annotations
 
 import pytest
 
 from gearmanny.protocol.outgoing import Data, take_next
-from tests.memory import MIB, run_with_little_memory
+from tests.support.memory import MIB, run_with_little_memory
 
 KIB = 1024
 

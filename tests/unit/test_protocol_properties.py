@@ -1,4 +1,4 @@
-"""What holds for any bytes, and for any order of packets that a job server may send."""
+"""Properties that hold for any bytes, and for any order of packets of a job server."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def pieces(stream: bytes, sizes: list[int]) -> Iterable[bytes]:
 
 
 def outcome(feed: Callable[[bytes], Iterable[object]], parts: Iterable[bytes]) -> list[object]:
-    """What came out, and the error that ended it."""
+    """The events that came out, and the error that ended them."""
     told: list[object] = []
     try:
         for part in parts:
@@ -131,11 +131,11 @@ def test_a_client_takes_any_bytes_and_forgets_no_job(stream: bytes, jobs: int) -
             assert job not in ended, "a job was told of after its end"
             if isinstance(event, FINAL):
                 ended.add(job)
-    left = connection.abandon()
+    left = connection.unanswered()
     assert sorted([*left, *ended], key=str) == list(range(jobs))
 
 
-FINAL = (client.Completed, client.Failed, client.Excepted, client.Rejected, client.Told)
+FINAL = (client.Completed, client.Failed, client.Excepted, client.Rejected, client.StatusReceived)
 
 
 @same_each_time
@@ -227,7 +227,7 @@ class ClientAgainstServer(RuleBasedStateMachine):
     def answer(self, handle: bytes, known: bool) -> None:
         question, _ = self.unanswered.popleft()
         assert self.tell(T.STATUS_RES, handle, b"%d" % known, b"0", b"1", b"2") == [
-            (question, client.Told(known, False, b"1", b"2"))
+            (question, client.StatusReceived(known, False, b"1", b"2"))
         ]
         self.waiting.discard(question)
 
@@ -295,7 +295,7 @@ class ClientAgainstServer(RuleBasedStateMachine):
                 assert data == payload
 
     def teardown(self) -> None:
-        assert set(self.connection.abandon()) == self.waiting
+        assert set(self.connection.unanswered()) == self.waiting
 
 
 class WorkerAgainstServer(RuleBasedStateMachine):

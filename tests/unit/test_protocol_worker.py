@@ -49,7 +49,7 @@ updates = pytest.mark.parametrize(("update", "packet"), UPDATES.values(), ids=UP
 
 
 class Doing(enum.Enum):
-    """What a worker does that asks for one job at a time."""
+    """A worker that asks for one job at a time."""
 
     AWAKE = enum.auto()
     ASKING = enum.auto()

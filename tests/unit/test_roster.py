@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gearmanny.running import roster as module
+from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Stage, Start, Stop
 from gearmanny.running.restarts import RestartTable
-from gearmanny.running.roster import Delay, GiveUp, Kill, Member, Roster, Stage, Start, Stop
+from gearmanny.running.roster import Roster
 
 GRACE = 10.0
 READY_TIMEOUT = 60.0
@@ -215,6 +216,14 @@ class TestEnding:
         assert roster.stop(LONG) == []
         assert roster.stop(LONG) == [Kill(other)]
 
+    def test_a_crash_that_a_job_explains_does_not_count_and_delays_nothing(self) -> None:
+        roster = new_roster(max_crashes=1)
+        for moment in range(3):
+            (member,) = serving(roster, float(moment))
+            assert roster.end(member, float(moment), crashed=True, explained=True) == []
+        assert started(roster, 2.0)
+        assert roster.all_well
+
     @pytest.mark.parametrize("crashed", [True, False])
     def test_unless_kept_alive_nothing_is_restarted(self, crashed: bool) -> None:
         roster = new_roster("a", "b", keep_alive=False, max_crashes=1)
@@ -376,3 +385,21 @@ def test_the_table_of_the_architecture_says_what_the_roster_does() -> None:
 def test_the_drawing_in_the_module_shows_every_stage_once() -> None:
     drawing = (module.__doc__ or "").partition("::")[2].partition("\n\nA slot")[0]
     assert sorted(re.findall("[A-Z]{2,}", drawing)) == sorted(stage.name for stage in Stage)
+
+
+def test_processes_that_cannot_run_end_the_others() -> None:
+    roster = new_roster("a", "b")
+    rejected, other = started(roster)
+    assert not roster.has_served
+    assert roster.reject(1.0) == [Stop(rejected), Stop(other)]
+    assert not roster.all_well
+    assert roster.end(rejected, 1.0, crashed=True) == []
+    assert roster.end(other, 1.0, crashed=False) == []
+    assert roster.done
+
+
+def test_a_roster_knows_whether_anything_was_ever_served() -> None:
+    roster = new_roster()
+    (member,) = serving(roster)
+    roster.end(member, 1.0, crashed=True)
+    assert roster.has_served

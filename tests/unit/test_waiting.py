@@ -7,12 +7,28 @@ from typing import Any
 import pytest
 
 from gearmanny.calling.steps import Command, Submit, Tell, Wait
+from gearmanny.calling.unread import MOST_UNREAD
 from gearmanny.calling.values import Data, Progress
-from gearmanny.calling.waiting import exception, result, stream, until, updates
-from gearmanny.errors import InvalidTask, JobServerUnavailable, TaskError, TaskTimeout
+from gearmanny.calling.waiting import (
+    exception,
+    result,
+    stream,
+    until,
+    updates,
+    warn_if_unserved,
+)
+from gearmanny.errors import (
+    EncodingError,
+    InvalidTask,
+    JobServerUnavailable,
+    TaskError,
+    TaskTimeout,
+)
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.protocol.client import Completed, DataSent, Event, Failed, Progressed
 from tests.unit.steps import A, call_of, carry_out
+
+MIB = 2**20
 
 
 def comes(*events: Event) -> Any:
@@ -44,8 +60,9 @@ class TestResults:
 
     def test_it_is_waited_for(self) -> None:
         call = call_of()
-        value, (step,), _ = carry_out(result(call, NEVER, None), comes(Completed(b"5")))
-        assert (value, step.call, step.deadline) == (5, call, NEVER)
+        deadline = Deadline(60)
+        value, (step,), _ = carry_out(result(call, deadline, 60), comes(Completed(b"5")))
+        assert (value, step.call, step.deadline) == (5, call, deadline)
 
     def test_updates_are_passed_on_before(self) -> None:
         call = call_of(on_update=print)
@@ -91,6 +108,39 @@ class TestTimeouts:
             carry_out(until(call, call.is_answered, Deadline(0), 5), False, said)
 
 
+class TestWaitsWithoutATimeout:
+    @pytest.mark.parametrize(
+        ("answer", "logged"),
+        [
+            (["f\t5\t2\t3"], False),
+            (["f\t5\t2\t0"], True),
+            (JobServerUnavailable({"a:4730": "timed out"}), False),
+        ],
+    )
+    def test_one_that_nobody_serves_is_logged_once(
+        self, answer: Any, logged: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        call = call_of()
+        answers = [False, answer, False]
+        with pytest.raises(AssertionError):  # only a deadline ends a wait without an answer
+            carry_out(until(call, call.is_answered, NEVER, None), *answers)
+        carry_out(until(call, call.is_answered, NEVER, None), comes(Completed(b"5")))
+        texts = [
+            "f() has no answer after 5 s: no worker offers it on a:4730. The call has no timeout, "
+            "so it waits on."
+        ]
+        assert [record.getMessage() for record in caplog.records] == texts * logged
+
+    def test_an_answer_within_the_first_seconds_asks_nobody(self) -> None:
+        call = call_of()
+        steps = carry_out(result(call, NEVER, None), comes(Completed(b"5")))[1]
+        assert [type(step) for step in steps] == [Wait]
+
+    def test_a_background_job_is_only_to_be_accepted(self) -> None:
+        call = call_of(background=True)
+        assert carry_out(warn_if_unserved(call)) == (None, [], [])
+
+
 class TestUpdates:
     def test_they_are_given_until_the_job_ends(self) -> None:
         call = call_of()
@@ -108,29 +158,63 @@ class TestStreams:
     def test_parts_are_given_as_they_come_and_not_once_more(self) -> None:
         call = call_of()
         answers = [sent(call), comes(DataSent(b"1")), comes(Progressed(b"1", b"2"))]
-        _, _, given = carry_out(stream(b"{}", None), *answers, comes(Completed(b"[1]")))
+        _, _, given = carry_out(stream(b"{}", None, MIB), *answers, comes(Completed(b"[1]")))
         assert given == [1]
         assert not call.keeps_updates
 
     def test_on_update_sees_all_of_it(self) -> None:
         call = call_of(on_update=print)
         answers = [sent(call), comes(DataSent(b"1"), Completed(b"[1]")), None]
-        _, steps, given = carry_out(stream(b"{}", None), *answers)
+        _, steps, given = carry_out(stream(b"{}", None, MIB), *answers)
         assert given == [1]
         assert Tell(print, Data(1)) in steps
 
     @pytest.mark.parametrize(("whole", "items"), [(b"[1, 2]", [1, 2]), (b"null", []), (b"[]", [])])
     def test_a_list_is_one(self, whole: bytes, items: list[int]) -> None:
         answers = [sent(call_of()), comes(Completed(whole))]
-        assert carry_out(stream(b"{}", None), *answers)[2] == items
+        assert carry_out(stream(b"{}", None, MIB), *answers)[2] == items
 
     def test_what_is_none_is_told(self) -> None:
         with pytest.raises(InvalidTask, match="is no stream"):
-            carry_out(stream(b"{}", None), sent(call_of()), comes(Completed(b"1")))
+            carry_out(stream(b"{}", None, MIB), sent(call_of()), comes(Completed(b"1")))
+
+    def test_one_that_is_not_read_in_time_has_no_gap_but_an_error(self) -> None:
+        call = call_of()
+        parts = [DataSent(bytes(MIB // 4)) for _ in range(5)]
+        with pytest.raises(EncodingError, match=r"2 updates of f\(\) were dropped"):
+            carry_out(stream(b"{}", None, MIB), sent(call), comes(*parts))
 
     def test_leaving_it_forgets_the_job(self) -> None:
-        call, steps = call_of(), stream(b"{}", None)
+        call, steps = call_of(), stream(b"{}", None, MIB)
         next(steps)
         steps.send([call])
         steps.close()
         assert not call.keeps_updates
+
+
+class TestUpdatesThatAreTakenSlowly:
+    """A consumer that is slower than its worker finds an update whenever it comes back."""
+
+    def test_the_deadline_is_kept(self) -> None:
+        def many(call: Any) -> Any:
+            for _ in range(3):
+                call.take(DataSent(b"1"))
+            return call
+
+        call = many(call_of(on_update=print))
+        with pytest.raises(TaskTimeout, match="some are left"):
+            carry_out(result(call, Deadline(0), 5), None)
+        with pytest.raises(TaskTimeout, match="faster than they are taken"):
+            carry_out(updates(many(call_of()), Deadline(0), 5))
+        with pytest.raises(TaskTimeout, match="within 0 s"):
+            carry_out(stream(b"{}", 0, MOST_UNREAD), sent(many(call_of())))
+
+    def test_those_of_a_job_that_has_ended_may_be_taken_at_leisure(self) -> None:
+        for on_update in (None, print):
+            call = call_of(on_update=on_update)
+            for event in (DataSent(b"1"), DataSent(b"2"), Completed(b"3")):
+                call.take(event)
+            if on_update is None:
+                assert carry_out(updates(call, Deadline(0), 0))[2] == [Data(1), Data(2)]
+            else:
+                assert carry_out(result(call, Deadline(0), 0), None, None)[0] == 3

@@ -1,4 +1,4 @@
-"""What a job server would write, for tests of those that read it."""
+"""Packets of a job server, for tests of the code that reads them."""
 
 from __future__ import annotations
 

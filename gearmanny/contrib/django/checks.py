@@ -1,4 +1,5 @@
-"""System checks of the setting `GEARMANNY`: docs/checks.md lists them. They connect to nothing."""
+"""System checks of the setting `GEARMANNY` and of the workers: docs/checks.md lists them. They
+connect to nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +9,16 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from gearmanny.contrib.django.discovery import (
+    DiscoveryError,
+    FoundWorker,
+    Search,
+    apps_with_workers,
+)
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
+from gearmanny.errors import InvalidOption, InvalidTask
+from gearmanny.running.factory import initializes
+from gearmanny.tasks.finding import functions_of
 
 
 @register("gearmanny")
@@ -39,6 +49,45 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             id="gearmanny.W003",
         )
     ]
+
+
+@register("gearmanny")
+def check_workers(**kwargs: Any) -> list[CheckMessage]:
+    """Checks that the workers of the installed apps can be imported and run."""
+    messages: list[CheckMessage] = []
+    search = Search()
+    for app in apps_with_workers():
+        try:
+            search.add(app)
+        except DiscoveryError as error:
+            messages.append(Error(str(error), id="gearmanny.E002"))
+    owners: dict[str, FoundWorker] = {}
+    for found in search.workers:
+        try:
+            functions = functions_of(found.worker)
+        except (InvalidTask, InvalidOption) as error:
+            messages.append(Error(f"{found} cannot be run: {error}", id="gearmanny.E003"))
+            continue
+        taken = [function for function in functions if function in owners]
+        if taken:
+            messages.append(
+                Error(
+                    f"{found} exports {taken[0]}(), which {owners[taken[0]]} exports, too.",
+                    hint="Give one of them another name.",
+                    id="gearmanny.E004",
+                )
+            )
+        owners |= dict.fromkeys(functions, found)
+        if not initializes(found.worker):
+            messages.append(
+                Warning(
+                    f"{found} has an __init__() that does not call super().__init__(): without "
+                    "that, no process can make the worker.",
+                    hint="Open what the tasks need in setUp() instead.",
+                    id="gearmanny.W004",
+                )
+            )
+    return messages
 
 
 @register("gearmanny", deploy=True)

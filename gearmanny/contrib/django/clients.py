@@ -1,4 +1,5 @@
-"""`client`, `async_client`, `aio_client`, `cachewrap`: made on first use, as the settings say."""
+"""`client`, `async_client`, `raw_client`, `aio_client`, `cachewrap`: made on first use, as the
+settings say."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from gearmanny.blocking.client import Client
-from gearmanny.client import AsyncClient, SimpleClient
+from gearmanny.client import AsyncClient, RawClient, SimpleClient
+from gearmanny.contrib.django.guard import GUARDED
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,8 +26,14 @@ C = TypeVar("C", bound="Client | AioClient")
 class _Configured(abc.ABC, Generic[C]):
     """Stands for a client until one is needed; after a change of the settings, for a new one."""
 
-    def __init__(self, kind: type[C]) -> None:
+    def __init__(self, kind: type[C], name: str = "") -> None:
+        """
+        Args:
+            kind: the class of the client.
+            name: of the variable of this module that refers to this object, if any does.
+        """
         self._kind = kind
+        self._name = name
         self._made: tuple[object, C] | None = None
         self._making = threading.RLock()
 
@@ -34,6 +42,10 @@ class _Configured(abc.ABC, Generic[C]):
         if name.startswith("_"):
             raise AttributeError(f"{self._kind.__name__!r} object has no attribute {name!r}")
         return getattr(self._client(), name)
+
+    def __reduce__(self) -> str:
+        # Copied and pickled as what it is: the one object of that name, in every process.
+        return self._name
 
     def __repr__(self) -> str:
         made = f": {self._made[1]!r}" if self._made else ", not used yet"
@@ -52,11 +64,12 @@ class _Configured(abc.ABC, Generic[C]):
                 made = self._kind(
                     settings.HOSTS,
                     timeout=settings.TIMEOUT,
-                    data_encoder=DjangoJSONDataEncoder,
+                    data_encoder=None if self._kind._takes_payload else DjangoJSONDataEncoder,
                     max_packet=settings.MAX_PACKET,
                     tls=settings.TLS,
                 )
                 self._made = settings, made
+                self._guard(made)
                 if settings.EAGER:
                     self._run_jobs_here(made)
             return self._made[1]
@@ -77,6 +90,10 @@ class _Configured(abc.ABC, Generic[C]):
         """Lets a client run its jobs itself."""
 
     @abc.abstractmethod
+    def _guard(self, made: C) -> None:
+        """Keeps tests that are not prepared from calling the job servers of the project."""
+
+    @abc.abstractmethod
     def _close(self, made: C) -> None:
         """Closes a client that was replaced."""
 
@@ -93,6 +110,9 @@ class _Blocking(_Configured[B]):
 
         made._connections.dial_with(EagerDialer(eager))
 
+    def _guard(self, made: B) -> None:
+        made._connections.dial_with(GUARDED)
+
     def _close(self, made: B) -> None:
         made.close()
 
@@ -102,6 +122,11 @@ class _OfOneLoop(_Configured["AioClient"]):
         from gearmanny.eager.aio import AioEagerDialer  # noqa: PLC0415
 
         made._connections.dial_with(AioEagerDialer(eager))
+
+    def _guard(self, made: AioClient) -> None:
+        from gearmanny.contrib.django.aioguard import AIO_GUARDED  # noqa: PLC0415
+
+        made._connections.dial_with(AIO_GUARDED)
 
     def _close(self, made: AioClient) -> None:
         import asyncio  # noqa: PLC0415
@@ -121,6 +146,9 @@ class _OfEachLoop:
         if name.startswith("_"):
             raise AttributeError(f"'AioClient' object has no attribute {name!r}")
         return getattr(self._client(), name)
+
+    def __reduce__(self) -> str:
+        return "aio_client"
 
     def __repr__(self) -> str:
         return "<AioClient as the settings say, of each event loop>"
@@ -152,11 +180,14 @@ class _OfEachLoop:
             return self._clients[loop]._client()
 
 
-client = cast("SimpleClient", _Blocking(SimpleClient))
+client = cast("SimpleClient", _Blocking(SimpleClient, "client"))
 """A `SimpleClient`, as the settings say."""
 
-async_client = cast("AsyncClient", _Blocking(AsyncClient))
+async_client = cast("AsyncClient", _Blocking(AsyncClient, "async_client"))
 """An `AsyncClient`, as the settings say."""
+
+raw_client = cast("RawClient", _Blocking(RawClient, "raw_client"))
+"""A `RawClient`, as the settings say: for functions that do not use JSON."""
 
 aio_client = cast("AioClient", _OfEachLoop())
 """An `AioClient`, as the settings say: for coroutines, one for each event loop."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import traceback
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
-from django.apps import apps
+from django.apps import AppConfig, apps
 from django.utils.module_loading import module_has_submodule
 
 from gearmanny.worker import BaseWorker
 
 MODULE = "workers"
+
+_MACHINERY = (__file__, importlib.__file__)
+"""Files through which every import goes."""
 
 
 class DiscoveryError(Exception):
@@ -43,25 +48,58 @@ def find_workers() -> list[FoundWorker]:
     Raises:
         DiscoveryError: a `workers.py` cannot be imported, or there is no worker at all.
     """
-    found: dict[type[BaseWorker], FoundWorker] = {}
-    imported: dict[str, list[str]] = {}
-    for app in apps.get_app_configs():
-        if app.module is None or not module_has_submodule(app.module, MODULE):
-            continue
+    search = Search()
+    for app in apps_with_workers():
+        search.add(app)
+    workers = search.workers
+    if not workers:
+        raise DiscoveryError(_nothing_found(search.imported))
+    return workers
+
+
+def apps_with_workers() -> list[AppConfig]:
+    """Returns the installed apps that have a `workers.py`, in the order of INSTALLED_APPS."""
+    return [
+        app
+        for app in apps.get_app_configs()
+        if app.module is not None and module_has_submodule(app.module, MODULE)
+    ]
+
+
+class Search:
+    """The worker classes of some apps."""
+
+    def __init__(self) -> None:
+        self._found: dict[type[BaseWorker], FoundWorker] = {}
+        self.imported: dict[str, list[str]] = {}
+        """The names of the classes that modules only import, by module."""
+
+    def add(self, app: AppConfig) -> None:
+        """Imports the workers of an app.
+
+        Args:
+            app: the app.
+
+        Raises:
+            DiscoveryError: they cannot be imported.
+        """
         name = f"{app.name}.{MODULE}"
         for module in _import_all(name, app.label):
             for candidate in _workers_in(module):
                 if _belongs_to(candidate, module, name):
-                    found.setdefault(candidate, FoundWorker(candidate.__module__, candidate))
+                    self._found.setdefault(candidate, FoundWorker(candidate.__module__, candidate))
                 else:
-                    imported.setdefault(module.__name__, []).append(candidate.__name__)
-    bases = {base for worker in found for base in worker.__mro__[1:]}
-    workers = [
-        each for each in found.values() if hasattr(each.worker, "name") or each.worker not in bases
-    ]
-    if not workers:
-        raise DiscoveryError(_nothing_found(imported))
-    return workers
+                    self.imported.setdefault(module.__name__, []).append(candidate.__name__)
+
+    @property
+    def workers(self) -> list[FoundWorker]:
+        """The classes to be run, and those that cannot be, because of what they lack."""
+        bases = {base for worker in self._found for base in worker.__mro__[1:]}
+        return [
+            each
+            for each in self._found.values()
+            if hasattr(each.worker, "name") or each.worker not in bases
+        ]
 
 
 def _import_all(name: str, label: str) -> list[ModuleType]:
@@ -78,13 +116,25 @@ def _import_all(name: str, label: str) -> list[ModuleType]:
         except Exception as error:
             raise DiscoveryError(
                 f"The workers of the app {label!r} cannot be imported: "
-                f"{name} raised {type(error).__name__}: {error}"
+                f"{name} raised {type(error).__name__}: {error}{_place_of(error)}"
             ) from error
         modules.append(module)
         names += sorted(
             f"{name}.{found.name}" for found in iter_modules(getattr(module, "__path__", []))
         )
     return modules
+
+
+def _place_of(error: Exception) -> str:
+    """Returns the file and the line that an import failed in, as the end of a sentence."""
+    if isinstance(error, SyntaxError):
+        return f" ({error.filename})"  # its text has the line, and only the name of the file
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen ") and frame.filename not in _MACHINERY
+    ]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def _workers_in(module: ModuleType) -> list[type[BaseWorker]]:

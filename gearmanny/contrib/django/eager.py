@@ -10,14 +10,17 @@ from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as django_settings
+from django.core import mail
 
 from gearmanny.contrib.django.discovery import find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
-from gearmanny.contrib.django.hooks import healthy_connections
+from gearmanny.contrib.django.hooks import defaults_of_the_settings, healthy_connections
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.transactions import transactions_of_the_test
 from gearmanny.eager.joined import Eager
+from gearmanny.protocol.server import Server
 from gearmanny.worker import BaseWorker
+from gearmanny.working.asynchooks import Outcome
 from gearmanny.working.context import JobLoop
 from gearmanny.working.eventloop import EventLoop
 from gearmanny.working.interrupts import stops_worker
@@ -26,6 +29,16 @@ from gearmanny.working.interrupts import stops_worker
 class DjangoEager(Eager):
     """Eager mode whose jobs run in the thread that has the database connections of the test, also
     those of `async def` tasks and those that async views call."""
+
+    _outbox: object = None
+
+    def work_off(self, server: Server) -> None:
+        # Django's test cases have a new one each, in any test runner.
+        outbox = getattr(mail, "outbox", None)
+        if outbox is not self._outbox:
+            self._outbox = outbox
+            self.renew()
+        super().work_off(server)
 
     async def work_aside(self, work: Callable[[], None]) -> None:
         await sync_to_async(work)()
@@ -71,6 +84,11 @@ class _LoopAround:
             self._beside = EventLoop(lambda: None)
         return self._beside.run(coroutine)
 
+    def run_whole(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        outcome = Outcome[Any]()
+        contextvars.copy_context().run(async_to_sync(outcome.of), coroutine)
+        return outcome.get()
+
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Does not wait."""
 
@@ -90,9 +108,12 @@ class _LoopAround:
 
 
 def new_eager() -> Eager:
-    """Returns an eager mode without workers yet, which runs jobs as `runworkers` does. Only the
-    hook that closes database connections is missing: jobs run in the transaction of their test."""
-    hooks = [hook for hook in get_settings().hooks() if hook is not healthy_connections]
+    """Returns an eager mode without workers yet, which runs jobs as `runworkers` does. Only
+    database connections are not closed: jobs run in the transaction of their test."""
+    hooks = [
+        defaults_of_the_settings if hook is healthy_connections else hook
+        for hook in get_settings().hooks()
+    ]
     return DjangoEager(
         hooks=[transactions_of_the_test, *hooks],
         send_tracebacks=django_settings.DEBUG or None,

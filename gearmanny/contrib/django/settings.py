@@ -23,7 +23,7 @@ from gearmanny.helpers.options import STALE
 from gearmanny.hooks import Hook, check_hooks
 from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLSOption
-from gearmanny.payload.checks import ADDRESS, COUNT, PORT, SWITCH, TIME_LIMIT, WAIT, Rule
+from gearmanny.payload.checks import ADDRESS, COUNT, FLAG, PORT, SWITCH, TIME_LIMIT, WAIT, Rule
 from gearmanny.payload.fields import check_options, option, options_of, same_as
 from gearmanny.running.options import RunnerOptions
 from gearmanny.working.options import WorkerOptions
@@ -64,7 +64,7 @@ class CacheSettings:
     )
     DBNAME: str = option("GEARMANCACHE", _TEXT, "its database")
     COLLECTION: str = option("gearman_cache_table", _TEXT, "its collection")
-    DEBUG: bool = option(False, None, "log hits, misses and writes at INFO")
+    DEBUG: bool = option(False, FLAG, "log hits, misses and writes at INFO")
     RETURNVALUE_WASHER: Callable[[Any], Any] | str | None = option(
         None,
         _FUNCTION,
@@ -156,12 +156,18 @@ class Settings:
     GRACE: float | None = same_as(RunnerOptions, "grace")
     MAX_JOBS: int | None = same_as(RunnerOptions, "max_jobs")
     MAX_MEMORY: int | None = same_as(RunnerOptions, "max_memory")
+    RECYCLE_AFTER_TIMEOUT: bool = same_as(RunnerOptions, "recycle_after_timeout")
     MAX_CRASHES: int | None = same_as(RunnerOptions, "max_crashes")
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
+    MAX_DEATHS: int | None = same_as(RunnerOptions, "max_deaths")
+    STALL_TIMEOUT: float | None = same_as(RunnerOptions, "stall_timeout")
     EMBEDDED: bool = option(
         False, SWITCH, "start a job server for development if none is listening"
     )
     EAGER: bool = option(False, SWITCH, "for tests: run jobs where they are called")
+    LIVE_IN_TESTS: bool = option(
+        False, SWITCH, "let tests call the job servers of `HOSTS`, though nothing prepared them"
+    )
     CACHE: CacheSettings = CacheSettings()
 
     def hooks(self) -> tuple[Hook, ...]:

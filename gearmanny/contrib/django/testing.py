@@ -11,7 +11,7 @@ from django.conf import settings as django_settings
 from django.db import connections
 from django.test import override_settings
 
-from gearmanny.contrib.django.clients import async_client, client
+from gearmanny.contrib.django.clients import async_client, client, raw_client
 from gearmanny.contrib.django.connections import close_for_good
 from gearmanny.contrib.django.eager import new_eager
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
@@ -111,3 +111,4 @@ def clients_connected_to(host: str) -> Iterator[None]:
         finally:
             client.close()
             async_client.close()
+            raw_client.close()

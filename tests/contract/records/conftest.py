@@ -13,7 +13,7 @@ import pytest
 
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.values import Claimed, NewJob, Process
-from tests.servers import until
+from tests.support.servers import until
 
 
 def url_of(entry: dict[str, Any]) -> str:

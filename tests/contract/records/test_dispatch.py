@@ -14,7 +14,7 @@ from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, Count, NewJob, Process
 from tests.contract.records.conftest import Claiming, Database, only_postgresql
 from tests.contract.records.test_jobs import look, submit
-from tests.servers import until
+from tests.support.servers import until
 
 InThread = Callable[..., "Future[Any]"]
 

@@ -21,7 +21,7 @@ from gearmanny.records.states import Event, State
 from gearmanny.records.values import Change, Claimed, NewJob
 from tests.contract.records.conftest import url_of
 from tests.contract.records.test_jobs import look, submit
-from tests.servers import PATIENCE, find_program, until
+from tests.support.servers import PATIENCE, find_program, until
 
 _SETTINGS = """
 [databases]

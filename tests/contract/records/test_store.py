@@ -31,9 +31,9 @@ from tests.contract.records.conftest import (
     url_of,
 )
 from tests.contract.records.test_jobs import look, submit
-from tests.postgres import Postgres
-from tests.servers import PATIENCE, until
-from tests.tls_proxy import proxy
+from tests.support.postgres import Postgres
+from tests.support.servers import PATIENCE, until
+from tools.proxies import proxy
 
 InThread = Callable[..., "Future[Any]"]
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from gearmanny.contrib.django.clients import get_cache
+from gearmanny.logs import escape_unprintable
 
 
 class Command(BaseCommand):
@@ -16,6 +17,7 @@ class Command(BaseCommand):
     help = "Shows and clears the cache."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        escape_unprintable()
         subjects = parser.add_subparsers(required=True, metavar="subject")
         cache = subjects.add_parser("cache", help="the cached answers in MongoDB")
         verbs = cache.add_subparsers(required=True, metavar="verb")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import time
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +20,11 @@ from gearmanny.contrib.django.forking import closed_before_forks
 from gearmanny.contrib.django.settings import NAME, Settings, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
 from gearmanny.hooks import Hook
+from gearmanny.logs import escape_unprintable, show_log
 from gearmanny.payload.checks import Rule
 from gearmanny.payload.fields import Option, flag_type, options_of
 from gearmanny.running.options import RunnerOptions
-from gearmanny.serving.process import running_where_none_is
+from gearmanny.serving.process import ServerProcess, running_where_none_is
 from gearmanny.tasks.finding import functions_of
 from gearmanny.workrunner import WorkRunner
 
@@ -58,6 +56,7 @@ class Command(BaseCommand):
     help = "Runs the Gearman workers found in the workers.py of the installed apps."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        escape_unprintable()
         parser.epilog = _EPILOG
         parser.add_argument(
             "names",
@@ -67,13 +66,14 @@ class Command(BaseCommand):
         )
         settings = options_of(Settings)
         parser.add_argument(
-            "--hosts", metavar="HOST[,HOST…]", help=_help(settings["HOSTS"], "HOSTS")
+            "--hosts", metavar="HOST[,HOST...]", help=_help(settings["HOSTS"], "HOSTS")
         )
-        parser.add_argument(
-            "--embedded",
-            action=BooleanOptionalAction,
-            help=_help(settings["EMBEDDED"], "EMBEDDED"),
-        )
+        for name in ("EMBEDDED", "RECYCLE_AFTER_TIMEOUT"):
+            parser.add_argument(
+                f"--{name.lower().replace('_', '-')}",
+                action=BooleanOptionalAction,
+                help=_help(settings[name], name),
+            )
         for name, option in settings.items():
             _add_flag(parser, name.lower(), option, _help(option, name))
         timeout = options_of(RunnerOptions)["connect_timeout"]
@@ -108,15 +108,15 @@ class Command(BaseCommand):
         if options["list"]:
             self._print_workers(workers)
             return
-        self._log_to_stderr()
-        with closed_before_forks(), self._job_server(settings, verbosity):
+        show_log()
+        with closed_before_forks(), self._job_server(settings, verbosity, runner):
             try:
-                with self._metrics(settings) as metrics_url:
+                with self._metrics(settings, runner) as metrics_url:
                     if verbosity:
                         processes = len(runner.slots(settings.THREADS))
                         self._print_banner(workers, settings, processes, verbosity, metrics_url)
                     self._run(runner, settings)
-            except InvalidOption as error:
+            except (InvalidOption, InvalidTask) as error:
                 raise CommandError(str(error)) from error
 
     def _hooks(self, settings: Settings) -> tuple[Hook, ...]:
@@ -127,35 +127,43 @@ class Command(BaseCommand):
 
         return hooks if metrics in hooks else (metrics, *hooks)
 
-    def _metrics(self, settings: Settings) -> AbstractContextManager[str | None]:
+    @contextlib.contextmanager
+    def _metrics(self, settings: Settings, runner: WorkRunner) -> Iterator[str | None]:
         if settings.METRICS_PORT is None:
-            return nullcontext()
-        from gearmanny.contrib.prometheus import serve_metrics  # noqa: PLC0415  needs an extra
+            yield None
+            return
+        from gearmanny.contrib.prometheus.serving import (  # noqa: PLC0415  needs an extra
+            metrics_process,
+        )
 
-        return serve_metrics(
+        with metrics_process(
             settings.HOSTS,
             port=settings.METRICS_PORT,
             address=settings.METRICS_ADDRESS,
             tls=settings.TLS,
-        )
+        ) as process:
+            runner.look_after(process)
+            yield process.url
 
     @contextlib.contextmanager
-    def _job_server(self, settings: Settings, verbosity: int) -> Iterator[None]:
+    def _job_server(self, settings: Settings, verbosity: int, runner: WorkRunner) -> Iterator[None]:
         if not settings.EMBEDDED:
             yield
             return
         hosts = settings.HOSTS
         with contextlib.ExitStack() as stack:
             try:
-                version = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
+                running = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
             except InvalidOption as error:
                 raise CommandError(str(error)) from error
+            if isinstance(running, ServerProcess):
+                runner.look_after(running)
             if verbosity:
                 self.stdout.write(
                     f"Started an embedded job server at {hosts[0]}. It keeps jobs in memory, until "
                     "runworkers stops: production runs on gearmand."
-                    if version is None
-                    else f"Job server {version} runs at {hosts[0]} already: none was started."
+                    if isinstance(running, ServerProcess)
+                    else f"Job server {running} runs at {hosts[0]} already: none was started."
                 )
                 self.stdout.flush()
             yield
@@ -211,20 +219,6 @@ class Command(BaseCommand):
             self.stdout.write(f"Metrics: {metrics_url}")
         self.stdout.write("Ready; quit with CONTROL-C.")
         self.stdout.flush()
-
-    def _log_to_stderr(self) -> None:
-        """Shows the log of gearmanny if the project does not: Django's default shows none of it."""
-        logger = logging.getLogger("gearmanny")
-        if logger.hasHandlers():
-            return
-        handler = logging.StreamHandler()
-        formatter = logging.Formatter(
-            "%(asctime)s [%(process)d] %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"
-        )
-        # Django sets the time zone of the process to that of the settings: UTC is unmistakable.
-        formatter.converter = time.gmtime
-        handler.setFormatter(formatter)
-        logger.addHandler(handler)
 
 
 def _help(option: Option, setting: str) -> str:

@@ -1,0 +1,56 @@
+"""What is written to the terminal: the log, for programs that ask for one and configure none."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import time
+
+ROOT = "gearmanny"
+"""The logger above all of ours."""
+
+
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes what nobody else handles: a program may configure logging later."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return
+            logger = logger.parent if logger.propagate else None
+        super().emit(record)
+
+
+def escape_unprintable() -> None:
+    """Lets stdout escape what its encoding lacks, as stderr does, instead of failing. For commands:
+    the names of workers and functions may have any letters."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def show_log() -> None:
+    """Writes the log of gearmanny to stderr, where nobody configured logging."""
+    logger = logging.getLogger(ROOT)
+    if logger.hasHandlers():
+        return
+    handler = _Stderr()
+    formatter = logging.Formatter(
+        "%(asctime)s [%(process)d] %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"
+    )
+    # Django sets the time zone of the process to that of the settings: UTC is unmistakable.
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logger.addHandler(handler)
+
+
+def show_info(logger: logging.Logger) -> None:
+    """Has one of our loggers log INFO, too; to stderr, where nobody configured logging.
+
+    Args:
+        logger: the logger.
+    """
+    if not logger.isEnabledFor(logging.INFO):
+        logger.setLevel(logging.INFO)
+    show_log()

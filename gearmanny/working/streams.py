@@ -1,0 +1,86 @@
+"""The items of a generator task: sent as they come, and once more as the whole result."""
+
+from __future__ import annotations
+
+import contextlib
+from types import AsyncGeneratorType
+from typing import Any
+
+from gearmanny.errors import EncodingError
+from gearmanny.tasks.spec import TaskSpec
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.working.link import Link, handle_of
+
+
+class Stream:
+    """The items of one attempt at a job.
+
+    They are kept, because half of the world's clients drop WORK_DATA. So a stream has an end, also
+    where its caller has left, of which job servers say nothing: it may not become longer than a
+    result.
+    """
+
+    def __init__(
+        self, task: TaskSpec, gearman_worker: GearmanWorker, link: Link, job: GearmanJob
+    ) -> None:
+        """
+        Args:
+            task: the task.
+            gearman_worker: sends the items.
+            link: the connection that the job came by.
+            job: the job.
+        """
+        self._task = task
+        self._worker = gearman_worker
+        self._link = link
+        self._job = job
+        self._items: list[Any] = []
+        self._size = 0
+
+    def send(self, item: Any) -> None:
+        """Sends an item, and keeps it.
+
+        Args:
+            item: the next one.
+
+        Raises:
+            EncodingError: it cannot be encoded, or all of them are too long for a result.
+            JobServerLost: the connection has ended.
+        """
+        before = self._sent()
+        self._worker.send_job_data(self._job, item)
+        self._size += self._sent() - before
+        if self._size > self._link.max_packet:
+            raise EncodingError(
+                f"the stream of {self._task.function}() is too long: its {self._size} bytes exceed "
+                f"max_packet, which is {self._link.max_packet} bytes on this side, and its items "
+                "are its result, too. Raise max_packet, or send less"
+            )
+        self._items.append(item)
+
+    def whole(self) -> Any:
+        """Returns the whole result."""
+        return self._task.whole(self._items)
+
+    def _sent(self) -> int:
+        return self._link.data_sent.get(handle_of(self._job), 0)
+
+
+async def send_all(items: AsyncGeneratorType[Any, None], stream: Stream) -> Any:
+    """Sends what an asynchronous generator yields, as it comes.
+
+    Args:
+        items: the generator.
+        stream: sends them.
+
+    Returns:
+        The whole result.
+
+    Raises:
+        EncodingError: an item cannot be encoded, or all of them are too long for a result.
+        JobServerLost: the connection has ended.
+    """
+    async with contextlib.aclosing(items):
+        async for item in items:
+            stream.send(item)
+    return stream.whole()

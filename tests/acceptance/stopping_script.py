@@ -1,0 +1,89 @@
+"""Run by the tests of stopping, as a program of its own: stopping_script.py HOST WAY
+
+A way is `runner`, `dropping`, for a runner whose workers drop privileges, `first`, for one that
+inherits orphans as the first process of a container, or `bare`, `handled` and
+`thread` for `start()` alone, with a handler for SIGTERM and outside of the main thread.
+"""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from gearmanny.worker import BaseWorker
+from gearmanny.workrunner import WorkRunner
+
+
+def stay() -> None:
+    time.sleep(600)
+
+
+class Staying(BaseWorker):
+    name = "staying"
+
+    def setUp(self) -> None:
+        if "dropping" in sys.argv:
+            os.setgid(65534)
+
+    def task_pid(self) -> int:
+        return os.getpid()
+
+    def task_wait_for(self, path: str) -> str:
+        Path(f"{path}.started").touch()
+        while not Path(path).exists():
+            threading.Event().wait(0.01)
+        return "done"
+
+    def task_leave_a_thread(self) -> None:
+        threading.Thread(target=stay, name="forgotten").start()
+
+    def task_leave_orphans(self) -> list[int]:
+        reader, writer = os.pipe()
+        ended, end = os.pipe()
+        child = os.fork()
+        if not child:
+            for _ in range(3):
+                orphan = os.fork()
+                if not orphan:
+                    os.read(ended, 1)
+                    os._exit(0)
+                os.write(writer, b"%d " % orphan)
+            os._exit(0)
+        os.waitpid(child, 0)
+        pids = [int(pid) for pid in os.read(reader, 100).split()]
+        os.write(end, b"xxx")
+        return pids
+
+    def task_leave_a_process(self) -> None:
+        multiprocessing.get_context("fork").Process(target=stay, name="forgotten").start()
+
+    def task_terminate_a_child(self) -> int:
+        child = os.fork()
+        if not child:
+            stay()
+        os.kill(child, signal.SIGTERM)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    host, way = sys.argv[1:]
+    if way == "first":
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+    if way in ("runner", "dropping", "first"):
+        WorkRunner([Staying], [host], verbosity=1).start()
+        sys.exit()
+    if way == "handled":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+    if way == "thread":
+        thread = threading.Thread(target=Staying([host]).start)
+        thread.start()
+        thread.join()
+    Staying([host]).start()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    sys.exit(7)

@@ -1,0 +1,11 @@
+"""Two workers of one name."""
+
+from gearmanny.worker import BaseWorker
+
+
+class Some(BaseWorker):
+    name = "clashing"
+
+
+class Another(BaseWorker):
+    name = "clashing"
