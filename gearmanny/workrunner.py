@@ -19,6 +19,7 @@ from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.checks import COUNT
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.running.childprocess import Slot, resident_memory
+from gearmanny.running.companions import Companion
 from gearmanny.running.factory import check_kinds, work_class_of
 from gearmanny.running.inherited import name_threads
 from gearmanny.running.options import RunnerOptions
@@ -143,6 +144,7 @@ class WorkRunner:
         self._workers = workers
         self._supervisor: Supervisor | None = None
         self._stopped = False
+        self._companions: list[Companion] = []
 
     def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
         """Runs the workers until SIGTERM or SIGINT, which let current jobs finish, within `grace`.
@@ -172,7 +174,9 @@ class WorkRunner:
                 `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
-        supervisor = Supervisor(self.slots(threads), self._options, keep_alive=keepAlive)
+        supervisor = Supervisor(
+            self.slots(threads), self._options, keep_alive=keepAlive, companions=self._companions
+        )
         self._supervisor = supervisor
         try:
             with handled_signals(supervisor):
@@ -205,6 +209,14 @@ class WorkRunner:
         """
         if self._supervisor is not None:
             self._supervisor.restart()
+
+    def look_after(self, companion: Companion) -> None:
+        """Replaces a process that is not a worker, too, when it ends during `start()`.
+
+        Args:
+            companion: the process.
+        """
+        self._companions.append(companion)
 
     def slots(self, threads: int) -> list[Slot]:
         """Returns what `start(threads)` runs, one process each.

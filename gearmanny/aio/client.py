@@ -197,10 +197,14 @@ class AioClient(Caller):
             unique: the id.
             timeout: seconds to wait for the answers; None waits for as long as it takes.
 
+        Returns:
+            The state. Where the job is unknown, `not_asked` names the job servers that could not be
+            asked.
+
         Raises:
-            JobServerUnavailable: no job server knows the job, and some could not be asked.
-            JobServerLost: a connection ended before the answer came.
-            JobServerError: a job server refused the question.
+            JobServerUnavailable: none could be asked.
+            JobServerLost: the connection to the only one ended before the answer came.
+            JobServerError: the only one refused the question.
             InvalidOption: the timeout is not a number of seconds, or no job can have that id.
             RuntimeError: another event loop uses this client.
         """

@@ -8,7 +8,7 @@ from typing import Any
 
 from gearmanny.aio.opening import Conversation
 from gearmanny.calling.call import Call
-from gearmanny.calling.exchange import Exchange, Question
+from gearmanny.calling.exchange import Cancelled, Exchange, Question
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable, ProtocolError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
@@ -90,6 +90,7 @@ class AioConnection(Conversation):
         """Why this connection can be used no longer."""
         self.given_up = False
         """Whether it was ended by its owner, and not by what happened to the connection."""
+        self.cancelled = Cancelled()
         self._machine = ClientConnection(max_packet)
         self._unsent = 0
         self._flushing: asyncio.Handle | None = None
@@ -144,8 +145,9 @@ class AioConnection(Conversation):
         """
         if self.error is not None:
             return False
-        self._machine.submit(call, *request)
+        self._queue(self._machine.submit, call, *request)
         call.sent_over(self)
+        self.cancelled.discard(request.unique)
         self._send_soon(len(request.payload))
         return True
 
@@ -165,7 +167,9 @@ class AioConnection(Conversation):
             question.settle(self.error)
             return
         machine = self._machine
-        (machine.ask_status_of_unique if by_unique else machine.ask_status)(question, job)
+        self._queue(
+            machine.ask_status_of_unique if by_unique else machine.ask_status, question, job
+        )
         self._send_soon(0)
 
     def give_up(self) -> None:
@@ -196,6 +200,9 @@ class AioConnection(Conversation):
         except ProtocolError as error:
             self._end(error)
             self.transport.abort()
+        except BaseException:  # an interrupt, which leaves the loop: it may be run again
+            self._break_off("receiving")
+            raise
 
     def pause_writing(self) -> None:
         self._full = True
@@ -214,6 +221,15 @@ class AioConnection(Conversation):
         self._end(self.lost(error))
         self._closed.set()
 
+    def _queue(self, queue: Callable[..., None], *arguments: object) -> None:
+        try:
+            queue(*arguments)
+        except ValueError:
+            raise  # a name that cannot be: nothing was queued
+        except BaseException:  # half a submission would shift all answers that follow
+            self._break_off("submitting")
+            raise
+
     def _send_soon(self, size: int) -> None:
         self._unsent += size
         if self._flushing is None:
@@ -231,14 +247,23 @@ class AioConnection(Conversation):
         except MemoryError:  # part of it may have been sent
             self._end(JobServerLost(str(self.host), "not enough memory to send on"))
             self.transport.abort()
+        except BaseException:
+            self._break_off("sending")
+            raise
+
+    def _break_off(self, doing: str) -> None:
+        self.transport.abort()
+        self._end(JobServerLost(str(self.host), f"interrupted while {doing}"))
 
     def _end(self, error: GearmanException) -> None:
-        if self.error is None:
-            self.error = error
-            self._lose_all(error)
-            self._writable.set()
+        """Ends what has not ended yet. May be called again where an interrupt came between."""
+        self.error = self.error or error
+        self._lose_all(self.error)
+        self._writable.set()
 
     def _lose_all(self, error: GearmanException) -> None:
-        for exchange in self._machine.abandon():
+        for exchange in self._machine.unanswered():
             assert isinstance(exchange, Exchange)
-            exchange.lose(error)
+            if exchange.line is self:  # else it was sent again meanwhile
+                exchange.lose(error)
+        self._machine.abandon()

@@ -14,6 +14,7 @@ from gearmanny.calling.options import CallOptions
 from gearmanny.calling.pool import Dialers, Pool
 from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
+from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
 
 R = TypeVar("R")
@@ -94,11 +95,12 @@ class AioConnections:
         """
         return await self.reach(self.pool.order(options.unique))
 
-    async def reach(self, hosts: list[Host]) -> AioConnection:
+    async def reach(self, hosts: list[Host], deadline: Deadline = NEVER) -> AioConnection:
         """Returns a connection to the first of some hosts that is up.
 
         Args:
             hosts: in the order in which they are tried.
+            deadline: when to give up, if that comes before the connect timeout.
 
         Raises:
             JobServerUnavailable: none is.
@@ -113,9 +115,16 @@ class AioConnections:
         found = pool.at_hand(dialer, hosts[0])
         if found is not None:
             return found
-        failed_rounds = pool.failed_rounds
-        async with self._connecting:
-            walk = Walk(pool.reach(dialer, hosts, failed_rounds))
+        budget = deadline.within(self.servers.connect_timeout)
+        steps = pool.reach(dialer, hosts, pool.failed_rounds, budget)
+        try:
+            async with asyncio.timeout(budget.remaining()):
+                await self._connecting.acquire()
+        except TimeoutError:  # others have used up our time
+            failures = dict.fromkeys(map(str, hosts), "timed out")
+            raise JobServerUnavailable(failures) from None
+        try:
+            walk = Walk(steps)
             while (step := walk.step) is not None:
                 try:
                     dialled = await dialer.dial(step.host, self.servers, step.timeout)
@@ -124,6 +133,8 @@ class AioConnections:
                 else:
                     walk.answer(dialled)
             return walk.result
+        finally:
+            self._connecting.release()
 
     def start(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
         """Runs what has to go on when nobody waits for it, until it ends or `close()` is called."""

@@ -110,8 +110,8 @@ class AioDriver:
                 return None  # the event loop takes in what arrives
             case Pause(seconds):
                 return await asyncio.sleep(seconds)
-            case Reach(hosts):
-                return await self.connections.reach(hosts)
+            case Reach(hosts, deadline):
+                return await self.connections.reach(hosts, deadline)
             case Send(call, line, deadline):
                 connection: Any = line
                 await connection.drain(deadline)

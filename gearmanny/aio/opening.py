@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import contextlib
 import os
 from typing import cast
 
+from gearmanny.aio.racing import connect_to_any
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.forks import keep_from_children
 from gearmanny.net.hosts import Host
+from gearmanny.net.resolving import UNREACHABLE, Address, Found, addresses_of, look_up
 from gearmanny.net.tls import NO_CERTIFICATE, TLS, explained, why_no_handshake
-from gearmanny.net.transport import UNREACHABLE, lost, reason_of
+from gearmanny.net.transport import lost, reason_of
 from gearmanny.net.vanishing import notice_vanishing
 
 
@@ -63,7 +65,7 @@ async def connect(conversation: Conversation, timeout: float | None) -> None:
     host, tls, deadline = conversation.host, conversation.tls, Deadline(timeout)
     try:
         async with asyncio.timeout(deadline.remaining()):
-            await _open(conversation, host)
+            await _open(conversation, host, deadline)
         if tls is not None:
             await _secure(conversation, host, tls, deadline)
     except UNREACHABLE as error:
@@ -71,32 +73,35 @@ async def connect(conversation: Conversation, timeout: float | None) -> None:
         raise JobServerUnavailable({str(host): reason}) from error
 
 
-async def _open(conversation: Conversation, host: Host) -> None:
+async def _open(conversation: Conversation, host: Host, deadline: Deadline) -> None:
     loop = asyncio.get_running_loop()
     if not host.port:
         await loop.create_unix_connection(lambda: conversation, host.name)
         return
-    failure: OSError | None = None
-    # One by one, as asyncio would tell of all of them what went wrong in one long text.
-    for address, port in await _addresses(host):
-        try:
-            await loop.create_connection(lambda: conversation, address, port)
-        except OSError as error:
-            failure = error
-        else:
-            notice_vanishing(conversation.transport.get_extra_info("socket"))
-            return
-    assert failure is not None
-    raise failure
-
-
-async def _addresses(host: Host) -> list[tuple[str, int]]:
+    sock = await connect_to_any(await _addresses(host), deadline)
     try:
-        ipaddress.ip_address(host.name)
-    except ValueError:
-        found = await asyncio.get_running_loop().getaddrinfo(host.name, host.port)
-        return list(dict.fromkeys((str(sockaddr[0]), host.port) for *_, sockaddr in found))
-    return [host]
+        await loop.create_connection(lambda: conversation, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    notice_vanishing(sock)
+
+
+async def _addresses(host: Host) -> list[Address]:
+    # Not by asyncio, whose threads would keep `asyncio.run` from ending.
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Found] = loop.create_future()
+
+    def settle(found: Found) -> None:
+        if not answer.done():
+            answer.set_result(found)
+
+    def receive(found: Found) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, found)
+
+    look_up(host, receive)
+    return addresses_of(await answer)
 
 
 async def _secure(conversation: Conversation, host: Host, tls: TLS, deadline: Deadline) -> None:

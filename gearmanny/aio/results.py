@@ -89,7 +89,7 @@ class AioWorkResult(Work[AioConnection]):
             timeout: seconds for the whole job to end; None waits for as long as it takes.
 
         Raises:
-            TaskTimeout: the job did not end in time.
+            TaskTimeout: the job did not end in time, or its updates are taken too slowly.
             EncodingError: an update cannot be decoded.
             InvalidOption: the timeout is not a number of seconds.
             RuntimeError: the job belongs to another event loop.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -21,7 +20,7 @@ from gearmanny.calling.tracing import CallSpans
 from gearmanny.calling.values import JobStatus
 from gearmanny.calling.waiting import stream
 from gearmanny.calling.window import map_calls
-from gearmanny.errors import EncodingError, JobServerLost
+from gearmanny.errors import EncodingError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
 from gearmanny.protocol.client import Request
@@ -57,10 +56,14 @@ class Client(Caller):
             unique: the id.
             timeout: seconds to wait for the answers; None waits for as long as it takes.
 
+        Returns:
+            The state. Where the job is unknown, `not_asked` names the job servers that could not be
+            asked.
+
         Raises:
-            JobServerUnavailable: no job server knows the job, and some could not be asked.
-            JobServerLost: a connection ended before the answer came.
-            JobServerError: a job server refused the question.
+            JobServerUnavailable: none could be asked.
+            JobServerLost: the connection to the only one ended before the answer came.
+            JobServerError: the only one refused the question.
             InvalidOption: the timeout is not a number of seconds, or no job can have that id.
         """
         deadline, hosts = Deadline(timeout), self._servers.hosts
@@ -123,14 +126,13 @@ class Client(Caller):
             with CallSpans() as spans:
                 requests = self._requests(function, payloads, spans, time.time)
                 channel = connections.channel(options)
+                jobs: list[tuple[Call[Channel], Request]] = []
                 for request in requests:
                     calls.append(call := self._new_call(channel, function, request, keeps_updates))
-                    if isinstance(request, EncodingError):
-                        continue
-                    while not channel.queue(call, request):
-                        channel = connections.channel(options)
-                with contextlib.suppress(JobServerLost):  # every call that was on its way says so
-                    channel.flush(deadline)
+                    if not isinstance(request, EncodingError):
+                        jobs.append((call, request))
+                while jobs and not channel.submit(jobs, deadline):
+                    channel = connections.channel(options)
         except BaseException:
             for call in calls:
                 call.forget()

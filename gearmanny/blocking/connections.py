@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Generator
 from typing import Protocol
 
 from gearmanny.blocking.channel import Channel
+from gearmanny.blocking.turns import Missed, Turns
 from gearmanny.calling.options import CallOptions
-from gearmanny.calling.pool import Dialers, Pool
+from gearmanny.calling.pool import Dial, Dialers, Pool
 from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
+from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import connect
 
@@ -63,7 +66,7 @@ class Connections:
         _all_connections.add(self)
 
     def _reset(self) -> None:
-        self._connecting = threading.Lock()
+        self._connecting = Turns(threading.Lock())
         self.pool: Pool[Dialer, Channel] = Pool(self.servers)
 
     def dial_with(self, dialer: Dialer) -> None:
@@ -82,11 +85,12 @@ class Connections:
         """
         return self.reach(self.pool.order(options.unique))
 
-    def reach(self, hosts: list[Host]) -> Channel:
+    def reach(self, hosts: list[Host], deadline: Deadline = NEVER) -> Channel:
         """Returns a connection to the first of some hosts that is up.
 
         Args:
             hosts: in the order in which they are tried.
+            deadline: when to give up, if that comes before the connect timeout.
 
         Raises:
             JobServerUnavailable: none is.
@@ -97,17 +101,24 @@ class Connections:
         found = pool.at_hand(dialer, hosts[0])
         if found is not None:
             return found
-        failed_rounds = pool.failed_rounds
-        with self._connecting:
-            walk = Walk(pool.reach(dialer, hosts, failed_rounds))
-            while (step := walk.step) is not None:
-                try:
-                    dialled = dialer.dial(step.host, self.servers, step.timeout)
-                except JobServerUnavailable as error:
-                    walk.fail(error)
-                else:
-                    walk.answer(dialled)
-            return walk.result
+        budget = deadline.within(self.servers.connect_timeout)
+        steps = pool.reach(dialer, hosts, pool.failed_rounds, budget)
+        try:
+            return self._connecting.do(lambda: self._dial(dialer, steps), budget)
+        except Missed:  # others have used up our time
+            failures = dict.fromkeys(map(str, hosts), "timed out")
+            raise JobServerUnavailable(failures) from None
+
+    def _dial(self, dialer: Dialer, steps: Generator[Dial, Channel, Channel]) -> Channel:
+        walk = Walk(steps)
+        while (step := walk.step) is not None:
+            try:
+                dialled = dialer.dial(step.host, self.servers, step.timeout)
+            except JobServerUnavailable as error:
+                walk.fail(error)
+            else:
+                walk.answer(dialled)
+        return walk.result
 
     def close(self) -> None:
         """Ends all connections. `channel()` makes new ones."""

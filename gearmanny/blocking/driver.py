@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, assert_never
 
 from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.connections import Connections
+from gearmanny.blocking.turns import Missed, Turns
 from gearmanny.calling import resending, waiting
 from gearmanny.calling.again import Again
 from gearmanny.calling.call import Call
@@ -33,7 +33,6 @@ from gearmanny.calling.steps import (
     Wait,
 )
 from gearmanny.calling.walk import Walk
-from gearmanny.errors import JobServerLost
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.question import ask
 from gearmanny.protocol.admin import AdminConnection
@@ -73,11 +72,11 @@ _blocked_loops = _BlockedLoops()
 class SharedAgain(Again):
     """How a job is sent again, by one of the threads that wait for it."""
 
-    __slots__ = ("lock",)
+    __slots__ = ("turns",)
 
     def __init__(self, request: Request, options: CallOptions, connections: Connections) -> None:
         super().__init__(request, options.unique, connections.pool)
-        self.lock = threading.Lock()
+        self.turns = Turns(threading.Lock())
 
 
 class Driver:
@@ -176,13 +175,11 @@ class Driver:
         if again is None or not call.is_lost:
             return True
         assert isinstance(again, SharedAgain)
-        remaining = deadline.remaining()
-        if not again.lock.acquire(timeout=-1 if remaining is None else remaining):
-            return False
+        steps = resending.send_again(call, deadline)
         try:
-            return self.run(resending.send_again(call, deadline))
-        finally:
-            again.lock.release()
+            return again.turns.do(lambda: self.run(steps), deadline)
+        except Missed:
+            return False
 
     def _carry_out(self, step: Step) -> Any:
         match step:
@@ -192,8 +189,8 @@ class Driver:
                 return self.look(call)
             case Pause(seconds):
                 return time.sleep(seconds)
-            case Reach(hosts):
-                return self.connections.reach(hosts)
+            case Reach(hosts, deadline):
+                return self.connections.reach(hosts, deadline)
             case Send(call, channel, deadline):
                 return _send(call, channel, deadline)
             case Ask(question, job, by_unique, deadline):
@@ -211,15 +208,11 @@ class Driver:
 
 def _send(call: Call[Channel], channel: Any, deadline: Deadline) -> bool:
     assert call.again is not None
-    if not channel.queue(call, call.again.request):
-        return False
-    with contextlib.suppress(JobServerLost):  # the call says so
-        channel.flush(deadline)
-    return True
+    sent: bool = channel.submit([(call, call.again.request)], deadline)
+    return sent
 
 
 def _ask(question: Question[Channel], job: bytes, by_unique: bool, deadline: Deadline) -> bool:
     channel = question.line
-    if channel.ask(question, job, by_unique=by_unique):
-        channel.flush(deadline)
+    channel.ask(question, job, deadline, by_unique=by_unique)
     return channel.wait(question, question.is_answered, deadline)

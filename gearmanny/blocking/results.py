@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
-from gearmanny.blocking.channel import Channel, Group
+from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.driver import Driver
+from gearmanny.blocking.group import Group
 from gearmanny.calling import asking, waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.values import JobStatus, Progress, Update
@@ -86,7 +87,7 @@ class WorkResult(Work[Channel]):
             timeout: seconds for the whole job to end; None waits for as long as it takes.
 
         Raises:
-            TaskTimeout: the job did not end in time.
+            TaskTimeout: the job did not end in time, or its updates are taken too slowly.
             EncodingError: an update cannot be decoded.
             InvalidOption: the timeout is not a number of seconds.
         """
@@ -165,7 +166,11 @@ def as_completed(
         while not group.ended:
             if not _wait_for_any(group, channels, deadline):
                 raise _late(pending, timeout)
+            if not group.ended:  # an interrupt came before we were notified
+                group.ended.extend(call for call in pending if call.is_lost or call.is_answered())
         ended = group.ended.popleft()
+        if ended not in pending:
+            continue
         if ended.is_lost and not pending[ended]._driver.send_again(ended, deadline):
             raise _late(pending, timeout)
         if ended.is_answered():
@@ -208,7 +213,7 @@ def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> b
     while not group.ended and deadline.remaining() != 0:
         # A thread reads one connection at a time, so it goes round.
         for channel in channels:
-            channel.wait(group, lambda: group.ended, Deadline(_TURN))
+            channel.wait(group, lambda: group.ended, deadline.within(_TURN))
     return bool(group.ended)
 
 

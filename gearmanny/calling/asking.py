@@ -9,7 +9,13 @@ from gearmanny.calling.exchange import Line, Question
 from gearmanny.calling.steps import Ask, Command, Reach, Steps
 from gearmanny.calling.values import JobState, JobStatus
 from gearmanny.calling.waiting import until
-from gearmanny.errors import JobServerError, JobServerLost, JobServerUnavailable
+from gearmanny.errors import (
+    GearmanException,
+    JobServerError,
+    JobServerLost,
+    JobServerUnavailable,
+    ProtocolError,
+)
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.protocol.admin import AdminConnection
@@ -28,7 +34,7 @@ def status(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[
     if call.cancelled:  # gearmand 1.1.20 lists it until a worker asks for its function
         return JobStatus(JobState.UNKNOWN)
     if call.options.background:
-        line = yield Reach([call.line.host])
+        line = yield Reach([call.line.host], deadline)
         return (yield from ask(line, call.unique, deadline, by_unique=True))
     return (yield from _ask_by_handle(call, deadline, timeout))
 
@@ -54,33 +60,40 @@ def cancel(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[
         known = yield from _take_from_queue(line, handle, deadline)
         after = yield from ask(line, handle, deadline)
         cancelled = known and after.state is not JobState.RUNNING
+        if cancelled:
+            line.cancelled.add(call.unique)
     finally:
         call.cancelled = cancelled
     return cancelled
 
 
 def find_status(hosts: list[Host], unique: bytes, deadline: Deadline) -> Steps[JobStatus]:
-    """Returns the state of the job with a unique id, at the first job server that knows it.
+    """Returns the state of the job with a unique id, at the first job server that knows it. Those
+    that cannot be asked are named, as long as there is one that can.
 
     Raises:
-        JobServerUnavailable: none knows it, and some could not be asked.
-        JobServerLost: a connection ended before the answer came.
-        JobServerError: a job server refused.
+        JobServerUnavailable: none can be asked.
+        JobServerLost: the connection to the only one ended before the answer came.
+        JobServerError: the only one refused.
         InvalidOption: no job can have that id.
     """
     failures: dict[str, str] = {}
-    for host in hosts:
+    for number, host in enumerate(hosts):
+        # Each gets its share of the time: one that does not answer must not use up all of it.
+        share = deadline.share(len(hosts) - number)
         try:
-            line = yield Reach([host])
-            found = yield from ask(line, unique, deadline, by_unique=True)
-        except JobServerUnavailable as error:
-            failures |= error.failures
+            line = yield Reach([host], share)
+            found = yield from ask(line, unique, share, by_unique=True)
+        except (JobServerUnavailable, JobServerLost, JobServerError, ProtocolError) as error:
+            if len(hosts) == 1:
+                raise
+            failures[str(host)] = _reason(error, str(host))
             continue
         if found.state is not JobState.UNKNOWN:
             return found
-    if failures:
+    if len(failures) == len(hosts):
         raise JobServerUnavailable(failures)
-    return JobStatus(JobState.UNKNOWN)
+    return JobStatus(JobState.UNKNOWN, not_asked=tuple(failures))
 
 
 def ask(line: Line, job: bytes, deadline: Deadline, *, by_unique: bool = False) -> Steps[JobStatus]:
@@ -94,7 +107,19 @@ def ask(line: Line, job: bytes, deadline: Deadline, *, by_unique: bool = False) 
     question: Question[Any] = Question(line)
     if not (yield Ask(question, job, by_unique, deadline)):
         raise JobServerUnavailable({str(line.host): "no answer in time about a job"})
-    return question.status()
+    status = question.status()
+    if not by_unique or job not in line.cancelled:
+        return status
+    if status.state is not JobState.QUEUED:  # a worker has asked since, and it is gone for good
+        line.cancelled.discard(job)
+        return status
+    return JobStatus(JobState.UNKNOWN)
+
+
+def _reason(error: GearmanException, host: str) -> str:
+    if isinstance(error, JobServerUnavailable):
+        return error.failures.get(host, str(error))
+    return error.reason if isinstance(error, JobServerLost) else str(error)
 
 
 def _ask_by_handle(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[JobStatus]:

@@ -180,11 +180,12 @@ class Call(Exchange[L]):
             self.again.lost = None
 
     def lose(self, error: GearmanException) -> None:
-        if self.again is None or self.line.given_up or not isinstance(error, JobServerLost):
-            self.settle(error)
-        else:
+        again, lost = self.again, isinstance(error, JobServerLost) and not self.line.given_up
+        if again is None or not lost or self.is_answered():
+            super().lose(error)
+        elif again.lost is None:
             self.handle = None
-            self.again.lose(error, self.line.host)
+            again.lose(error, self.line.host)
             self.notify()
 
     def settle(self, outcome: Outcome) -> None:

@@ -22,6 +22,35 @@ from gearmanny.protocol.client import (
 Outcome = Created | Completed | Failed | Excepted | Rejected | StatusReceived | GearmanException
 
 
+_KEPT = 1000
+"""The number of cancelled jobs that a connection remembers."""
+
+
+class Cancelled:
+    """The unique ids of jobs that were taken from their queues. gearmand reports them as queued
+    until a worker asks for their function."""
+
+    __slots__ = ("_uniques",)
+
+    def __init__(self) -> None:
+        self._uniques: dict[bytes, None] = {}
+
+    def __contains__(self, unique: bytes) -> bool:
+        """Returns whether a job was cancelled, and no other one has its unique id since."""
+        return unique in self._uniques
+
+    def add(self, unique: bytes) -> None:
+        """Remembers a job, in the place of the oldest one where there are many."""
+        self._uniques[unique] = None
+        if len(self._uniques) > _KEPT:
+            self._uniques.pop(next(iter(self._uniques)), None)
+
+    def discard(self, unique: bytes) -> None:
+        """Forgets a job, because another one was sent with its unique id, or it is gone."""
+        if self._uniques:
+            self._uniques.pop(unique, None)
+
+
 class Line(Protocol):
     """A connection to a job server, to the calls that were sent over it."""
 
@@ -29,6 +58,8 @@ class Line(Protocol):
     tls: TLS | None
     given_up: bool
     """Whether its client closed it."""
+    cancelled: Cancelled
+    """The jobs that were cancelled over it."""
 
 
 L = TypeVar("L", bound=Line)
@@ -64,8 +95,12 @@ class Exchange(Generic[L]):
         self.line = line
 
     def lose(self, error: GearmanException) -> None:
-        """Takes note that the connection ended before there was an answer."""
-        self.settle(error)
+        """Takes note that the connection ended before there was an answer. If there is one, an
+        interrupt may have come before the watchers were notified."""
+        if self.outcome is None:
+            self.settle(error)
+        else:
+            self.notify()
 
     def settle(self, outcome: Outcome) -> None:
         """Ends this with an outcome, and notifies the watchers."""

@@ -71,13 +71,16 @@ class Pool(Generic[D, C]):
         connection = self._connections.get((dialer, host))
         return connection if connection is not None and connection.usable() else None
 
-    def reach(self, dialer: D, hosts: list[Host], failed_rounds: int) -> Generator[Dial, C, C]:
+    def reach(
+        self, dialer: D, hosts: list[Host], failed_rounds: int, budget: Deadline
+    ) -> Generator[Dial, C, C]:
         """Returns a connection to the first of some hosts that is up, made where there is none.
 
         Args:
             dialer: makes the connections.
             hosts: in their order; those that failed lately come behind the others.
             failed_rounds: how many there were when we began to wait for our turn to try.
+            budget: until when all of them may be tried.
 
         Raises:
             JobServerUnavailable: none is.
@@ -86,21 +89,28 @@ class Pool(Generic[D, C]):
             raise JobServerUnavailable(self._failures)
         failures: dict[str, str] = {}
         # All hosts together get the time: whoever calls waits for no longer than that.
-        timeout = self.servers.connect_timeout / len(hosts)
+        share = self.servers.connect_timeout / len(hosts)
+        was_given_time = True
         for host in sorted(hosts, key=self.is_avoided):
             found = self.at_hand(dialer, host)
             if found is not None:
                 return found
+            left = budget.remaining()
+            timeout = share if left is None else min(left, share)
             try:
                 connection = yield Dial(host, timeout)
             except JobServerUnavailable as error:
                 failures |= error.failures
-                self._avoided[host] = Deadline(_AVOID_UNREACHABLE)
+                # One that had much less time than others get is not to blame.
+                if timeout > share / 2:
+                    self._avoided[host] = Deadline(_AVOID_UNREACHABLE)
+                else:
+                    was_given_time = False
                 continue
             self._avoided.pop(host, None)
             self._connections[dialer, host] = connection
             return connection
-        if len(hosts) == len(self.servers.hosts):
+        if was_given_time and len(hosts) == len(self.servers.hosts):
             self._failures = failures
             self.failed_rounds += 1
         raise JobServerUnavailable(failures)

@@ -30,7 +30,7 @@ def send_again(call: Call[Any], deadline: Deadline) -> Steps[bool]:
             call.settle(JobServerLost(str(call.line.host), "closed by this client"))
             return True
         try:
-            line = yield Reach(hosts)
+            line = yield Reach(hosts, deadline)
             yield Send(call, line, again.patience)
         except JobServerUnavailable as error:
             if not fresh and not again.fail():

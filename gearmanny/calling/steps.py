@@ -45,6 +45,8 @@ class Reach(NamedTuple):
     """Connects to the first of some hosts that is up. The answer: the connection."""
 
     hosts: list[Host]
+    deadline: Deadline
+    """When to give up, if that comes before the connect timeout."""
 
 
 class Send(NamedTuple):

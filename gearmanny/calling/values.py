@@ -53,6 +53,9 @@ class JobStatus(NamedTuple):
     state: JobState
     progress: Progress | None = None
     """The last progress that its worker reported."""
+    not_asked: tuple[str, ...] = ()
+    """The job servers that could not be asked, `"host:port"`. A job that is unknown to the others
+    may be known to these."""
 
 
 def status_of(event: StatusReceived) -> JobStatus:

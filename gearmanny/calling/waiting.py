@@ -10,7 +10,7 @@ from gearmanny.calling.call import Call
 from gearmanny.calling.steps import Command, Give, Steps, Submit, Tell, Wait
 from gearmanny.calling.values import Data, Update
 from gearmanny.errors import GearmanException, TaskTimeout
-from gearmanny.net.deadline import Deadline
+from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.protocol.admin import AdminConnection, FunctionStatus, parse_status, read_rows
 
 logger = logging.getLogger("gearmanny.client")
@@ -82,6 +82,30 @@ def explain_silence(call: Call[Any]) -> Steps[str]:
         return silent_too(str(host))
 
 
+class Pace:
+    """Ends the taking of updates that come faster than they are taken: there would always be one,
+    and the deadline would never be looked at."""
+
+    __slots__ = ("_call", "_deadline", "_timeout")
+
+    def __init__(self, call: Call[Any], deadline: Deadline, timeout: float | None) -> None:
+        self._call = call
+        # A job that has ended already is not waited for: its updates may be taken at leisure.
+        self._deadline = NEVER if call.is_answered() else deadline
+        self._timeout = timeout
+
+    def check(self) -> None:
+        """Raises TaskTimeout where the deadline has passed and there are more updates."""
+        if self._call.unread and self._deadline.has_passed():
+            assert self._timeout is not None
+            raise TaskTimeout(
+                self._call.function,
+                self._timeout,
+                "Its updates come faster than they are taken, and some are left. "
+                "Take them faster, or allow more time.",
+            )
+
+
 def result(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[Any]:
     """Returns what a task returned, or raises what its job ended with; passes its updates on.
 
@@ -90,8 +114,10 @@ def result(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps[
     """
     on_update = call.options.on_update
     if on_update is not None:
+        pace = Pace(call, deadline, timeout)
         while (update := (yield from next_update(call, deadline, timeout))) is not None:
             yield Tell(on_update, update)
+            pace.check()
     yield from until(call, call.is_answered, deadline, timeout)
     return call.value()
 
@@ -126,11 +152,13 @@ def updates(call: Call[Any], deadline: Deadline, timeout: float | None) -> Steps
     """Yields the updates of a job until it ends.
 
     Raises:
-        TaskTimeout: it did not end in time.
+        TaskTimeout: it did not end in time, or they are taken too slowly.
         EncodingError: an update cannot be decoded.
     """
+    pace = Pace(call, deadline, timeout)
     while (update := (yield from next_update(call, deadline, timeout))) is not None:
         yield Give(update)
+        pace.check()
 
 
 def stream(payload: bytes, timeout: float | None, most_unread: int) -> Steps[None]:
@@ -143,20 +171,22 @@ def stream(payload: bytes, timeout: float | None, most_unread: int) -> Steps[Non
 
     Raises:
         EncodingError: more than that waited, or a part cannot be decoded.
-        TaskTimeout: the job did not end in time; and what `Call.rest_of_stream` and `on_update`
-            raise.
+        TaskTimeout: the job did not end in time, or its parts are taken too slowly; and what
+            `Call.rest_of_stream` and `on_update` raise.
     """
     (call,) = yield Submit([payload])
     del payload  # it may be large, and nobody needs it once it was sent
     call.needs_all(most_unread)
     try:
         deadline, on_update, sent_ahead = Deadline(timeout), call.options.on_update, False
+        pace = Pace(call, deadline, timeout)
         while (update := (yield from next_update(call, deadline, timeout))) is not None:
             if on_update is not None:
                 yield Tell(on_update, update)
             if isinstance(update, Data):
                 sent_ahead = True
                 yield Give(update.value)
+            pace.check()
         for value in call.rest_of_stream(sent_ahead):
             yield Give(value)
     finally:

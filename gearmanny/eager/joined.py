@@ -17,7 +17,7 @@ import itertools
 import math
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,14 +220,14 @@ class _EagerChannel(Channel):
         self._client_end = ClientEnd(eager)
         super().__init__(self._client_end)
 
-    def queue(self, call: Call[Channel], request: Request) -> bool:
-        keep(call, request)
-        self._client_end.waits_for_ever = call.options.timeout is None
-        return super().queue(call, request)
-
-    def flush(self, deadline: Deadline) -> None:
-        super().flush(deadline)
+    def submit(self, jobs: Iterable[tuple[Call[Channel], Request]], deadline: Deadline) -> bool:
+        jobs = list(jobs)
+        for call, request in jobs:
+            keep(call, request)
+            self._client_end.waits_for_ever = call.options.timeout is None
+        sent = super().submit(jobs, deadline)
         self.poll()  # all answers are there: nobody has to wait to see them
+        return sent
 
 
 class _End(Connection):

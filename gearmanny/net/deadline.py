@@ -31,6 +31,30 @@ class Deadline:
         """Returns the seconds that are left: 0 after the deadline, None if there is none."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())
 
+    def has_passed(self) -> bool:
+        """Returns whether no time is left."""
+        return self.remaining() == 0
+
+    def within(self, seconds: float | None) -> Deadline:
+        """Returns the moment some seconds from now, or this one where that is earlier.
+
+        Args:
+            seconds: None for this one.
+        """
+        left = self.remaining()
+        if seconds is None or (left is not None and left <= seconds):
+            return self
+        return Deadline(seconds)
+
+    def share(self, parts: int) -> Deadline:
+        """Returns the moment when one of several equal parts of the time that is left is over.
+
+        Args:
+            parts: how many there are.
+        """
+        left = self.remaining()
+        return self if left is None else Deadline(left / parts)
+
 
 NEVER = Deadline(None)
 """No deadline."""

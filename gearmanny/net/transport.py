@@ -15,13 +15,12 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.forks import keep_from_children
 from gearmanny.net.hosts import CONNECT_TIMEOUT, Host
 from gearmanny.net.polling import Poller, has_ended
+from gearmanny.net.racing import connect_to_any
+from gearmanny.net.resolving import UNREACHABLE, resolve
 from gearmanny.net.tls import TLS, TLSSocket
 from gearmanny.net.vanishing import LOOK_EVERY, Vigil, notice_vanishing
 
 _RECEIVE_BYTES = 256 * 1024
-
-UNREACHABLE = (OSError, UnicodeError)
-"""Errors of connecting. UnicodeError is raised for an invalid host name."""
 
 
 class Connection:
@@ -73,7 +72,9 @@ class Connection:
         writable = Poller()
         writable.add(self._socket, to_write=True)
         while unsent:
-            if not self._wait(writable, deadline.remaining()):
+            remaining = deadline.remaining()
+            # A peer that takes little at a time is always ready for more.
+            if not self._wait(writable, remaining) or remaining == 0:
                 raise JobServerLost(str(self.host), "it does not take what is sent")
             try:
                 unsent = unsent[self._socket.send(unsent) :]
@@ -150,7 +151,7 @@ class Connection:
         deadline = Deadline(timeout)
         with contextlib.suppress(OSError, JobServerLost):
             self._socket.shutdown(socket.SHUT_WR)
-            while self.wait(deadline.remaining()):
+            while self.wait(deadline.remaining()) and not deadline.has_passed():
                 self.receive()
         self.close()
 
@@ -197,19 +198,9 @@ def connect(
 def _open(host: Host, deadline: Deadline) -> socket.socket:
     if not host.port:
         return _connected(socket.AF_UNIX, host.name, deadline.remaining())
-    failure: OSError | None = None
-    found = socket.getaddrinfo(*host, type=socket.SOCK_STREAM)
-    for tried, (family, *_, address) in enumerate(found):
-        remaining = deadline.remaining()
-        share = remaining and remaining / (len(found) - tried)
-        try:
-            sock = _connected(family, address, share)
-        except OSError as error:
-            failure = failure or error
-        else:
-            notice_vanishing(sock)
-            return sock
-    raise failure or OSError(f"{host.name} has no address")
+    sock = connect_to_any(resolve(host, deadline), deadline)
+    notice_vanishing(sock)
+    return sock
 
 
 def _connected(family: int, address: Any, timeout: float | None) -> socket.socket:

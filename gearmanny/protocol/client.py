@@ -238,7 +238,9 @@ class ClientConnection:
     def receive(self, data: Data) -> Iterator[tuple[Hashable, Event]]:
         """Processes received bytes.
 
-        Packets for unknown handles, and for jobs that are over, are ignored.
+        Packets for unknown handles, and for jobs that are over, are ignored. A job is over when
+        the iterator goes on after its final event: whoever is interrupted before that still finds
+        it among those that `unanswered` returns.
 
         Args:
             data: the bytes.
@@ -256,50 +258,51 @@ class ClientConnection:
                 handle = arguments[0].rstrip(b"\0")
                 jobs = self._running.get(handle)
                 if jobs:
-                    job = jobs.pop(0)
+                    yield jobs[0], _FINAL[type_](*arguments[1:])
+                    del jobs[0]
                     if not jobs:
                         del self._running[handle]
-                    yield job, _FINAL[type_](*arguments[1:])
             elif type_ == PacketType.JOB_CREATED:
-                job = self._replied_to(type_)
+                job = self._asked_for(type_)
                 if isinstance(job, _Background):
                     job = job.job
                 else:
                     self._running.setdefault(arguments[0], []).append(job)
                 yield job, Created(arguments[0])
+                self._awaiting.popleft()
             elif type_ in _UPDATE:
                 jobs = self._running.get(arguments[0])
                 if jobs:
-                    job = jobs[0]
+                    yield jobs[0], _UPDATE[type_](*arguments[1:])
                     if len(jobs) > 1:
-                        jobs.append(jobs.pop(0))
-                    yield job, _UPDATE[type_](*arguments[1:])
+                        jobs[:] = [*jobs[1:], jobs[0]]
             elif type_ in _STATUS:
                 _, known, running, done, total = arguments[:5]
                 yield (
-                    _unwrap(self._replied_to(type_)),
+                    _unwrap(self._asked_for(type_)),
                     StatusReceived(known == b"1", running == b"1", done, total),
                 )
+                self._awaiting.popleft()
             elif type_ in (PacketType.OPTION_RES, PacketType.ERROR):
-                job = self._replied_to(type_)
+                job = self._asked_for(type_)
                 if job is not _OPTION:
                     yield _unwrap(job), Rejected(*arguments)
+                self._awaiting.popleft()
             else:
                 raise ProtocolError(f"{PacketType(type_).name} is for workers, not for clients")
 
-    def abandon(self) -> list[Hashable]:
-        """Forgets all jobs, because the connection ended.
-
-        Returns:
-            The tokens of the jobs and questions that have no final event yet.
-        """
+    def unanswered(self) -> list[Hashable]:
+        """Returns the tokens of the jobs and questions that have no final event yet."""
         jobs = [_unwrap(job) for job in self._awaiting if job is not _OPTION]
         jobs += [job for waiting in self._running.values() for job in waiting]
+        return list(dict.fromkeys(jobs))
+
+    def abandon(self) -> None:
+        """Forgets all jobs and questions, because the connection ended."""
         self._awaiting.clear()
         self._running.clear()
-        return jobs
 
-    def _replied_to(self, type: int) -> Hashable:
+    def _asked_for(self, type: int) -> Hashable:
         if not self._awaiting:
             raise ProtocolError("the job server sent a reply without a request")
         asked = self._awaiting[0]
@@ -311,7 +314,7 @@ class ClientConnection:
             fits = type == PacketType.ERROR or isinstance(asked, _Question)
         if not fits:
             raise ProtocolError("the job server sent a reply that does not match the request")
-        return self._awaiting.popleft()
+        return asked
 
 
 def _unwrap(job: Hashable) -> Hashable:

@@ -21,11 +21,13 @@ from types import FrameType
 from gearmanny.errors import GearmanException, InvalidOption, InvalidTask
 from gearmanny.net.forks import (
     Handler,
+    end_as_a_program,
     end_with,
     end_with_still,
     handle_signals,
     ignore,
     keep_from_children,
+    this_process,
 )
 from gearmanny.running import parting
 from gearmanny.running.factory import make_workers
@@ -166,6 +168,7 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> N
     Raises:
         SystemExit: with 1, when the workers cannot be made or their loop fails.
     """
+    forks = this_process.forks
     # Signals are handled before any code of the user runs.
     first: BaseWorker | None = None
     stopped = False
@@ -199,6 +202,8 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> N
             logger.debug("process %s failed", slot, exc_info=True, extra={"action": "child_failed"})
             reporter.misconfigured(error)
             sys.exit(1)
+        if this_process.forks != forks:
+            end_as_a_program()
         end_with_still(parent.pid)  # a setUp may have dropped privileges
         made[0].observer = reporter
         first = made[0]

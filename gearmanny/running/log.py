@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 
 from gearmanny.running.childprocess import Slot
+from gearmanny.running.companions import Companion
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.workprocess import WorkProcess
 from gearmanny.working.jobtable import RunningJob
@@ -91,6 +92,18 @@ def overdue(process: WorkProcess, grace: float | None) -> None:
         grace,
         extra={"action": "killing"},
     )
+
+
+def companion_replaced(companion: Companion) -> None:
+    """Logs that a process beside the workers has ended, and was started again."""
+    extra = {"action": "companion_replaced"}
+    logger.error("%s has ended; another one was started", companion, extra=extra)
+
+
+def companion_not_started(companion: Companion, error: Exception) -> None:
+    """Logs that a process beside the workers has ended, and could not be started again."""
+    extra = {"action": "companion_failed"}
+    logger.error("%s has ended, and cannot be started: %s", companion, error, extra=extra)
 
 
 def gave_up(slot: Slot, options: RunnerOptions) -> None:

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import wait
 
-from gearmanny.errors import InvalidTask
+from gearmanny.errors import GearmanException, InvalidTask
 from gearmanny.net.polling import Poller, Waker
 from gearmanny.running import log
 from gearmanny.running.childprocess import MISCONFIGURED, READY, Slot
+from gearmanny.running.companions import Companion
 from gearmanny.running.deaths import ALONE, Deaths
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Order, Stage, Start, Stop
+from gearmanny.running.orphans import INTERVAL, bury_orphans, inherits_orphans
 from gearmanny.running.restarts import RestartTable
 from gearmanny.running.roster import Roster
 from gearmanny.running.stacks import WRITTEN_WITHIN, Stacks
@@ -25,6 +27,9 @@ from gearmanny.working.jobtable import RunningJob
 _READY_TIMEOUT = 60.0
 """Seconds for a successor to be ready: see `Roster`."""
 
+_COMPANION_INTERVAL = 1.0
+"""Seconds between two attempts to replace processes beside the workers."""
+
 _ASK_INTERVAL = 0.5
 """Seconds between two looks whether a process has ended, where the system does not notify."""
 
@@ -32,12 +37,20 @@ _ASK_INTERVAL = 0.5
 class Supervisor:
     """Keeps a process alive in every slot, until `stop` is called or it gives up."""
 
-    def __init__(self, slots: Sequence[Slot], options: RunnerOptions, *, keep_alive: bool) -> None:
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        options: RunnerOptions,
+        *,
+        keep_alive: bool,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         """
         Args:
             slots: what is to run, one process each.
             options: the options of the runner.
             keep_alive: whether a process that ends by itself is replaced.
+            companions: processes beside them, which are replaced, too.
         """
         self._options = options
         self._roster = Roster(
@@ -50,6 +63,9 @@ class Supervisor:
         self._processes: dict[Member[Slot], WorkProcess] = {}
         self._deaths = Deaths(options.max_deaths)
         self._condemned = CondemnedJobs()
+        self._companions = companions
+        self._companions_due = -math.inf
+        self._inherits_orphans = inherits_orphans()
         self._stalls = Stalls[WorkProcess](options.stall_timeout or math.inf)
         self._stacks = Stacks()
         self.dumps_stacks = False
@@ -186,13 +202,23 @@ class Supervisor:
         timeout = min(max(0.0, at - now), self._stalls.interval)
         if any(process.must_be_asked for process in processes):
             timeout = min(timeout, _ASK_INTERVAL)
+        if self._inherits_orphans:
+            timeout = min(timeout, INTERVAL)
+        if not self.stopping:
+            ended = [each for each in self._companions if each.has_ended()]
+            timeout = min(timeout, max(0.0, self._companions_due - now)) if ended else timeout
         news = [descriptor for process in processes for descriptor in process.to_wait_for()]
+        news += [each.sentinel for each in self._companions if not each.has_ended()]
         wait([self._waker.fileno(), *news], timeout if timeout < math.inf else None)
         self._waker.clear()
 
     def _watch(self) -> None:
-        """Logs which processes show no sign of life, and the stacks of all that were asked."""
+        """Looks after processes: those without a sign of life, those asked for stacks, orphans."""
+        if self._inherits_orphans:
+            bury_orphans()
         now = time.monotonic()
+        if not self.stopping and now >= self._companions_due:
+            self._replace_companions(now)
         pulses = {process: process.pulse for process in self._processes.values()}
         for process, stalled in self._stalls.look(pulses, now).items():
             log.stalled(process, self._options.stall_timeout, stalled=stalled)
@@ -202,6 +228,17 @@ class Supervisor:
             log.stacks("the runner", self._stacks.take())
             for process in pulses:
                 log.stacks(process, process.take_stacks())
+
+    def _replace_companions(self, now: float) -> None:
+        for companion in self._companions:
+            if companion.has_ended():
+                self._companions_due = now + _COMPANION_INTERVAL
+                try:
+                    companion.replace()
+                except (GearmanException, OSError) as error:
+                    log.companion_not_started(companion, error)
+                else:
+                    log.companion_replaced(companion)
 
     def _hear(self, member: Member[Slot], process: WorkProcess) -> None:
         for message in process.hear():

@@ -39,8 +39,51 @@ _STOP = signal.SIGUSR2
 _processes = multiprocessing.get_context("fork")
 
 
+class ServerProcess:
+    """A job server in a child process, which can be replaced."""
+
+    def __init__(self, address: str, port: int) -> None:
+        """
+        Args:
+            address: where it listens.
+            port: its port.
+
+        Raises:
+            InvalidOption: it cannot listen there.
+        """
+        self._address = address
+        self._port = port
+        self._process = _start(JobServer(port, address=address))
+
+    def __str__(self) -> str:
+        return "the embedded job server"
+
+    @property
+    def sentinel(self) -> int:
+        """The descriptor that becomes readable when it ends."""
+        return self._process.sentinel
+
+    def has_ended(self) -> bool:
+        """Returns whether it has ended."""
+        return not self._process.is_alive()
+
+    def replace(self) -> None:
+        """Starts it again, without the jobs that it had.
+
+        Raises:
+            InvalidOption: it cannot listen.
+        """
+        self._process = _start(JobServer(self._port, address=self._address))
+
+    def end(self) -> None:
+        """Ends it."""
+        _end(self._process)
+
+
 @contextlib.contextmanager
-def running_where_none_is(hosts: Sequence[str], *, tls: TLSOption = None) -> Iterator[str | None]:
+def running_where_none_is(
+    hosts: Sequence[str], *, tls: TLSOption = None
+) -> Iterator[ServerProcess | str]:
     """Runs a job server in a child process until the block ends, unless one is running already.
 
     The child ignores Ctrl-C and SIGTERM, which may be sent to a whole process group: workers that
@@ -52,7 +95,7 @@ def running_where_none_is(hosts: Sequence[str], *, tls: TLSOption = None) -> Ite
         tls: the TLS settings of the clients; must be None, because the server has no TLS.
 
     Yields:
-        The version of the job server that was running already; None if this one was started.
+        The process that was started; or the version of the job server that was running already.
 
     Raises:
         InvalidOption: the host can be reached from other machines, or something other than a job
@@ -62,16 +105,19 @@ def running_where_none_is(hosts: Sequence[str], *, tls: TLSOption = None) -> Ite
     version, process = _version(host), None
     if version is None:
         try:
-            process = _start(JobServer(port, address=address))
+            process = ServerProcess(address, port)
         except InvalidOption:
             version = _version(host)
             if version is None:
                 raise  # nobody else was quicker
-    try:
+    if version is not None:
         yield version
+        return
+    assert process is not None
+    try:
+        yield process
     finally:
-        if process is not None:
-            _end(process)
+        process.end()
 
 
 def serve_until(

@@ -13,18 +13,29 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import wait
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, ParamSpec, TypeVar
 
-from gearmanny.net.forks import end_as_a_program, this_process
+from gearmanny.net.forks import end_as_a_program, ending_forks, this_process
 from gearmanny.working.asynchooks import Outcome
 from gearmanny.working.interrupts import stops_worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _LOOKS_UP = 0.05
 """Seconds after which a thread that waits for a coroutine can be interrupted."""
 
 _CLEANING_UP = 5.0
 """Seconds for coroutines that are cancelled because their worker ends at once."""
+
+
+class _Executor(ThreadPoolExecutor):
+    """Threads for `asyncio.to_thread`. A child that is forked in one of them ends where it leaves
+    the function: otherwise it would wait for ever for another one."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        return super().submit(ending_forks(fn), *args, **kwargs)
 
 
 class EventLoop:
@@ -42,6 +53,7 @@ class EventLoop:
         self._wake = wake
         self._stopped = False
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(_Executor())
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         """Set, and replaced by another one, when pauses may be over."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from gearmanny.errors import JobServerLost
 from gearmanny.net.deadline import NEVER
+from gearmanny.net.forks import this_process
 from gearmanny.net.transport import Connection
 from gearmanny.payload.backoff import rest_between_calls
 from gearmanny.payload.failures import shortened
@@ -46,6 +47,7 @@ class Link:
         """Bytes of the result that were sent ahead, by the handle of each job that is held."""
         self._connection = connection
         self._lock: AbstractContextManager[Any] = threading.Lock()
+        self._forks = this_process.forks
         self.closed = False
         """Whether the connection has ended: its jobs were given to others."""
 
@@ -134,7 +136,9 @@ class Link:
 
         Raises:
             JobServerLost: the connection has ended.
+            RuntimeError: this is not the process of the worker.
         """
+        self._check_process()
         with self._lock:
             self.machine.send_status(handle, done, total)
         self.flush()
@@ -148,7 +152,9 @@ class Link:
 
         Raises:
             JobServerLost: the connection has ended.
+            RuntimeError: this is not the process of the worker.
         """
+        self._check_process()
         with self._lock:
             if handle in self.machine.held:
                 self.data_sent[handle] = self.data_sent.get(handle, 0) + len(payload)
@@ -164,10 +170,20 @@ class Link:
 
         Raises:
             JobServerLost: the connection has ended.
+            RuntimeError: this is not the process of the worker.
         """
+        self._check_process()
         with self._lock:
             self.machine.send_warning(handle, payload)
         self.flush()
+
+    def _check_process(self) -> None:
+        if this_process.forks != self._forks:
+            raise RuntimeError(
+                "A process that a task has forked cannot report on the job: the connection to the "
+                "job server belongs to the worker. Send the report to the task, for example over a "
+                "multiprocessing.Queue, and let the task send it."
+            )
 
     def complete(self, handle: bytes, payload: bytes) -> None:
         """Queues the result of a job.

@@ -15,6 +15,7 @@ import time
 from functools import partial
 
 from gearmanny.errors import JobServerLost, ProtocolError
+from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.protocol.worker import Assigned, Refused
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.answers import Answers
@@ -78,6 +79,7 @@ class WorkLoop:
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
+        self._forks = this_process.forks
 
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
@@ -125,6 +127,8 @@ class WorkLoop:
     def _job_done(self) -> None:
         if not self._answers.goes_on_after_job():
             self._stopping = True
+        if this_process.forks != self._forks:
+            end_as_a_program()
         if self._observer is not None:
             self._observer.job_done()
 

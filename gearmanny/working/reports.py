@@ -66,7 +66,7 @@ class Reports:
         Raises:
             InvalidOption: the numbers are not whole, or negative.
             JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
+            RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         report = partial(self.gearman_worker.send_job_status, self.job)
         if isinstance(done, AsyncIterable):
@@ -84,7 +84,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
+            RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_data(self.job, value)
 
@@ -97,7 +97,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
-            RuntimeError: there is no current job.
+            RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_warning(self.job, text)
 

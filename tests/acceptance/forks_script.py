@@ -1,11 +1,13 @@
 """Run by the tests of tasks that fork, exit and are killed, as a program of its own:
 forks_script.py HOST OPTION…
 
-An option is `in-thread`, for a runner in a thread, `no-keepalive`, `exit-in-setup`, `any-deaths`,
-for jobs that may kill any number of processes, or `no-pidfd`, for a system that does not tell of
-the end of a process.
+An option is `in-thread`, for a runner in a thread, `no-keepalive`, `exit-in-setup`,
+`fork-in-setup`, `later`, for a worker that forks after its jobs, `any-deaths`, for jobs that may
+kill any number of processes, or `no-pidfd`, for a system that does not tell of the end of a
+process.
 """
 
+import asyncio
 import contextlib
 import logging
 import multiprocessing
@@ -16,7 +18,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
-from gearmanny.worker import BaseWorker, task
+from gearmanny.worker import BaseWorker, JsonWorker, task
 from gearmanny.workrunner import WorkRunner
 
 processes = multiprocessing.get_context("fork")
@@ -80,6 +82,8 @@ class Forking(BaseWorker):
     def setUp(self) -> None:
         if "exit-in-setup" in sys.argv:
             sys.exit(0)
+        if "fork-in-setup" in sys.argv:
+            os.fork()
 
     def task_pid(self) -> int:
         return os.getpid()
@@ -103,6 +107,13 @@ class Forking(BaseWorker):
     def task_fork_and_return(self) -> int:
         child = os.fork()
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else 7
+
+    async def task_fork_in_a_thread(self) -> int:
+        def fork() -> int:
+            child = os.fork()
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else 7
+
+        return await asyncio.to_thread(fork)
 
     def task_fork_and_fail(self) -> int:
         child = os.fork()
@@ -175,6 +186,20 @@ class HookedAsynchronously(Hooked):
     hooks = [forking_asynchronously]
 
 
+class ForkingAfterJobs(JsonWorker):
+    def after_job(self) -> bool:
+        os.fork()
+        return True
+
+
+class Later(BaseWorker):
+    name = "later"
+    work_class = ForkingAfterJobs
+
+    def task_pid(self) -> int:
+        return os.getpid()
+
+
 class Registering(BaseWorker):
     name = "registering"
 
@@ -189,7 +214,7 @@ if __name__ == "__main__":
     if "no-pidfd" in options:
         del os.pidfd_open
     runner = WorkRunner(
-        [Forking, Registering, Hooked, HookedAsynchronously],
+        [Later] if "later" in options else [Forking, Registering, Hooked, HookedAsynchronously],
         [host],
         verbosity=1,
         max_crashes=3,

@@ -47,7 +47,13 @@ class Counted(BaseWorker):
 
 if __name__ == "__main__":
     host, max_jobs = sys.argv[1:]
-    runner = WorkRunner([Counted], [host], hooks=[metrics, choosy], max_jobs=int(max_jobs))
+    runner = WorkRunner(
+        [Counted],
+        [host],
+        hooks=[metrics, choosy],
+        max_jobs=int(max_jobs),
+        recycle_after_timeout=False,
+    )
     with serve_metrics([host, "127.0.0.1:1"], port=0) as url:
         sys.stdout.write(f"{url} {os.environ['PROMETHEUS_MULTIPROC_DIR']}\n")
         sys.stdout.flush()

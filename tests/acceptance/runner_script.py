@@ -75,6 +75,23 @@ class First(BaseWorker):
         Path(path).touch()
         re.match(r"(a+)+$", "a" * 60 + "b")  # for years, without giving the lock away once
 
+    def task_report_from_a_helper(self) -> str:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            for report in (self.send_data, self.warn, lambda done: self.progress(done, 1)):
+                try:
+                    report(1)
+                except RuntimeError as error:
+                    os.write(writer, f"{error}\n".encode())
+            os._exit(0)
+        os.close(writer)
+        with open(reader) as errors:
+            told = errors.read()
+        os.waitpid(child, 0)
+        self.send_data("from the task")
+        return told
+
 
 class Second(BaseWorker):
     name = "second"

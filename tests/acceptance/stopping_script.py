@@ -1,9 +1,11 @@
 """Run by the tests of stopping, as a program of its own: stopping_script.py HOST WAY
 
-A way is `runner`, `dropping`, for a runner whose workers drop privileges, or `bare`, `handled` and
+A way is `runner`, `dropping`, for a runner whose workers drop privileges, `first`, for one that
+inherits orphans as the first process of a container, or `bare`, `handled` and
 `thread` for `start()` alone, with a handler for SIGTERM and outside of the main thread.
 """
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -40,6 +42,23 @@ class Staying(BaseWorker):
     def task_leave_a_thread(self) -> None:
         threading.Thread(target=stay, name="forgotten").start()
 
+    def task_leave_orphans(self) -> list[int]:
+        reader, writer = os.pipe()
+        ended, end = os.pipe()
+        child = os.fork()
+        if not child:
+            for _ in range(3):
+                orphan = os.fork()
+                if not orphan:
+                    os.read(ended, 1)
+                    os._exit(0)
+                os.write(writer, b"%d " % orphan)
+            os._exit(0)
+        os.waitpid(child, 0)
+        pids = [int(pid) for pid in os.read(reader, 100).split()]
+        os.write(end, b"xxx")
+        return pids
+
     def task_leave_a_process(self) -> None:
         multiprocessing.get_context("fork").Process(target=stay, name="forgotten").start()
 
@@ -54,7 +73,9 @@ class Staying(BaseWorker):
 if __name__ == "__main__":
     logging.basicConfig(format="%(levelname)s %(message)s")
     host, way = sys.argv[1:]
-    if way in ("runner", "dropping"):
+    if way == "first":
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+    if way in ("runner", "dropping", "first"):
         WorkRunner([Staying], [host], verbosity=1).start()
         sys.exit()
     if way == "handled":

@@ -15,7 +15,7 @@ import pytest
 from gearmanny.admin import JobServer
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import TaskError
-from tests.support.servers import PATIENCE, ROOT, Server, until
+from tests.support.servers import PATIENCE, ROOT, Server, until, workers_of
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -168,6 +168,9 @@ class TestForks:
         assert "ValueError: in the child" in log.read_text()
         assert gearman_client.foreign_fork() == 5
 
+    def test_so_does_one_that_a_thread_forks(self, gearman_client: SimpleClient) -> None:
+        assert gearman_client.forking_fork_in_a_thread() == 0
+
     @pytest.mark.parametrize("how", ["exit", "fail", "return"])
     @pytest.mark.parametrize("where", ["before", "after"])
     @pytest.mark.parametrize(
@@ -203,6 +206,23 @@ class TestForks:
     def test_a_pool_can_be_used_again_and_again(self, gearman_client: SimpleClient) -> None:
         for _ in range(10):
             assert gearman_client.forking_pool() == [1, 2, 3]
+
+
+def test_a_child_that_after_job_forks_does_not_become_a_worker(
+    start: Start, gearman_client: SimpleClient, gearman_server: Server
+) -> None:
+    start("later")
+    assert len({gearman_client.later_pid() for _ in range(20)}) == 1
+    assert workers_of(gearman_server, "later_pid") == 1
+
+
+def test_a_child_that_setup_forks_does_not_become_a_worker(
+    start: Start, gearman_client: SimpleClient, gearman_server: Server, log: Path
+) -> None:
+    start("fork-in-setup")
+    assert len({gearman_client.forking_pid() for _ in range(20)}) == 1
+    assert workers_of(gearman_server, "forking_pid") == 1
+    assert "ERROR" not in log.read_text()
 
 
 def test_a_child_of_a_runner_in_a_thread_can_be_terminated_alone(

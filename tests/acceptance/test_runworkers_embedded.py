@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -76,6 +77,12 @@ def listens(host: str) -> bool:
         return False
 
 
+def accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
 def workers_at(host: str) -> int:
     try:
         return sum(row.workers for row in Admin(host).status() if row.function == "good_pid")
@@ -109,6 +116,25 @@ def test_signals_to_the_whole_group_let_the_last_job_answer(
         path.touch()
         assert work.get_result(timeout=PATIENCE) == "done"
     assert process.wait(PATIENCE) == 0
+    assert not listens(host)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which process it is")
+def test_one_that_is_killed_is_replaced_and_so_are_its_metrics(start: Start, host: str) -> None:
+    port = free_port()
+    process = start("--embedded", "--metrics-port", str(port))
+    printed_until_ready(process)
+    until(lambda: workers_at(host) == 1, "the worker")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in sorted(map(int, children))[:2]:  # they were started before the worker
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: listens(host) and workers_at(host) == 1, "the worker at another one")
+    until(lambda: accepts(port), "the port for metrics")
+    process.terminate()
+    _, log = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    for name in ("the embedded job server", "the process that serves metrics"):
+        assert f"{name} has ended; another one was started" in log
     assert not listens(host)
 
 

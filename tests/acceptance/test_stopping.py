@@ -77,6 +77,23 @@ def test_what_a_task_leaves_is_named_and_not_waited_for(
     assert "ERROR" not in text
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no containers")
+def test_the_first_process_of_a_container_buries_orphans_and_goes_on(
+    start: Start, gearman_client: SimpleClient, log: Path
+) -> None:
+    runner = start("first")
+    pid = gearman_client.staying_pid()
+    orphans = gearman_client.staying_leave_orphans()
+    assert len(orphans) == 3
+    until(lambda: not any(Path(f"/proc/{orphan}").exists() for orphan in orphans))
+    assert gearman_client.staying_pid() == pid
+    os.kill(pid, signal.SIGKILL)
+    assert gearman_client.staying_pid() != pid
+    assert "was ended by SIGKILL" in log.read_text(), "its end was not taken for that of an orphan"
+    runner.terminate()
+    assert runner.wait(PATIENCE) == 0
+
+
 class TestABareStart:
     def test_finishes_its_job_after_sigterm_and_returns(
         self, start: Start, gearman_server: Server, tmp_path: Path

@@ -138,8 +138,25 @@ def test_processes_reach_a_job_server_over_tls(
         runner = start_runner(2, host=running.host)
         assert gearman_client.first_pid() != runner.pid
         assert running.received.startswith(b"\x16\x03")
+        check_reports_of_a_helper(gearman_client, tmp_path)
         runner.terminate()
         assert runner.wait(PATIENCE) == 0
+
+
+def check_reports_of_a_helper(client: SimpleClient, tmp_path: Path) -> None:
+    told = client.first_report_from_a_helper()
+    assert told.count("cannot report on the job") == 3
+    assert told.count("let the task send it") == 3
+    assert client.first_pid()
+    log = (tmp_path / "log").read_text()
+    assert log.count("first_report_from_a_helper answered") == 1
+
+
+def test_a_helper_cannot_report_and_its_job_is_none_the_worse(
+    start_runner: Callable[..., Runner], gearman_client: SimpleClient, tmp_path: Path
+) -> None:
+    start_runner()
+    check_reports_of_a_helper(gearman_client, tmp_path)
 
 
 def test_a_killed_process_is_replaced(

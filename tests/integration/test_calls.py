@@ -555,13 +555,36 @@ class TestStatus:
         for work in works:
             assert asking.status(work.unique).state is JobState.QUEUED
 
-    def test_it_is_not_unknown_where_a_server_could_not_be_asked(
+    def test_a_server_that_could_not_be_asked_is_named(
         self, make: MakeClient, gearman_server: Server
     ) -> None:
         away = f"127.0.0.1:{free_port()}"
+        for client in (make(gearman_server.host, away), make(away, gearman_server.host)):
+            assert client.status("never was") == JobStatus(JobState.UNKNOWN, not_asked=(away,))
+        kept = make(gearman_server.host).using(background=True).call("noting_note", value=1)
+        assert client.status(kept.unique) == JobStatus(JobState.QUEUED)
         with pytest.raises(JobServerUnavailable) as caught:
-            make(gearman_server.host, away).status("never was")
+            make(away).status("never was")
         assert set(caught.value.failures) == {away}
+
+    def test_one_that_does_not_answer_leaves_time_for_the_others(
+        self, make: MakeClient, gearman_server: Server
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            host = "127.0.0.1:%d" % silent.getsockname()[1]
+            found = make(host, gearman_server.host).status("never was", timeout=1)
+        assert found == JobStatus(JobState.UNKNOWN, not_asked=(host,))
+
+    def test_one_that_was_cancelled_is_not_queued(
+        self, client: Client, gearman_server: Server
+    ) -> None:
+        kept = client.using(background=True)
+        work = kept.call("noting_note", value=1)
+        assert work.cancel()
+        assert client.status(work.unique) == JobStatus(JobState.UNKNOWN)
+        # Another job with the id of one that was cancelled is another job.
+        work = kept.using(unique="again").call("noting_note", value=2)
+        assert client.status(work.unique).state is JobState.QUEUED
 
     def test_an_id_that_no_job_can_have_is_refused(self, client: Client) -> None:
         with pytest.raises(InvalidOption, match="The unique id"):

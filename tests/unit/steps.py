@@ -7,6 +7,7 @@ from typing import Any
 
 from gearmanny.calling.again import Again
 from gearmanny.calling.call import Call
+from gearmanny.calling.exchange import Cancelled
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.pool import Pool
 from gearmanny.calling.steps import Give
@@ -28,6 +29,7 @@ class FakeLine:
         self.host = host
         self.tls = None
         self.given_up = False
+        self.cancelled = Cancelled()
         self.up = True
 
     def usable(self) -> bool:

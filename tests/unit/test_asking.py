@@ -10,7 +10,7 @@ from gearmanny.calling.asking import cancel, find_status, status
 from gearmanny.calling.steps import Ask, Command, Reach, Wait
 from gearmanny.calling.values import JobState, JobStatus, Progress
 from gearmanny.errors import JobServerError, JobServerLost, JobServerUnavailable
-from gearmanny.net.deadline import NEVER
+from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.protocol.client import Completed, Created, Rejected, StatusReceived
 from tests.unit.steps import A, B, FakeLine, call_of, carry_out, pool_of
 
@@ -55,7 +55,7 @@ class TestStatus:
     def test_a_background_job_is_asked_for_by_its_unique_id(self) -> None:
         call, line = accepted(background=True), FakeLine()
         _, steps, _ = carry_out(status(call, NEVER, None), line, told())
-        assert steps[0] == Reach([A])
+        assert steps[0] == Reach([A], NEVER)
         assert (steps[1].question.line, steps[1].job, steps[1].by_unique) == (line, b"unique", True)
 
     def test_one_that_has_no_handle_yet_is_waited_for(self) -> None:
@@ -160,6 +160,34 @@ class TestFinding:
         answers = [FakeLine(A), told(known=False)]
         assert carry_out(find_status([A], b"id", NEVER), *answers)[0] == UNKNOWN
 
-    def test_it_is_not_unknown_where_a_server_could_not_be_asked(self) -> None:
-        with pytest.raises(JobServerUnavailable, match="a:4730"):
-            carry_out(find_status([A, B], b"id", NEVER), AWAY, FakeLine(B), told(known=False))
+    @pytest.mark.parametrize("error", [AWAY, LOST, JobServerError("BAD", "question")])
+    def test_a_server_that_could_not_be_asked_is_named(self, error: Exception) -> None:
+        found, *_ = carry_out(
+            find_status([A, B], b"id", NEVER), error, FakeLine(B), told(known=False)
+        )
+        assert found == JobStatus(JobState.UNKNOWN, None, ("a:4730",))
+        found, *_ = carry_out(find_status([A, B], b"id", NEVER), error, FakeLine(B), told())
+        assert found == JobStatus(JobState.QUEUED)
+
+    def test_where_none_could_be_asked_nothing_is_known(self) -> None:
+        away = JobServerUnavailable({"b:4730": "timed out"})
+        with pytest.raises(JobServerUnavailable) as info:
+            carry_out(find_status([A, B], b"id", NEVER), LOST, away)
+        assert info.value.failures == {"a:4730": LOST.reason, "b:4730": "timed out"}
+        with pytest.raises(JobServerLost):
+            carry_out(find_status([A], b"id", NEVER), LOST)
+
+    def test_each_server_has_its_share_of_the_time(self) -> None:
+        answers = [FakeLine(A), told(known=False), FakeLine(B), told(known=False)]
+        _, steps, _ = carry_out(find_status([A, B], b"id", Deadline(100)), *answers)
+        first, second = (step.deadline.remaining() for step in steps[::2])
+        assert 40 < first <= 50 < second
+
+    def test_a_job_that_was_cancelled_is_not_queued(self) -> None:
+        call = accepted(background=True)
+        carry_out(cancel(call, NEVER, None), told(), "OK", told(known=False))
+        line, id_ = call.line, call.unique
+        assert carry_out(find_status([A], id_, NEVER), line, told())[0] == UNKNOWN
+        # Once gearmand has forgotten it, one that is queued is another one.
+        assert carry_out(find_status([A], id_, NEVER), line, told(known=False))[0] == UNKNOWN
+        assert carry_out(find_status([A], id_, NEVER), line, told())[0].state is JobState.QUEUED

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gearmanny.calling.exchange import Exchange, Question
+from gearmanny.calling.exchange import Cancelled, Exchange, Question
 from gearmanny.calling.unread import MOST_UNREAD
 from gearmanny.calling.values import Data, Progress, Warning
 from gearmanny.errors import (
@@ -124,6 +124,29 @@ class TestLosses:
         call.sent_over(other)
         assert (call.is_lost, call.line) == (False, other)
 
+    def test_a_loss_that_is_told_twice_is_one(self) -> None:
+        call = call_of(pool=pool_of(A))
+        call.lose(LOST)
+        assert call.again is not None
+        patience = call.again.patience
+        call.lose(LOST)
+        assert call.again.patience is patience
+        assert call.is_lost
+
+    def test_an_answer_stays_and_is_notified_of_again_where_an_interrupt_came_between(self) -> None:
+        class Counter:
+            noticed = 0
+
+            def notice(self, exchange: Any) -> None:
+                self.noticed += 1
+
+        for pool in (None, pool_of(A)):
+            call, counter = call_of(pool=pool), Counter()
+            call.watch(counter)
+            call.take(Completed(b"1"))
+            call.lose(LOST)
+            assert (call.value(), counter.noticed, call.is_lost) == (1, 1, False)
+
     def test_one_that_is_closed_or_wrong_is_not_sent_again(self) -> None:
         wrong, closed, forgotten = (call_of(pool=pool_of(A)) for _ in range(3))
         wrong.lose(ProtocolError("garbage"))
@@ -223,3 +246,14 @@ def test_a_watcher_may_leave() -> None:
     call.unwatch(leaving)
     call.settle(LOST)
     assert (leaving.noticed, staying.noticed) == ([], [call])
+
+
+def test_a_connection_remembers_the_jobs_that_were_cancelled_last() -> None:
+    cancelled = Cancelled()
+    for number in range(1001):
+        cancelled.add(b"%d" % number)
+    assert b"0" not in cancelled
+    assert b"1" in cancelled
+    cancelled.discard(b"1")
+    assert b"1" not in cancelled
+    Cancelled().discard(b"2")

@@ -9,13 +9,14 @@ import pytest
 from gearmanny.calling.pool import Dial, Dialers, Pool, order_by
 from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
+from gearmanny.net.deadline import NEVER, Deadline
 from tests.unit.steps import A, B, C, FakeLine, carry_out, pool_of
 
 AWAY = JobServerUnavailable({"a:4730": "connection refused"})
 
 
 def reach(pool: Pool[str, FakeLine], *hosts: object) -> Walk[Dial, FakeLine]:
-    return Walk(pool.reach("dialer", [*hosts], pool.failed_rounds))  # type: ignore[list-item]
+    return Walk(pool.reach("dialer", [*hosts], pool.failed_rounds, NEVER))  # type: ignore[list-item]
 
 
 def test_calls_take_turns() -> None:
@@ -36,7 +37,7 @@ def test_a_connection_is_made_once_by_each_dialer() -> None:
     pool = pool_of(A)
     assert pool.at_hand("dialer", A) is None
     line = FakeLine()
-    found, steps, _ = carry_out(pool.reach("dialer", [A], 0), line)
+    found, steps, _ = carry_out(pool.reach("dialer", [A], 0, NEVER), line)
     assert (found, steps) == (line, [Dial(A, 60)])
     assert pool.at_hand("dialer", A) is line
     assert reach(pool, A).result is line
@@ -47,7 +48,7 @@ def test_a_connection_is_made_once_by_each_dialer() -> None:
 
 def test_the_next_host_is_tried_and_the_first_left_alone_for_a_while() -> None:
     pool, line = pool_of(A, B), FakeLine(B)
-    found, steps, _ = carry_out(pool.reach("dialer", [A, B], 0), AWAY, line)
+    found, steps, _ = carry_out(pool.reach("dialer", [A, B], 0, NEVER), AWAY, line)
     assert (found, steps) == (line, [Dial(A, 30), Dial(B, 30)])
     assert pool.is_avoided(A)
     assert reach(pool, A, B).result is line
@@ -56,29 +57,41 @@ def test_the_next_host_is_tried_and_the_first_left_alone_for_a_while() -> None:
 def test_a_host_that_answers_again_is_trusted_again() -> None:
     pool = pool_of(A)
     with pytest.raises(JobServerUnavailable):
-        carry_out(pool.reach("dialer", [A], 0), AWAY)
-    carry_out(pool.reach("dialer", [A], 1), FakeLine())
+        carry_out(pool.reach("dialer", [A], 0, NEVER), AWAY)
+    carry_out(pool.reach("dialer", [A], 1, NEVER), FakeLine())
     assert not pool.is_avoided(A)
 
 
 def test_who_waited_for_a_round_that_failed_does_not_try_again() -> None:
     pool = pool_of(A)
     with pytest.raises(JobServerUnavailable):
-        carry_out(pool.reach("dialer", [A], 0), AWAY)
+        carry_out(pool.reach("dialer", [A], 0, NEVER), AWAY)
     with pytest.raises(JobServerUnavailable, match="connection refused"):
-        carry_out(pool.reach("dialer", [A], 0))
+        carry_out(pool.reach("dialer", [A], 0, NEVER))
 
 
 def test_one_of_several_hosts_that_is_away_is_no_round() -> None:
     pool = pool_of(A, B)
     with pytest.raises(JobServerUnavailable):
-        carry_out(pool.reach("dialer", [A], 0), AWAY)
+        carry_out(pool.reach("dialer", [A], 0, NEVER), AWAY)
     assert pool.failed_rounds == 0
+
+
+def test_a_host_that_was_given_little_time_is_not_to_blame() -> None:
+    pool = pool_of(A)
+
+    def refuse(step: Dial) -> FakeLine:
+        assert step.timeout <= 1
+        raise AWAY
+
+    with pytest.raises(JobServerUnavailable):
+        carry_out(pool.reach("dialer", [A], 0, Deadline(1)), refuse)
+    assert (pool.is_avoided(A), pool.failed_rounds) == (False, 0)
 
 
 def test_a_closed_pool_gives_its_connections_back() -> None:
     pool, line = pool_of(A), FakeLine()
-    carry_out(pool.reach("dialer", [A], 0), line)
+    carry_out(pool.reach("dialer", [A], 0, NEVER), line)
     assert pool.clear() == [line]
     assert (pool.clear(), pool.closings) == ([], 2)
 

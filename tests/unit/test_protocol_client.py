@@ -89,7 +89,7 @@ def test_an_error_ends_only_its_own_submission() -> None:
         ("c", Completed(b"of c")),
         ("a", Completed(b"of a")),
     ]
-    assert connection.abandon() == []
+    assert connection.unanswered() == []
 
 
 def test_a_server_without_the_option_still_works() -> None:
@@ -103,7 +103,7 @@ def test_a_server_without_the_option_still_works() -> None:
 def test_the_handle_of_a_failure_may_end_in_nul(handle: bytes) -> None:
     connection = with_jobs(job=b"H:vm:1")
     assert list(connection.receive(response(PacketType.WORK_FAIL, handle))) == [("job", Failed())]
-    assert connection.abandon() == []
+    assert connection.unanswered() == []
 
 
 def test_an_exception_is_an_answer() -> None:
@@ -111,7 +111,7 @@ def test_an_exception_is_an_answer() -> None:
     assert list(connection.receive(response(PacketType.WORK_EXCEPTION, b"H:1", b"sold out"))) == [
         ("job", Excepted(b"sold out"))
     ]
-    assert connection.abandon() == []
+    assert connection.unanswered() == []
 
 
 def test_updates_keep_their_order_and_their_text() -> None:
@@ -175,7 +175,7 @@ def test_each_coalesced_job_sees_each_packet_once(count: int) -> None:
             (job, Warned(b"careful")),
             (job, Completed(b"1")),
         ]
-    assert connection.abandon() == []
+    assert connection.unanswered() == []
 
 
 def test_who_joins_a_running_job_sees_what_comes_from_then_on() -> None:
@@ -231,7 +231,7 @@ def test_a_priority_is_the_type_of_a_packet(
     connection.submit("job", b"f", b"{}", b"key", background, priority)
     assert connection.data_to_send() == request(type, b"f", b"key", b"{}")
     assert list(connection.receive(created(b"H:1"))) == [("job", Created(b"H:1"))]
-    assert connection.abandon() == ([] if background else ["job"])
+    assert connection.unanswered() == ([] if background else ["job"])
 
 
 def test_a_job_for_later_tells_when() -> None:
@@ -241,7 +241,7 @@ def test_a_job_for_later_tells_when() -> None:
         PacketType.SUBMIT_JOB_EPOCH, b"f", b"key", b"1900000000", b"{}"
     )
     assert list(connection.receive(created(b"H:1"))) == [("job", Created(b"H:1"))]
-    assert connection.abandon() == []
+    assert connection.unanswered() == []
 
 
 def status_of(handle: bytes, known: bool, running: bool, done: bytes, total: bytes) -> bytes:
@@ -260,7 +260,7 @@ def test_a_question_for_a_job_is_answered() -> None:
         ("question", StatusReceived(True, True, b"1", b"2")),
         ("other", StatusReceived(False, False, b"0", b"0")),
     ]
-    assert connection.abandon() == ["job"]
+    assert connection.unanswered() == ["job"]
 
 
 def test_answers_belong_to_questions_and_submissions_in_their_order() -> None:
@@ -298,8 +298,9 @@ def test_questions_without_an_answer_are_told_when_the_connection_ends() -> None
     connection.ask_status("by handle", b"H:1")
     connection.ask_status_of_unique("by unique", b"key")
     connection.submit("kept", b"f", b"{}", b"u", background=True)
-    assert connection.abandon() == ["by handle", "by unique", "kept", "job"]
-    assert connection.abandon() == []
+    assert connection.unanswered() == ["by handle", "by unique", "kept", "job"]
+    connection.abandon()
+    assert connection.unanswered() == []
 
 
 def test_a_question_for_an_impossible_unique_id_is_not_asked() -> None:
@@ -308,7 +309,7 @@ def test_a_question_for_an_impossible_unique_id_is_not_asked() -> None:
         with pytest.raises(ValueError, match="has at most"):
             connection.ask_status_of_unique("question", unique)
     assert connection.data_to_send() == b""
-    assert connection.abandon() == []
+    assert connection.unanswered() == []
 
 
 def test_what_answers_something_else_is_a_protocol_error() -> None:

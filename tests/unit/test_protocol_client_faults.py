@@ -21,12 +21,13 @@ def test_an_ended_connection_tells_which_jobs_had_no_answer() -> None:
             OPTION_RES + created(b"H:1") + no + created(b"H:2") * 2 + complete(b"H:1")
         )
     )
-    assert sorted(connection.abandon(), key=str) == ["running", "running too", "submitted"]
-    assert connection.abandon() == []
+    assert sorted(connection.unanswered(), key=str) == ["running", "running too", "submitted"]
+    connection.abandon()
+    assert connection.unanswered() == []
 
 
 def test_the_option_is_no_job() -> None:
-    assert ClientConnection().abandon() == []
+    assert ClientConnection().unanswered() == []
 
 
 ILLEGAL = {
@@ -47,7 +48,7 @@ def test_an_illegal_packet_raises_and_no_job_is_forgotten(packet: bytes, state: 
         connection.submit("submitted", b"f", b"{}")
     with pytest.raises(ProtocolError):
         list(connection.receive(packet))
-    assert connection.abandon() == [state]
+    assert connection.unanswered() == [state]
 
 
 @illegal
@@ -57,7 +58,7 @@ def test_what_came_with_an_illegal_packet_is_not_swallowed(packet: bytes) -> Non
     with pytest.raises(ProtocolError):
         events.extend(connection.receive(complete(b"H:1") + packet))
     assert events == [("job", Completed(b"1"))]
-    assert connection.abandon() == ["other"]
+    assert connection.unanswered() == ["other"]
 
 
 def test_a_handle_is_no_answer_to_an_option() -> None:
@@ -65,7 +66,7 @@ def test_a_handle_is_no_answer_to_an_option() -> None:
     connection.submit("job", b"f", b"{}")
     with pytest.raises(ProtocolError):
         list(connection.receive(created(b"H:1")))
-    assert connection.abandon() == ["job"]
+    assert connection.unanswered() == ["job"]
 
 
 @pytest.mark.parametrize("packet", [created(b"H:1"), response(PacketType.ERROR, b"X", b"y")])
@@ -82,7 +83,7 @@ def test_the_length_of_an_answer_can_be_limited() -> None:
     large = events[0][1]
     assert isinstance(large, Completed)
     assert isinstance(large.data, Oversized)
-    assert connection.abandon() == []
+    assert connection.unanswered() == []
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_name_that_would_shift_the_arguments_is_refused_and_nothing_is_sent(
     with pytest.raises(ValueError, match="has at most"):
         connection.submit("job", function, b"{}", unique)
     assert connection.data_to_send() == b""
-    assert connection.abandon() == ["running"]
+    assert connection.unanswered() == ["running"]
 
 
 def test_the_longest_names_are_sent() -> None:

@@ -131,7 +131,7 @@ def test_a_client_takes_any_bytes_and_forgets_no_job(stream: bytes, jobs: int) -
             assert job not in ended, "a job was told of after its end"
             if isinstance(event, FINAL):
                 ended.add(job)
-    left = connection.abandon()
+    left = connection.unanswered()
     assert sorted([*left, *ended], key=str) == list(range(jobs))
 
 
@@ -295,7 +295,7 @@ class ClientAgainstServer(RuleBasedStateMachine):
                 assert data == payload
 
     def teardown(self) -> None:
-        assert set(self.connection.abandon()) == self.waiting
+        assert set(self.connection.unanswered()) == self.waiting
 
 
 class WorkerAgainstServer(RuleBasedStateMachine):

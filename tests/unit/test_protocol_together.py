@@ -115,7 +115,7 @@ def test_a_call_comes_back_with_its_result(server: JobServer) -> None:
         ("job", Completed(b"b\0a")),
     ]
     assert not server.worker.awake
-    assert server.client.abandon() == []
+    assert server.client.unanswered() == []
 
 
 def test_a_sleeping_worker_is_called_for_the_next_job(server: JobServer) -> None:

@@ -29,7 +29,7 @@ def test_another_server_gets_it_at_once() -> None:
     assert call.is_lost
     again, steps, _ = carry_out(send_again(call, NEVER), other, queued)
     assert again is True
-    assert steps[0] == Reach([B])
+    assert steps[0] == Reach([B], NEVER)
     assert kinds(steps) == [Reach, Send]
     assert (call.line, call.is_lost) == (other, False)
 
@@ -59,11 +59,11 @@ def test_a_server_that_is_known_to_be_away_is_not_asked_at_once() -> None:
     call.lose(LOST)
 
     def refuse(step: Reach) -> None:
-        carry_out(pool.reach("dialer", step.hosts, 0), AWAY)
+        carry_out(pool.reach("dialer", step.hosts, 0, NEVER), AWAY)
 
     walk_on = [refuse, None, FakeLine(), queued]
     _, steps, _ = carry_out(send_again(call, NEVER), *walk_on)
-    assert steps[0] == Reach([B])
+    assert steps[0] == Reach([B], NEVER)
     assert kinds(steps) == [Reach, Pause, Reach, Send]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gearmanny.calling.steps import Command, Submit, Tell, Wait
+from gearmanny.calling.unread import MOST_UNREAD
 from gearmanny.calling.values import Data, Progress
 from gearmanny.calling.waiting import (
     exception,
@@ -189,3 +190,31 @@ class TestStreams:
         steps.send([call])
         steps.close()
         assert not call.keeps_updates
+
+
+class TestUpdatesThatAreTakenSlowly:
+    """A consumer that is slower than its worker finds an update whenever it comes back."""
+
+    def test_the_deadline_is_kept(self) -> None:
+        def many(call: Any) -> Any:
+            for _ in range(3):
+                call.take(DataSent(b"1"))
+            return call
+
+        call = many(call_of(on_update=print))
+        with pytest.raises(TaskTimeout, match="some are left"):
+            carry_out(result(call, Deadline(0), 5), None)
+        with pytest.raises(TaskTimeout, match="faster than they are taken"):
+            carry_out(updates(many(call_of()), Deadline(0), 5))
+        with pytest.raises(TaskTimeout, match="within 0 s"):
+            carry_out(stream(b"{}", 0, MOST_UNREAD), sent(many(call_of())))
+
+    def test_those_of_a_job_that_has_ended_may_be_taken_at_leisure(self) -> None:
+        for on_update in (None, print):
+            call = call_of(on_update=on_update)
+            for event in (DataSent(b"1"), DataSent(b"2"), Completed(b"3")):
+                call.take(event)
+            if on_update is None:
+                assert carry_out(updates(call, Deadline(0), 0))[2] == [Data(1), Data(2)]
+            else:
+                assert carry_out(result(call, Deadline(0), 0), None, None)[0] == 3

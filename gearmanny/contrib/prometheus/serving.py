@@ -68,27 +68,90 @@ def serve_metrics(
     Raises:
         InvalidOption: the port cannot be opened, or a host or `tls` is invalid.
     """
+    with metrics_process(hosts, port=port, address=address, tls=tls) as process:
+        yield process.url
+
+
+@contextlib.contextmanager
+def metrics_process(
+    hosts: Sequence[str] | None, *, port: int, address: str, tls: TLSOption
+) -> Iterator[MetricsProcess]:
+    """Does what `serve_metrics` does, and yields the process."""
     PORT_OR_ANY.check("port", port)
     queues = QueueCollector(hosts, tls=tls)
     with _counting_in_files() as directory:
         registry = CollectorRegistry()
         registry.register(_AllProcesses(directory))
         registry.register(queues)
+        process = MetricsProcess(registry, address, port)
+        try:
+            yield process
+        finally:
+            process.end()
+
+
+class MetricsProcess:
+    """The process that serves metrics, which can be replaced."""
+
+    def __init__(self, registry: CollectorRegistry, address: str, port: int) -> None:
+        """
+        Args:
+            registry: the metrics.
+            address: where it listens.
+            port: its port; 0 chooses a free one.
+
+        Raises:
+            InvalidOption: the port cannot be opened.
+        """
+        self._registry = registry
+        self._address = address
+        self._port = port
+        self.replace()
+
+    def __str__(self) -> str:
+        return "the process that serves metrics"
+
+    @property
+    def url(self) -> str:
+        """Where the metrics are."""
+        host = f"[{self._address}]" if ":" in self._address else self._address
+        return f"http://{host}:{self._port}/metrics"
+
+    @property
+    def sentinel(self) -> int:
+        """The descriptor that becomes readable when it ends."""
+        return self._process.sentinel
+
+    def has_ended(self) -> bool:
+        """Returns whether it has ended."""
+        return not self._process.is_alive()
+
+    def replace(self) -> None:
+        """Starts it, again.
+
+        Raises:
+            InvalidOption: the port cannot be opened.
+        """
         news, teller = _processes.Pipe(duplex=False)
-        server = _processes.Process(
+        self._process = _processes.Process(
             target=_serve,
-            args=(registry, port, address, os.getpid(), teller),
+            args=(self._registry, self._port, self._address, os.getpid(), teller),
             name="gearmanny metrics",
             daemon=True,
         )
-        server.start()
+        self._process.start()
         teller.close()
-        try:
-            with news:
-                yield f"http://{_opened(news, address, port)}/metrics"
-        finally:
-            server.kill()
-            server.join()
+        with news:
+            try:
+                self._port = _opened(news, self._address, self._port)
+            except InvalidOption:
+                self.end()
+                raise
+
+    def end(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.join()
 
 
 @contextlib.contextmanager
@@ -114,7 +177,7 @@ def _counting_in_files() -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _opened(news: Connection, address: str, port: int) -> str:
+def _opened(news: Connection, address: str, port: int) -> int:
     try:
         told = news.recv()
     except EOFError:
@@ -123,7 +186,7 @@ def _opened(news: Connection, address: str, port: int) -> str:
         raise InvalidOption(
             f"Metrics cannot be served on port {port} of {address}: {told}. Choose another port."
         )
-    return f"[{address}]:{told}" if ":" in address else f"{address}:{told}"
+    return told
 
 
 def _serve(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +24,7 @@ from gearmanny.logs import escape_unprintable, show_log
 from gearmanny.payload.checks import Rule
 from gearmanny.payload.fields import Option, flag_type, options_of
 from gearmanny.running.options import RunnerOptions
-from gearmanny.serving.process import running_where_none_is
+from gearmanny.serving.process import ServerProcess, running_where_none_is
 from gearmanny.tasks.finding import functions_of
 from gearmanny.workrunner import WorkRunner
 
@@ -110,9 +109,9 @@ class Command(BaseCommand):
             self._print_workers(workers)
             return
         show_log()
-        with closed_before_forks(), self._job_server(settings, verbosity):
+        with closed_before_forks(), self._job_server(settings, verbosity, runner):
             try:
-                with self._metrics(settings) as metrics_url:
+                with self._metrics(settings, runner) as metrics_url:
                     if verbosity:
                         processes = len(runner.slots(settings.THREADS))
                         self._print_banner(workers, settings, processes, verbosity, metrics_url)
@@ -128,35 +127,43 @@ class Command(BaseCommand):
 
         return hooks if metrics in hooks else (metrics, *hooks)
 
-    def _metrics(self, settings: Settings) -> AbstractContextManager[str | None]:
+    @contextlib.contextmanager
+    def _metrics(self, settings: Settings, runner: WorkRunner) -> Iterator[str | None]:
         if settings.METRICS_PORT is None:
-            return nullcontext()
-        from gearmanny.contrib.prometheus import serve_metrics  # noqa: PLC0415  needs an extra
+            yield None
+            return
+        from gearmanny.contrib.prometheus.serving import (  # noqa: PLC0415  needs an extra
+            metrics_process,
+        )
 
-        return serve_metrics(
+        with metrics_process(
             settings.HOSTS,
             port=settings.METRICS_PORT,
             address=settings.METRICS_ADDRESS,
             tls=settings.TLS,
-        )
+        ) as process:
+            runner.look_after(process)
+            yield process.url
 
     @contextlib.contextmanager
-    def _job_server(self, settings: Settings, verbosity: int) -> Iterator[None]:
+    def _job_server(self, settings: Settings, verbosity: int, runner: WorkRunner) -> Iterator[None]:
         if not settings.EMBEDDED:
             yield
             return
         hosts = settings.HOSTS
         with contextlib.ExitStack() as stack:
             try:
-                version = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
+                running = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
             except InvalidOption as error:
                 raise CommandError(str(error)) from error
+            if isinstance(running, ServerProcess):
+                runner.look_after(running)
             if verbosity:
                 self.stdout.write(
                     f"Started an embedded job server at {hosts[0]}. It keeps jobs in memory, until "
                     "runworkers stops: production runs on gearmand."
-                    if version is None
-                    else f"Job server {version} runs at {hosts[0]} already: none was started."
+                    if isinstance(running, ServerProcess)
+                    else f"Job server {running} runs at {hosts[0]} already: none was started."
                 )
                 self.stdout.flush()
             yield

@@ -1,0 +1,171 @@
+"""Interrupts at every moment of a call, while another thread waits for an answer beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from gearmanny.client import AsyncClient, WorkResult
+from gearmanny.errors import GearmanException
+from gearmanny.worker import BaseWorker
+from tests.servers import PATIENCE, Server, until, working
+
+_MODULES = ("blocking/channel.py", "blocking/turns.py", "blocking/driver.py", "protocol/client.py")
+"""Where they arrive: taking events in, handing turns on, the queues of waiters."""
+
+_interrupt: Any = ctypes.pythonapi.PyErr_SetInterrupt
+_interrupt.argtypes = [ctypes.py_object] * 3  # a trace function, written in C: so nothing of it
+_interrupt.restype = None  # is interrupted, but what runs after it
+
+
+class Gated(BaseWorker):
+    name = "gated"
+    gate = threading.Event()
+
+    def task_pass(self, n: int) -> int:
+        assert self.gate.wait(PATIENCE)
+        return n
+
+
+class Interrupter:
+    """Sets the signal of Ctrl-C just before one bytecode: Python raises it where it looks next."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, frame: FrameType, event: str, arg: object) -> Any:
+        if not frame.f_code.co_filename.endswith(_MODULES):
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        if event == "opcode":
+            self.left -= 1
+            if self.left == 0:
+                return _interrupt
+        return self if self.left > 0 else None
+
+
+def interrupt(at: int, call: Callable[[], object]) -> bool:
+    """Interrupts a call at a bytecode; returns whether it has that many."""
+    interrupter = Interrupter(at)
+    try:
+        sys.settrace(interrupter)
+        call()
+        for _ in range(10):  # Python looks at signals here, also for the last bytecodes
+            pass
+    except (KeyboardInterrupt, GearmanException):
+        pass
+    finally:
+        sys.settrace(None)
+    return interrupter.left <= 0
+
+
+def stop(number: int, frame: FrameType | None) -> None:
+    """Handles the signal, and sees to it that it is the only one."""
+    sys.settrace(None)
+    while frame is not None:
+        frame.f_trace = None
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def client(gearman_server: Server) -> Iterator[AsyncClient]:
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        with working(Gated([gearman_server.host])), AsyncClient([gearman_server.host]) as client:
+            yield client
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class Other:
+    """A thread that waits for a work object."""
+
+    def __init__(self, work: WorkResult) -> None:
+        self.outcome: object = None
+        self._work = work
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.outcome = self._work.get_result(timeout=PATIENCE)
+        except Exception as error:
+            self.outcome = error
+
+
+def direct(work: WorkResult, first: str, main_is_done: threading.Event) -> Callable[[], Other]:
+    """Lets the answers come when one thread reads and the other one waits; returns what waits for
+    that and returns the other one."""
+    turns = work._call.line._reading
+    others = [Other(work)] if first == "other" else []
+
+    def run() -> None:
+        until(lambda: turns.taken or main_is_done.is_set(), "a reader")
+        if not others:
+            others.append(Other(work))
+        until(
+            lambda: turns._waiting or main_is_done.is_set() or not others[0].thread.is_alive(),
+            "another thread",
+        )
+        Gated.gate.set()
+
+    director = threading.Thread(target=run, daemon=True)
+    director.start()
+    if first == "other":
+        until(lambda: turns.taken, "the other thread reading")
+
+    def other() -> Other:
+        director.join(PATIENCE)
+        return others[0]
+
+    return other
+
+
+@pytest.mark.parametrize("first", ["main", "other"])
+def test_another_thread_that_waits_gets_an_answer_or_an_error(
+    client: AsyncClient, first: str
+) -> None:
+    at, more = 0, True
+    while more:
+        at += 1
+        Gated.gate.clear()
+        works = [client.gated_pass(n=n) for n in range(3)]
+        channel = works[0]._call.line
+        main_is_done = threading.Event()
+        find_other = direct(works[0], first, main_is_done)
+        more = interrupt(at, partial(works[1].get_result, timeout=PATIENCE))
+        main_is_done.set()
+        other = find_other()
+        other.thread.join(PATIENCE)
+        assert not other.thread.is_alive(), at
+        assert other.outcome == 0 or isinstance(other.outcome, GearmanException), at
+        for work, n in ((works[1], 1), (works[2], 2)):
+            with contextlib.suppress(GearmanException):
+                assert work.get_result(timeout=PATIENCE) == n
+        assert not channel._lock.locked(), at
+        assert channel.error is not None or not channel._reading.taken, at
+        assert client.gated_pass(n=at).get_result(timeout=PATIENCE) == at
+    assert at > 100
+
+
+def test_another_thread_can_send_after_it(client: AsyncClient) -> None:
+    at, more = 0, True
+    Gated.gate.set()
+    while more:
+        at += 1
+        more = interrupt(at, partial(client.using(timeout=PATIENCE).call, "gated_pass", n=0))
+        other = Other(client.gated_pass(n=at))
+        other.thread.join(PATIENCE)
+        assert other.outcome == at
+    assert at > 100
