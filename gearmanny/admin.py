@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from gearmanny.errors import JobServerError
+from gearmanny.errors import InvalidOption, JobServerError
 from gearmanny.net.hosts import CONNECT_TIMEOUT, parse_host
 from gearmanny.net.question import ask
 from gearmanny.net.tls import TLS, TLSOption
@@ -89,6 +89,7 @@ class JobServer:
             JobServerUnavailable: the server could not be reached, or did not answer in time.
             JobServerLost: the connection ended before the answer was complete.
             JobServerError: the server refused the command.
+            ProtocolError: the answer is not that of a job server.
         """
         return self._ask("version", _line)
 
@@ -100,6 +101,7 @@ class JobServer:
             JobServerUnavailable: the server could not be reached, or did not answer in time.
             JobServerLost: the connection ended before the answer was complete.
             JobServerError: the server refused the command.
+            ProtocolError: the answer is not that of a job server.
         """
         return traps_of(self.version())
 
@@ -116,10 +118,14 @@ class JobServer:
             Whether the server knew the job.
 
         Raises:
+            InvalidOption: the handle is not bytes.
             JobServerUnavailable: the server could not be reached, or did not answer in time.
             JobServerLost: the connection ended before the answer was complete.
             JobServerError: the server refused the command.
+            ProtocolError: the answer is not that of a job server.
         """
+        if not isinstance(handle, bytes):
+            raise InvalidOption(f"A handle must be bytes, such as b'H:lap:1', not {handle!r}.")
         try:
             self._ask(f"cancel job {handle.decode('utf-8', 'backslashreplace')}", _line)
         except JobServerError as error:

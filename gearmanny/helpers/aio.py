@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import pymongo
 import pymongo.errors
 
 from gearmanny.helpers.blocking import UNREADABLE, Abandoned
+from gearmanny.helpers.flights import Flight
 from gearmanny.helpers.steps import Ask, Compute, Join, Keep, Nothing, Pause, Step, Steps
 from gearmanny.helpers.storage import CODEC, DEFAULT_TIMEOUT, Storage, Unavailable
 
@@ -126,13 +128,23 @@ class Loop:
                 return await self._compute()
             case Keep(operation):
                 return await self._keep(operation)
-            case Join(flight):
-                return await asyncio.wrap_future(flight.landed)
+            case Join(flight, patience):
+                return await self._join(flight, patience)
             case Pause(seconds):
                 await asyncio.sleep(seconds)
             case _:
                 self._refresh()
         return None
+
+    async def _join(self, flight: Flight, patience: float) -> Any:
+        landed = asyncio.wrap_future(flight.landed)
+        while not landed.done():
+            if flight.rests_with(asyncio.current_task(), threading.get_ident()):
+                return Nothing.HELD_UP
+            if flight.rested(time.monotonic()) > patience:
+                return Nothing.STALLED
+            await asyncio.wait([landed], timeout=patience / 4)
+        return landed.result()
 
     async def _ask(self, operation: Operation, writes: bool) -> Any:
         try:
@@ -191,7 +203,8 @@ class AioStream(Loop):
                             async for text in items:
                                 texts.append(text)
                                 given_out = step.begun = True
-                                yield json.loads(text)
+                                with step.flight.paused(asyncio.current_task()):
+                                    yield json.loads(text)
                         brought: Any = self._whole(texts)
                     else:
                         brought = await self.take(step)

@@ -14,6 +14,7 @@ from gearmanny.helpers import entries
 from gearmanny.helpers.calls import Call
 from gearmanny.helpers.counting import Outcome
 from gearmanny.helpers.entries import Entry
+from gearmanny.helpers.flights import Flight
 from gearmanny.helpers.freshness import Freshness
 from gearmanny.helpers.steps import Ask, Compute, Join, Keep, Nothing, Pause, Refresh, Step, Steps
 
@@ -30,14 +31,18 @@ def answering(call: Call) -> Steps:
         if entry is not None and entry.freshness is Freshness.HIT:
             return _counted(call, Outcome.HIT, entry)
         if entry is not None and entry.freshness is Freshness.STALE:
-            if call.cache.flights.board_alone(call.key, time.monotonic()):
+            if flight := call.cache.flights.board_alone(call.key, time.monotonic()):
+                call.lead(flight)
                 call.log("refresh")
                 yield Refresh()
             return _counted(call, Outcome.STALE, entry)
         flight, leads = call.cache.flights.board(call.key)
         if leads:
+            call.lead(flight)
             return (yield from _landing(call, _computing(call)))
-        landed = yield Join(flight)
+        landed = yield from _joining(call, flight)
+        if landed is Nothing.HELD_UP:
+            return (yield from _holding(call))
         if landed is not None:
             call.count(Outcome.JOINED)
             return json.loads(landed)
@@ -51,7 +56,9 @@ def looking(call: Call) -> Steps:
 
 
 def clearing(call: Call) -> Steps:
-    """Deletes the answer of a call; returns how many entries were deleted."""
+    """Deletes the answer of a call, and the lease of whoever computes it: what comes of that is not
+    stored. Returns how many entries were deleted."""
+    call.cache.flights.leave_all(call.key)
     deleted = yield Ask(entries.delete(call.key), writes=True)
     count = 0 if isinstance(deleted, Nothing) else deleted.deleted_count
     if call.is_shared and (candidates := call.candidates()):
@@ -62,16 +69,27 @@ def clearing(call: Call) -> Steps:
 
 def recomputing(call: Call) -> Steps:
     """Returns a new answer of a call. Raises what computing raises, whatever there was before."""
+    call.may_fall_back = False
     while True:
         flight, leads = call.cache.flights.board(call.key)
         if leads:
-            break
+            call.lead(flight)
+            return (yield from _landing(call, _anew(call)))
         try:
-            yield Join(flight)
+            landed = yield from _joining(call, flight)
         except Exception:  # that is the other call's affair
             continue
-    call.may_fall_back = False
-    return (yield from _landing(call, _anew(call)))
+        if landed is Nothing.HELD_UP:
+            return (yield from _holding(call))
+
+
+def _joining(call: Call, flight: Flight) -> Steps:
+    """Waits for a flight: not for ever for one that rests."""
+    landed = yield Join(flight, call.cache.leases.seconds)
+    if landed is Nothing.STALLED:
+        call.cache.flights.leave(flight)
+        return None
+    return landed
 
 
 def _anew(call: Call) -> Steps:
@@ -84,8 +102,9 @@ def refreshing_by_job(call: Call) -> Steps:
     yield from _looking(call)
     is_fresh = call.entry is not None and call.entry.freshness is Freshness.HIT
     if not is_fresh:
-        _, leads = call.cache.flights.board(call.key)
+        flight, leads = call.cache.flights.board(call.key)
         if leads:
+            call.lead(flight)
             yield from refreshing(call)
 
 
@@ -95,25 +114,22 @@ def refreshing(call: Call) -> Steps:
     cache = call.cache
     lease = cache.leases.seconds
     try:
-        claim, holder = yield from _claim(call)
+        claim = yield from _claim(call)
         if claim is None or not claim.granted:
             return
         if claim.added != call.seen:  # somebody was quicker
-            yield Ask(entries.release(call.key, holder), writes=True)
+            yield from _releasing(call)
             return
         lease = 0
-        cache.leases.hold(call.key, holder)
         try:
-            text = yield Compute()
+            text = yield Compute(call.flight)
         except BaseException:
             lease = cache.leases.seconds
-            cache.leases.drop(call.key)
             raise
         if json.loads(text) or not (call.entry and call.entry.value):
-            yield from _storing(call, holder, text)
+            yield from _storing(call, text)
         else:
             lease = cache.leases.seconds
-            cache.leases.drop(call.key)
             call.log("served stale")
     except Exception as error:
         call.log_failure(error)
@@ -121,7 +137,8 @@ def refreshing(call: Call) -> Steps:
         if lease:
             now = time.monotonic()
             cache.flights.rest(call.key, now, now + lease / 4)
-        cache.flights.abandon(call.key)
+        cache.leases.drop(call.holder)
+        cache.flights.abandon(call.flight)
 
 
 def _landing(call: Call, steps: Steps) -> Steps:
@@ -129,14 +146,14 @@ def _landing(call: Call, steps: Steps) -> Steps:
     try:
         value = yield from steps
     except Exception as error:
-        flights.fail(call.key, error)
+        flights.fail(call.flight, error)
         raise
     except BaseException:  # an interruption of this caller alone
-        flights.abandon(call.key)
+        flights.abandon(call.flight)
         raise
     finally:
-        call.cache.leases.drop(call.key)  # an interruption may come between any two lines
-    flights.land(call.key, value)
+        call.cache.leases.drop(call.holder)  # an interruption may come between any two lines
+    flights.land(call.flight, value)
     return value
 
 
@@ -183,34 +200,30 @@ def _computing(call: Call, *, anew: bool = False) -> Steps:
     """Returns an answer. Unless it is computed anew, that of another process will do which stores
     one meanwhile."""
     pauses = _pauses()
-    holder: str | None = None
     while not call.is_away:
-        claim, holder = yield from _claim(call)
+        claim = yield from _claim(call)
         if claim is None or claim.bypassed:
-            holder = None
             break
         if not anew and claim.added != call.seen and not isinstance(call.seen, Nothing):
             yield from _looking(call)
             if call.entry is not None and call.entry.freshness is not Freshness.OLD:
-                if claim.granted:
-                    yield Ask(entries.release(call.key, holder), writes=True)
+                yield from _releasing(call)
                 return _counted(call, Outcome.JOINED, call.entry)
         if claim.granted:
-            call.cache.leases.hold(call.key, holder)
             break
         yield Pause(next(pauses))
-    return (yield from _holding(call, holder))
+    return (yield from _holding(call))
 
 
-def _holding(call: Call, holder: str | None) -> Steps:
+def _holding(call: Call) -> Steps:
     """Returns an answer that is computed under a lease, or without one."""
-    compute = Compute()
+    compute = Compute(call.flight)
     try:
         text = yield compute
     except GeneratorExit:  # nobody takes any more steps
         raise
     except BaseException as error:
-        yield from _releasing(call, holder)
+        yield from _releasing(call)
         can_fall_back = call.may_fall_back and not compute.begun
         if call.entry is None or not can_fall_back or not isinstance(error, Exception):
             raise
@@ -218,30 +231,38 @@ def _holding(call: Call, holder: str | None) -> Steps:
         return _counted(call, Outcome.FALLBACK, call.entry)
     value = json.loads(text)
     if not value and call.entry is not None and call.entry.value:
-        yield from _releasing(call, holder)
+        yield from _releasing(call)
         call.log("served stale")
         return _counted(call, Outcome.FALLBACK, call.entry)
     call.count(Outcome.UNCACHED if call.is_away else Outcome.MISS)
-    yield from _storing(call, holder, text)
+    yield from _storing(call, text)
     return value
 
 
-def _claim(call: Call) -> Generator[Step, Any, tuple[entries.Claim | None, str]]:
+def _claim(call: Call) -> Generator[Step, Any, entries.Claim | None]:
+    """Asks for the lease. One that is granted is kept from then on."""
     holder = uuid.uuid4().hex
-    operation = entries.claim(call.key, holder, call.cache.leases.seconds)
+    operation = entries.claim(call.key, call.unique_name, holder, call.cache.leases.seconds)
     found = yield Ask(operation, writes=True)
     if isinstance(found, Nothing):
-        return None, holder
-    return entries.claimed(found, holder), holder
+        return None
+    claim = entries.claimed(found, holder)
+    if claim.granted:
+        call.holder = holder
+        call.cache.leases.hold(holder, call.flight)
+    return claim
 
 
-def _releasing(call: Call, holder: str | None) -> Steps:
-    if holder is not None:
-        call.cache.leases.drop(call.key)
-        yield Ask(entries.release(call.key, holder), writes=True)
+def _releasing(call: Call) -> Steps:
+    if call.holder is not None and not call.is_inherited:
+        call.cache.leases.drop(call.holder)
+        yield Ask(entries.release(call.key, call.holder), writes=True)
+        call.holder = None
 
 
-def _storing(call: Call, holder: str | None, text: str) -> Steps:
+def _storing(call: Call, text: str) -> Steps:
+    if call.is_inherited:
+        return
     document = None
     try:
         document = entries.document(
@@ -249,15 +270,15 @@ def _storing(call: Call, holder: str | None, text: str) -> Steps:
         )
         stored = Nothing.USELESS
         if document is not None:
-            stored = yield Keep(entries.store(document))
+            stored = yield Keep(entries.store(document, call.holder))
     finally:
-        call.cache.leases.drop(call.key)
+        call.cache.leases.drop(call.holder)
     if stored is not Nothing.USELESS:
         call.log("write")
         return
     call.log_unstorable()
-    if holder is not None:
-        yield Ask(entries.bypass(call.key, holder), writes=True)
+    if call.holder is not None:
+        yield Ask(entries.bypass(call.key, call.holder), writes=True)
 
 
 def _counted(call: Call, outcome: Outcome, entry: Entry) -> Any:

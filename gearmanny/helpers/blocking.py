@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any
@@ -69,8 +70,12 @@ class Threads:
                 return self._compute()
             case Keep(operation):
                 return self._keep(operation)
-            case Join(flight):
+            case Join(flight, patience):
                 while not flight.landed.done():
+                    if flight.rests_with(threading.get_ident()):
+                        return Nothing.HELD_UP
+                    if flight.rested(time.monotonic()) > patience:
+                        return Nothing.STALLED
                     concurrent.futures.wait([flight.landed], _SLICE)
                 return flight.landed.result()
             case Pause(seconds):
@@ -141,7 +146,8 @@ class Stream(Threads):
                             for text in items:
                                 texts.append(text)
                                 given_out = step.begun = True
-                                yield json.loads(text)
+                                with step.flight.paused(threading.get_ident()):
+                                    yield json.loads(text)
                         brought: Any = self._whole(texts)
                     else:
                         brought = self.take(step)

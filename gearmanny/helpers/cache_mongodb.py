@@ -59,8 +59,8 @@ class Cachewrap(Protocol):
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
-_functions: dict[tuple[object, str], str] = {}
-"""Those that have been decorated, by the cache and the name of their answers."""
+_functions: dict[tuple[object, str, object], str] = {}
+"""Those that have been decorated, by the cache and the name of their answers, and their version."""
 
 
 def cached_by(get_cache: Callable[[], MongoCache], scope: object = None) -> Cachewrap:
@@ -104,7 +104,7 @@ def cached_by(get_cache: Callable[[], MongoCache], scope: object = None) -> Cach
             if isinstance(function, (staticmethod, classmethod)):
                 return type(function)(decorate(function.__func__))
             names = check_ignore(ignore, inspect.signature(function))
-            _check_only_one(scope or get_cache, name, function)
+            _check_only_one(scope or get_cache, name, version, function)
             kind = _kind_of(function)
             return _with_surface(
                 kind(get_cache, function, Options(name, fresh, stale, names, key, version))
@@ -171,9 +171,11 @@ def _with_surface(cached: CachedFunction) -> Callable[..., Any]:
     return cast("Callable[..., Any]", wrapper)
 
 
-def _check_only_one(scope: object, name: str, function: Callable[..., Any]) -> None:
+def _check_only_one(
+    scope: object, name: str, version: object, function: Callable[..., Any]
+) -> None:
     this = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
-    other = _functions.setdefault((scope, name), this)
+    other = _functions.setdefault((scope, name, version), this)
     if other != this:
         logger.warning(
             "%s and %s are both cached as %r: each gets the answers of the other. Give them "

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from gearmanny.helpers import entries, values
-from gearmanny.helpers.flights import Flights
+from gearmanny.helpers.flights import Flight, Flights
 from gearmanny.helpers.leases import Leases
 from gearmanny.helpers.options import check_stale_days
 from gearmanny.helpers.storage import Client, Storage, Unavailable
@@ -151,7 +151,7 @@ class MongoCache:
             value = self.washer(value)
         return values.to_json(unique_name, value, self.json_encoder)
 
-    def beside(self, key: str, refresh: Callable[[], object]) -> None:
+    def beside(self, flight: Flight, refresh: Callable[[], object]) -> None:
         """Lets a thread compute an answer again."""
 
         def run() -> None:
@@ -161,7 +161,7 @@ class MongoCache:
         try:
             threading.Thread(target=run, name=f"{__name__} refresh", daemon=True).start()
         except RuntimeError:  # no thread can be started
-            self.flights.abandon(key)
+            self.flights.abandon(flight)
 
     def clear(self, unique_name: str | None = None) -> int:
         """Deletes all answers of a function, or of all.
@@ -172,6 +172,7 @@ class MongoCache:
         Raises:
             Unavailable: MongoDB cannot be used.
         """
+        self.flights.leave_all()
         deleted: int = (
             self.storage().ask(entries.delete_all(unique_name), writes=True).deleted_count
         )

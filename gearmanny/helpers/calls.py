@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -11,10 +12,11 @@ from typing import Any, Protocol
 from gearmanny.errors import EncodingError
 from gearmanny.helpers import entries, values
 from gearmanny.helpers.counting import Counts, Outcome
-from gearmanny.helpers.flights import Flights
+from gearmanny.helpers.flights import EventLoop, Flight, Flights
 from gearmanny.helpers.freshness import Ages
 from gearmanny.helpers.keys import Arguments
 from gearmanny.helpers.leases import Leases
+from gearmanny.net.forks import this_process
 
 logger = logging.getLogger("gearmanny.cache")
 
@@ -36,13 +38,17 @@ class Call:
 
     __slots__ = (
         "_counts",
+        "_forks",
         "ages",
         "arguments",
         "cache",
         "entry",
+        "flight",
+        "holder",
         "is_away",
         "is_shared",
         "key",
+        "loop",
         "may_fall_back",
         "seen",
         "unique_name",
@@ -72,6 +78,12 @@ class Call:
         self.ages = ages
         self.unique_name = counts.unique_name
         self.is_shared = is_shared
+        self.flight = Flight(key)
+        """In which the answer is computed."""
+        self.loop: EventLoop | None = None
+        """That takes the steps of the call."""
+        self.holder: str | None = None
+        """Of the lease on the answer."""
         self.may_fall_back = True
         """Whether an old answer may stand in for a failure."""
         self.entry: entries.Entry | None = None
@@ -82,6 +94,18 @@ class Call:
         """Whether MongoDB did not answer when the entry was looked for."""
         self.arguments = arguments
         self._counts = counts
+        self._forks = this_process.forks
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is a child that was forked by what computes: the answer is its parent's."""
+        return self._forks != this_process.forks
+
+    def lead(self, flight: Flight) -> None:
+        """Notes that the call computes the answer, and has to end the flight."""
+        self.flight = flight
+        if self.loop is not None:
+            flight.runs_in(self.loop, threading.get_ident())
 
     def candidates(self) -> list[entries.Document]:
         """Returns what programs of the first version may have stored as the arguments."""
@@ -107,7 +131,7 @@ class Call:
         in this process does the same."""
         now = time.monotonic()
         self.cache.flights.rest(self.key, now, now + self.cache.leases.seconds / 4)
-        self.cache.flights.abandon(self.key)  # first: the job may run in this process
+        self.cache.flights.abandon(self.flight)  # first: the job may run in this process
         try:
             submit()
         except Exception as error:

@@ -54,6 +54,7 @@ class CachedCoroutine(CachedFunction):
         if not args and not kwargs:
             if not cache.is_on:
                 return 0
+            cache.flights.leave_all()
             deleted = await cache.aio_storage().ask(entries.delete_all(self.name), writes=True)
             number: int = deleted.deleted_count
             return number
@@ -65,6 +66,7 @@ class CachedCoroutine(CachedFunction):
         return cleared
 
     def _loop(self, cache: MongoCache, call: Call, given: Given) -> Loop:
+        call.loop = asyncio.get_running_loop()
         return Loop(
             cache.aio_storage,
             partial(self._acompute_inside, cache, call, given),
@@ -76,7 +78,7 @@ class CachedCoroutine(CachedFunction):
         if submit is None:
             run_beside(self._loop(cache, call, given).run(refreshing(call)))
         else:
-            cache.beside(call.key, submit)
+            cache.beside(call.flight, submit)
 
     async def _acompute_inside(self, cache: MongoCache, call: Call, given: Given) -> str:
         with inside(cache, call):
@@ -114,6 +116,7 @@ class CachedAsyncGenerator(CachedCoroutine):
         return cached
 
     def _loop(self, cache: MongoCache, call: Call, given: Given) -> AioStream:
+        call.loop = asyncio.get_running_loop()
         return AioStream(
             cache.aio_storage,
             partial(self._aitems, cache, call, given),

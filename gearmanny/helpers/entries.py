@@ -186,18 +186,29 @@ def _fits(document: Document, text: str, arguments: object = None) -> bool:
     return size <= _SMALL or len(bson.encode(document)) <= _LARGEST
 
 
-def store(document: Document) -> Operation:
-    """Stores an answer, which ends the lease."""
+def store(document: Document, holder: str | None) -> Operation:
+    """Stores an answer, which ends the lease: not where that was lost, as the answer was cleared
+    while it was computed, or somebody else computes a newer one. Without a holder, stores it
+    whatever there is."""
+    if holder is None:
+        return lambda collection: collection.replace_one(
+            {"key": document["key"]}, document, upsert=True
+        )
     return lambda collection: collection.replace_one(
-        {"key": document["key"]}, document, upsert=True
+        {"key": document["key"], "lease.holder": holder}, document
     )
 
 
-def claim(key: str, holder: str, seconds: float) -> Operation:
+def claim(key: str, unique_name: str, holder: str, seconds: float) -> Operation:
     """Takes the lease for so many seconds, unless somebody else has it."""
     free = {"$lt": ["$lease.until", _NOW]}
     ours = {"holder": holder, "until": _in(seconds)}
-    update = [{"$set": {"lease": {"$cond": [free, ours, "$lease"]}, "delete_at": _KEPT}}]
+    fields = {
+        "lease": {"$cond": [free, ours, "$lease"]},
+        "delete_at": _KEPT,
+        "type": {"$literal": unique_name},  # by which it is deleted
+    }
+    update = [{"$set": fields}]
     return lambda collection: collection.find_one_and_update(
         {"key": key},
         update,
@@ -239,7 +250,7 @@ def bypass(key: str, holder: str) -> Operation:
 
 
 def delete(key: str) -> Operation:
-    """Deletes the entry of a call."""
+    """Deletes the entry of a call, and the lease on it."""
     return lambda collection: collection.delete_many({"key": key})
 
 
@@ -250,7 +261,7 @@ def delete_shared(unique_name: str, candidates: list[Document]) -> Operation:
 
 
 def delete_all(unique_name: str | None) -> Operation:
-    """Deletes all entries of a function, or of all functions."""
+    """Deletes all entries of a function, or of all functions, and the leases on them."""
     return lambda collection: collection.delete_many(_of(unique_name))
 
 
@@ -267,5 +278,6 @@ def count(unique_name: str | None) -> Operation:
         "oldest": {"$min": "$added"},
         "newest": {"$max": "$added"},
     }
-    steps = [{"$match": _of(unique_name)}, {"$group": group}, {"$sort": {"_id": 1}}]
+    answered = {**_of(unique_name), "added": {"$exists": True}}
+    steps = [{"$match": answered}, {"$group": group}, {"$sort": {"_id": 1}}]
     return lambda collection: collection.aggregate(steps)

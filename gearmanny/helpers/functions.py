@@ -178,9 +178,9 @@ class CachedFunction:
     def _refresh_beside(self, cache: MongoCache, call: Call, given: Given) -> None:
         submit = self.submission(call, given)
         if submit is None:
-            cache.beside(call.key, lambda: self._driver(cache, call, given).run(refreshing(call)))
-        else:
-            cache.beside(call.key, submit)
+            driver = self._driver(cache, call, given)
+            submit = partial(driver.run, refreshing(call))
+        cache.beside(call.flight, submit)
 
     def _compute_inside(self, cache: MongoCache, call: Call, given: Given) -> str:
         with inside(cache, call):
@@ -252,4 +252,5 @@ def inside(cache: MongoCache, call: Call | None) -> Iterator[None]:
     try:
         yield
     finally:
-        computing.reset(token)
+        with contextlib.suppress(ValueError):  # a coroutine was destroyed in another context
+            computing.reset(token)

@@ -38,6 +38,10 @@ def check_unique_name(unique_name: object) -> str:
             f"unique_name is the name of the cached answers, not {unique_name!r}: "
             'write @cachewrap("reports", max_days_age=1).'
         )
+    try:
+        unique_name.encode()
+    except UnicodeEncodeError:
+        raise InvalidOption(f"unique_name must be Unicode text, not {unique_name!r}.") from None
     return unique_name
 
 

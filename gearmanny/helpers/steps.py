@@ -21,6 +21,8 @@ class Nothing(enum.Enum):
 
     AWAY = "MongoDB is not asked now, or did not answer"
     USELESS = "it did, and nothing can be made of that"
+    HELD_UP = "the flight rests, and only the caller can carry it on"
+    STALLED = "the flight has rested for too long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,21 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Waits until a flight has ended; brings its answer as JSON, None without one, or raises."""
+    """Waits until a flight has ended; brings its answer as JSON, None without one, or raises.
+
+    Brings `Nothing` where waiting is of no use.
+    """
 
     flight: Flight
+    patience: float
+    """Seconds for which it may rest."""
 
 
 @dataclass(slots=True)
 class Compute:
     """Computes; brings the answer as JSON, or raises."""
 
+    flight: Flight
     begun: bool = False
     """Whether a part of the answer has been given out, so that no other answer can follow."""
 

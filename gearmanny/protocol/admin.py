@@ -87,7 +87,7 @@ class AdminConnection:
 
         Raises:
             JobServerError: the server does not know the command, or refused it.
-            ProtocolError: the answer is too long.
+            ProtocolError: the answer is too long, or not that of a job server.
         """
         self._take(data)
         if not self._buffer.endswith(b"\n"):
@@ -98,7 +98,10 @@ class AdminConnection:
             if not code.isupper():  # "ERR there are still connected workers …"
                 code, text = "ERR", f"{code} {text}"
             raise JobServerError(code, text.replace("+", " "))
-        return printable(line.removeprefix("OK").strip())
+        answer = line.removeprefix("OK")
+        if answer == line and not line[:1].isdigit():  # the version of an old server
+            raise ProtocolError(f"not the answer of a job server: '{printable(line)}'")
+        return printable(answer.strip())
 
     def receive_rows(self, data: bytes) -> list[str] | None:
         """Processes received bytes of an answer of several rows.

@@ -14,7 +14,7 @@ def test_the_first_one_computes_and_the_others_get_a_copy() -> None:
     flight, leads = flights.board("k")
     assert leads
     assert [flights.board("k"), flights.board("k")] == [(flight, False)] * 2
-    flights.land("k", {"a": [1]})
+    flights.land(flight, {"a": [1]})
     assert flight.landed.result(0) == '{"a": [1]}'
     assert flights.board("k")[1]
 
@@ -28,7 +28,7 @@ def test_a_failure_is_that_of_all() -> None:
     flights = Flights()
     flights.board("k")
     flight, _ = flights.board("k")
-    flights.fail("k", ValueError("no"))
+    flights.fail(flight, ValueError("no"))
     with pytest.raises(ValueError, match="no"):
         flight.landed.result(0)
 
@@ -37,17 +37,17 @@ def test_after_an_interruption_somebody_else_computes() -> None:
     flights = Flights()
     flights.board("k")
     flight, _ = flights.board("k")
-    flights.abandon("k")
+    flights.abandon(flight)
     assert flight.landed.result(0) is None
     assert flights.board("k")[1]
-    flights.abandon("k")
-    flights.abandon("k")  # which nobody began
+    flights.abandon(flight)
+    flights.abandon(flight)  # which nobody began
 
 
 def test_an_answer_that_nobody_waits_for_is_not_copied() -> None:
     flights = Flights()
     flight, _ = flights.board("k")
-    flights.land("k", object())  # which could not be
+    flights.land(flight, object())  # which could not be
     assert not flight.landed.done()
 
 
@@ -59,10 +59,11 @@ def test_one_who_waits_cannot_cancel_the_others() -> None:
 
 def test_nobody_boards_alone_where_somebody_computes_or_while_it_is_not_time() -> None:
     flights = Flights()
-    assert flights.board_alone("k", 10.0)
+    flight = flights.board_alone("k", 10.0)
+    assert flight
     assert flights.board_alone("k", 10.0) is None
     flights.rest("k", 10.0, 12.0)
-    flights.abandon("k")
+    flights.abandon(flight)
     assert flights.board_alone("k", 11.0) is None
     assert flights.board_alone("other", 11.0)
     assert flights.board_alone("k", 12.0)

@@ -40,6 +40,12 @@ def test_an_answer_of_one_line_is_read_in_any_pieces(answer: bytes, text: str) -
     assert [connection.receive_line(piece) for piece in pieces(answer)][-1] == text
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n", b"\n", b"resize\t0\t0\t1\n"])
+def test_a_line_that_is_no_answer_is_a_protocol_error(answer: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not the answer of a job server"):
+        AdminConnection().receive_line(answer)
+
+
 def test_half_a_line_is_no_answer_yet() -> None:
     connection = AdminConnection()
     assert [connection.receive_line(piece) for piece in pieces(b"OK 1.1.20")] == [None] * 9
