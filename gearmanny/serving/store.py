@@ -239,7 +239,9 @@ def _make_private(path: str) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         # The target of a dangling link is not created: the author of the link would choose it.
-        if os.stat(path).st_uid == os.geteuid():
+        found = os.stat(path)
+        # A folder that was given by mistake, such as /tmp, stays as it is.
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
             os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
 
 

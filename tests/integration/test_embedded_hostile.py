@@ -303,3 +303,10 @@ class TestAStore:
         with JobServer(store=path) as server:
             (row,) = Admin(server.host).status()
             assert row.total == 1
+
+
+def test_a_folder_that_is_given_as_a_store_stays_open(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with pytest.raises(InvalidOption, match="cannot be used"):
+        JobServer(store=tmp_path).start()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
