@@ -244,7 +244,9 @@ def _claim(call: Call) -> Generator[Step, Any, entries.Claim | None]:
     holder = uuid.uuid4().hex
     operation = entries.claim(call.key, call.unique_name, holder, call.cache.leases.seconds)
     found = yield Ask(operation, writes=True)
-    if isinstance(found, Nothing):
+    if found is None:  # some servers say so where two insert the document at once
+        found = yield Ask(operation, writes=True)
+    if found is None or isinstance(found, Nothing):
         return None
     claim = entries.claimed(found, holder)
     if claim.granted:

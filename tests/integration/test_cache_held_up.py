@@ -257,3 +257,21 @@ def test_a_process_that_a_function_forked_stores_nothing(build: Callable[..., An
                 os._exit(0)
         assert answer == "parent"
         assert forking.cached(fails=fails) == "parent"
+
+
+def test_many_that_begin_at_the_same_moment_all_get_the_answer(build: Callable[..., Any]) -> None:
+    together = threading.Barrier(16)
+
+    def call(_: int) -> list[int]:
+        @build()("costly")  # as in a process of its own
+        def costly(n: int) -> int:
+            return n
+
+        answers = []
+        for n in range(20):
+            together.wait(PATIENCE)
+            answers.append(costly(n))
+        return answers
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(call, range(16))) == [list(range(20))] * 16
