@@ -12,8 +12,8 @@ INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip in
 demo: .venv/demo $(if $(GEARMAND),gearmand)
 	$(BIN)/python example_project/demo.py $(if $(ONCE),--once) $(if $(GEARMAND),--gearmand)
 
-# Tests wait for processes most of the time, so two at a time pay on one core, too.
-TEST_PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 2 ? cores : 2)))
+# Tests wait for processes most of the time, so three at a time pay on two cores, too.
+TEST_PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 3 ? cores : 3)))
 test: .venv/dev gearmand browser postgres memcached lint types unit
 	$(BIN)/python -m pytest --gearmand -n $(TEST_PROCESSES) --ignore=tests/unit
 

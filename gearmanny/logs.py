@@ -1,4 +1,4 @@
-"""What is written to the terminal: the log, for programs that ask for one and configure none."""
+"""Shows the log on the terminal, for programs that ask for one and configure none."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ INSTEAD = {
     **{name: advice for advice, names in _WORDS.items() for name in names if name != "delay"},
     "delay": f"{_BACKGROUND}; to let one wait, client.using(background=True, delay=seconds)",
 }
-"""What to write instead, by name."""
+"""The right way to write it, by name."""
 
 
 def no_such_method(kind: str, name: str) -> str:

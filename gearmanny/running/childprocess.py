@@ -82,7 +82,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a child shares with its parent."""
+    """The things that a child shares with its parent."""
 
     reports: Connection
     """The pipe to the parent."""

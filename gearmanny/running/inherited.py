@@ -1,4 +1,4 @@
-"""What worker processes inherit from the runner, besides connections: see the table in
+"""Things that worker processes inherit from the runner, besides connections: see the table in
 `docs/workers.md`."""
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Answers:
         self._worker = gearman_worker
         self._ledger = ledger
         self._failed: dict[int, BaseException] = {}
-        """What the jobs failed with that have not ended yet, by the `id()` of the job."""
+        """The failures of jobs that have not ended yet, by the `id()` of the job."""
 
     def end(
         self, link: Link, job: GearmanJob, started: float, error: BaseException | None = None
