@@ -19,7 +19,7 @@ from gearmanny.embedded import JobServer
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.net import resolving
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, until, working
+from tests.support.servers import PATIENCE, until, working
 
 NAME = "several.example"
 LIVE, DEAF, REFUSING = "127.0.0.31", "127.0.0.30", "127.0.0.32"

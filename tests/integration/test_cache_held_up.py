@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gearmanny.helpers.cache_mongodb import MongoCache, cacheBuilder
-from tests.servers import PATIENCE
+from tests.support.servers import PATIENCE
 
 
 @pytest.fixture(autouse=True)

@@ -26,8 +26,8 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.net.transport import Connection
 from gearmanny.worker import BaseWorker
-from tests.clients import Client, MakeClient
-from tests.servers import Server, working
+from tests.support.clients import Client, MakeClient
+from tests.support.servers import Server, working
 
 SOON = 8
 """Seconds. Without a deadline, what is tested here takes much longer, or for ever."""

@@ -17,7 +17,7 @@ import pytest
 from gearmanny.client import AsyncClient, WorkResult
 from gearmanny.errors import GearmanException
 from gearmanny.worker import BaseWorker
-from tests.servers import PATIENCE, Server, until, working
+from tests.support.servers import PATIENCE, Server, until, working
 
 _MODULES = ("blocking/channel.py", "blocking/turns.py", "blocking/driver.py", "protocol/client.py")
 """Where they arrive: taking events in, handing turns on, the queues of waiters."""

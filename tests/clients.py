@@ -1,3 +1,0 @@
-"""Moved to `tests.support.clients`."""
-
-from tests.support.clients import *  # noqa: F403

@@ -1,3 +1,0 @@
-"""Moved to `tests.support.memory`."""
-
-from tests.support.memory import *  # noqa: F403

@@ -1,3 +1,0 @@
-"""Moved to `tests.support.postgres`."""
-
-from tests.support.postgres import *  # noqa: F403
