@@ -26,6 +26,8 @@ class Stacks:
 
     def __init__(self) -> None:
         self._file = _new_file()
+        self._taken = 0
+        """Bytes that `take` has returned."""
 
     def write_on_signal(self) -> None:
         """Has this process, the child, write its stacks when it gets the signal. Processes that it
@@ -40,9 +42,10 @@ class Stacks:
 
     def take(self) -> str:
         """Returns what was written since; empty if nothing was."""
-        text = os.pread(self._file, _LONGEST, 0).decode(errors="replace")
-        os.ftruncate(self._file, 0)
-        return text
+        # The file is never emptied: the process may write between reading and that.
+        written = os.pread(self._file, _LONGEST, self._taken)
+        self._taken += len(written)
+        return written.decode(errors="replace")
 
     def close(self) -> None:
         """Gives the file back."""
@@ -50,8 +53,7 @@ class Stacks:
 
 
 def _new_file() -> int:
-    """Returns the descriptor of a file without a name, to which everything is appended: it is
-    emptied after each reading."""
+    """Returns the descriptor of a file without a name, to which everything is appended."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("gearmanny stacks")
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
+import random
 import signal
 import sys
 import threading
@@ -25,6 +27,13 @@ _MODULES = ("blocking/channel.py", "blocking/turns.py", "blocking/driver.py", "p
 _interrupt: Any = ctypes.pythonapi.PyErr_SetInterrupt
 _interrupt.argtypes = [ctypes.py_object] * 3  # a trace function, written in C: so nothing of it
 _interrupt.restype = None  # is interrupted, but what runs after it
+
+
+_STRIDE = int(os.environ.get("GEARMANNY_TEST_STRIDE", "9"))
+"""Every so many bytecodes one is interrupted, beginning anywhere; with 1, all of them."""
+
+_MOST = 1500
+"""Bytecodes of a call. It has fewer, unless it waits in a loop because the machine is busy."""
 
 
 class Gated(BaseWorker):
@@ -136,9 +145,9 @@ def direct(work: WorkResult, first: str, main_is_done: threading.Event) -> Calla
 def test_another_thread_that_waits_gets_an_answer_or_an_error(
     client: AsyncClient, first: str
 ) -> None:
-    at, more = 0, True
-    while more:
-        at += 1
+    at, more = -random.randrange(_STRIDE), True
+    while more and at < _MOST:
+        at += _STRIDE
         Gated.gate.clear()
         works = [client.gated_pass(n=n) for n in range(3)]
         channel = works[0]._call.line
@@ -160,10 +169,10 @@ def test_another_thread_that_waits_gets_an_answer_or_an_error(
 
 
 def test_another_thread_can_send_after_it(client: AsyncClient) -> None:
-    at, more = 0, True
+    at, more = -random.randrange(_STRIDE), True
     Gated.gate.set()
-    while more:
-        at += 1
+    while more and at < _MOST:
+        at += _STRIDE
         more = interrupt(at, partial(client.using(timeout=PATIENCE).call, "gated_pass", n=0))
         other = Other(client.gated_pass(n=at))
         other.thread.join(PATIENCE)

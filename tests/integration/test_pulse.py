@@ -73,13 +73,17 @@ def test_a_process_writes_its_stacks_again_and_again_but_not_those_it_forks() ->
     grandchild = int(os.read(reader, 100))
     for _ in range(2):
         os.kill(child, SIGNAL)
-        text = ""
-        while "in wait_for_signals" not in text:
-            text += stacks.take()
+        text: list[str] = []
+
+        def is_written(text: list[str] = text) -> bool:
+            text.append(stacks.take())
+            return "in wait_for_signals" in "".join(text)
+
+        until(is_written, "stacks")
     os.kill(grandchild, SIGNAL)  # which ends it, as any program
     os.kill(child, signal.SIGKILL)
     assert exit_code(child) == -signal.SIGKILL
-    assert stacks.take() == ""
+    assert "in wait_for_signals" not in stacks.take()
     stacks.close()
     os.close(reader)
     os.close(writer)
