@@ -12,10 +12,11 @@ ROOT = "gearmanny"
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes what nobody else handles: a program may configure logging later."""
+    """Writes what no handler of all of our log does: a program may configure logging later. One
+    that has a handler for a part of it, such as `gearmanny.runner`, still sees the whole."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        logger: logging.Logger | None = logging.getLogger(record.name)
+        logger: logging.Logger | None = logging.getLogger(ROOT)
         while logger is not None:
             if any(handler is not self for handler in logger.handlers):
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.core.cache import caches, close_caches
+from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.db import reset_queries
 from django.utils import timezone, translation
@@ -19,6 +20,8 @@ from gearmanny.contrib.django.threads import close_those_of_ended_threads, runs_
 from gearmanny.hooks import never_waits
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.interrupts import was_interrupted
+
+logger = logging.getLogger("gearmanny.worker")
 
 
 class healthy_connections:
@@ -87,6 +90,20 @@ def defaults_of_the_settings(job: GearmanJob) -> Iterator[None]:
 _connections: Any = caches._connections  # type: ignore[attr-defined]
 
 
+def _close_caches() -> None:
+    """Closes the caches that the job used; a failure to close one is logged."""
+    for cache in caches.all(initialized_only=True):
+        try:
+            cache.close()
+        except Exception:
+            logger.warning(
+                "a cache of the backend %s could not be closed after a job",
+                type(cache).__name__,
+                exc_info=True,
+                extra={"action": "close_failed"},
+            )
+
+
 class _Caches(threading.local):
     """The caches of a thread, from one job to the next.
 
@@ -104,12 +121,12 @@ class _Caches(threading.local):
 
     def keep(self) -> None:
         """Closes the caches that the job used, as at the end of a request, and keeps them."""
-        close_caches()
+        _close_caches()
         self._made = {alias: caches[alias] for alias in caches if hasattr(_connections, alias)}
 
     def drop(self) -> None:
         """Closes the caches that the job used: it was interrupted, perhaps while it used one."""
-        close_caches()
+        _close_caches()
         self._made.clear()
 
 
@@ -149,7 +166,7 @@ def end_beside_others(clean_up: Callable[[], object]) -> None:
         clean_up: called after the last one.
     """
     _thread.jobs -= 1
-    close_caches()
+    _close_caches()
     if _thread.jobs:
         tidy_up_beside_others()
     else:
