@@ -57,9 +57,12 @@ class JobRunner:
         context = handler.context
         context.ledger.begin(handler.link, assigned, job)
         error = self._execute(context, job, assigned)
-        if isinstance(error, HandedOver):
-            return False
-        return context.answers.end(handler.link, job, started, error)
+        try:
+            if isinstance(error, HandedOver):
+                return False
+            return context.answers.end(handler.link, job, started, error)
+        finally:
+            del error  # or its traceback would refer to this frame, and keep the payload
 
     def _execute(
         self, context: Context, job: GearmanJob, assigned: Assigned

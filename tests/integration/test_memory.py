@@ -50,8 +50,8 @@ def with_little_memory(tmp_path: Path) -> Iterator[Callable[..., subprocess.Pope
 def worker_host(
     gearman_server: Server, with_little_memory: Callable[..., subprocess.Popen[str]]
 ) -> str:
-    """A job server with a worker that has 80 MiB, of which the stacks of its threads take some."""
-    with_little_memory("worker", 80, gearman_server.host)
+    """A job server with a worker that has 64 MiB."""
+    with_little_memory("worker", 64, gearman_server.host)
     until(lambda: workers_of(gearman_server, "heavy_pid"))
     until(lambda: workers_of(gearman_server, "raw_length"))
     return gearman_server.host
