@@ -34,6 +34,8 @@ class Proxy:
         """Connections that were made so far."""
         self.delay = 0.0
         """Seconds for which every piece is held back."""
+        self.delay_next: tuple[bytes, float] | None = None
+        """Bytes, and the seconds for which the next piece that contains them is held back."""
         self.closed = threading.Event()
         self._listener = listener
         self._address = listener.getsockname()
@@ -74,6 +76,15 @@ class Proxy:
         """Lets nothing but ends arrive any more on all connections; new ones work."""
         for connection in list(self._connections):
             connection.swallows = True
+
+    def hold_back(self, piece: bytes) -> None:
+        """Waits before a piece is passed on, as long as it is to be held back."""
+        delay, following = self.delay, self.delay_next
+        if following is not None and following[0] in piece:
+            self.delay_next = None
+            delay += following[1]
+        if delay:
+            self.closed.wait(delay)
 
     def refuse(self) -> None:
         """Takes no new connections; those that are there go on."""
@@ -156,8 +167,7 @@ class _Connection:
             for sock in {*ready, *pending}:
                 with _not_yet():
                     data = sock.recv(_CHUNK)
-                    if self._proxy.delay:
-                        self._proxy.closed.wait(self._proxy.delay)
+                    self._proxy.hold_back(data)
                     if not self.swallows:
                         ways[sock][1].extend(data)
                     if not data:

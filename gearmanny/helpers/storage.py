@@ -245,7 +245,8 @@ class Storage:
     def _reach_in_thread(self) -> None:
         if self._reaching.acquire(blocking=False):
             try:
-                threading.Thread(target=self._reach, name=__name__, daemon=True).start()
+                name = f"gearmanny cache {self.name}"
+                threading.Thread(target=self._reach, name=name, daemon=True).start()
             except RuntimeError:  # no thread can be started
                 self._reaching.release()
 
