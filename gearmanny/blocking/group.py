@@ -20,7 +20,7 @@ class Group:
         have one noticed twice."""
 
     def notice(self, exchange: Exchange[Any]) -> None:
-        """Takes note that a call has ended, or has to be sent again. It is watched no longer."""
+        """Notes that a call has ended, or has to be sent again. It is watched no longer."""
         assert isinstance(exchange, Call)
         self.ended.append(exchange)
         exchange.unwatch(self)

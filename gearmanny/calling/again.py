@@ -50,7 +50,7 @@ class Again:
         return self._pool.closings != self._closings
 
     def lose(self, error: GearmanException, host: Host) -> None:
-        """Takes note that the connection to a host ended before the job was answered."""
+        """Notes that the connection to a host ended before the job was answered."""
         self._lost_at.add(host)
         # A job server that restarts gets the time for it that making a connection may take.
         self.patience = Deadline(self._pool.servers.connect_timeout)
@@ -75,7 +75,7 @@ class Again:
         return (pause, True) if left is None or left >= pause else (left, False)
 
     def fail(self) -> bool:
-        """Takes note that no host could be reached. Returns whether there is time for another
+        """Notes that no host could be reached. Returns whether there is time for another
         attempt."""
         left = self.patience.remaining()
         if left == 0:

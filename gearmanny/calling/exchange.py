@@ -91,11 +91,11 @@ class Exchange(Generic[L]):
         raise NotImplementedError
 
     def sent_over(self, line: L) -> None:
-        """Takes note of the connection that this was queued on."""
+        """Notes the connection that this was queued on."""
         self.line = line
 
     def lose(self, error: GearmanException) -> None:
-        """Takes note that the connection ended before there was an answer. If there is one, an
+        """Notes that the connection ended before there was an answer. If there is one, an
         interrupt may have come before the watchers were notified."""
         if self.outcome is None:
             self.settle(error)

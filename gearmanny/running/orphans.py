@@ -26,7 +26,7 @@ def inherits_orphans() -> bool:
 
 
 def bury_orphans() -> None:
-    """Takes note of the end of orphans, so that the system forgets them."""
+    """Notes the end of orphans, so that the system forgets them."""
     while True:
         # This takes note of those that have ended, and leaves them to their objects.
         own = {child.pid for child in multiprocessing.active_children()}

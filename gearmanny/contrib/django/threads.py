@@ -34,7 +34,7 @@ _this_thread = _Thread()
 
 
 def runs_jobs_here() -> None:
-    """Takes note that jobs run in this thread, so that others are those of tasks."""
+    """Notes that jobs run in this thread, so that others are those of tasks."""
     if not _this_thread.runs_jobs:
         _this_thread.runs_jobs = True
         connection_created.connect(_note, dispatch_uid=__name__)
