@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
+import selectors
 import socket
 import ssl
 import struct
@@ -163,8 +163,7 @@ class _Connection:
             ]
             writable = [to for to, unsent in ways.values() if unsent]
             pending = [s for s in readable if isinstance(s, ssl.SSLSocket) and s.pending()]
-            ready, _, _ = select.select(readable, writable, [], 0 if pending else PATIENCE * 3)
-            for sock in {*ready, *pending}:
+            for sock in {*_ready(readable, writable, 0 if pending else PATIENCE * 3), *pending}:
                 with _not_yet():
                     data = sock.recv(_CHUNK)
                     self._proxy.hold_back(data)
@@ -180,6 +179,18 @@ class _Connection:
                     if sock is server:
                         return
                     _shut(server, socket.SHUT_WR)
+
+
+def _ready(
+    readable: list[socket.socket], writable: list[socket.socket], timeout: float
+) -> list[socket.socket]:
+    """Waits for sockets, whatever their descriptors; returns those that can be read."""
+    with selectors.DefaultSelector() as selector:
+        for sock in {*readable, *writable}:
+            events = selectors.EVENT_READ if sock in readable else 0
+            selector.register(sock, events | (selectors.EVENT_WRITE if sock in writable else 0))
+        ready = selector.select(timeout)
+    return [key.fileobj for key, events in ready if events & selectors.EVENT_READ]  # type: ignore[misc]
 
 
 def _not_yet() -> contextlib.AbstractContextManager[None]:

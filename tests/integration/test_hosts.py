@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import ssl
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -160,10 +161,13 @@ def listening(
 
 def sockets_to(port: int) -> Iterator[socket.socket]:
     """The sockets of this process that are connected to a port."""
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(descriptor))) as sock:
-            if sock.getpeername()[1:2] == (port,):
-                yield sock
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                with socket.socket(fileno=os.dup(descriptor)) as sock:
+                    if sock.getpeername()[1:2] == (port,):
+                        yield sock
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="asks Linux")
