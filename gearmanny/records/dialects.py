@@ -45,6 +45,7 @@ _POSTGRESQL_TYPES = {
     "time_type": "timestamptz",
     "bytes_type": "bytea",
     "small_type": "smallint",
+    "bool_type": "boolean",
     "processes_options": "WITH (fillfactor = 70)",
 }
 
@@ -122,6 +123,7 @@ _SQLITE_TYPES = {
     "time_type": "datetime",
     "bytes_type": "blob",
     "small_type": "smallint",
+    "bool_type": "bool",
     "processes_options": "",
 }
 

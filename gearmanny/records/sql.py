@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from gearmanny.errors import InvalidOption
-from gearmanny.records import claiming, handing, looking, requests, returning, submitting
+from gearmanny.records import (
+    claiming,
+    handing,
+    looking,
+    requests,
+    returning,
+    schema,
+    submitting,
+)
 from gearmanny.records import processes as rows
 from gearmanny.records.changes import changes_of
 from gearmanny.records.connections import Connections
@@ -67,8 +75,11 @@ class SQLStore:
             connector_of(url) if isinstance(url, str) or not hasattr(url, "connect") else url
         )
         names = tables_with(tables) if isinstance(tables, str) else tables
-        self._connections = Connections(connector, names)
+        self._connections = Connections(connector, names, self._find_store)
         self._doubts = Doubts()
+
+    def _find_store(self, session: Session) -> str:
+        return schema.ensure(session)
 
     @property
     def id(self) -> str:
