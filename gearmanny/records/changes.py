@@ -26,7 +26,7 @@ def changes_of(connector: Connector, tables: Tables) -> Changes:
     """
     if not connector.dialect.notifies:
         return _Asked(connector)
-    return _Notified(connector, tables.channel) if connector.has_sessions else _Unknown()
+    return _Notified(connector, tables.channel) if connector.has_sessions else Unknown()
 
 
 class _Base:
@@ -103,7 +103,7 @@ class _Asked(_Base):
         return version
 
 
-class _Unknown(_Base):
+class Unknown(_Base):
     """Behind a pooler nobody says anything: after a pause, anything may have changed."""
 
     def wait(self, timeout: float) -> list[Change]:

@@ -45,14 +45,14 @@ def check_call(host: Host) -> None:
     Raises:
         AssertionError: a test makes it, with the settings of the project as they are.
     """
-    if _is_test() and not _overrides.depth:
+    if is_test() and not _overrides.depth:
         from gearmanny.contrib.django.settings import get_settings  # noqa: PLC0415  configured now
 
         if not get_settings().LIVE_IN_TESTS:
             raise AssertionError(_HINT.format(host=host))
 
 
-def _is_test() -> bool:
+def is_test() -> bool:
     """Returns whether Django's test environment is set up, as its test runner and pytest-django
     do."""
     utils = sys.modules.get("django.test.utils")

@@ -41,7 +41,7 @@ class StoreVersion(SeparateDatabaseAndState):
         """
         super().__init__(state_operations=state_operations)
         self.version = version
-        self.reversible = version == 1
+        self.reversible = version == 1  # type: ignore[misc]
 
     def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
         return type(self).__qualname__, [self.version, self.state_operations], {}
