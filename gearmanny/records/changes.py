@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from gearmanny.errors import StoreUnavailable
 from gearmanny.net.forks import keep_from_children
 from gearmanny.records.connections import SocketOf
 from gearmanny.records.connectors import Connector
 from gearmanny.records.templates import Tables
-from gearmanny.records.values import Change, Changes, StoreUnavailable
+from gearmanny.records.values import Change, Changes
 
 _ANYTHING = Change("anything")
 

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gearmanny.errors import StoreUnavailable
 from gearmanny.net.forks import keep_from_children, this_process
 from gearmanny.records import schema
 from gearmanny.records.connectors import Connector
 from gearmanny.records.presence import Presence
 from gearmanny.records.session import ATTEMPTS, Session
 from gearmanny.records.templates import Tables
-from gearmanny.records.values import StoreUnavailable
 
 Result = TypeVar("Result")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -64,8 +65,8 @@ def connector_of(url: object) -> Connector:
                 f"A store on PostgreSQL needs psycopg ({error}). Install it: pip install "
                 "'gearmanny[postgres]'."
             ) from error
-        parameters = parameters_of(text)
-        return PostgreSQLConnector(lambda: parameters)
+        # Not a function of ours: stores are pickled.
+        return PostgreSQLConnector(functools.partial(dict, parameters_of(text)))
     if scheme == "sqlite":
         if not rest.startswith("/") or len(rest) < 2 or "?" in rest:
             raise InvalidOption(f"The URL of an SQLite file has a path and nothing else. {_FORMS}.")

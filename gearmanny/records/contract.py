@@ -6,7 +6,7 @@ a number, may be repeated when its answer was lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gearmanny.records.states import Event, State
@@ -31,6 +31,11 @@ MAX_DEATHS = 3
 
 MAX_HANDOVERS = 3
 """So often a job is handed over without a claim before it fails."""
+
+HandOver = Callable[[Sequence[Submitted]], object]
+"""Hands over jobs that are recorded, each with the number 1. It never raises, and waits for
+nothing: what does not leave at once is left to the dispatchers. It is the same object for all calls
+of a client, so that jobs of several calls can leave together."""
 
 
 class Store(Protocol):
@@ -65,6 +70,23 @@ class Store(Protocol):
             InvalidOption: another value of a job is invalid.
             EncodingError: the arguments are text that databases refuse.
         """
+
+    def record(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        """Records jobs for a client, in its transaction where there is one. Afterwards `id` is
+        known without a question to the database.
+
+        Args:
+            jobs: as with `submit`.
+            hand_over: called once the records are committed, with those that their caller has to
+                hand over. Not called where there are none.
+
+        Returns:
+            An answer to each job, in their order; and raises what `submit` raises.
+        """
+
+    async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        """The same for a coroutine, whose event loop goes on meanwhile. `hand_over` is called in
+        the thread that records them."""
 
     def look(self, id: str) -> Snapshot | None:
         """Returns the record with an id; None when there is none, or it was pruned."""

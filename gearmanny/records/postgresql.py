@@ -8,11 +8,11 @@ from typing import Any
 
 import psycopg
 
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.records.dialects import POSTGRESQL
 from gearmanny.records.presence import AdvisoryLock, Presence
 from gearmanny.records.templates import Dialect
-from gearmanny.records.values import Process, StoreUnavailable
+from gearmanny.records.values import Process
 
 CONNECT_TIMEOUT = 5
 """Seconds; that of the URL comes first."""

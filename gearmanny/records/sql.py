@@ -8,21 +8,13 @@ import platform
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from gearmanny.errors import InvalidOption
-from gearmanny.records import (
-    claiming,
-    handing,
-    looking,
-    requests,
-    returning,
-    schema,
-    submitting,
-)
+from gearmanny.errors import InvalidOption, StoreUnavailable
+from gearmanny.records import claiming, handing, looking, requests, returning, submitting
 from gearmanny.records import processes as rows
 from gearmanny.records.changes import changes_of
 from gearmanny.records.connections import Connections
 from gearmanny.records.connectors import Connector, connector_of
-from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS
+from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.presence import Presence
@@ -43,7 +35,6 @@ from gearmanny.records.values import (
     Returned,
     Settled,
     Snapshot,
-    StoreUnavailable,
     Submitted,
 )
 
@@ -75,11 +66,13 @@ class SQLStore:
             connector_of(url) if isinstance(url, str) or not hasattr(url, "connect") else url
         )
         names = tables_with(tables) if isinstance(tables, str) else tables
-        self._connections = Connections(connector, names, self._find_store)
+        self._connections = Connections(connector, names)
         self._doubts = Doubts()
 
-    def _find_store(self, session: Session) -> str:
-        return schema.ensure(session)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy, also one that was pickled for another process, connects anew.
+        tables = self._connections.tables
+        return functools.partial(SQLStore, self._connections.connector, tables=tables), ()
 
     @property
     def id(self) -> str:
@@ -104,6 +97,17 @@ class SQLStore:
                 return submitting.submit(session, jobs)
 
         return self._run(submit)
+
+    def record(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        submitted = self.submit(jobs)
+        if ours := [job for job in submitted if job.is_handed_over]:
+            hand_over(ours)
+        return submitted
+
+    async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        import asyncio  # noqa: PLC0415  workers without coroutines have no use for it
+
+        return await asyncio.to_thread(self.record, jobs, hand_over)
 
     def look(self, id: str) -> Snapshot | None:
         id = canonical(id)

@@ -135,6 +135,7 @@ TOUCHES = {
         "gearmanny.eager.joined",
         "gearmanny.helpers.aio",
         "gearmanny.helpers.coroutines",
+        "gearmanny.records.sql",
         "gearmanny.serving.listening",
         "gearmanny.serving.loop",
         "gearmanny.serving.embedded",

@@ -237,7 +237,7 @@ def get_settings() -> Settings:
         ImproperlyConfigured: GEARMANNY has an unknown key, or an invalid value.
     """
     given = dict(_mapping(NAME, getattr(django_settings, NAME, {})))
-    nested = {
+    nested: dict[str, Any] = {
         key: _fill(kind, f"{NAME}[{key!r}]", _mapping(f"{NAME}[{key!r}]", given.pop(key, {})))
         for key, kind in _NESTED.items()
     }
