@@ -1,0 +1,462 @@
+"""Records of jobs in a database of a Django project."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.test import override_settings
+from django.utils import timezone
+
+from gearmanny.contrib.django import records
+from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
+from gearmanny.contrib.django.records import DjangoStore, get_store, task_transaction
+from gearmanny.contrib.django.schema import TABLES
+from gearmanny.errors import InvalidOption
+from gearmanny.records.sql import SQLStore
+from gearmanny.records.states import Event, State
+from gearmanny.records.values import Claimed, NewJob, Submitted
+from tests.contract.records.conftest import url_of
+
+ALIAS = "recorded"
+
+MODELS = (JobRecord, JobNote, WorkerProcess)
+
+
+@contextlib.contextmanager
+def database(entry: dict[str, Any], alias: str = ALIAS) -> Iterator[None]:
+    """Adds a database to those of the settings."""
+    made = connections.configure_settings({"default": {}, alias: entry})[alias]
+    connections.settings[alias] = made
+    try:
+        yield
+    finally:
+        records._store_in.cache_clear()
+        connections[alias].close()
+        del connections[alias], connections.settings[alias]
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def entry(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The entry of an empty database in DATABASES."""
+    if request.param == "postgresql":
+        found: dict[str, Any] = request.getfixturevalue("postgres_database")
+        return found
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "jobs.db"}
+
+
+@pytest.fixture
+def empty(entry: dict[str, Any], django_db_blocker: Any) -> Iterator[None]:
+    """The database of the alias, without tables."""
+    settings = {"HOSTS": ["127.0.0.1:1"], "RECORDS": {"STORE": "database", "DATABASE": ALIAS}}
+    with django_db_blocker.unblock(), override_settings(GEARMANNY=settings), database(entry):
+        yield
+
+
+def migrate(*arguments: str) -> None:
+    call_command("migrate", *arguments, database=ALIAS, verbosity=0)
+
+
+@pytest.fixture
+def store(empty: None) -> DjangoStore:
+    migrate()
+    found = get_store()
+    assert found is not None
+    return found
+
+
+class Callers:
+    """Notes what is handed over, as a client would do it."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[str]] = []
+
+    def hand_over(self, jobs: Sequence[Submitted]) -> None:
+        assert not connections[ALIAS].in_atomic_block
+        self.sent.append([job.function for job in jobs])
+
+
+@pytest.fixture
+def callers() -> Callers:
+    return Callers()
+
+
+@pytest.fixture
+def record(store: DjangoStore, callers: Callers) -> Callable[..., str]:
+    """Records a job: `record("f")` returns its id."""
+
+    def record(function: str, **options: Any) -> str:
+        (submitted,) = store.record([NewJob(function, **options)], callers.hand_over)
+        return submitted.id
+
+    return record
+
+
+def functions() -> list[str]:
+    return sorted(JobRecord.objects.values_list("function", flat=True))
+
+
+class Stopped(Exception):
+    pass
+
+
+class TestTransactions:
+    def test_jobs_leave_together_when_their_transaction_is_committed(
+        self, record: Callable[..., str], callers: Callers
+    ) -> None:
+        with transaction.atomic(using=ALIAS):
+            record("a")
+            with transaction.atomic(using=ALIAS):
+                record("b")
+            record("c")
+            assert callers.sent == []
+        assert callers.sent == [["a", "b", "c"]]
+        assert functions() == ["a", "b", "c"]
+
+    def test_a_rollback_takes_them_back(self, record: Callable[..., str], callers: Callers) -> None:
+        with contextlib.suppress(Stopped), transaction.atomic(using=ALIAS):
+            record("a")
+            raise Stopped
+        assert (callers.sent, functions()) == ([], [])
+
+    def test_that_of_a_savepoint_takes_back_its_own(
+        self, record: Callable[..., str], callers: Callers
+    ) -> None:
+        with transaction.atomic(using=ALIAS):
+            record("a")
+            with contextlib.suppress(Stopped), transaction.atomic(using=ALIAS):
+                record("b")
+                with transaction.atomic(using=ALIAS):
+                    record("c")
+                raise Stopped
+            record("d")
+        assert callers.sent == [["a", "d"]]
+        assert functions() == ["a", "d"]
+
+    def test_that_of_a_savepoint_made_by_hand_leaves_no_record(
+        self, record: Callable[..., str], callers: Callers
+    ) -> None:
+        with transaction.atomic(using=ALIAS):
+            point = transaction.savepoint(using=ALIAS)
+            record("a")
+            transaction.savepoint_rollback(point, using=ALIAS)
+        # Django runs hooks of such savepoints nevertheless. No worker runs a job without a record.
+        assert (callers.sent, functions()) == ([["a"]], [])
+
+    def test_that_of_another_database_does_not(
+        self, record: Callable[..., str], callers: Callers, tmp_path: Path
+    ) -> None:
+        entry = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "other.db"}
+        with (
+            database(entry, "other"),
+            contextlib.suppress(Stopped),
+            transaction.atomic(using="other"),
+        ):
+            record("a")
+            raise Stopped
+        assert (callers.sent, functions()) == ([["a"]], ["a"])
+
+    def test_outside_of_one_jobs_leave_at_once(self, store: DjangoStore, callers: Callers) -> None:
+        jobs = [NewJob("a"), NewJob("b"), NewJob("c", delay=60)]
+        submitted = store.record(jobs, callers.hand_over)
+        assert [job.is_handed_over for job in submitted] == [True, True, False]
+        assert callers.sent == [["a", "b"]]
+
+    def test_jobs_of_which_one_is_invalid_are_not_recorded_in_part(
+        self, store: DjangoStore, callers: Callers
+    ) -> None:
+        with pytest.raises(InvalidOption):
+            store.record([NewJob("a"), NewJob("b", trace="\0")], callers.hand_over)
+        assert (callers.sent, functions()) == ([], [])
+
+    def test_where_nobody_knows_of_the_commit_the_dispatchers_hand_over(
+        self, store: DjangoStore, record: Callable[..., str], callers: Callers
+    ) -> None:
+        transaction.set_autocommit(False, using=ALIAS)
+        try:
+            record("a")
+            transaction.commit(using=ALIAS)
+        finally:
+            transaction.set_autocommit(True, using=ALIAS)
+        assert callers.sent == []
+        assert [job.function for job in store.hand_over(10, 10)] == ["a"]
+
+    def test_jobs_of_a_hook_and_of_its_own_transactions_leave_with_the_others(
+        self, record: Callable[..., str], callers: Callers
+    ) -> None:
+        def hook() -> None:
+            with transaction.atomic(using=ALIAS):
+                record("b")
+            record("c")
+
+        with transaction.atomic(using=ALIAS):
+            transaction.on_commit(hook, using=ALIAS)
+            record("a")
+        assert callers.sent == [["b", "c", "a"]]
+
+    def test_a_hook_that_fails_keeps_no_jobs_from_leaving_that_are_before_it(
+        self, record: Callable[..., str], callers: Callers
+    ) -> None:
+        def fail() -> None:
+            raise Stopped
+
+        with contextlib.suppress(Stopped), transaction.atomic(using=ALIAS):
+            record("a")
+            transaction.on_commit(fail, using=ALIAS)
+        assert callers.sent == [["a"]]
+
+    def test_each_client_gets_its_own(self, store: DjangoStore, callers: Callers) -> None:
+        others = Callers()
+        with transaction.atomic(using=ALIAS):
+            for function, client in [("a", callers), ("b", others), ("c", callers)]:
+                store.record([NewJob(function)], client.hand_over)
+        assert (callers.sent, others.sent) == ([["a", "c"]], [["b"]])
+
+    def test_what_a_transaction_recorded_it_can_look_at_and_cancel(
+        self, store: DjangoStore, record: Callable[..., str]
+    ) -> None:
+        with transaction.atomic(using=ALIAS):
+            id = record("a")
+            snapshot = store.look(id)
+            assert snapshot is not None
+            assert store.cancel(id) is State.CANCELLED
+        snapshot = store.look(id)
+        assert snapshot is not None
+        assert snapshot.state is State.CANCELLED
+
+    def test_a_broken_transaction_records_nothing(
+        self, record: Callable[..., str], callers: Callers
+    ) -> None:
+        with transaction.atomic(using=ALIAS):
+            transaction.set_rollback(True, using=ALIAS)
+            with pytest.raises(transaction.TransactionManagementError):
+                record("a")
+        assert callers.sent == []
+
+    def test_coroutines_record_in_the_transaction_of_their_caller(
+        self, store: DjangoStore, callers: Callers
+    ) -> None:
+        async def view() -> None:
+            await store.arecord([NewJob("a")], callers.hand_over)
+            assert await sync_to_async(functions)() == ["a"]
+
+        from asgiref.sync import async_to_sync  # noqa: PLC0415
+
+        with contextlib.suppress(Stopped), transaction.atomic(using=ALIAS):
+            async_to_sync(view)()
+            raise Stopped
+        assert (callers.sent, functions()) == ([], [])
+
+
+class TestWorkers:
+    def test_a_worker_has_a_connection_of_its_own(
+        self, store: DjangoStore, record: Callable[..., str]
+    ) -> None:
+        id = record("f", arguments='{"a": 1}')
+        process = store.register(pool="tests")
+        try:
+            claimed = store.claim(id, "f", 1, process.id)
+            assert isinstance(claimed, Claimed)
+            assert claimed.arguments == '{"a": 1}'
+            with transaction.atomic(using=ALIAS):
+                transaction.set_rollback(True, using=ALIAS)  # as a task may do
+                assert store.progress(claimed.claim, 1, 2)
+                assert store.finish(claimed.claim, Event.SUCCEEDED, "2")
+            assert JobRecord.objects.get(id=id).state == "succeeded"
+        finally:
+            store.leave()
+            store.close()
+
+    def test_an_atomic_task_and_its_end_are_one_transaction(
+        self, store: DjangoStore, record: Callable[..., str]
+    ) -> None:
+        id = record("f")
+        process = store.register(pool="tests")
+        try:
+            claimed = store.claim(id, "f", 1, process.id)
+            assert isinstance(claimed, Claimed)
+            with contextlib.suppress(Stopped), task_transaction() as of_the_driver:
+                record("effect")
+                assert store.finish(claimed.claim, Event.SUCCEEDED, connection=of_the_driver)
+                raise Stopped
+            assert functions() == ["f"]
+            assert JobRecord.objects.get(id=id).state == "running"
+            with task_transaction() as of_the_driver:
+                record("effect")
+                assert store.finish(claimed.claim, Event.SUCCEEDED, connection=of_the_driver)
+            assert functions() == ["effect", "f"]
+            assert JobRecord.objects.get(id=id).state == "succeeded"
+        finally:
+            store.leave()
+            store.close()
+
+    def test_a_plain_worker_shares_the_tables(
+        self, store: DjangoStore, record: Callable[..., str], entry: dict[str, Any]
+    ) -> None:
+        id = record("f")
+        sqlite = "sqlite" in entry["ENGINE"]
+        plain = SQLStore(f"sqlite:///{entry['NAME']}" if sqlite else url_of(entry))
+        try:
+            assert plain.id == store.id
+            assert plain.look(id) is not None
+        finally:
+            plain.close()
+
+    def test_the_store_goes_with_its_alias_and_can_be_pickled(self, store: DjangoStore) -> None:
+        copy = pickle.loads(pickle.dumps(store))
+        assert (copy.alias, copy.id) == (ALIAS, store.id)
+
+
+def test_the_store_follows_the_name_of_its_database(
+    store: DjangoStore,
+    record: Callable[..., str],
+    tmp_path: Path,
+    entry: dict[str, Any],
+    request: pytest.FixtureRequest,
+) -> None:
+    id, first = record("f"), store.id
+    settings = connections[ALIAS].settings_dict
+    connections[ALIAS].close()
+    with contextlib.ExitStack() as stack:
+        if "sqlite" in entry["ENGINE"]:
+            settings["NAME"] = tmp_path / "test.db"
+        else:
+            postgres = request.getfixturevalue("postgres")
+            other = stack.enter_context(postgres.database(f"{entry['NAME']}_2"))
+            settings["NAME"] = other["NAME"]
+        migrate()
+        assert store.look(id) is None
+        assert store.id != first
+        record("g")
+        assert functions() == ["g"]
+        connections[ALIAS].close()
+
+
+class TestTables:
+    def test_there_is_nothing_to_migrate(self, empty: None) -> None:
+        call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+    def test_models_are_what_the_statements_make(self, store: DjangoStore) -> None:
+        migrated = described()
+        assert len(migrated["indexes"]) == 9
+        migrate("gearmanny", "zero")
+        assert described() == {"columns": [], "indexes": []}
+        with connections[ALIAS].schema_editor() as editor:
+            for model in MODELS:
+                editor.create_model(model)
+        assert described() == migrated
+
+    def test_all_models_are_compared(self) -> None:
+        assert set(apps.get_app_config("gearmanny").get_models()) == set(MODELS)
+
+    def test_that_a_plain_worker_has_made_are_kept(
+        self, empty: None, entry: dict[str, Any]
+    ) -> None:
+        sqlite = "sqlite" in entry["ENGINE"]
+        plain = SQLStore(f"sqlite:///{entry['NAME']}" if sqlite else url_of(entry))
+        (submitted,) = plain.submit([NewJob("f")])
+        plain.close()
+        migrate()
+        store = get_store()
+        assert store is not None
+        assert store.look(submitted.id) is not None
+        assert store.id == plain.id
+
+    def test_that_are_missing_are_reported(self, empty: None, callers: Callers) -> None:
+        store = get_store()
+        assert store is not None
+        with pytest.raises(InvalidOption, match=r"missing\. Run manage\.py migrate --database=rec"):
+            store.record([NewJob("f")], callers.hand_over)
+        with pytest.raises(InvalidOption, match=r"missing\. Run manage\.py migrate --database=rec"):
+            store.look("0198c7a2-0000-7000-8000-000000000000")
+
+    def test_that_tests_make_without_migrations_are_a_store(
+        self, empty: None, callers: Callers
+    ) -> None:
+        with override_settings(MIGRATION_MODULES={"gearmanny": None}):
+            migrate("--run-syncdb")
+        store = get_store()
+        assert store is not None
+        store.record([NewJob("f")], callers.hand_over)
+        assert callers.sent == [["f"]]
+        first = store.id
+        call_command(  # as TransactionTestCase does after each test
+            "flush", database=ALIAS, interactive=False, reset_sequences=False, verbosity=0
+        )
+        records._store_in.cache_clear()
+        again = get_store()
+        assert again is not None
+        again.record([NewJob("f")], callers.hand_over)
+        assert again.id == first
+
+    def test_routers_are_asked(self, empty: None) -> None:
+        class NotHere:
+            def allow_migrate(self, db: str, app_label: str, **hints: object) -> bool | None:
+                return False if app_label == "gearmanny" else None
+
+        with override_settings(DATABASE_ROUTERS=[NotHere()]):
+            migrate()
+        assert TABLES.jobs not in connections[ALIAS].introspection.table_names()
+
+
+def described() -> dict[str, Any]:
+    """The columns and the indexes of the models, as the database describes them."""
+    names = [model._meta.db_table for model in MODELS]
+    with connections[ALIAS].cursor() as cursor:
+        if connections[ALIAS].vendor == "postgresql":
+            cursor.execute(
+                "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable "
+                "FROM information_schema.columns WHERE table_name = ANY(%s) ORDER BY 1, 2",
+                [names],
+            )
+            columns = cursor.fetchall()
+            cursor.execute(
+                "SELECT indexdef FROM pg_indexes WHERE tablename = ANY(%s) ORDER BY 1", [names]
+            )
+            return {"columns": columns, "indexes": cursor.fetchall()}
+        columns = []
+        for name in names:
+            cursor.execute(f"PRAGMA table_info({name})")
+            columns += sorted(
+                (name, column, kind.lower(), not_null, key)
+                for _, column, kind, not_null, _, key in cursor.fetchall()
+            )
+        cursor.execute("SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index'")
+        indexes = [
+            (table, name, "".join((sql or "").translate(str.maketrans("", "", '"()')).split()))
+            for table, name, sql in cursor.fetchall()
+            if table in names
+        ]
+        return {"columns": columns, "indexes": sorted(indexes)}
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_the_orm_and_the_store_read_the_same_times(
+    store: DjangoStore, record: Callable[..., str], use_tz: bool
+) -> None:
+    with override_settings(USE_TZ=use_tz, TIME_ZONE="America/Chicago"):
+        at = datetime(2030, 7, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+        id = record("f", at=at)
+        snapshot, row = store.look(id), JobRecord.objects.get(id=id)
+        assert snapshot is not None
+        expected = at if use_tz else datetime(2030, 7, 1, 7, 0, 0, 250_000)
+        assert (snapshot.due, row.due) == (at, expected)
+        created = row.created if use_tz else timezone.make_aware(row.created)
+        assert abs(created - snapshot.created) < timedelta(milliseconds=1)
+        moment = timedelta(milliseconds=1)
+        for bound, found in [
+            (expected - moment, True),
+            (expected, True),
+            (expected + moment, False),
+        ]:
+            assert JobRecord.objects.filter(due__gte=bound).exists() is found
+        assert JobRecord.objects.filter(due=expected).exists()
