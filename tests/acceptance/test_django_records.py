@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +16,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import override_settings
@@ -26,6 +31,7 @@ from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Submitted
 from tests.contract.records.conftest import url_of
+from tests.support.servers import PATIENCE, ROOT
 
 ALIAS = "recorded"
 
@@ -460,3 +466,94 @@ def test_the_orm_and_the_store_read_the_same_times(
         ]:
             assert JobRecord.objects.filter(due__gte=bound).exists() is found
         assert JobRecord.objects.filter(due=expected).exists()
+
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run_tests(entry: dict[str, Any]) -> Run:
+    """Runs test cases of the app `recorded` in a process of their own."""
+
+    def run(*command: str, **environment: str) -> str:
+        made = {**entry, "NAME": str(entry["NAME"])}
+        if "sqlite" in entry["ENGINE"]:
+            made["TEST"] = {"NAME": f"{entry['NAME']}-test"}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", *command],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "tests.django_settings",
+                "TEST_APP": "tests.djangoapps.recorded",
+                "TEST_ADMIN": "1",
+                "TEST_DATABASES": json.dumps({"default": made}),
+                "TEST_RECORDS": json.dumps({"STORE": "database"}),
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE * 3,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    return run
+
+
+def django_test(run_tests: Run, pattern: str) -> None:
+    assert "OK" in run_tests(
+        *("django", "test", "--noinput", "tests.djangoapps.recorded", "--pattern", pattern)
+    )
+
+
+def test_the_admin_site_shows_them(run_tests: Run) -> None:
+    django_test(run_tests, "admin_cases.py")
+
+
+class TestChecks:
+    def problems(self, *databases: str) -> list[str]:
+        ids = ("gearmanny.E005", "gearmanny.W005", "gearmanny.W006")
+        found = [each for each in run_checks(databases=databases) if each.id in ids]
+        return [f"{each.id}: {each.msg}" for each in found]
+
+    def test_a_database_that_is_not_there(self) -> None:
+        with override_settings(GEARMANNY={"RECORDS": {"STORE": "database", "DATABASE": "gone"}}):
+            assert self.problems() == ["gearmanny.E005: There is no database 'gone' in DATABASES."]
+
+    def test_one_of_another_kind(self) -> None:
+        settings = {"RECORDS": {"STORE": "database", "DATABASE": ALIAS}}
+        dummy = {"ENGINE": "tests.djangoapps.recorded.backend", "NAME": ":memory:"}
+        with override_settings(GEARMANNY=settings), database(dummy):
+            (problem,) = self.problems()
+            assert problem.startswith("gearmanny.E005: The database 'recorded' is Another.")
+
+    def test_tables_that_are_missing(self, empty: None) -> None:
+        assert self.problems() == []
+        (problem,) = self.problems(ALIAS)
+        assert problem.startswith("gearmanny.W005: The tables of the store are missing. Run")
+        migrate()
+        assert self.problems(ALIAS) == []
+
+    def test_records_that_wait_when_they_are_switched_off(
+        self, store: DjangoStore, record: Callable[..., str]
+    ) -> None:
+        with override_settings(GEARMANNY={"RECORDS": {"DATABASE": ALIAS}}):
+            assert get_store() is None
+            assert self.problems(ALIAS) == []
+            record("f", delay=60)
+            assert self.problems() == []
+            (problem,) = self.problems(ALIAS)
+        assert problem.startswith("gearmanny.W006: 1 recorded job(s) wait in the database")
+
+
+def test_other_databases_get_empty_tables(django_db_blocker: Any, tmp_path: Path) -> None:
+    entry = {"ENGINE": "tests.djangoapps.recorded.backend", "NAME": tmp_path / "other.db"}
+    with django_db_blocker.unblock(), override_settings(GEARMANNY={}), database(entry):
+        assert not connections[ALIAS].features.supports_partial_indexes
+        migrate()
+        assert JobRecord.objects.using(ALIAS).count() == 0
+        migrate("gearmanny", "zero")
+        assert TABLES.jobs not in connections[ALIAS].introspection.table_names()

@@ -19,9 +19,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gearmanny.contrib.django.connectors import connector_of, is_in_memory
 from gearmanny.contrib.django.guard import is_test
-from gearmanny.contrib.django.schema import DIALECTS, TABLES
+from gearmanny.contrib.django.schema import DIALECTS, TABLES, find_store
 from gearmanny.contrib.django.settings import get_settings
-from gearmanny.records import schema, submitting
+from gearmanny.records import submitting
 from gearmanny.records.changes import Unknown
 from gearmanny.records.connections import Connections
 from gearmanny.records.connectors import Connector
@@ -55,10 +55,6 @@ def _store_in(alias: str) -> DjangoStore:
 def _name(alias: str) -> str:
     """Returns the name of a database, which is another one during tests."""
     return str(connections.settings[alias]["NAME"])
-
-
-def _find_store(alias: str, session: Session) -> str:
-    return schema.verify(session, f"Run manage.py migrate --database={alias}.")
 
 
 class TransactionStore(SQLStore):
@@ -168,7 +164,7 @@ class DjangoConnections(Connections):
         with connection.wrap_database_errors:
             session = _DjangoSession(connection)
             if self.store_id is None:
-                self._ids[_name(self._alias)] = _find_store(self._alias, session)
+                self._ids[_name(self._alias)] = find_store(self._alias, session)
             return operation(session)
 
     def close(self) -> None:
@@ -213,7 +209,7 @@ class OwnConnections(Connections):
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self._name = ""
-        super().__init__(None, TABLES, functools.partial(_find_store, alias))  # type: ignore[arg-type]
+        super().__init__(None, TABLES, functools.partial(find_store, alias))  # type: ignore[arg-type]
 
     def run(self, operation: Callable[[Session], Result]) -> Result:
         self._follow()

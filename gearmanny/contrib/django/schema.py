@@ -10,7 +10,7 @@ from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 
 from gearmanny.records.dialects import POSTGRESQL, SQLITE
-from gearmanny.records.schema import VERSIONS, add_store, found_in, new_store_id
+from gearmanny.records.schema import VERSIONS, add_store, found_in, new_store_id, verify
 from gearmanny.records.session import Session
 from gearmanny.records.templates import Dialect, tables_with
 
@@ -24,6 +24,15 @@ def session_on(connection: Any) -> Session:
     """Returns a session on a connection of Django's, which it opens if need be."""
     connection.ensure_connection()
     return Session(connection.connection, DIALECTS[connection.vendor], TABLES)
+
+
+def find_store(alias: str, session: Session) -> str:
+    """Returns the short id of the store in a database.
+
+    Raises:
+        InvalidOption: its tables are missing, or of another version.
+    """
+    return verify(session, f"Run manage.py migrate --database={alias}.")
 
 
 class StoreVersion(SeparateDatabaseAndState):
