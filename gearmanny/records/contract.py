@@ -184,6 +184,15 @@ class Store(Protocol):
         """Returns what became of a `finish` in a transaction whose COMMIT was not answered. Waits
         for that transaction if it is still under way."""
 
+    def is_transient(self, error: BaseException) -> bool:
+        """Returns whether the transaction of a task has met another one, or has lost its
+        connection: nothing is wrong with the task, and it may be run again.
+
+        Args:
+            error: the exception that the task, or its COMMIT, ended with: the driver's, or one
+                that was raised from it.
+        """
+
     def give_back(
         self,
         claim: Claim,
