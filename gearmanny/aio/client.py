@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from gearmanny.aio.connection import AioConnection
 from gearmanny.aio.connections import AioConnections
@@ -26,6 +26,10 @@ from gearmanny.net.hosts import Servers
 from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 
+if TYPE_CHECKING:
+    from gearmanny.calling.recording import Recorder
+    from gearmanny.records.contract import Store
+
 
 class AioClient(Caller):
     """Calls and awaits: `await AioClient().myworker_add(a=10, b=15)` returns 25.
@@ -42,6 +46,13 @@ class AioClient(Caller):
     def _reach(self, servers: Servers) -> None:
         self._connections = AioConnections(servers)
         self._driver = AioDriver(self._connections)
+
+    def _recorder_for(self, store: Store) -> Recorder:
+        # Clients without records have no use for these.
+        from gearmanny.calling.recording import Recorder  # noqa: PLC0415
+        from gearmanny.net.aside import ASIDE  # noqa: PLC0415
+
+        return Recorder(store, self._servers, ASIDE)
 
     async def __aenter__(self) -> Self:
         return self
@@ -219,6 +230,8 @@ class AioClient(Caller):
             RuntimeError: another event loop uses this client.
         """
         await self._connections.close()
+        if self._recorder is not None:
+            await self._driver.run(self._recorder.close())
 
     close.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
 
@@ -230,6 +243,8 @@ class AioClient(Caller):
         keeps_updates: bool = True,
     ) -> list[Call[AioConnection]]:
         """Sends jobs together. One that could not be encoded has failed already."""
+        if self._records_calls and self._connections.are_real():
+            return await self._record(function, payloads)
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
         calls: list[Call[AioConnection]] = []
@@ -251,6 +266,14 @@ class AioClient(Caller):
                 call.forget()
             raise
         return calls
+
+    async def _record(
+        self, function: str, payloads: Iterable[bytes | EncodingError]
+    ) -> list[Call[AioConnection]]:
+        assert self._recorder is not None
+        return await self._driver.run(
+            self._recorder.record(function, payloads, self._encoder, self._options)
+        )
 
     def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
         return Again(request, self._options.unique, self._connections.pool), (self._driver,)

@@ -27,6 +27,9 @@ class AioDialer(Protocol):
     """Whether a connection is kept and shared by all calls of one event loop; otherwise each has
     one of its own."""
 
+    def check(self, host: Host) -> None:
+        """Raises an exception where no connection to a host may be made."""
+
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
         """Returns a new connection.
 
@@ -44,6 +47,9 @@ class StreamDialer:
     """Makes connections over transports of asyncio."""
 
     lasting = True
+
+    def check(self, host: Host) -> None:
+        """Any connection may be made."""
 
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
         connection = AioConnection(host, servers.tls, servers.max_packet)
@@ -77,6 +83,17 @@ class AioConnections:
         self._process = os.getpid()
         self._connecting = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    def are_real(self) -> bool:
+        """Returns whether they lead to job servers, and not to workers here, in eager mode.
+
+        Raises:
+            Exception: any that the dialer raises where none may be made.
+        """
+        dialer = dialers.instead_of(self._dialer)
+        if dialer.lasting:
+            dialer.check(self.servers.hosts[0])
+        return dialer.lasting
 
     def dial_with(self, dialer: AioDialer) -> None:
         """Lets another dialer make the connections from now on."""

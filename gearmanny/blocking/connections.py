@@ -25,6 +25,9 @@ class Dialer(Protocol):
     lasting: bool
     """Whether a connection is kept and shared by all calls; otherwise each has one of its own."""
 
+    def check(self, host: Host) -> None:
+        """Raises an exception where no connection to a host may be made."""
+
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
         """Returns a new connection.
 
@@ -42,6 +45,9 @@ class SocketDialer:
     """Makes connections over sockets."""
 
     lasting = True
+
+    def check(self, host: Host) -> None:
+        """Any connection may be made."""
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
         return Channel(connect(host, timeout, tls=servers.tls), servers.max_packet)
@@ -68,6 +74,17 @@ class Connections:
     def _reset(self) -> None:
         self._connecting = Turns(threading.Lock())
         self.pool: Pool[Dialer, Channel] = Pool(self.servers)
+
+    def are_real(self) -> bool:
+        """Returns whether they lead to job servers, and not to workers here, in eager mode.
+
+        Raises:
+            Exception: any that the dialer raises where none may be made.
+        """
+        dialer = dialers.instead_of(self._dialer)
+        if dialer.lasting:
+            dialer.check(self.servers.hosts[0])
+        return dialer.lasting
 
     def dial_with(self, dialer: Dialer) -> None:
         """Lets another dialer make the connections from now on."""

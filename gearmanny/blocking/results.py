@@ -159,9 +159,12 @@ def as_completed(
     deadline = Deadline(timeout)
     group = Group()
     pending = {work._call: work for work in results}
-    channels = {call.line for call in pending}
+    channels = {call.line for call in pending if call.record is None}
     for call in pending:
-        call.line.watch(call, group)
+        if call.record is None:
+            call.line.watch(call, group)
+        else:  # nobody waits for more
+            group.notice(call)
     while pending:
         while not group.ended:
             if not _wait_for_any(group, channels, deadline):
@@ -177,7 +180,7 @@ def as_completed(
             yield pending.pop(ended)
         else:  # sent again
             ended.line.watch(ended, group)
-            channels = {call.line for call in pending}
+            channels = {call.line for call in pending if call.record is None}
 
 
 def wait(

@@ -23,6 +23,9 @@ class AioEagerDialer:
     def __init__(self, eager: Eager) -> None:
         self._eager = eager
 
+    def check(self, host: Host) -> None:
+        """Every call may be made."""
+
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
         return _EagerAioConnection(self._eager)
 

@@ -209,6 +209,9 @@ class EagerDialer:
     def __init__(self, eager: Eager) -> None:
         self._eager = eager
 
+    def check(self, host: Host) -> None:
+        """Every call may be made."""
+
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
         return _EagerChannel(self._eager)
 

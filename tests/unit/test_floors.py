@@ -44,6 +44,7 @@ PURE = (
     "gearmanny.helpers.values",
     "gearmanny.records.states",
     "gearmanny.records.values",
+    "gearmanny.records.checks",
     "gearmanny.records.contract",
     "gearmanny.errors",
 )

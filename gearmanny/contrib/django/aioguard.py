@@ -11,8 +11,11 @@ from gearmanny.net.hosts import Host, Servers
 class AioGuardedDialer(StreamDialer):
     """Makes the connections of the asyncio clients of a project."""
 
-    async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
+    def check(self, host: Host) -> None:
         check_call(host)
+
+    async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
+        self.check(host)
         return await super().dial(host, servers, timeout)
 
 

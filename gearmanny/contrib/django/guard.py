@@ -62,8 +62,11 @@ def is_test() -> bool:
 class GuardedDialer(SocketDialer):
     """Makes the connections of the blocking clients of a project."""
 
-    def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
+    def check(self, host: Host) -> None:
         check_call(host)
+
+    def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
+        self.check(host)
         return super().dial(host, servers, timeout)
 
 
