@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncGenerator, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from gearmanny.aio.connection import WRONG_LOOP, AioConnection
 from gearmanny.aio.opening import connect
@@ -16,6 +16,11 @@ from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
+
+if TYPE_CHECKING:
+    from gearmanny.calling.handover import JobHandOver
+    from gearmanny.payload.encoding import Encoder
+    from gearmanny.records.contract import HandOver
 
 R = TypeVar("R")
 
@@ -27,8 +32,10 @@ class AioDialer(Protocol):
     """Whether a connection is kept and shared by all calls of one event loop; otherwise each has
     one of its own."""
 
-    def check(self, host: Host) -> None:
-        """Raises an exception where no connection to a host may be made."""
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        """Returns what hands over recorded jobs, as `AioConnections.hand_over` does."""
 
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
         """Returns a new connection.
@@ -48,8 +55,10 @@ class StreamDialer:
 
     lasting = True
 
-    def check(self, host: Host) -> None:
-        """Any connection may be made."""
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        return ordinary
 
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
         connection = AioConnection(host, servers.tls, servers.max_packet)
@@ -84,16 +93,18 @@ class AioConnections:
         self._connecting = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def are_real(self) -> bool:
-        """Returns whether they lead to job servers, and not to workers here, in eager mode.
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        """Returns what hands over recorded jobs; None where they run at once, in eager mode without
+        records.
 
-        Raises:
-            Exception: any that the dialer raises where none may be made.
+        Args:
+            ordinary: hands them over to job servers.
+            encoder: that of the client.
+            options: those of the calls.
         """
-        dialer = dialers.instead_of(self._dialer)
-        if dialer.lasting:
-            dialer.check(self.servers.hosts[0])
-        return dialer.lasting
+        return dialers.instead_of(self._dialer).hand_over(ordinary, encoder, options)
 
     def dial_with(self, dialer: AioDialer) -> None:
         """Lets another dialer make the connections from now on."""

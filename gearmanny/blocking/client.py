@@ -27,7 +27,7 @@ from gearmanny.protocol.client import Request
 
 if TYPE_CHECKING:
     from gearmanny.calling.recording import Recorder
-    from gearmanny.records.contract import Store
+    from gearmanny.records.contract import HandOver, Store
 
 
 class Client(Caller):
@@ -132,8 +132,12 @@ class Client(Caller):
         keeps_updates: bool = True,
     ) -> list[Call[Channel]]:
         """Sends jobs together. One that could not be encoded has failed already."""
-        if self._records_calls and self._connections.are_real():
-            return self._record(function, payloads)
+        if self._recorder is not None and self._records_calls:
+            hand_over = self._connections.hand_over(
+                self._recorder.hand_over, self._encoder, self._options
+            )
+            if hand_over is not None:
+                return self._record(function, payloads, hand_over)
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
         calls: list[Call[Channel]] = []
@@ -155,11 +159,11 @@ class Client(Caller):
         return calls
 
     def _record(
-        self, function: str, payloads: Iterable[bytes | EncodingError]
+        self, function: str, payloads: Iterable[bytes | EncodingError], hand_over: HandOver
     ) -> list[Call[Channel]]:
         assert self._recorder is not None
         return self._driver.run(
-            self._recorder.record(function, payloads, self._encoder, self._options)
+            self._recorder.record(function, payloads, self._encoder, self._options, hand_over)
         )
 
     def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Generator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.turns import Missed, Turns
@@ -18,6 +18,11 @@ from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import connect
 
+if TYPE_CHECKING:
+    from gearmanny.calling.handover import JobHandOver
+    from gearmanny.payload.encoding import Encoder
+    from gearmanny.records.contract import HandOver
+
 
 class Dialer(Protocol):
     """Makes the connections of clients."""
@@ -25,8 +30,10 @@ class Dialer(Protocol):
     lasting: bool
     """Whether a connection is kept and shared by all calls; otherwise each has one of its own."""
 
-    def check(self, host: Host) -> None:
-        """Raises an exception where no connection to a host may be made."""
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        """Returns what hands over recorded jobs, as `Connections.hand_over` does."""
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
         """Returns a new connection.
@@ -46,8 +53,10 @@ class SocketDialer:
 
     lasting = True
 
-    def check(self, host: Host) -> None:
-        """Any connection may be made."""
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        return ordinary
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
         return Channel(connect(host, timeout, tls=servers.tls), servers.max_packet)
@@ -75,16 +84,18 @@ class Connections:
         self._connecting = Turns(threading.Lock())
         self.pool: Pool[Dialer, Channel] = Pool(self.servers)
 
-    def are_real(self) -> bool:
-        """Returns whether they lead to job servers, and not to workers here, in eager mode.
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        """Returns what hands over recorded jobs; None where they run at once, in eager mode without
+        records.
 
-        Raises:
-            Exception: any that the dialer raises where none may be made.
+        Args:
+            ordinary: hands them over to job servers.
+            encoder: that of the client.
+            options: those of the calls.
         """
-        dialer = dialers.instead_of(self._dialer)
-        if dialer.lasting:
-            dialer.check(self.servers.hosts[0])
-        return dialer.lasting
+        return dialers.instead_of(self._dialer).hand_over(ordinary, encoder, options)
 
     def dial_with(self, dialer: Dialer) -> None:
         """Lets another dialer make the connections from now on."""

@@ -183,8 +183,8 @@ class JobHandOver:
             servers: the job servers, which take turns.
             aside: makes the connections.
         """
-        self._store = store
-        self._servers = servers
+        self.store = store
+        self.servers = servers
         self._aside = aside
         self._begin()
         _all.add(self)
@@ -196,13 +196,13 @@ class JobHandOver:
         self._reset()
 
     def _reset(self) -> None:
-        self._lines = [_Line(host, self._servers.max_packet) for host in self._servers.hosts]
+        self._lines = [_Line(host, self.servers.max_packet) for host in self.servers.hosts]
         self._waiting: deque[tuple[Deadline, list[Request]]] = deque()
 
     def __call__(self, jobs: Sequence[Submitted]) -> None:
         """Hands over jobs. See `gearmanny.records.contract.HandOver`."""
         try:
-            store = self._store.id
+            store = self.store.id
             begun = self._hand_over([_request(store, job) for job in jobs])
             patience = Deadline(PATIENCE)
             for wait in begun:
@@ -259,7 +259,7 @@ class JobHandOver:
     def _connect_line(self, line: _Line) -> Callable[[float], object] | None:
         line.is_connecting = True
         try:
-            return self._aside.connect(line.host, self._servers, partial(self._receive, line))
+            return self._aside.connect(line.host, self.servers, partial(self._receive, line))
         except RuntimeError as error:  # there can be no more threads
             line.is_connecting = False
             line.failed(error)

@@ -21,7 +21,7 @@ from gearmanny.payload.encoding import Encoder
 from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.client import Created, Request
 from gearmanny.records.checks import check_store
-from gearmanny.records.contract import Store
+from gearmanny.records.contract import HandOver, Store
 from gearmanny.records.ids import Travelling, new_id
 from gearmanny.records.states import State
 from gearmanny.records.values import NewJob, Payload, Snapshot, Submitted
@@ -101,7 +101,7 @@ class Recorder:
             InvalidOption: it is not a store.
         """
         self.store = check_store(store)
-        self._hand_over = JobHandOver(self.store, servers, aside)
+        self.hand_over = JobHandOver(self.store, servers, aside)
 
     def record(
         self,
@@ -109,6 +109,7 @@ class Recorder:
         payloads: Iterable[bytes | EncodingError],
         encoder: type[Encoder],
         options: CallOptions,
+        hand_over: HandOver | None = None,
     ) -> Steps[list[Call[Any]]]:
         """Records jobs in one transaction, and hands them over with one send.
 
@@ -117,6 +118,7 @@ class Recorder:
             payloads: the arguments of each; or why they could not be encoded, which its call says.
             encoder: that of the client.
             options: those of the calls.
+            hand_over: replaces what hands the jobs over to job servers.
 
         Returns:
             The calls, in their order.
@@ -141,7 +143,9 @@ class Recorder:
                     spans.append(start_span(function))
                     trace = traceparent_of(spans[-1].unique.decode()) or ""
                 jobs.append(_new_job(function, payload, is_raw, options, trace))
-            submitted = iter((yield Record(self.store, jobs, self._hand_over)) if jobs else ())
+            submitted = iter(
+                (yield Record(self.store, jobs, hand_over or self.hand_over)) if jobs else ()
+            )
         for place, call in enumerate(calls):
             if call is None:
                 job = next(submitted)
@@ -150,7 +154,7 @@ class Recorder:
 
     def close(self) -> Steps[None]:
         """Closes the connections over which jobs are handed over; a later job makes others."""
-        yield Consult(self._hand_over.close)
+        yield Consult(self.hand_over.close)
 
 
 def _new_job(

@@ -9,11 +9,13 @@ and a process has to give a sign of life from time to time.
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from gearmanny.records.ids import canonical
-from gearmanny.records.session import Session, in_batches, list_of, time_of
+from gearmanny.records.ids import canonical, new_id
+from gearmanny.records.session import Session, in_batches, list_of, storable, time_of
 from gearmanny.records.values import Process
 
 BETWEEN_LOOKS = 5.0
@@ -73,6 +75,18 @@ _ORPHANS = """
 """
 
 _EXISTS = "SELECT 1 FROM {processes} WHERE id = %s"
+
+
+def new_process(**texts: str) -> Process:
+    """Returns this process, as it is about to be registered.
+
+    Raises:
+        InvalidOption: a text is one that databases refuse.
+    """
+    for name, text in texts.items():
+        storable(name, text)
+    now = time_of(0)
+    return Process(new_id(), platform.node(), os.getpid(), started=now, beat=now, **texts)
 
 
 def register(session: Session, process: Process, liveness: Liveness, lock_key: int | None) -> None:

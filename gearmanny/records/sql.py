@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +16,7 @@ from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.presence import Presence
-from gearmanny.records.session import Session, storable, time_of
+from gearmanny.records.session import Session
 from gearmanny.records.states import ENDINGS, RETURNS, Event, State
 from gearmanny.records.templates import Tables, tables_with
 from gearmanny.records.values import (
@@ -251,11 +249,9 @@ class SQLStore:
     def register(
         self, *, pool: str = "", runner: str = "", functions: str = "{}", client_id: str = ""
     ) -> Process:
-        now = time_of(0)
-        texts = {"pool": pool, "runner": runner, "functions": functions, "client_id": client_id}
-        for name, text in texts.items():
-            storable(name, text)
-        process = Process(new_id(), platform.node(), os.getpid(), started=now, beat=now, **texts)
+        process = rows.new_process(
+            pool=pool, runner=runner, functions=functions, client_id=client_id
+        )
         self.id  # noqa: B018 - the tables exist
         presence = self._connections.connector.presence(process)
 

@@ -22,10 +22,10 @@ from django.db import connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from gearmanny.contrib.django import records
 from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
-from gearmanny.contrib.django.records import DjangoStore, get_store, task_transaction
+from gearmanny.contrib.django.records import DjangoStore
 from gearmanny.contrib.django.schema import TABLES
+from gearmanny.contrib.django.store import get_store, store_in, task_transaction
 from gearmanny.errors import InvalidOption
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
@@ -46,7 +46,7 @@ def database(entry: dict[str, Any], alias: str = ALIAS) -> Iterator[None]:
     try:
         yield
     finally:
-        records._store_in.cache_clear()
+        store_in.cache_clear()
         connections[alias].close()
         del connections[alias], connections.settings[alias]
 
@@ -398,7 +398,7 @@ class TestTables:
         call_command(  # as TransactionTestCase does after each test
             "flush", database=ALIAS, interactive=False, reset_sequences=False, verbosity=0
         )
-        records._store_in.cache_clear()
+        store_in.cache_clear()
         again = get_store()
         assert again is not None
         again.record([NewJob("f")], callers.hand_over)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -20,7 +21,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from gearmanny.contrib.django.connectors import connector_of, is_in_memory
 from gearmanny.contrib.django.guard import is_test
 from gearmanny.contrib.django.schema import DIALECTS, TABLES, find_store
-from gearmanny.contrib.django.settings import get_settings
 from gearmanny.records import submitting
 from gearmanny.records.changes import Unknown
 from gearmanny.records.connections import Connections
@@ -28,28 +28,14 @@ from gearmanny.records.connectors import Connector
 from gearmanny.records.contract import HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.presence import Presence
+from gearmanny.records.processes import new_process
 from gearmanny.records.session import Session
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
 from gearmanny.records.templates import Dialect
-from gearmanny.records.values import Changes, NewJob, Process, Snapshot, Submitted
+from gearmanny.records.values import Changes, Claim, NewJob, Process, Snapshot, Submitted
 
 Result = TypeVar("Result")
-
-
-def get_store() -> DjangoStore | None:
-    """Returns the store that the settings describe; None where jobs have no records.
-
-    Raises:
-        ImproperlyConfigured: the settings are invalid.
-    """
-    settings = get_settings().RECORDS
-    return None if settings.STORE is None else _store_in(settings.DATABASE)
-
-
-@functools.cache
-def _store_in(alias: str) -> DjangoStore:
-    return DjangoStore(alias)
 
 
 def _name(alias: str) -> str:
@@ -68,6 +54,7 @@ class TransactionStore(SQLStore):
         self.alias = alias
         self._connections: DjangoConnections = DjangoConnections(alias)
         self._doubts = Doubts()
+        self._thread = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.alias,)
@@ -88,7 +75,9 @@ class TransactionStore(SQLStore):
         submitted = self._run(submit)
         if ours := [job for job in submitted if job.is_handed_over]:
             outbox = _outbox_of(connection)
-            transaction.on_commit(lambda: outbox.send(hand_over, ours), self.alias, robust=True)
+            # It does not raise, but in tests, which call job servers that they should not.
+            robust = not is_test()
+            transaction.on_commit(lambda: outbox.send(hand_over, ours), self.alias, robust)
         return submitted
 
     async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
@@ -96,6 +85,29 @@ class TransactionStore(SQLStore):
 
     def changes(self) -> Changes:
         return Unknown()
+
+    # For the workers of eager mode. Nobody looks whether this process lives: it is registered with
+    # its first claim, in the thread of the connection, not in the one that shows signs of life.
+
+    def register(
+        self, *, pool: str = "", runner: str = "", functions: str = "{}", client_id: str = ""
+    ) -> Process:
+        self._thread = threading.get_ident()
+        process = new_process(pool=pool, runner=runner, functions=functions, client_id=client_id)
+        self._connections.presence = Presence(process)
+        return process
+
+    def renew(self) -> bool:
+        return self._is_elsewhere() or super().renew()
+
+    def progress(self, claim: Claim, numerator: int, denominator: int) -> bool:
+        return self._is_elsewhere() or super().progress(claim, numerator, denominator)
+
+    def leave(self) -> None:
+        self._connections.presence = None
+
+    def _is_elsewhere(self) -> bool:
+        return threading.get_ident() != self._thread
 
 
 class DjangoStore(SQLStore):
@@ -109,30 +121,30 @@ class DjangoStore(SQLStore):
         self.alias = alias
         self._connections: OwnConnections = OwnConnections(alias)
         self._doubts = Doubts()
-        self._of_callers = TransactionStore(alias)
+        self.of_callers = TransactionStore(alias)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.alias,)
 
     @property
     def id(self) -> str:
-        known = self._of_callers._connections.store_id
+        known = self.of_callers._connections.store_id
         return super().id if known is None else known
 
     def record(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
-        return self._of_callers.record(jobs, hand_over)
+        return self.of_callers.record(jobs, hand_over)
 
     async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
-        return await self._of_callers.arecord(jobs, hand_over)
+        return await self.of_callers.arecord(jobs, hand_over)
 
     def look(self, id: str) -> Snapshot | None:
-        return self._of_callers.look(id) if self._is_inside() else super().look(id)
+        return self.of_callers.look(id) if self._is_inside() else super().look(id)
 
     def cancel(self, id: str) -> State | None:
-        return self._of_callers.cancel(id) if self._is_inside() else super().cancel(id)
+        return self.of_callers.cancel(id) if self._is_inside() else super().cancel(id)
 
     def revive(self, id: str) -> bool:
-        return self._of_callers.revive(id) if self._is_inside() else super().revive(id)
+        return self.of_callers.revive(id) if self._is_inside() else super().revive(id)
 
     def _is_inside(self) -> bool:
         """Returns whether the caller is in a transaction, whose records others do not see yet."""
@@ -146,7 +158,7 @@ class DjangoConnections(Connections):
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self._ids: dict[str, str] = {}
-        super().__init__(_Nowhere(), TABLES)
+        super().__init__(_Nowhere(alias), TABLES)  # type: ignore[arg-type]
 
     @property
     def store_id(self) -> str | None:
@@ -187,8 +199,14 @@ class _DjangoSession(Session):
 class _Nowhere:
     """Makes no connections."""
 
-    dialect: Dialect
     has_sessions = False
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    @property
+    def dialect(self) -> Dialect:
+        return DIALECTS[connections[self._alias].vendor]
 
     def connect(self) -> Any:
         raise AssertionError("Django makes its connections.")
@@ -284,17 +302,3 @@ def _outbox_of(connection: Any) -> _Outbox:
         if hasattr(connection, "run_and_clear_commit_hooks"):
             connection.run_and_clear_commit_hooks = outbox.run_and_clear_commit_hooks
     return outbox
-
-
-@contextlib.contextmanager
-def task_transaction() -> Iterator[Any]:
-    """Runs the block in a transaction of the database with the records.
-
-    Yields:
-        The connection of the driver.
-    """
-    alias = get_settings().RECORDS.DATABASE
-    with transaction.atomic(using=alias):
-        connection = connections[alias]
-        connection.ensure_connection()
-        yield connection.connection

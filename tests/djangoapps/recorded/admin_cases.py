@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import TestCase, override_settings
 
 from gearmanny.contrib.django.models import JobRecord
-from gearmanny.contrib.django.records import get_store
+from gearmanny.contrib.django.store import get_store
 from gearmanny.records.states import Event
 from gearmanny.records.values import Claimed, NewJob
 
@@ -24,7 +24,7 @@ class RecordPages(TestCase):
     def setUp(self) -> None:
         found = get_store()
         assert found is not None
-        self.store: Any = found._of_callers
+        self.store: Any = found.of_callers
         self.client.force_login(User.objects.create_superuser("admin"))
         self.process = self.store.register(pool="tests")
 
