@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.records.dialects import POSTGRESQL
@@ -61,17 +62,22 @@ class PostgreSQLConnector:
 
     dialect: Dialect = POSTGRESQL
 
-    def __init__(self, parameters: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, parameters: Callable[[], Mapping[str, Any]], role: str = "") -> None:
         """
         Args:
             parameters: returns those of libpq, whenever a connection is made.
+            role: for SET ROLE on each connection; empty for that of the user.
         """
         self._parameters = parameters
+        self._role = role
         self._has_sessions: bool | None = None
 
     def connect(self) -> Any:
         try:
             connection = self._connect()
+            if self._role:
+                role = sql.Identifier(self._role)
+                connection.execute(sql.SQL("SET ROLE {}").format(role))
             if self._has_sessions is None:
                 try:
                     self._has_sessions = self._finds_sessions(connection)

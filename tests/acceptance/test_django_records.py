@@ -513,6 +513,16 @@ def test_the_admin_site_shows_them(run_tests: Run) -> None:
     django_test(run_tests, "admin_cases.py")
 
 
+def test_test_cases_of_django_have_them(run_tests: Run) -> None:
+    django_test(run_tests, "cases.py")
+
+
+def test_pytest_has_them(run_tests: Run) -> None:
+    assert "passed" in run_tests(
+        *("pytest", "-q", "-p", "no:cacheprovider", "tests/djangoapps/recorded/pytest_cases.py")
+    )
+
+
 class TestChecks:
     def problems(self, *databases: str) -> list[str]:
         ids = ("gearmanny.E005", "gearmanny.W005", "gearmanny.W006")

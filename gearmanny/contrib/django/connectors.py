@@ -60,20 +60,11 @@ def is_in_memory(database: BaseDatabaseWrapper) -> bool:
 
 
 def _postgresql(alias: str) -> Connector:
-    from psycopg import sql  # noqa: PLC0415
-
     from gearmanny.records.postgresql import PostgreSQLConnector  # noqa: PLC0415
 
     def parameters() -> Mapping[str, Any]:
         named = connections[alias].get_connection_params()
         return {name: value for name, value in named.items() if name not in _OF_DJANGO}
 
-    class DjangoConnector(PostgreSQLConnector):
-        def _connect(self) -> Any:
-            connection = super()._connect()
-            role = connections[alias].settings_dict["OPTIONS"].get("assume_role")
-            if role:
-                connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
-            return connection
-
-    return DjangoConnector(parameters)
+    role = connections[alias].settings_dict["OPTIONS"].get("assume_role", "")
+    return PostgreSQLConnector(parameters, role)

@@ -17,6 +17,7 @@ from gearmanny.contrib.django.eager import new_eager
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import begin_beside_others, end_beside_others
 from gearmanny.contrib.django.settings import NAME
+from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.eager.joined import Eager
 from gearmanny.errors import InvalidOption
 from gearmanny.net.hosts import parse_hosts
@@ -73,6 +74,8 @@ def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
         hooks=(_NoConnectionsLeft,),
         sync_to_async=sync_to_async,
         default_work_class=DjangoJsonWorker,
+        records=get_store(),
+        transaction=task_transaction,
     )
     return make_worker(kind, of_the_project, **options)
 
