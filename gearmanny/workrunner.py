@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gearmanny.admin import JobServer
 from gearmanny.errors import GearmanException, InvalidOption, InvalidTask, JobServerUnavailable
@@ -18,6 +19,8 @@ from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.checks import COUNT
 from gearmanny.payload.sizes import MAX_PACKET
+from gearmanny.records.contract import Store
+from gearmanny.records.ids import new_id
 from gearmanny.running.childprocess import Slot, resident_memory
 from gearmanny.running.companions import Companion
 from gearmanny.running.factory import check_kinds, work_class_of
@@ -25,11 +28,12 @@ from gearmanny.running.inherited import name_threads
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
-from gearmanny.tasks.finding import functions_of
+from gearmanny.tasks.finding import find_tasks, functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
+from gearmanny.working.atomic import check_transaction
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
-from gearmanny.working.options import WorkerOptions
+from gearmanny.working.options import Transaction, WorkerOptions
 
 __all__ = ["WorkRunner"]
 
@@ -80,13 +84,17 @@ class WorkRunner:
         stall_timeout: seconds after which a process that shows no sign of life is named in the log,
             with the job that it runs: it was stopped, or C code holds the GIL.
             None: never.
+        records: the store of background jobs that have a record, such as
+            `SQLStore("sqlite:///jobs.db")`; None for workers that run none of them.
+        transaction: returns the transaction in which an atomic task runs, as `BaseWorker` takes it.
         connect_timeout: seconds from the start within which a job server has to answer. None:
             job servers are waited for, however long it takes.
 
     Raises:
         InvalidTask: there are no workers, one cannot be exported, or two export the same function.
-        InvalidOption: a host, a hook, a number or `tls` is invalid, or this process already takes
-            more memory than `max_memory` allows.
+        InvalidOption: a host, a hook, a number, `tls` or `records` is invalid, a task is atomic
+            and there is no `transaction`, or this process already takes more memory than
+            `max_memory` allows.
     """
 
     def __init__(
@@ -112,9 +120,11 @@ class WorkRunner:
         max_deaths: int | None = RunnerOptions.max_deaths,
         stall_timeout: float | None = RunnerOptions.stall_timeout,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
+        records: Store | None = None,
+        transaction: Transaction | None = None,
     ) -> None:
         workers = check_kinds(workers, "WorkRunner")
-        _check_workers(workers)
+        _check_workers(workers, transaction)
         self._options = RunnerOptions(
             worker=WorkerOptions(
                 hosts=() if hosts is None else parse_hosts(hosts),
@@ -127,6 +137,9 @@ class WorkRunner:
                 concurrency=concurrency,
                 max_packet=max_packet,
                 tls=TLS.of(tls),
+                records=records,
+                transaction=transaction,
+                max_deaths=max_deaths,
             ),
             grace=grace,
             max_jobs=max_jobs,
@@ -138,8 +151,7 @@ class WorkRunner:
             stall_timeout=stall_timeout,
             connect_timeout=connect_timeout,
         )
-        if max_memory is not None:
-            _check_memory(max_memory)
+        _check_memory(max_memory)
         set_verbosity(verbosity)
         self._workers = workers
         self._supervisor: Supervisor | None = None
@@ -174,8 +186,9 @@ class WorkRunner:
                 `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
+        options = self._with_new_id()
         supervisor = Supervisor(
-            self.slots(threads), self._options, keep_alive=keepAlive, companions=self._companions
+            self.slots(threads), options, keep_alive=keepAlive, companions=self._companions
         )
         self._supervisor = supervisor
         try:
@@ -190,6 +203,12 @@ class WorkRunner:
             self._supervisor = None
             self._stopped = False
             supervisor.close()
+
+    def _with_new_id(self) -> RunnerOptions:
+        worker = self._options.worker
+        if worker.records is None:
+            return self._options
+        return replace(self._options, worker=replace(worker, runner=new_id()))
 
     def stop(self) -> None:
         """Lets `start()` return once the current jobs are done; a second call ends them at once.
@@ -272,12 +291,13 @@ class WorkRunner:
             supervisor.pause(min(remaining, backoff.next_delay()))
 
 
-def _check_workers(workers: Sequence[type[BaseWorker]]) -> None:
+def _check_workers(workers: Sequence[type[BaseWorker]], transaction: Transaction | None) -> None:
     if not workers:
         raise InvalidTask("There are no workers to run. Give at least one worker class.")
     owners: dict[str, type[BaseWorker]] = {}
     for worker in workers:
         check_hooks(worker.hooks)
+        check_transaction(find_tasks(worker), transaction)
         for function in functions_of(worker):
             if function in owners:
                 raise InvalidTask(
@@ -287,7 +307,9 @@ def _check_workers(workers: Sequence[type[BaseWorker]]) -> None:
             owners[function] = worker
 
 
-def _check_memory(max_memory: int) -> None:
+def _check_memory(max_memory: int | None) -> None:
+    if max_memory is None:
+        return
     taken = resident_memory()
     if taken is None:
         logger.warning(

@@ -49,6 +49,13 @@ _POSTGRESQL_TYPES = {
 }
 
 
+_CONFLICTS = ("40001", "40P01")
+"""A serialization failure, and a deadlock."""
+
+_SHUTDOWNS = ("57P01", "57P02", "57P03")
+"""The database ends, has crashed, or is starting."""
+
+
 class PostgreSQL(Dialect):
     """PostgreSQL, by psycopg 3.
 
@@ -82,7 +89,19 @@ class PostgreSQL(Dialect):
         return getattr(error, "sqlstate", None) == "23505"
 
     def is_conflict(self, error: Exception) -> bool:
-        return getattr(error, "sqlstate", None) in ("40001", "40P01")
+        return getattr(error, "sqlstate", None) in _CONFLICTS
+
+    def is_transient(self, error: BaseException) -> bool:
+        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if state is not None:
+            return state in _CONFLICTS or state in _SHUTDOWNS or state.startswith("08")
+        # The driver itself has noticed; psycopg 2 is another one, which Django may use.
+        kind = type(error)
+        return kind.__name__ in ("OperationalError", "InterfaceError") and kind.__module__ in (
+            "psycopg",
+            "psycopg.errors",
+            "psycopg2",
+        )
 
 
 def _tuples(cursor: Any) -> Any:
@@ -161,6 +180,9 @@ class SQLite(Dialect):
 
     def is_conflict(self, error: Exception) -> bool:
         return False
+
+    def is_transient(self, error: BaseException) -> bool:
+        return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 POSTGRESQL = PostgreSQL()

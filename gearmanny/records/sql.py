@@ -198,6 +198,15 @@ class SQLStore:
 
         return self._run(settle)
 
+    def is_transient(self, error: BaseException) -> bool:
+        dialect = self._connections.connector.dialect
+        each: BaseException | None = error
+        while each is not None:
+            if dialect.is_transient(each):
+                return True
+            each = each.__cause__
+        return False
+
     def give_back(
         self,
         claim: Claim,
