@@ -337,9 +337,12 @@ def office(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("office")
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_examples_of_calls_print_what_they_say(gearman_server: Server, example: str) -> None:
+def test_the_examples_of_calls_print_what_they_say(
+    gearman_server: Server, example: str, tmp_path: Path
+) -> None:
     assert said_by(example)
-    assert run(example.replace("localhost:4730", gearman_server.host)) == said_by(example)
+    code = example.replace("localhost:4730", gearman_server.host)
+    assert run(code, folder=tmp_path) == said_by(example)
 
 
 def test_the_workers_of_bytes_print_what_they_say(gearman_server: Server, tmp_path: Path) -> None:
@@ -423,7 +426,7 @@ def test_the_options_of_a_worker_that_are_shown_exist() -> None:
 
 def test_the_errors_that_are_shown_exist() -> None:
     rows = table("calls.md", "error")
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert {row[0].strip("|` ") for row in rows} <= set(errors.__all__)
 
 
