@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from gearmanny.client import SimpleClient
-from gearmanny.errors import InvalidOption, InvalidTask, TaskError
+from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.records.states import State
 from gearmanny.testing import eager, running
 from gearmanny.worker import BaseWorker, task
@@ -435,14 +435,3 @@ def test_in_eager_mode_there_may_be_a_transaction(database: Database) -> None:
     with eager([Account], transaction=factory), SimpleClient(["127.0.0.1:1"]) as client:
         assert client.account_write(value=1) == 1
     assert written(database) == [1]
-
-
-def test_a_coroutine_cannot_be_atomic() -> None:
-    class Async(BaseWorker):
-        name = "async"
-
-        @task(atomic=True)
-        async def task_write(self) -> None: ...
-
-    with pytest.raises(InvalidTask, match=r"Async\.task_write is atomic and async"):
-        Async()
