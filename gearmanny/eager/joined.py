@@ -40,7 +40,7 @@ from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.context import JobLoop
 from gearmanny.working.hooks import SyncToAsync
-from gearmanny.working.options import WorkerOptions
+from gearmanny.working.options import Transaction, WorkerOptions
 
 __all__ = ["Eager", "Sent", "outbox"]
 
@@ -92,6 +92,7 @@ class Eager:
         sync_to_async: SyncToAsync | None = None,
         send_tracebacks: bool | None = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
+        transaction: Transaction | None = None,
     ) -> None:
         """
         Args:
@@ -100,6 +101,7 @@ class Eager:
             sync_to_async: runs a synchronous hook for a coroutine; None for a thread.
             send_tracebacks: overrides what the worker classes say, unless None.
             default_work_class: stands in for `JsonWorker`, for workers that chose no other.
+            transaction: returns the transaction in which an atomic task runs.
 
         Raises:
             InvalidTask: a worker cannot be exported, or two export the same function.
@@ -109,6 +111,7 @@ class Eager:
             sync_to_async=sync_to_async,
             send_tracebacks=send_tracebacks,
             default_work_class=default_work_class,
+            transaction=transaction,
         )
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
