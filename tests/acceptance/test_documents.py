@@ -19,6 +19,7 @@ import gearmanny
 from gearmanny import errors
 from gearmanny.contrib.django.management.commands import runworkers
 from gearmanny.contrib.django.settings import CacheSettings, Settings
+from gearmanny.embedded import JobServer
 from gearmanny.payload.fields import options_of
 from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
@@ -321,6 +322,24 @@ def test_the_standalone_example_works(gearman_server: Server) -> None:
         "91, 97: [[7, 13], [97]]",
         "up to 20: [2, 3, 5, 7, 11, 13, 17, 19], after 27 updates",
     ], done.stderr
+
+
+def test_the_durable_example_works_with_nothing_but_gearmanny(tmp_path: Path) -> None:
+    script = (ROOT / "examples" / "durable.py").read_text(encoding="utf-8")
+    with JobServer() as server:
+        (id,) = run(script, "order", server.host, folder=tmp_path)
+        assert run(script, "show", id, folder=tmp_path) == ["shop_deliver: queued "]
+        workers = subprocess.Popen(
+            [sys.executable, str(ROOT / "examples" / "durable.py"), "work", server.host],
+            cwd=tmp_path,
+            text=True,
+        )
+        try:
+            done = ['shop_deliver: succeeded "6 pieces of tea, cups"']
+            until(lambda: run(script, "show", id, folder=tmp_path) == done, "the end of the order")
+        finally:
+            workers.terminate()
+            assert workers.wait(PATIENCE) == 0
 
 
 @pytest.fixture
