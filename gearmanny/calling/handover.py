@@ -9,6 +9,7 @@ hold up the calls, or end them.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import logging
 import os
@@ -71,6 +72,9 @@ class Sender(Protocol):
 
 Receive = Callable[[Sender | JobServerUnavailable], object]
 
+Wait = Callable[[float], object]
+"""Waits for so many seconds at most; may be called again."""
+
 
 class Aside(Protocol):
     """Makes connections in other threads."""
@@ -78,12 +82,9 @@ class Aside(Protocol):
     def new_lock(self) -> AbstractContextManager[Any]:
         """Returns a lock that its thread may acquire again."""
 
-    def connect(
-        self, host: Host, servers: Servers, receive: Receive, /
-    ) -> Callable[[float], object]:
+    def connect(self, host: Host, servers: Servers, receive: Receive, /) -> Wait:
         """Connects to a host in another thread, where `receive` is called with the connection, or
-        with the reason why there is none. Returns a function that waits for that, for so many
-        seconds at most."""
+        with the reason why there is none. Returns what waits for that."""
 
 
 class _Line:
@@ -91,7 +92,8 @@ class _Line:
 
     def __init__(self, host: Host, max_packet: int) -> None:
         self.host = host
-        self.is_connecting = False
+        self.wait: Wait | None = None
+        """Waits for the connection that is being made."""
         self._max_packet = max_packet
         self._sender: Sender | None = None
         self._is_half_done = False
@@ -102,7 +104,7 @@ class _Line:
     def may_connect(self) -> bool:
         """Returns whether a connection should be made."""
         has_rested = self._rest is None or self._rest.has_passed()
-        return self._sender is None and not self.is_connecting and has_rested
+        return self._sender is None and self.wait is None and has_rested
 
     def connected(self, sender: Sender) -> None:
         self._machine = ClientConnection(self._max_packet)
@@ -204,10 +206,7 @@ class JobHandOver:
         try:
             store = self.store.id
             begun = self._hand_over([_request(store, job) for job in jobs])
-            patience = Deadline(PATIENCE)
-            for wait in begun:
-                if self._waiting:
-                    wait(patience.remaining() or 0.0)
+            self._wait_for_any(begun, Deadline(PATIENCE))
         except Exception:
             logger.exception(
                 "Recorded jobs are left to the dispatchers.", extra={"action": "hand_over_failed"}
@@ -215,19 +214,26 @@ class JobHandOver:
             self._waiting.clear()
 
     def close(self, goodbye: float = GOODBYE) -> None:
-        """Closes the connections. A later call makes others.
+        """Closes the connections, when what was handed over has arrived. A later call makes others.
 
         Args:
-            goodbye: seconds that the job servers have to read what was sent.
+            goodbye: seconds that it may take.
         """
+        deadline = Deadline(goodbye)
+        self._wait_for_any(self._begun(self._lines), deadline)
         with self._lock:
             lines = self._lines
             self._reset()
-        deadline = Deadline(goodbye)
         for sender in filter(None, map(_Line.take, lines)):
             sender.finish(deadline.remaining() or 0.0)
 
-    def _hand_over(self, requests: list[Request]) -> list[Callable[[float], object]]:
+    def _wait_for_any(self, begun: list[Wait], deadline: Deadline) -> None:
+        """Waits until a connection has taken what waits for it."""
+        for wait in begun:
+            if self._waiting:
+                wait(deadline.remaining() or 0.0)
+
+    def _hand_over(self, requests: list[Request]) -> list[Wait]:
         """Sends jobs, or begins to connect; returns what waits for the connections."""
         with self._lock:
             self._waiting.append((Deadline(_FRESH), requests))
@@ -248,33 +254,45 @@ class JobHandOver:
         self._waiting.clear()
         return True
 
-    def _connect(self) -> list[Callable[[float], object]]:
-        begun = [self._connect_line(line) for line in self._lines if line.may_connect()]
-        if not any(line.is_connecting for line in self._lines):
+    def _connect(self) -> list[Wait]:
+        begun = [line for line in self._lines if line.may_connect()]
+        for line in begun:
+            self._connect_line(line)
+        if not self._begun(self._lines):
             self._waiting.clear()
         while sum(len(jobs) for _, jobs in self._waiting) > MOST_WAITING:
             self._waiting.popleft()
-        return [wait for wait in begun if wait is not None]
+        return self._begun(begun)
 
-    def _connect_line(self, line: _Line) -> Callable[[float], object] | None:
-        line.is_connecting = True
+    def _begun(self, lines: Sequence[_Line]) -> list[Wait]:
+        return [line.wait for line in lines if line.wait is not None]
+
+    def _connect_line(self, line: _Line) -> None:
+        line.wait = _begins
         try:
-            return self._aside.connect(line.host, self.servers, partial(self._receive, line))
+            wait = self._aside.connect(line.host, self.servers, partial(self._receive, line))
         except RuntimeError as error:  # there can be no more threads
-            line.is_connecting = False
+            line.wait = None
             line.failed(error)
-            return None
+        else:
+            if line.wait is not None:  # it is not over yet
+                line.wait = wait
 
     def _receive(self, line: _Line, made: Sender | JobServerUnavailable) -> None:
         with self._lock:
-            line.is_connecting = False
-            if isinstance(made, JobServerUnavailable):
+            line.wait = None
+            if line not in self._lines:  # closed meanwhile
+                if not isinstance(made, JobServerUnavailable):
+                    made.close()
+            elif isinstance(made, JobServerUnavailable):
                 line.failed(made)
-            elif line not in self._lines:  # closed meanwhile
-                made.close()
             else:
                 line.connected(made)
                 self._send()
+
+
+def _begins(seconds: float) -> None:
+    """Stands for what waits for a connection until that is known."""
 
 
 def _request(store: str, job: Submitted) -> Request:
@@ -291,3 +309,9 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for hand_over in _all:
+        hand_over.close()

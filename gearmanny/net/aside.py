@@ -37,17 +37,16 @@ class Aside:
         Raises:
             RuntimeError: there can be no more threads.
         """
-        over = threading.Lock()
-        over.acquire()
+        over = threading.Event()
 
         def work() -> None:
             try:
                 receive(_connected(host, servers))
             finally:
-                over.release()
+                over.set()
 
         threading.Thread(target=work, name=f"connecting to {host}", daemon=True).start()
-        return lambda seconds: over.acquire(timeout=seconds)
+        return over.wait
 
 
 def _connected(host: Host, servers: Servers) -> Connection | JobServerUnavailable:

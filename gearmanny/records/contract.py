@@ -33,9 +33,8 @@ MAX_HANDOVERS = 3
 """So often a job is handed over without a claim before it fails."""
 
 HandOver = Callable[[Sequence[Submitted]], object]
-"""Hands over jobs that are recorded, each with the number 1. It never raises, and waits for
-nothing: what does not leave at once is left to the dispatchers. It is the same object for all calls
-of a client, so that jobs of several calls can leave together."""
+"""Hands over recorded jobs, each with the number 1. It never raises, and waits for nothing. All
+calls of a client have the same, so that jobs of several calls can leave together."""
 
 
 class Store(Protocol):
@@ -72,16 +71,12 @@ class Store(Protocol):
         """
 
     def record(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
-        """Records jobs for a client, in its transaction where there is one. Afterwards `id` is
-        known without a question to the database.
+        """Records jobs for a client, as `submit` does, in its transaction where there is one. From
+        then on `id` is known without a question to the database.
 
         Args:
-            jobs: as with `submit`.
-            hand_over: called once the records are committed, with those that their caller has to
-                hand over. Not called where there are none.
-
-        Returns:
-            An answer to each job, in their order; and raises what `submit` raises.
+            jobs: any number of them.
+            hand_over: called once they are committed, with those that are to be handed over.
         """
 
     async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:

@@ -89,8 +89,8 @@ def make_worker(kind: type[BaseWorker], options: WorkerOptions, **arguments: Any
 
     Args:
         kind: its class.
-        options: its hosts, verbosity, hooks, `sync_to_async`, `send_tracebacks` and `work_class`;
-            the others concern the loop: see `make_workers`.
+        options: its hosts, verbosity, hooks, `sync_to_async`, `send_tracebacks`, `work_class` and
+            `transaction`; the others concern the loop: see `make_workers`.
         arguments: more arguments of the class, which count before the options.
 
     Raises:

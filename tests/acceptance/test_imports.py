@@ -60,8 +60,8 @@ WORKERS = ("gearmanny.worker", "gearmanny.working", "gearmanny.tasks", "gearmann
     [
         ("import gearmanny.worker", (*CLIENTS, "gearmanny.aio")),
         ("import gearmanny.interface", (*CLIENTS, *WORKERS[:2], "gearmanny.aio", "gearman")),
-        ("import gearmanny.aio", (*CLIENTS[:3], *WORKERS, "gearmanny.admin")),
-        ("import gearmanny.client", ("gearmanny.aio", *WORKERS)),
+        ("import gearmanny.aio", (*CLIENTS[:3], *WORKERS, "gearmanny.admin", "gearmanny.records")),
+        ("import gearmanny.client", ("gearmanny.aio", *WORKERS, "gearmanny.records")),
         ("import gearmanny.embedded", (*CLIENTS, "gearmanny.aio", *WORKERS, "gearman")),
         (
             "import contextlib, gearmanny.cli\n"

@@ -88,7 +88,10 @@ class FakeAside:
         self.asked.append((host, receive))
         if host in self.up:
             receive(self.up[host])
-        return self.waits.append
+        return lambda seconds: self.wait(seconds)  # noqa: PLW0108  tests replace it
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
 
 
 @pytest.fixture
@@ -318,9 +321,11 @@ def test_a_signal_handler_may_hand_over_while_its_thread_does(aside: FakeAside) 
     assert sender.uniques[1:] == uniques(outer), "the other one is the dispatchers'"
 
 
-def test_closing_says_goodbye_and_ends_what_is_being_made(aside: FakeAside) -> None:
+def test_closing_says_goodbye_and_ends_what_is_being_made(
+    aside: FakeAside, caplog: pytest.LogCaptureFixture
+) -> None:
     sender = aside.up[A] = FakeSender()
-    hand_over = handing(aside, A, B)
+    hand_over = handing(aside, A, B, C)
     hand_over([job()])
     hand_over.close()
     (goodbye,) = sender.closed
@@ -328,10 +333,29 @@ def test_closing_says_goodbye_and_ends_what_is_being_made(aside: FakeAside) -> N
     assert 0 < goodbye <= handover.GOODBYE
     late = FakeSender()
     aside.asked[1][1](late)
+    aside.asked[2][1](AWAY)
+    assert caplog.records == [], "nobody asks any more"
+    assert aside.waits == [], "nothing is left that could arrive"
     assert late.closed == [None]
     aside.up[A] = again = FakeSender()
     hand_over([one := job()])
     assert again.uniques == uniques(one)
+
+
+def test_closing_waits_for_a_connection_that_jobs_wait_for(aside: FakeAside) -> None:
+    hand_over, sender, one = handing(aside, A), FakeSender(), job()
+    hand_over([one])
+    aside.wait = lambda seconds: aside.asked[0][1](sender)  # type: ignore[method-assign]
+    hand_over.close()
+    assert (sender.uniques, len(sender.closed)) == (uniques(one), 1)
+
+
+def test_it_is_closed_when_the_program_ends(aside: FakeAside) -> None:
+    sender = aside.up[A] = FakeSender()
+    hand_over = handing(aside, A)
+    hand_over([job()])
+    handover._at_exit()
+    assert len(sender.closed) == 1
 
 
 def test_a_forked_child_makes_connections_of_its_own(aside: FakeAside) -> None:
