@@ -16,22 +16,24 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
+from gearmanny.contrib.django import client
 from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
 from gearmanny.contrib.django.records import DjangoStore
 from gearmanny.contrib.django.schema import TABLES
 from gearmanny.contrib.django.store import get_store, store_in, task_transaction
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Submitted
 from tests.contract.records.conftest import url_of
-from tests.support.servers import PATIENCE, ROOT
+from tests.support.servers import PATIENCE, ROOT, Server, Start, until, workers_of
 
 ALIAS = "recorded"
 
@@ -567,3 +569,101 @@ def test_other_databases_get_empty_tables(django_db_blocker: Any, tmp_path: Path
         assert JobRecord.objects.using(ALIAS).count() == 0
         migrate("gearmanny", "zero")
         assert TABLES.jobs not in connections[ALIAS].introspection.table_names()
+
+
+@pytest.fixture
+def project(entry: dict[str, Any], empty: None, start_command: Start) -> Start:
+    """Starts `runworkers` of the app `recorded`, on tables that are there."""
+    databases = json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}})
+    environment = {
+        "TEST_APP": "tests.djangoapps.recorded",
+        "TEST_ADMIN": "1",
+        "TEST_DATABASES": databases,
+    }
+    migrated = start_command("migrate", **environment)
+    assert migrated.wait(PATIENCE) == 0
+
+    def start(**more: str) -> subprocess.Popen[str]:
+        return start_command("runworkers", **environment, **more)
+
+    return start
+
+
+@pytest.fixture
+def of_views(gearman_server: Server, empty: None) -> Iterator[Any]:
+    """The client of the project, as views have it."""
+    of_tests = {**settings.GEARMANNY, "HOSTS": [gearman_server.host]}
+    with override_settings(GEARMANNY=of_tests):
+        yield client
+        client.close()
+
+
+def groups() -> list[str]:
+    with connections[ALIAS].cursor() as cursor:
+        cursor.execute("SELECT name FROM auth_group ORDER BY name")
+        return [name for (name,) in cursor.fetchall()]
+
+
+def add_group(name: str) -> int:
+    with connections[ALIAS].cursor() as cursor:
+        cursor.execute("INSERT INTO auth_group (name) VALUES (%s) RETURNING id", [name])
+        id: int = cursor.fetchone()[0]
+        return id
+
+
+class TestRunworkers:
+    RECORDS = json.dumps({"STORE": "database"})
+
+    def test_a_worker_finds_what_the_transaction_of_its_caller_wrote(
+        self, project: Start, of_views: Any, gearman_server: Server
+    ) -> None:
+        project(TEST_RECORDS=self.RECORDS)
+        until(lambda: workers_of(gearman_server, "recorded_read"), "the workers")
+        background = of_views.using(background=True)
+        with contextlib.suppress(Stopped), transaction.atomic(using=ALIAS):
+            background.recorded_write(name="rolled back")
+            raise Stopped
+        with transaction.atomic(using=ALIAS):
+            work = background.recorded_read(id=add_group("committed"))
+            assert work.status().state == "queued"
+        until(lambda: JobRecord.objects.get(id=work.id).finished, "the end of the job")
+        record = JobRecord.objects.get(id=work.id)
+        assert (record.state, record.result, record.attempts) == ("succeeded", '"committed"', 1)
+        assert (groups(), JobRecord.objects.count()) == (["committed"], 1)
+
+    def test_an_atomic_task_leaves_all_or_nothing(
+        self, project: Start, of_views: Any, gearman_server: Server
+    ) -> None:
+        project(TEST_RECORDS=self.RECORDS)
+        until(lambda: workers_of(gearman_server, "recorded_write_and_fail"), "the workers")
+        background = of_views.using(background=True)
+        works = [
+            background.recorded_write_and_fail(name="failed"),
+            background.recorded_write_and_fail(name="done", fails=False),
+        ]
+        ids = [work.id for work in works]
+        done = JobRecord.objects.filter(id__in=ids, finished__isnull=False)
+        until(lambda: done.count() == 2, "the end of both jobs")
+        assert groups() == ["done"]
+        assert [JobRecord.objects.get(id=id).state for id in ids] == ["failed", "succeeded"]
+
+    def test_so_does_one_without_records(
+        self, project: Start, of_views: Any, gearman_server: Server
+    ) -> None:
+        project()
+        until(lambda: workers_of(gearman_server, "recorded_write_and_fail"), "the workers")
+        with pytest.raises(TaskError):
+            of_views.recorded_write_and_fail(name="failed")
+        assert of_views.recorded_write_and_fail(name="done", fails=False) == "done"
+        assert groups() == ["done"]
+
+    def test_tables_that_are_missing_are_reported(
+        self, entry: dict[str, Any], start_command: Start, tmp_path: Path
+    ) -> None:
+        process = start_command(
+            "runworkers",
+            TEST_DATABASES=json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}}),
+            TEST_RECORDS=self.RECORDS,
+        )
+        assert process.wait(PATIENCE) == 1
+        assert "missing. Run manage.py migrate" in (tmp_path / "stderr").read_text()
