@@ -667,3 +667,14 @@ class TestRunworkers:
         )
         assert process.wait(PATIENCE) == 1
         assert "missing. Run manage.py migrate" in (tmp_path / "stderr").read_text()
+
+
+def test_without_records_nothing_of_them_is_loaded(start_command: Start, tmp_path: Path) -> None:
+    code = (
+        "import sys; from gearmanny.contrib.django import client; client.using(background=True); "
+        "from gearmanny.contrib.django.discovery import find_workers; find_workers(); "
+        "print([name for name in sys.modules if name in ('gearmanny.records.sql', 'psycopg', "
+        "'gearmanny.contrib.django.records', 'gearmanny.calling.handover')])"
+    )
+    assert start_command("shell", "-v0", "-c", code).wait(PATIENCE) == 0
+    assert (tmp_path / "stdout").read_text() == "[]\n"

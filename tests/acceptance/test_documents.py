@@ -18,7 +18,7 @@ import pytest
 import gearmanny
 from gearmanny import errors
 from gearmanny.contrib.django.management.commands import runworkers
-from gearmanny.contrib.django.settings import CacheSettings, Settings
+from gearmanny.contrib.django.settings import CacheSettings, RecordsSettings, Settings
 from gearmanny.embedded import JobServer
 from gearmanny.payload.fields import options_of
 from gearmanny.running.options import RunnerOptions
@@ -107,7 +107,7 @@ def test_every_python_block_is_run_here() -> None:
     assert {page: len(found) for page, found in BLOCKS.items() if found} == {
         "README.md": 2 + 4,  # the first steps, and a project of Django
         "quickstart.md": 2 + 4,
-        "django.md": 4 + 1,
+        "django.md": 4 + 1 + 1,  # the last one in test_django_records.py
         "workers.md": 1 + 2,
         "calls.md": 1 + 1 + len(EXAMPLES) + 4 + 2,
         "connections.md": 1,
@@ -392,7 +392,8 @@ def test_the_settings_that_are_shown_are_the_defaults() -> None:
     defaults = dataclasses.asdict(Settings())
     assert shown["GEARMANNY"] == defaults
     assert list(shown["GEARMANNY"]) == list(defaults)
-    assert list(shown["GEARMANNY"]["CACHE"]) == list(defaults["CACHE"])
+    for key in ("RECORDS", "CACHE"):
+        assert list(shown["GEARMANNY"][key]) == list(defaults[key])
 
 
 def test_the_settings_are_described_as_in_the_help_of_runworkers() -> None:
@@ -402,7 +403,7 @@ def test_the_settings_are_described_as_in_the_help_of_runworkers() -> None:
             r'^ +# (.*)\n +"(\w+)"|^ +"(\w+)": .*?  # (.*)$', block("GEARMANNY = {\n"), re.M
         )
     }
-    options = {**options_of(Settings), **options_of(CacheSettings)}
+    options = {**options_of(Settings), **options_of(RecordsSettings), **options_of(CacheSettings)}
     assert {
         name: comment.partition("; see ")[0] for name, comment in shown.items() if name in options
     } == {name: str(option) for name, option in options.items()}

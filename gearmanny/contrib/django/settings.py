@@ -137,10 +137,15 @@ class RecordsSettings:
     """`GEARMANNY["RECORDS"]`."""
 
     STORE: str | None = option(
-        None, choice("database"), "where background jobs are recorded", none="nowhere"
+        None,
+        choice("database"),
+        'where background jobs are recorded: "database"',
+        none="nowhere",
     )
     DATABASE: str = option("default", _TEXT, "alias of that database, in DATABASES")
-    KEEP_DAYS: float = option(7, _DAYS, "days for which jobs that have ended are kept")
+    KEEP_DAYS: float | None = option(
+        7, _DAYS, "days for which jobs that have ended are kept", none="for ever"
+    )
 
 
 def _check_hooks(hooks: object) -> None:

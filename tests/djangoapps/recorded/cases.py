@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.test import TestCase, TransactionTestCase, override_settings
+from django.test import RequestFactory, TestCase, TransactionTestCase, override_settings
 
 from gearmanny.contrib.django import aio_client, client
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.testing import eager
 from gearmanny.testing import outbox
+from gearmanny.worker import BaseWorker
 from tests.djangoapps.recorded.workers import Recorded
+from tests.support.servers import ROOT
+
+PAGE = (ROOT / "docs" / "django.md").read_text(encoding="utf-8")
 
 background: Any = client.using(background=True)
 
@@ -23,6 +28,13 @@ def names() -> list[str]:
 
 def state_of(work: Any) -> str:
     return JobRecord.objects.get(id=work.id).state
+
+
+class Shop(BaseWorker):
+    name = "shop"
+
+    def task_welcome(self, user: int) -> None:
+        User.objects.filter(pk=user).update(first_name="welcome")
 
 
 class InATestCase(TestCase):
@@ -65,6 +77,15 @@ class InATestCase(TestCase):
         assert names() == ["b"]
         assert (state_of(work), state_of(done)) == ("failed", "succeeded")
         assert "ValueError" in (JobRecord.objects.get(id=work.id).error or "")
+
+    def test_the_view_of_the_documents(self) -> None:
+        (view,) = re.findall(r"^```python\n(# shop/signup.py\n.*?)^```", PAGE, re.M | re.S)
+        shown: dict[str, Any] = {}
+        exec(view, shown)
+        with eager([Shop]), self.captureOnCommitCallbacks(execute=True):
+            response = shown["sign_up"](RequestFactory().post("/", {"name": "Ada"}))
+            assert (response.status_code, outbox) == (201, [])
+        assert User.objects.get().first_name == "welcome"
 
     def test_jobs_that_jobs_submit_run_as_well(self) -> None:
         with eager([Recorded]), self.captureOnCommitCallbacks(execute=True):
