@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 
-from gearmanny.contrib.django.models import JobRecord
+from gearmanny.contrib.django.models import JobRecord, WorkerProcess
 from gearmanny.contrib.django.schema import session_on
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.errors import InvalidOption
@@ -46,14 +46,14 @@ class FunctionFilter(admin.SimpleListFilter):
 class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Shows records, and changes none: the store does."""
 
-    list_display = ("short_id", "function", "state", "created", "started", "finished", "attempts")
+    list_display = ("short_id", "function", "state", "created", "finished", "attempts")
     list_filter = ("state", FunctionFilter)
     search_fields = ("id",)
     search_help_text = gettext_lazy("The id of a job, or the name of a function")
     ordering = ("-id",)  # ids begin with the time at which they were made
     show_full_result_count = False
     fieldsets = (
-        (None, {"fields": ("id", "function", "state", "priority", "process")}),
+        (None, {"fields": ("id", "function", "state", "priority", "shown_process")}),
         (
             gettext_lazy("Times"),
             {"fields": ("created", "due", "handed", "started", "finished")},
@@ -110,7 +110,15 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=gettext_lazy("id"), ordering="id")
     def short_id(self, job: JobRecord) -> str:
         """Returns the end of the id, which tells jobs apart: its beginning is their time."""
-        return f"…{str(job.id)[-12:]}"
+        return str(job.id)[-12:]
+
+    @admin.display(description=gettext_lazy("process"))
+    def shown_process(self, job: JobRecord) -> str:
+        """Returns the process that runs the job, or ran it last, if it is still registered."""
+        if job.process is None:
+            return "-"
+        found = WorkerProcess.objects.filter(id=job.process).first()
+        return str(job.process) if found is None else f"{found} ({job.process})"
 
     @admin.display(description=gettext_lazy("arguments"))
     def shown_arguments(self, job: JobRecord) -> SafeString | str:
