@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ class Recorded(BaseWorker):
 
     def setUp(self) -> None:
         self.register_task("recorded_registered", registered)
+        self.register_task("recorded_traced", traced)
+        self.register_task("recorded_interrupted", interrupted)
 
     def task_echo(self, value: Any) -> Any:
         return value
@@ -73,8 +76,26 @@ class Recorded(BaseWorker):
             await asyncio.sleep(0.01)
         return os.getpid()
 
+    def task_fork(self) -> list[str]:
+        """Returns the threads that are there after a fork, and after another report."""
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+        names = [thread.name for thread in threading.enumerate()]
+        self.progress(1, 1)
+        return [*names, "-", *(thread.name for thread in threading.enumerate())]
+
     def task_die(self) -> None:
         os._exit(7)
+
+
+def interrupted(worker: GearmanWorker, job: GearmanJob) -> Any:
+    raise KeyboardInterrupt
+
+
+def traced(worker: GearmanWorker, job: GearmanJob) -> Any:
+    return job.traceparent
 
 
 def registered(worker: GearmanWorker, job: GearmanJob) -> Any:

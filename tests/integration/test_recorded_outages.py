@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from gearmanny.records.states import State
 from gearmanny.records.values import StoreUnavailable
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import Database, url_of
+from tests.integration.atomic import Account, Commit, transaction
 from tests.integration.recorded import Caller, Recorded, runs
 from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, ROOT, Server, until, workers_of
@@ -154,6 +156,37 @@ def registered(store: SQLStore) -> list[Any]:
     with contextlib.suppress(StoreUnavailable):
         return list(store.processes())
     return []
+
+
+@pytest.mark.parametrize("ends", ["within", "at COMMIT"])
+def test_an_atomic_task_outlives_a_restart_of_its_database(
+    own_postgres: Postgres,
+    database: Database,
+    caller: Caller,
+    gearman_worker: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    ends: str,
+) -> None:
+    database.execute("CREATE TABLE written (value integer)")
+    if ends == "within":
+        Account.interferes[:] = [own_postgres.restart]
+    else:
+
+        def restart_once() -> None:
+            monkeypatch.setattr(Commit, "before", staticmethod(lambda: None))
+            own_postgres.restart()
+
+        monkeypatch.setattr(Commit, "before", staticmethod(restart_once))
+    gearman_worker(
+        Account,
+        records=database.open(),
+        transaction=functools.partial(transaction, database.url),
+    )
+    id = caller.call("account_write_all", {"values": [1, 2]})
+    caller.until_answered("account_write_all")
+    done = caller.look(id)
+    assert (done.state, done.failures) == (State.SUCCEEDED, 0)
+    assert database.execute("SELECT value FROM written ORDER BY value") == [(1,), (2,)]
 
 
 _HELD = (
