@@ -41,8 +41,8 @@ _FRESH = 2.0
 """Seconds for which jobs wait for a connection that is being made. Later, the dispatchers have
 looked after them."""
 
-MOST_WAITING = 10_000
-"""Jobs that wait for connections at the same time."""
+MOST_WAITING = 1000
+"""The number of calls whose jobs wait for a connection at the same time."""
 
 _REST = 1.0
 """Seconds for which a job server is left alone that could not be reached."""
@@ -101,6 +101,10 @@ class _Line:
         self._rest: Deadline | None = None
         self._is_reported = False
 
+    def is_up(self) -> bool:
+        """Returns whether there is a connection, which may have ended."""
+        return self._sender is not None
+
     def may_connect(self) -> bool:
         """Returns whether a connection should be made."""
         has_rested = self._rest is None or self._rest.has_passed()
@@ -128,12 +132,11 @@ class _Line:
         """Sends jobs, as far as they leave at once. Reads what has come back before.
 
         Returns:
-            Whether this line has taken them: there is a connection, and nothing else waits to
-            leave.
+            Whether this line has taken them: the connection has not ended, and nothing else waits
+            to leave.
         """
         sender, is_taken = self._sender, False
-        if sender is None:
-            return False
+        assert sender is not None
         if self._is_half_done:
             self._drop(sender)
             return False
@@ -199,7 +202,7 @@ class JobHandOver:
 
     def _reset(self) -> None:
         self._lines = [_Line(host, self.servers.max_packet) for host in self.servers.hosts]
-        self._waiting: deque[tuple[Deadline, list[Request]]] = deque()
+        self._waiting: deque[tuple[Deadline, list[Request]]] = deque(maxlen=MOST_WAITING)
 
     def __call__(self, jobs: Sequence[Submitted]) -> None:
         """Hands over jobs. See `gearmanny.records.contract.HandOver`."""
@@ -248,8 +251,11 @@ class JobHandOver:
     def _send(self) -> bool:
         """Sends what waits over the next connection that takes it; returns whether one did."""
         turn = next(self._turns) % len(self._lines)
+        up = [line for line in self._lines[turn:] + self._lines[:turn] if line.is_up()]
+        if not up:
+            return False
         requests = [job for fresh, jobs in self._waiting if not fresh.has_passed() for job in jobs]
-        if not any(line.send(requests) for line in self._lines[turn:] + self._lines[:turn]):
+        if not any(line.send(requests) for line in up):
             return False
         self._waiting.clear()
         return True
@@ -260,8 +266,6 @@ class JobHandOver:
             self._connect_line(line)
         if not self._begun(self._lines):
             self._waiting.clear()
-        while sum(len(jobs) for _, jobs in self._waiting) > MOST_WAITING:
-            self._waiting.popleft()
         return self._begun(begun)
 
     def _begun(self, lines: Sequence[_Line]) -> list[Wait]:

@@ -3,6 +3,7 @@ dispatchers."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import logging
@@ -164,7 +165,7 @@ def test_a_job_server_that_is_away_is_left_alone_for_a_while(
     hand_over = handing(aside, A)
     for _ in range(3):
         hand_over([job()])
-    assert (len(aside.asked), hand_over._waiting) == (1, handover.deque())
+    assert (len(aside.asked), hand_over._waiting) == (1, collections.deque())
     monkeypatch.setattr(handover, "_REST", 0)
     hand_over._lines[0].failed("again")
     hand_over([job()])
@@ -190,10 +191,11 @@ def test_jobs_that_waited_too_long_are_left_to_the_dispatchers(
 
 
 def test_only_so_many_wait(aside: FakeAside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handover, "MOST_WAITING", 3)
+    monkeypatch.setattr(handover, "MOST_WAITING", 2)
     hand_over, sender, last = handing(aside, A), FakeSender(), jobs(3)
-    hand_over(jobs(2))
-    hand_over(last)
+    hand_over([job()])
+    hand_over(last[:2])
+    hand_over(last[2:])
     aside.asked[0][1](sender)
     assert sender.uniques == uniques(*last)
 
