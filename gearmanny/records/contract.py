@@ -205,8 +205,13 @@ class Store(Protocol):
         """Returns jobs that were handed over, or confirmed, that many seconds ago, and that nobody
         has claimed."""
 
-    def confirm(self, ids: Sequence[str]) -> None:
-        """Notes that job servers still have these jobs: `handed_before` counts from now on."""
+    def confirm(self, ids: Sequence[str], seconds: float = 0.0) -> None:
+        """Notes that job servers still have these jobs.
+
+        Args:
+            ids: theirs.
+            seconds: from now on, before `handed_before` begins to count.
+        """
 
     def hand_over_again(
         self, job: HandedOver, *, counts: bool = True, max_handovers: int = MAX_HANDOVERS

@@ -57,7 +57,7 @@ _HANDED_BEFORE = """
 
 # A job that went back to the queue meanwhile is at no job server.
 _CONFIRM = """
-    UPDATE {{jobs}} SET handed = {{now}}
+    UPDATE {{jobs}} SET handed = {{later}}
     WHERE state = 'queued' AND handed IS NOT NULL AND id IN ({ids})
 """
 
@@ -103,11 +103,13 @@ def handed_before(session: Session, seconds: float, limit: int) -> list[HandedOv
     return found[:limit]
 
 
-def confirm(session: Session, ids: Sequence[str]) -> None:
+def confirm(session: Session, ids: Sequence[str], seconds: float) -> None:
     """Notes that job servers have jobs. See `gearmanny.records.contract.Store.confirm`."""
     for batch in in_batches(ids, _BATCH):
         session.change(
-            _CONFIRM.format(ids=list_of(len(batch))), *(session.dialect.id(id) for id in batch)
+            _CONFIRM.format(ids=list_of(len(batch))),
+            float(seconds),
+            *(session.dialect.id(id) for id in batch),
         )
 
 

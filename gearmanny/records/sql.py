@@ -204,8 +204,8 @@ class SQLStore:
     def handed_before(self, seconds: float, limit: int) -> list[HandedOver]:
         return self._run(lambda session: handing.handed_before(session, seconds, limit))
 
-    def confirm(self, ids: Sequence[str]) -> None:
-        self._run(lambda session: handing.confirm(session, ids))
+    def confirm(self, ids: Sequence[str], seconds: float = 0.0) -> None:
+        self._run(lambda session: handing.confirm(session, ids, seconds))
 
     def hand_over_again(
         self, job: HandedOver, *, counts: bool = True, max_handovers: int = MAX_HANDOVERS

@@ -11,6 +11,7 @@ from gearmanny.net.tls import TLS
 from gearmanny.payload.checks import COUNT
 from gearmanny.payload.fields import check_options, option
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
+from gearmanny.records.contract import Store
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.hooks import Hook, SyncToAsync
 
@@ -63,6 +64,10 @@ class WorkerOptions:
     tls: TLS | None = option(
         None, TLS.of, "how the job servers are secured", none="plain connections"
     )
+    records: Store | None = None
+    """The store of the jobs that have a record."""
+    runner: str = ""
+    """The id that the processes of one runner share in that store."""
 
     def __post_init__(self) -> None:
         check_options(self)
