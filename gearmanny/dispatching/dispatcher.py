@@ -200,19 +200,12 @@ class Dispatcher:
             self._schedule.hurry(Chore.LOOK, now)
 
     def _hand_over_again(self, jobs: list[HandedOver], now: float) -> None:
-        counts = self._losses.counts(now)
-        again: list[HandedOver] = []
-        for job in jobs:
-            handed = self._store.hand_over_again(job, counts=counts)
-            if handed is not None:
-                again.append(handed)
-            elif counts:
-                found = self._store.look(job.id)
-                if found is not None and found.state is State.FAILED:
-                    log.unclaimed(job)
-        if again:
-            self._servers.hand_over(again, self._store.id, now)
-            log.lost(again)
+        again = self._store.hand_over_again(jobs, counts=self._losses.counts(now))
+        for job in again.failed:
+            log.never_claimed(job)
+        if again.handed:
+            self._servers.hand_over(again.handed, self._store.id, now)
+            log.lost(again.handed)
 
     def _look_after_children(self, now: float) -> None:
         runner = self._options.runner

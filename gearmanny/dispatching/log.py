@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.net.hosts import Host
 from gearmanny.protocol.client import Rejected
 from gearmanny.records.values import Count, HandedOver, Process, Returned
@@ -14,8 +15,12 @@ logger = logging.getLogger("gearmanny.dispatcher")
 
 def server_away(host: Host, error: Exception) -> None:
     """Logs that a job server cannot be used."""
-    extra = {"action": "server_away"}
-    logger.warning("job server %s is away: %s", host, error, extra=extra)
+    reason: object = error
+    if isinstance(error, JobServerLost):
+        reason = error.reason
+    elif isinstance(error, JobServerUnavailable):
+        reason = ", ".join(error.failures.values())
+    logger.warning("job server %s is away: %s", host, reason, extra={"action": "server_away"})
 
 
 def server_back(host: Host) -> None:
@@ -67,7 +72,7 @@ def lost(jobs: Sequence[HandedOver]) -> None:
     )
 
 
-def unclaimed(job: HandedOver) -> None:
+def never_claimed(job: HandedOver) -> None:
     """Logs that a job has failed because no worker claimed it."""
     logger.error(
         "%s (record %s) has failed: it was handed over %d times, and no worker claimed it. Do the "

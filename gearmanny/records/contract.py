@@ -15,6 +15,7 @@ from gearmanny.records.values import (
     Claim,
     Claimed,
     Count,
+    HandedAgain,
     HandedOver,
     NewJob,
     Payload,
@@ -214,18 +215,18 @@ class Store(Protocol):
         """
 
     def hand_over_again(
-        self, job: HandedOver, *, counts: bool = True, max_handovers: int = MAX_HANDOVERS
-    ) -> HandedOver | None:
-        """Hands over a job that job servers do not have any more.
+        self,
+        jobs: Sequence[HandedOver],
+        *,
+        counts: bool = True,
+        max_handovers: int = MAX_HANDOVERS,
+    ) -> HandedAgain:
+        """Hands over jobs that job servers do not have any more.
 
         Args:
-            job: as it was handed over.
+            jobs: as they were handed over.
             counts: whether a worker may be to blame. Not after a job server has lost its queue.
-            max_handovers: after so many hand-overs without a claim that count, the job fails.
-
-        Returns:
-            The next hand-over; None when the job has failed, was claimed, or handed over by
-            somebody else.
+            max_handovers: after so many hand-overs without a claim that count, a job fails.
         """
 
     def counts(self) -> list[Count]:

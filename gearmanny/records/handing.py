@@ -12,7 +12,7 @@ from gearmanny.errors import GearmanException
 from gearmanny.payload.failures import encode_failure
 from gearmanny.records.ids import canonical
 from gearmanny.records.session import Session, in_batches, list_of
-from gearmanny.records.values import HandedOver
+from gearmanny.records.values import HandedAgain, HandedOver
 
 # One look into the index for each function: DISTINCT would read all that waits, and so may min().
 _FUNCTIONS = """
@@ -114,20 +114,31 @@ def confirm(session: Session, ids: Sequence[str], seconds: float) -> None:
 
 
 def hand_over_again(
-    session: Session, job: HandedOver, *, counts: bool, max_handovers: int
-) -> HandedOver | None:
-    """Hands a lost job over again. See `gearmanny.records.contract.Store.hand_over_again`."""
-    id = session.dialect.id(job.id)
+    session: Session, jobs: Sequence[HandedOver], *, counts: bool, max_handovers: int
+) -> HandedAgain:
+    """Hands lost jobs over again. See `gearmanny.records.contract.Store.hand_over_again`."""
+    again = HandedAgain([], [])
     most = max_handovers if counts else 2**31 - 1
-    row = session.row(_AGAIN, int(counts), id, job.number, most)
-    if row is not None:
-        return _handed_over(row)
+    with session.transaction():
+        for job in sorted(jobs):  # two that do this at once wait for each other in one order
+            id = session.dialect.id(job.id)
+            row = session.row(_AGAIN, int(counts), id, job.number, most)
+            if row is not None:
+                again.handed.append(_handed_over(row))
+            elif _give_up(session, job, max_handovers, most):
+                again.failed.append(job)
+    return again
+
+
+def _give_up(session: Session, job: HandedOver, max_handovers: int, most: int) -> bool:
     failure = GearmanException(
         f"{job.function}() was handed over {max_handovers} times, and no worker claimed it: do "
         "the workers have this store?"
     )
-    session.rows(_GIVE_UP, encode_failure(failure).decode(), id, job.number, most, "done ")
-    return None
+    error = encode_failure(failure).decode()
+    return bool(
+        session.rows(_GIVE_UP, error, session.dialect.id(job.id), job.number, most, "done ")
+    )
 
 
 def _handed_over(row: tuple[str, str, int, int, str]) -> HandedOver:

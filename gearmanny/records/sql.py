@@ -26,6 +26,7 @@ from gearmanny.records.values import (
     Claim,
     Claimed,
     Count,
+    HandedAgain,
     HandedOver,
     NewJob,
     Payload,
@@ -208,11 +209,15 @@ class SQLStore:
         self._run(lambda session: handing.confirm(session, ids, seconds))
 
     def hand_over_again(
-        self, job: HandedOver, *, counts: bool = True, max_handovers: int = MAX_HANDOVERS
-    ) -> HandedOver | None:
+        self,
+        jobs: Sequence[HandedOver],
+        *,
+        counts: bool = True,
+        max_handovers: int = MAX_HANDOVERS,
+    ) -> HandedAgain:
         return self._run(
             lambda session: handing.hand_over_again(
-                session, job, counts=counts, max_handovers=max_handovers
+                session, jobs, counts=counts, max_handovers=max_handovers
             )
         )
 
