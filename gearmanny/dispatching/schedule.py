@@ -59,7 +59,7 @@ class Schedule:
             random: returns a number from 0 to 1.
         """
         self._random = random
-        self._at = {chore: now if every < 60 else now + every for chore, every in EVERY.items()}
+        self._at = {chore: now if every <= 60 else now + every for chore, every in EVERY.items()}
         self._last = dict.fromkeys(Chore, now - SPACING)
         self._backoff = Backoff(first=0.2, longest=2.0, random=random)
         self._resting_until = now
