@@ -19,7 +19,7 @@ from gearmanny.records.contract import Store
 from gearmanny.records.ids import new_id
 from gearmanny.running.childprocess import Slot, check_memory
 from gearmanny.running.companions import Companion
-from gearmanny.running.dispatchprocess import DispatchProcess, start_dispatcher
+from gearmanny.running.dispatchprocess import dispatching
 from gearmanny.running.factory import check_kinds, work_class_of
 from gearmanny.running.inherited import name_threads
 from gearmanny.running.options import RunnerOptions
@@ -187,21 +187,18 @@ class WorkRunner:
             self.slots(threads), options, keep_alive=keepAlive, companions=self._companions
         )
         self._supervisor = supervisor
-        dispatcher: DispatchProcess | None = None
         try:
             with handled_signals(supervisor):
                 if self._stopped and not supervisor.stopping:
                     supervisor.stop()
                 name_threads()
                 reach_a_job_server(supervisor, options)
-                dispatcher = supervisor.dispatcher = start_dispatcher(options)
-                return supervisor.run()
+                with dispatching(options) as supervisor.dispatcher:
+                    return supervisor.run()
         finally:
             self._supervisor = None
             self._stopped = False
             supervisor.close()
-            if dispatcher is not None:
-                dispatcher.end()
 
     def _with_new_id(self) -> RunnerOptions:
         worker = self._options.worker

@@ -75,7 +75,8 @@ class Dispatcher:
         self._ended: dict[int, bool] = {}
         """Processes of the runner that have ended, and whether that was ordered."""
         self._database_lost = -math.inf
-        self._handed_at = self._pruned_at = now
+        self._handed_at = -math.inf
+        self._pruned_at = now
         self._held_until = -math.inf
         self._stopped = False
         self._chores: dict[Chore, Callable[[float], None]] = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
 
 from gearmanny.dispatching.dispatcher import Dispatcher
 from gearmanny.dispatching.notices import Receiver, pipe
@@ -94,20 +96,25 @@ class DispatchProcess:
         self._process.join()
 
 
-def start_dispatcher(options: RunnerOptions) -> DispatchProcess | None:
-    """Starts the dispatcher of a runner; returns None where there are no records, or nothing is to
-    be dispatched.
+@contextlib.contextmanager
+def dispatching(options: RunnerOptions) -> Iterator[DispatchProcess | None]:
+    """Runs the dispatcher of a runner until the block ends, if there are records and they are to be
+    dispatched.
 
     Args:
         options: those of the runner.
+
+    Yields:
+        The process, if there is one.
 
     Raises:
         OSError: the system cannot start another process.
     """
     worker = options.worker
     if worker.records is None or not options.dispatch:
-        return None
-    return DispatchProcess(
+        yield None
+        return
+    process = DispatchProcess(
         worker.records,
         DispatchOptions(
             hosts=tuple(worker.hosts or parse_hosts(HOSTS)),
@@ -117,6 +124,10 @@ def start_dispatcher(options: RunnerOptions) -> DispatchProcess | None:
             max_deaths=options.max_deaths,
         ),
     )
+    try:
+        yield process
+    finally:
+        process.end()
 
 
 def _run(store: Store, options: DispatchOptions, notices: Receiver, parent: int) -> None:

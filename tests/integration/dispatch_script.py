@@ -30,7 +30,8 @@ class Holder(BaseWorker):
     def task_hold(self, id: str, number: int) -> None:
         store, process = registered(self.worker_options.runner)
         assert isinstance(store.claim(id, "f", number, process.id), Claimed)
-        signal.pause()
+        while True:  # a signal lets it go on
+            signal.pause()
 
 
 if __name__ == "__main__":

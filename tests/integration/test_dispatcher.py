@@ -117,6 +117,7 @@ class Taker:
         machine.offer([self._function])
         with contextlib.closing(connection):
             while not self._closing.is_set():
+                before = len(self.got)
                 machine.wake()
                 machine.grab()
                 self._send(connection, machine)
@@ -125,7 +126,7 @@ class Taker:
                         assert isinstance(event, Assigned)
                         self._take(machine, event, process)
                     self._send(connection, machine)
-                if not machine.held:
+                if len(self.got) == before:
                     connection.wait(0.05)
         if self._store is not None:
             self._store.leave()
@@ -345,7 +346,7 @@ class Runner:
         """Returns the id of a job that a process of the runner has claimed."""
         (submitted,) = self._store.submit([NewJob("f")])
         with contextlib.closing(AsyncClient([self._host])) as client:
-            client.submit("holder_hold", {"id": submitted.id, "number": 1})
+            client.using(background=True).holder_hold(id=submitted.id, number=1)
             until_state(self._store, submitted.id, State.RUNNING)
         return submitted.id
 
@@ -393,7 +394,7 @@ def test_an_end_that_was_ordered_does_not_count(store: SQLStore, runner: Runner,
     runner.process.terminate()  # at once
     runner.process.wait(PATIENCE)
     found = look(store, id)
-    assert (found.state, found.deaths) == (State.QUEUED, 0)
+    assert (found.state, found.deaths) == (State.QUEUED, 0), log.read_text()
 
 
 def test_a_runner_that_is_killed_loses_its_jobs_to_others(
