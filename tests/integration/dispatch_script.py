@@ -29,6 +29,10 @@ class Holder(BaseWorker):
 
     def task_hold(self, id: str, number: int) -> None:
         store, process = registered(self.worker_options.runner)
+        found = store.look(id)
+        assert found is not None
+        if found.attempts:  # this job, too, is run again
+            return
         assert isinstance(store.claim(id, "f", number, process.id), Claimed)
         while True:  # a signal lets it go on
             signal.pause()
