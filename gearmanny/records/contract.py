@@ -15,6 +15,7 @@ from gearmanny.records.values import (
     Claim,
     Claimed,
     Count,
+    HandedAgain,
     HandedOver,
     NewJob,
     Payload,
@@ -231,22 +232,27 @@ class Store(Protocol):
         """Returns jobs that were handed over, or confirmed, that many seconds ago, and that nobody
         has claimed."""
 
-    def confirm(self, ids: Sequence[str]) -> None:
-        """Notes that job servers still have these jobs: `handed_before` counts from now on."""
-
-    def hand_over_again(
-        self, job: HandedOver, *, counts: bool = True, max_handovers: int = MAX_HANDOVERS
-    ) -> HandedOver | None:
-        """Hands over a job that job servers do not have any more.
+    def confirm(self, ids: Sequence[str], seconds: float = 0.0) -> None:
+        """Notes that job servers still have these jobs.
 
         Args:
-            job: as it was handed over.
-            counts: whether a worker may be to blame. Not after a job server has lost its queue.
-            max_handovers: after so many hand-overs without a claim that count, the job fails.
+            ids: theirs.
+            seconds: from now on, before `handed_before` begins to count.
+        """
 
-        Returns:
-            The next hand-over; None when the job has failed, was claimed, or handed over by
-            somebody else.
+    def hand_over_again(
+        self,
+        jobs: Sequence[HandedOver],
+        *,
+        counts: bool = True,
+        max_handovers: int = MAX_HANDOVERS,
+    ) -> HandedAgain:
+        """Hands over jobs that job servers do not have any more.
+
+        Args:
+            jobs: as they were handed over.
+            counts: whether a worker may be to blame. Not after a job server has lost its queue.
+            max_handovers: after so many hand-overs without a claim that count, a job fails.
         """
 
     def counts(self) -> list[Count]:

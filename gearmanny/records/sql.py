@@ -24,6 +24,7 @@ from gearmanny.records.values import (
     Claim,
     Claimed,
     Count,
+    HandedAgain,
     HandedOver,
     NewJob,
     Payload,
@@ -226,15 +227,19 @@ class SQLStore:
     def handed_before(self, seconds: float, limit: int) -> list[HandedOver]:
         return self._run(lambda session: handing.handed_before(session, seconds, limit))
 
-    def confirm(self, ids: Sequence[str]) -> None:
-        self._run(lambda session: handing.confirm(session, ids))
+    def confirm(self, ids: Sequence[str], seconds: float = 0.0) -> None:
+        self._run(lambda session: handing.confirm(session, ids, seconds))
 
     def hand_over_again(
-        self, job: HandedOver, *, counts: bool = True, max_handovers: int = MAX_HANDOVERS
-    ) -> HandedOver | None:
+        self,
+        jobs: Sequence[HandedOver],
+        *,
+        counts: bool = True,
+        max_handovers: int = MAX_HANDOVERS,
+    ) -> HandedAgain:
         return self._run(
             lambda session: handing.hand_over_again(
-                session, job, counts=counts, max_handovers=max_handovers
+                session, jobs, counts=counts, max_handovers=max_handovers
             )
         )
 

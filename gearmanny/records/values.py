@@ -129,6 +129,16 @@ class HandedOver(NamedTuple):
     trace: str
 
 
+class HandedAgain(NamedTuple):
+    """The fate of jobs that job servers had lost. Those that somebody has claimed, or handed over
+    in the meantime, are in neither list."""
+
+    handed: list[HandedOver]
+    """Their next hand-overs."""
+    failed: list[HandedOver]
+    """Those that were handed over too often, as they were handed over last."""
+
+
 class Returned(NamedTuple):
     """A running job that was taken from its owner."""
 
