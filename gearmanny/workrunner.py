@@ -126,8 +126,7 @@ class WorkRunner:
         dispatch: bool = RunnerOptions.dispatch,
         keep: float | None = RunnerOptions.keep,
     ) -> None:
-        workers = check_kinds(workers, "WorkRunner")
-        _check_workers(workers, transaction)
+        self._workers = _checked(workers, transaction)
         self._options = RunnerOptions(
             worker=WorkerOptions(
                 hosts=() if hosts is None else parse_hosts(hosts),
@@ -158,7 +157,6 @@ class WorkRunner:
         )
         check_memory(max_memory)
         set_verbosity(verbosity)
-        self._workers = workers
         self._companions: list[Companion] = []
 
     def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
@@ -261,7 +259,8 @@ class WorkRunner:
         ]
 
 
-def _check_workers(workers: Sequence[type[BaseWorker]], transaction: Transaction | None) -> None:
+def _checked(workers: object, transaction: Transaction | None) -> Sequence[type[BaseWorker]]:
+    workers = check_kinds(workers, "WorkRunner")
     if not workers:
         raise InvalidTask("There are no workers to run. Give at least one worker class.")
     owners: dict[str, type[BaseWorker]] = {}
@@ -275,6 +274,7 @@ def _check_workers(workers: Sequence[type[BaseWorker]], transaction: Transaction
                     f"{_path(worker)}. Give one of them another name."
                 )
             owners[function] = worker
+    return workers
 
 
 def _path(worker: type) -> str:

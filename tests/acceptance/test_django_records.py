@@ -583,8 +583,10 @@ def project(entry: dict[str, Any], empty: None, start_command: Start) -> Start:
     migrated = start_command("migrate", **environment)
     assert migrated.wait(PATIENCE) == 0
 
-    def start(**more: str) -> subprocess.Popen[str]:
-        return start_command("runworkers", **environment, **more)
+    def start(
+        *options: str, command: Sequence[str] = ("runworkers",), **more: str
+    ) -> subprocess.Popen[str]:
+        return start_command(*command, *options, **environment, **more)
 
     return start
 
@@ -656,6 +658,17 @@ class TestRunworkers:
             of_views.recorded_write_and_fail(name="failed")
         assert of_views.recorded_write_and_fail(name="done", fails=False) == "done"
         assert groups() == ["done"]
+
+    @pytest.mark.parametrize("apart", [False, True])
+    def test_jobs_that_are_due_later_are_handed_over(
+        self, project: Start, of_views: Any, apart: bool
+    ) -> None:
+        project(*(["--no-dispatch"] if apart else []), TEST_RECORDS=self.RECORDS)
+        if apart:
+            project(command=("gearmanny", "dispatch"), TEST_RECORDS=self.RECORDS)
+        work = of_views.using(background=True, delay=0.2).recorded_write(name="later")
+        until(lambda: JobRecord.objects.get(id=work.id).finished, "the end of the job")
+        assert groups() == ["later"]
 
     def test_tables_that_are_missing_are_reported(
         self, entry: dict[str, Any], start_command: Start, tmp_path: Path

@@ -147,6 +147,11 @@ class RecordsSettings:
         7, _DAYS, "days for which jobs that have ended are kept", none="for ever"
     )
 
+    @property
+    def keep(self) -> float | None:
+        """The seconds for which jobs that have ended are kept; None for ever."""
+        return None if self.KEEP_DAYS is None else self.KEEP_DAYS * 86400
+
 
 def _check_hooks(hooks: object) -> None:
     if isinstance(hooks, (list, tuple)):  # paths are followed where the hooks are needed
@@ -215,7 +220,8 @@ class Settings:
     def for_runner(self) -> dict[str, Any]:
         """Returns the arguments of a `WorkRunner` that are settings as they are."""
         names = [*options_of(WorkerOptions), *options_of(RunnerOptions)]
-        return {name: getattr(self, name.upper()) for name in names if hasattr(self, name.upper())}
+        given = {name: getattr(self, name.upper()) for name in names if hasattr(self, name.upper())}
+        return {**given, "keep": self.RECORDS.keep}
 
 
 _NESTED: dict[str, type] = {"RECORDS": RecordsSettings, "CACHE": CacheSettings}

@@ -93,6 +93,12 @@ class Command(BaseCommand):
             help=f"do not {_help(settings['KEEPALIVE'], 'KEEPALIVE')}",
         )
         parser.add_argument(
+            "--no-dispatch",
+            action="store_true",
+            help=f"leave it to `manage.py gearmanny dispatch` to "
+            f"{options_of(RunnerOptions)['dispatch'].help}",
+        )
+        parser.add_argument(
             "--list", action="store_true", help="print the workers with their functions, and exit"
         )
 
@@ -111,6 +117,7 @@ class Command(BaseCommand):
                 default_work_class=DjangoJsonWorker,
                 records=_checked_store(),
                 transaction=task_transaction,
+                dispatch=not options["no_dispatch"],
                 connect_timeout=options["connect_timeout"],
                 **settings.for_runner(),
             )
