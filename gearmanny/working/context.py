@@ -55,6 +55,13 @@ class JobLoop(Protocol):
             BaseException: the exception of the coroutine.
         """
 
+    async def in_thread(self, step: Callable[[], Any]) -> Any:
+        """Returns what a function returns that may wait for the store of the records.
+
+        Args:
+            step: is called in another thread than the event loop.
+        """
+
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Waits between two attempts.
 

@@ -132,7 +132,7 @@ class _Life:
         """Takes a step to the end of the job; in a thread, where it may wait for a database."""
         if self._loop.cancelling or not self._has_record():
             return step()
-        return await asyncio.to_thread(step)
+        return await self._loop.in_thread(step)
 
     def _complete(self, result: Any) -> None:
         """Ends a job with a record, which its job server may have given to others meanwhile."""

@@ -28,10 +28,12 @@ from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
 from gearmanny.contrib.django.records import DjangoStore
 from gearmanny.contrib.django.schema import TABLES
 from gearmanny.contrib.django.store import get_store, store_in, task_transaction
+from gearmanny.contrib.django.testing import new_worker
 from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Submitted
+from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import url_of
 from tests.support.servers import PATIENCE, ROOT, Server, Start, until, workers_of
 
@@ -523,6 +525,14 @@ def test_pytest_has_them(run_tests: Run) -> None:
     assert "passed" in run_tests(
         *("pytest", "-q", "-p", "no:cacheprovider", "tests/djangoapps/recorded/pytest_cases.py")
     )
+
+
+def test_live_workers_need_records_that_are_not_in_memory(django_db_blocker: Any) -> None:
+    of_tests = {"RECORDS": {"STORE": "database"}}
+    with django_db_blocker.unblock(), override_settings(GEARMANNY=of_tests):
+        with pytest.raises(InvalidOption, match="'default' is in memory"):
+            new_worker(BaseWorker, "127.0.0.1:1")
+        store_in.cache_clear()
 
 
 class TestChecks:

@@ -90,6 +90,9 @@ class _LoopAround:
         contextvars.copy_context().run(async_to_sync(outcome.of), coroutine)
         return outcome.get()
 
+    async def in_thread(self, step: Callable[[], Any]) -> Any:
+        return await sync_to_async(step)()  # the thread that has the transaction of the test
+
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Does not wait."""
 

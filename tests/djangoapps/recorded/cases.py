@@ -61,8 +61,8 @@ class InATestCase(TestCase):
 
     def test_eager_coroutines(self) -> None:
         with eager([Recorded]), self.captureOnCommitCallbacks(execute=True):
-            background.recorded_write_async(name="b")
-        assert names() == ["b"]
+            work = background.recorded_write_async(name="b")
+        assert (names(), state_of(work)) == (["b"], "succeeded")
 
     async def test_async_tests_have_the_same_transaction(self) -> None:
         with eager([Recorded]):
