@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import threading
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+from gearmanny.errors import TaskTimeLimitExceeded
 from gearmanny.records.ids import Travelling
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
@@ -100,6 +102,22 @@ def traced(worker: GearmanWorker, job: GearmanJob) -> Any:
 
 def registered(worker: GearmanWorker, job: GearmanJob) -> Any:
     return [job.data, job.unique[:2]]
+
+
+class Stubborn(BaseWorker):
+    name = "stubborn"
+    timeout_grace = 0.1
+
+    @task(timeout=0.2)
+    def task_go_on(self) -> None:
+        while True:
+            with contextlib.suppress(TaskTimeLimitExceeded):
+                time.sleep(0.01)
+
+    @task(timeout=0.2)
+    async def task_block(self) -> None:
+        while True:
+            time.sleep(0.01)
 
 
 class Bytes(BaseWorker):

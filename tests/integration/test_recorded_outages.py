@@ -259,6 +259,15 @@ class TestAProcessThatDies:
         assert "was not run again" not in log
         assert len(caller.store.processes()) == 3, "those that are dead: the others have left"
 
+    @pytest.mark.parametrize("function", ["go_on", "block"])
+    def test_because_a_task_ignores_its_limit_has_recorded_that_failure(
+        self, runner: subprocess.Popen[str], caller: Caller, function: str
+    ) -> None:
+        id = caller.call(f"stubborn_{function}")
+        assert caller.error(id)["type"] == "gearmanny.errors.TaskTimeLimitExceeded"
+        caller.until_answered(f"stubborn_{function}")
+        assert (caller.look(id).attempts, caller.look(id).deaths) == (1, 0)
+
     def test_processes_of_one_runner_share_its_id(
         self, runner: subprocess.Popen[str], caller: Caller
     ) -> None:
