@@ -189,7 +189,7 @@ class JobHandOver:
             aside: makes the connections.
         """
         self._store = store
-        self._servers = servers
+        self.servers = servers
         self._aside = aside
         self._begin()
         _all.add(self)
@@ -201,7 +201,7 @@ class JobHandOver:
         self._reset()
 
     def _reset(self) -> None:
-        self._lines = [_Line(host, self._servers.max_packet) for host in self._servers.hosts]
+        self._lines = [_Line(host, self.servers.max_packet) for host in self.servers.hosts]
         self._waiting: deque[tuple[Deadline, list[Request]]] = deque(maxlen=MOST_WAITING)
 
     def __call__(self, jobs: Sequence[Submitted]) -> None:
@@ -278,7 +278,7 @@ class JobHandOver:
     def _connect_line(self, line: _Line) -> None:
         line.wait = _begins
         try:
-            wait = self._aside.connect(line.host, self._servers, partial(self._receive, line))
+            wait = self._aside.connect(line.host, self.servers, partial(self._receive, line))
         except BaseException as error:
             line.wait = None
             if not isinstance(error, RuntimeError):  # there can be no more threads

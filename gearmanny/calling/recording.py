@@ -101,7 +101,7 @@ class Recorder:
             InvalidOption: it is not a store.
         """
         self.store = check_store(store)
-        self._hand_over = JobHandOver(self.store, servers, aside)
+        self.hand_over = JobHandOver(self.store, servers, aside)
 
     def record(
         self,
@@ -141,7 +141,7 @@ class Recorder:
                     spans.append(start_span(function))
                     trace = traceparent_of(spans[-1].unique.decode()) or ""
                 jobs.append(_new_job(function, payload, is_raw, options, trace))
-            submitted = iter((yield Record(self.store, jobs, self._hand_over)) if jobs else ())
+            submitted = iter((yield Record(self.store, jobs, self.hand_over)) if jobs else ())
         for place, call in enumerate(calls):
             if call is None:
                 job = next(submitted)
@@ -150,7 +150,7 @@ class Recorder:
 
     def close(self) -> Steps[None]:
         """Closes the connections over which jobs are handed over; a later job makes others."""
-        yield Consult(self._hand_over.close)
+        yield Consult(self.hand_over.close)
 
 
 def _new_job(

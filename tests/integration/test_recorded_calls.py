@@ -314,10 +314,7 @@ class TestAConnectionThatEnds:
         network.drop()
         until(lambda: not network.open, "the end of the connection")
         assert waiting(gearman_server) == 1
-        job = next(job for job in store.handed_before(0, 10) if job.id == lost.id)
-        again = store.hand_over_again(job)
-        assert again is not None
-        assert again.number == 2
+        assert lost.id in {job.id for job in store.handed_before(0, 10)}
 
     @only_sqlite
     def test_closing_a_client_lets_its_jobs_arrive(
@@ -360,9 +357,7 @@ class TestACallerThatEnds:
         self.run(url, gearman_server.host, "after")
         assert waiting(gearman_server) == 0
         (job,) = store.handed_before(0, 10)
-        again = store.hand_over_again(job)
-        assert again is not None
-        assert (again.function, again.number) == ("called_echo", 2)
+        assert (job.function, job.number) == ("called_echo", 1)
 
     def test_a_forked_child_records_with_connections_of_its_own(
         self, store: SQLStore, gearman_server: Server
@@ -503,7 +498,7 @@ def test_an_interrupt_leaves_no_half_of_a_job(
         later.called_echo(value=1)
         until(lambda: waiting(gearman_server) == 1, "the first job")
         assert client._recorder is not None
-        line = client._recorder._hand_over._lines[0]
+        line = client._recorder.hand_over._lines[0]
         sender = line._sender
         assert sender is not None
         send = sender.send_now
