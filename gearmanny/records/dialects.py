@@ -96,11 +96,10 @@ class PostgreSQL(Dialect):
         if state is not None:
             return state in _CONFLICTS or state in _SHUTDOWNS or state.startswith("08")
         # The driver itself has noticed; psycopg 2 is another one, which Django may use.
-        kind = type(error)
-        return kind.__name__ in ("OperationalError", "InterfaceError") and kind.__module__ in (
-            "psycopg",
-            "psycopg.errors",
-            "psycopg2",
+        return any(
+            kind.__name__ in ("OperationalError", "InterfaceError")
+            and kind.__module__.partition(".")[0] in ("psycopg", "psycopg2")
+            for kind in type(error).__mro__
         )
 
 

@@ -53,7 +53,8 @@ class Membership:
         self._chores: list[Callable[[], object]] = []
         """One of each loop that works."""
         self._thread: threading.Thread | None = None
-        self._rests = threading.Event()
+        self._ended = threading.Event()
+        """Set to end the thread; each has its own, as the last one may be slow to end."""
         self._is_away = False
 
     def join(self, facts: Facts, chore: Callable[[], object]) -> None:
@@ -92,9 +93,12 @@ class Membership:
         if self._thread is None:
             with self._lock:
                 if self._thread is None and self._chores:
-                    self._rests.clear()
+                    self._ended = threading.Event()
                     self._thread = threading.Thread(
-                        target=self._run, name="gearmanny records", daemon=True
+                        target=self._run,
+                        args=(self._ended,),
+                        name="gearmanny records",
+                        daemon=True,
                     )
                     self._thread.start()
 
@@ -102,7 +106,7 @@ class Membership:
         """Ends the thread: a process that has threads should not fork."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            self._rests.set()
+            self._ended.set()
             thread.join(_RESTS_WITHIN)
             self._thread = None
 
@@ -123,16 +127,12 @@ class Membership:
             with contextlib.suppress(StoreUnavailable):  # it will be found dead
                 self._store.leave()
 
-    def _run(self) -> None:
-        while not self._rests.wait(INTERVAL):
+    def _run(self, ended: threading.Event) -> None:
+        while not ended.wait(INTERVAL):
             try:
                 self._show()
-            except StoreUnavailable as error:
+            except Exception as error:
                 self._note(error)
-            except Exception:
-                logger.exception(
-                    "the store of the records failed", extra={"action": "store_failed"}
-                )
             else:
                 self._note(None)
 
@@ -142,8 +142,15 @@ class Membership:
         for chore in list(self._chores):
             chore()
 
-    def _note(self, error: StoreUnavailable | None) -> None:
-        if error is not None and not self._is_away:
+    def _note(self, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, StoreUnavailable) and not self._is_away:
+            logger.error(
+                "the store of the records fails: %s",
+                error,
+                exc_info=error,
+                extra={"action": "store_failed"},
+            )
+        elif error is not None and not self._is_away:
             logger.warning(
                 "the store of the records is away (%s); trying until it is back",
                 error,
@@ -154,7 +161,8 @@ class Membership:
         self._is_away = error is not None
 
 
-_memberships: weakref.WeakKeyDictionary[Store, Membership] = weakref.WeakKeyDictionary()
+_memberships: weakref.WeakValueDictionary[int, Membership] = weakref.WeakValueDictionary()
+"""By the `id()` of the store, which each of them has."""
 
 
 def membership_of(store: Store) -> Membership:
@@ -163,7 +171,7 @@ def membership_of(store: Store) -> Membership:
     Args:
         store: of the records.
     """
-    return _memberships.setdefault(store, Membership(store))
+    return _memberships.setdefault(id(store), Membership(store))
 
 
 def _rest() -> None:

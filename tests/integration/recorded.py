@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+from gearmanny.errors import TaskTimeLimitExceeded
 from gearmanny.records.ids import Travelling
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
@@ -27,6 +30,8 @@ class Recorded(BaseWorker):
 
     def setUp(self) -> None:
         self.register_task("recorded_registered", registered)
+        self.register_task("recorded_traced", traced)
+        self.register_task("recorded_interrupted", interrupted)
 
     def task_echo(self, value: Any) -> Any:
         return value
@@ -73,12 +78,46 @@ class Recorded(BaseWorker):
             await asyncio.sleep(0.01)
         return os.getpid()
 
+    def task_fork(self) -> list[str]:
+        """Returns the threads that are there after a fork, and after another report."""
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+        names = [thread.name for thread in threading.enumerate()]
+        self.progress(1, 1)
+        return [*names, "-", *(thread.name for thread in threading.enumerate())]
+
     def task_die(self) -> None:
         os._exit(7)
 
 
+def interrupted(worker: GearmanWorker, job: GearmanJob) -> Any:
+    raise KeyboardInterrupt
+
+
+def traced(worker: GearmanWorker, job: GearmanJob) -> Any:
+    return job.traceparent
+
+
 def registered(worker: GearmanWorker, job: GearmanJob) -> Any:
     return [job.data, job.unique[:2]]
+
+
+class Stubborn(BaseWorker):
+    name = "stubborn"
+    timeout_grace = 0.1
+
+    @task(timeout=0.2)
+    def task_go_on(self) -> None:
+        while True:
+            with contextlib.suppress(TaskTimeLimitExceeded):
+                time.sleep(0.01)
+
+    @task(timeout=0.2)
+    async def task_block(self) -> None:
+        while True:
+            time.sleep(0.01)
 
 
 class Bytes(BaseWorker):

@@ -6,8 +6,8 @@ import sys
 
 from gearmanny.records.sql import SQLStore
 from gearmanny.workrunner import WorkRunner
-from tests.integration.recorded import Recorded
+from tests.integration.recorded import Recorded, Stubborn
 
 if __name__ == "__main__":
     url, host = sys.argv[1:]
-    WorkRunner([Recorded], hosts=[host], records=SQLStore(url)).start(threads=2)
+    WorkRunner([Recorded, Stubborn], hosts=[host], records=SQLStore(url)).start(threads=2)

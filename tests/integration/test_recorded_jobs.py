@@ -3,6 +3,7 @@ answered."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,6 +123,11 @@ class TestEveryKindOfTask:
         failed = caller.look(id)
         assert (failed.failures, len(failed.errors)) == (1, 1)
         caller.until_answered(f"recorded_{function}")
+
+    def test_continues_the_trace_of_its_caller(self, run: RunRecorded, caller: Caller) -> None:
+        run()
+        id = caller.call("recorded_traced", trace="00-0123-4567-01")
+        assert caller.until(id, State.SUCCEEDED).result == '"00-0123-4567-01"'
 
     def test_that_has_no_record_runs_as_ever_beside_them(
         self, run: RunRecorded, caller: Caller, gearman_client: Any
@@ -359,8 +365,29 @@ class TestTheEnd:
         returned = caller.until(id, State.QUEUED)
         assert (returned.failures, returned.deaths, returned.process) == (0, 0, returned.process)
 
+    def test_of_a_job_that_an_interrupt_ends_is_its_return_too(
+        self, database: Database, gearman_server: Server, caller: Caller
+    ) -> None:
+        worker = Recorded(hosts=[gearman_server.host], records=database.open())
+        id = caller.call("recorded_interrupted")
+        with pytest.raises(KeyboardInterrupt):
+            worker.start()
+        assert caller.look(id).state is State.QUEUED
+        assert caller.at_server("recorded_interrupted") == [1, 0]
+        assert caller.store.processes() == []
+
 
 class TestAProcess:
+    def test_has_no_thread_of_ours_while_it_forks(self, run: RunRecorded, caller: Caller) -> None:
+        run()
+        id = caller.call("recorded_fork")
+        done = caller.until(id, State.SUCCEEDED)
+        assert isinstance(done.result, str)
+        names = json.loads(done.result)
+        ours = "gearmanny records"
+        assert ours not in names[: names.index("-")]
+        assert ours in names[names.index("-") :]
+
     def test_is_registered_while_it_works(
         self, database: Database, gearman_server: Server, caller: Caller
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from gearmanny.records.states import State
 from gearmanny.records.values import StoreUnavailable
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import Database, url_of
+from tests.integration.atomic import Account, Commit, transaction
 from tests.integration.recorded import Caller, Recorded, runs
 from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, ROOT, Server, until, workers_of
@@ -156,6 +158,37 @@ def registered(store: SQLStore) -> list[Any]:
     return []
 
 
+@pytest.mark.parametrize("ends", ["within", "at COMMIT"])
+def test_an_atomic_task_outlives_a_restart_of_its_database(
+    own_postgres: Postgres,
+    database: Database,
+    caller: Caller,
+    gearman_worker: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    ends: str,
+) -> None:
+    database.execute("CREATE TABLE written (value integer)")
+    if ends == "within":
+        Account.interferes[:] = [own_postgres.restart]
+    else:
+
+        def restart_once() -> None:
+            monkeypatch.setattr(Commit, "before", staticmethod(lambda: None))
+            own_postgres.restart()
+
+        monkeypatch.setattr(Commit, "before", staticmethod(restart_once))
+    gearman_worker(
+        Account,
+        records=database.open(),
+        transaction=functools.partial(transaction, database.url),
+    )
+    id = caller.call("account_write_all", {"values": [1, 2]})
+    caller.until_answered("account_write_all")
+    done = caller.look(id)
+    assert (done.state, done.failures) == (State.SUCCEEDED, 0)
+    assert database.execute("SELECT value FROM written ORDER BY value") == [(1,), (2,)]
+
+
 _HELD = (
     "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted "
     "AND objid::bigint IN (SELECT lock_key FROM gearmanny_processes)"
@@ -225,6 +258,15 @@ class TestAProcessThatDies:
         _, log = runner.communicate(timeout=PATIENCE)
         assert "was not run again" not in log
         assert len(caller.store.processes()) == 3, "those that are dead: the others have left"
+
+    @pytest.mark.parametrize("function", ["go_on", "block"])
+    def test_because_a_task_ignores_its_limit_has_recorded_that_failure(
+        self, runner: subprocess.Popen[str], caller: Caller, function: str
+    ) -> None:
+        id = caller.call(f"stubborn_{function}")
+        assert caller.error(id)["type"] == "gearmanny.errors.TaskTimeLimitExceeded"
+        caller.until_answered(f"stubborn_{function}")
+        assert (caller.look(id).attempts, caller.look(id).deaths) == (1, 0)
 
     def test_processes_of_one_runner_share_its_id(
         self, runner: subprocess.Popen[str], caller: Caller
