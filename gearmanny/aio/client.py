@@ -80,6 +80,7 @@ class AioClient(Caller):
             TaskTimeout: no answer within the client's timeout. The job may still run.
             JobServerUnavailable: no job server could be reached, or it does not take what is sent.
                 Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.
@@ -116,6 +117,7 @@ class AioClient(Caller):
         Raises:
             JobServerUnavailable: no job server could be reached, or it does not take what is sent.
                 Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             EncodingError: the arguments are refused by the encoder.
             InvalidTask: no function can have that name.
             InvalidOption: `delay` is beyond the times that a job server can keep.
@@ -152,6 +154,7 @@ class AioClient(Caller):
             TaskTimeout: no answer within the client's timeout. The job may still run.
             JobServerUnavailable: no job server could be reached, or it does not take what is sent.
                 Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.

@@ -242,11 +242,14 @@ class JobHandOver:
             self._waiting.append((Deadline(_FRESH), requests))
             if self._is_busy:  # this is a signal handler, in the thread that hands over
                 return []
-            self._is_busy = True
             try:
-                return [] if self._send() else self._connect()
-            finally:
+                self._is_busy = True
+                begun = [] if self._send() else self._connect()
                 self._is_busy = False
+            except BaseException:  # not `finally`: an interrupt may come while we leave
+                self._is_busy = False
+                raise
+            return begun
 
     def _send(self) -> bool:
         """Sends what waits over the next connection that takes it; returns whether one did."""
@@ -255,10 +258,11 @@ class JobHandOver:
         if not up:
             return False
         requests = [job for fresh, jobs in self._waiting if not fresh.has_passed() for job in jobs]
-        if not any(line.send(requests) for line in up):
-            return False
-        self._waiting.clear()
-        return True
+        for line in up:
+            if line.send(requests):
+                self._waiting.clear()
+                return True
+        return False
 
     def _connect(self) -> list[Wait]:
         begun = [line for line in self._lines if line.may_connect()]
@@ -275,8 +279,10 @@ class JobHandOver:
         line.wait = _begins
         try:
             wait = self._aside.connect(line.host, self.servers, partial(self._receive, line))
-        except RuntimeError as error:  # there can be no more threads
+        except BaseException as error:
             line.wait = None
+            if not isinstance(error, RuntimeError):  # there can be no more threads
+                raise
             line.failed(error)
         else:
             if line.wait is not None:  # it is not over yet
@@ -285,11 +291,12 @@ class JobHandOver:
     def _receive(self, line: _Line, made: Sender | JobServerUnavailable) -> None:
         with self._lock:
             line.wait = None
-            if line not in self._lines:  # closed meanwhile
-                if not isinstance(made, JobServerUnavailable):
-                    made.close()
-            elif isinstance(made, JobServerUnavailable):
-                line.failed(made)
+            is_wanted = line in self._lines and not line.is_up()  # it may be closed by now
+            if isinstance(made, JobServerUnavailable):
+                if is_wanted:
+                    line.failed(made)
+            elif not is_wanted:
+                made.close()
             else:
                 line.connected(made)
                 self._send()

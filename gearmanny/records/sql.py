@@ -92,6 +92,8 @@ class SQLStore:
             return submitting.submit(self._on(connection), jobs)
 
         def submit(session: Session) -> list[Submitted]:
+            if len(jobs) == 1:  # its one INSERT is a transaction
+                return submitting.submit(session, jobs)
             with session.transaction():
                 return submitting.submit(session, jobs)
 

@@ -44,7 +44,10 @@ def main(url: str, host: str, moment: str) -> None:
 
         store = Killed(url)
     with SimpleClient([host], records=store) as client:
-        client.using(background=True).called_echo(value=1)
+        later = client.using(background=True)
+        if moment == "after":
+            later.called_echo(value=1)
+        list(later.map("called_echo", [{"value": 1}, {"value": 2}]))
 
 
 if __name__ == "__main__":

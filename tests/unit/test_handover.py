@@ -78,7 +78,7 @@ class FakeAside:
         self.asked: list[tuple[Host, Receive]] = []
         self.waits: list[float] = []
         self.up: dict[Host, FakeSender | JobServerUnavailable] = {}
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def new_lock(self) -> Any:
         return threading.RLock()
@@ -291,6 +291,19 @@ def test_it_never_raises(aside: FakeAside, caplog: pytest.LogCaptureFixture) -> 
     hand_over([two := job()])
     assert (sender.closed, fresh.uniques) == ([None], uniques(two))
     assert [record.action for record in caplog.records] == ["hand_over_failed"] * 2  # type: ignore[attr-defined]
+
+
+def test_an_interrupt_while_it_begins_to_connect_leaves_no_trace(aside: FakeAside) -> None:
+    aside.error = KeyboardInterrupt()
+    hand_over = handing(aside, A)
+    with pytest.raises(KeyboardInterrupt):
+        hand_over([job()])
+    aside.error = None
+    aside.up[A] = sender = FakeSender()
+    hand_over([one := job()])
+    assert sender.uniques[-1:] == uniques(one)
+    aside.asked[0][1](late := FakeSender())
+    assert late.closed == [None], "its thread had begun, and there is another one by now"
 
 
 def test_an_interrupt_ends_a_connection_on_which_half_a_packet_may_have_left(
