@@ -508,6 +508,7 @@ def test_recorded_jobs_are_counted_for_prometheus(
 
 def test_a_store_that_is_away_is_told_to_prometheus(own_postgres: Postgres) -> None:
     registry = CollectorRegistry()
-    registry.register(RecordCollector(SQLStore(url_of(own_postgres.settings()))))
+    store = SQLStore(url_of(own_postgres.settings()))
+    registry.register(RecordCollector(store))
     own_postgres.stop()
     assert registry.get_sample_value("gearmanny_store_up") == 0

@@ -2,8 +2,8 @@
 
 `metrics` is a hook that counts and times jobs in the default registry of `prometheus_client`.
 `serve_metrics` serves the metrics of all processes of a `WorkRunner` on one port, together with the
-queues of the job servers, which are read by `QueueCollector`, and the numbers of recorded jobs, which
-are read by `RecordCollector`.
+queues of the job servers, which are read by `QueueCollector`, and the numbers of recorded jobs,
+which are read by `RecordCollector`.
 
 ========================================  ====================================================
 `gearmanny_jobs_total`                    attempts that ended, by `function` and `outcome`: `ok`,

@@ -78,8 +78,14 @@ class RecordCollector(Collector):
         others = ordered[self._max_functions :]
         yield from ordered[: self._max_functions]
         if others:
-            sums = (sum(count[index] for count in others) for index in range(1, 5))
-            yield Count(_OTHERS, *sums, max(count.oldest for count in others))
+            yield Count(
+                _OTHERS,
+                sum(count.waiting for count in others),
+                sum(count.scheduled for count in others),
+                sum(count.running for count in others),
+                sum(count.failed for count in others),
+                max(count.oldest for count in others),
+            )
 
     def _families(self) -> tuple[GaugeMetricFamily, ...]:
         return (
