@@ -161,7 +161,6 @@ class Settings:
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
     MAX_DEATHS: int | None = same_as(RunnerOptions, "max_deaths")
     STALL_TIMEOUT: float | None = same_as(RunnerOptions, "stall_timeout")
-    DISPATCH: bool = same_as(RunnerOptions, "dispatch")
     EMBEDDED: bool = option(
         False, SWITCH, "start a job server for development if none is listening"
     )

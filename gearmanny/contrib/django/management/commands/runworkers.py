@@ -68,7 +68,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--hosts", metavar="HOST[,HOST...]", help=_help(settings["HOSTS"], "HOSTS")
         )
-        for name in ("EMBEDDED", "RECYCLE_AFTER_TIMEOUT", "DISPATCH"):
+        for name in ("EMBEDDED", "RECYCLE_AFTER_TIMEOUT"):
             parser.add_argument(
                 f"--{name.lower().replace('_', '-')}",
                 action=BooleanOptionalAction,
