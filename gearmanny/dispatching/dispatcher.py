@@ -16,7 +16,7 @@ from collections.abc import Callable
 from gearmanny.dispatching import counting, log
 from gearmanny.dispatching.jobservers import JobServers, Question
 from gearmanny.dispatching.listening import Listener
-from gearmanny.dispatching.losses import CONFIRMED_FOR, Losses, Verdict
+from gearmanny.dispatching.losses import CONFIRMED_FOR, MISSING_FOR, Losses, Verdict
 from gearmanny.dispatching.notices import Receiver
 from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.schedule import SPACING, Chore, Schedule
@@ -202,8 +202,8 @@ class Dispatcher:
         self._store.confirm(confirmed, CONFIRMED_FOR)
         if lost:
             self._hand_over_again(lost, now)
-        if confirmed or lost:
-            self._schedule.hurry(Chore.LOOK, now)
+        is_waiting = len(confirmed) + len(lost) < len(question.jobs)
+        self._schedule.hurry(Chore.LOOK, now + (MISSING_FOR if is_waiting else 0.0))
 
     def _hand_over_again(self, jobs: list[HandedOver], now: float) -> None:
         again = self._store.hand_over_again(jobs, counts=self._losses.counts(now))
