@@ -202,8 +202,10 @@ class Dispatcher:
         self._store.confirm(confirmed, CONFIRMED_FOR)
         if lost:
             self._hand_over_again(lost, now)
-        is_waiting = len(confirmed) + len(lost) < len(question.jobs)
-        self._schedule.hurry(Chore.LOOK, now + (MISSING_FOR if is_waiting else 0.0))
+        if len(confirmed) + len(lost) < len(question.jobs):
+            self._schedule.hurry(Chore.LOOK, now + MISSING_FOR)
+        elif len(question.jobs) >= _QUESTIONS or self._losses.is_in_doubt(now):
+            self._schedule.hurry(Chore.LOOK, now)
 
     def _hand_over_again(self, jobs: list[HandedOver], now: float) -> None:
         again = self._store.hand_over_again(jobs, counts=self._losses.counts(now))
