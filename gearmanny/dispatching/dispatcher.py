@@ -16,7 +16,7 @@ from collections.abc import Callable
 from gearmanny.dispatching import counting, log
 from gearmanny.dispatching.jobservers import JobServers, Question
 from gearmanny.dispatching.listening import Listener
-from gearmanny.dispatching.losses import CONFIRMED_FOR, Losses, Verdict
+from gearmanny.dispatching.losses import CONFIRMED_FOR, MISSING_FOR, Losses, Verdict
 from gearmanny.dispatching.notices import Receiver
 from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.schedule import SPACING, Chore, Schedule
@@ -40,6 +40,9 @@ _QUIET_WITHIN = 600.0
 _DATABASE_SETTLES = 30.0
 """Seconds after the database was lost in which deaths do not count: it takes everybody's locks with
 it, and who is slow to take a lock again looks dead."""
+
+_NOTICE_COMES = 1.0
+"""Seconds after the end of a process in which the runner sends its notice."""
 
 _PARTING = 1.0
 """Seconds in which job servers may answer what was sent, in the end."""
@@ -74,6 +77,8 @@ class Dispatcher:
         self._question: Question | None = None
         self._ended: dict[int, bool] = {}
         """Processes of the runner that have ended, and whether that was ordered."""
+        self._gone: set[str] = set()
+        """Ids of processes of the runner that have ended without a notice."""
         self._database_lost = -math.inf
         self._handed_at = -math.inf
         self._pruned_at = now
@@ -197,7 +202,9 @@ class Dispatcher:
         self._store.confirm(confirmed, CONFIRMED_FOR)
         if lost:
             self._hand_over_again(lost, now)
-        if confirmed or lost:
+        if len(confirmed) + len(lost) < len(question.jobs):
+            self._schedule.hurry(Chore.LOOK, now + MISSING_FOR)
+        elif len(question.jobs) >= _QUESTIONS or self._losses.is_in_doubt(now):
             self._schedule.hurry(Chore.LOOK, now)
 
     def _hand_over_again(self, jobs: list[HandedOver], now: float) -> None:
@@ -214,14 +221,21 @@ class Dispatcher:
             return
         ended = dict(self._ended)
         alive: list[str] = []
+        gone: set[str] = set()
         for process in self._store.processes():
             if process.runner != runner:
                 continue
-            if process.pid in ended or not _exists(process.pid):
-                ordered = ended.get(process.pid, False)
-                self._take_back(process, process.id, counts=not ordered, now=now)
-            else:
+            if process.pid in ended:
+                self._take_back(process, process.id, counts=not ended[process.pid], now=now)
+            elif _exists(process.pid):
                 alive.append(process.id)
+            elif process.id in self._gone:  # whoever was to be told of that has been replaced
+                self._take_back(process, process.id, counts=True, now=now)
+            else:
+                gone.add(process.id)
+        self._gone = gone
+        if gone:
+            self._schedule.hurry(Chore.CHILDREN, now + _NOTICE_COMES)
         self._store.beat(alive)
         for pid in ended:
             del self._ended[pid]

@@ -47,6 +47,7 @@ class Link:
         self._machine = ClientConnection()
         self._made: Connection | GearmanException | None = None
         self._is_connecting = False
+        self._is_closed = False
         self._retry_at = -math.inf
         self._backoff = Backoff(first=0.1, longest=1.5)
         self._has_answered = False
@@ -114,6 +115,8 @@ class Link:
             self._made = error
         except Exception as error:  # what nobody foresaw must not keep it away for ever
             self._made = GearmanException(f"{type(error).__name__}: {error}")
+        if self._is_closed:
+            self._close_made()
         self._wake()
 
     def lost(self, now: float) -> list[Hashable]:
@@ -126,7 +129,7 @@ class Link:
             The tokens of what was not answered.
         """
         unanswered = self._machine.unanswered()
-        self.close()
+        self._end()
         self.failures += 1
         self._retry_at = now + self._backoff.next_delay()
         return unanswered
@@ -197,7 +200,16 @@ class Link:
             self._answer_due = now + ANSWERS_WITHIN if self._asked else math.inf
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection, and one that is being made."""
+        self._is_closed = True
+        self._end()
+        self._close_made()
+
+    def _close_made(self) -> None:
+        if isinstance(self._made, Connection):
+            self._made.close()
+
+    def _end(self) -> None:
         connection, self._connection = self._connection, None
         self._machine, self._asked, self._answer_due = ClientConnection(), 0, math.inf
         self._has_answered = False

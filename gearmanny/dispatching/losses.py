@@ -14,14 +14,14 @@ from enum import Enum, auto
 
 from gearmanny.records.values import HandedOver
 
-LOOK_AFTER = 2.0
+LOOK_AFTER = 1.5
 """Seconds after a hand-over in which nobody asks for the job: a caller that died before it sent its
 job is made up for soon, and a job that is on its way is left alone."""
 
 CONFIRMED_FOR = 28.0
 """Further seconds in which nobody asks for a job that a job server was found to have."""
 
-MISSING_FOR = 1.0
+MISSING_FOR = 0.5
 """Seconds between the two answers by which a job is missing: it may have been on its way at the
 first one."""
 

@@ -68,8 +68,13 @@ WORKERS = ("gearmanny.worker", "gearmanny.working", "gearmanny.tasks", "gearmann
             "with contextlib.suppress(SystemExit): gearmanny.cli.main(['server', '--help'])",
             (*CLIENTS, "gearmanny.aio", *WORKERS, "gearman"),
         ),
+        (
+            "import contextlib, gearmanny.cli\n"
+            "with contextlib.suppress(SystemExit): gearmanny.cli.main(['dispatch'])",
+            (*CLIENTS, "gearmanny.aio", *WORKERS, "gearman", "psycopg"),
+        ),
     ],
-    ids=["worker", "interface", "aio", "client", "embedded", "command"],
+    ids=["worker", "interface", "aio", "client", "embedded", "command", "dispatch"],
 )
 def test_a_side_does_not_load_the_other_one(code: str, unused: tuple[str, ...]) -> None:
     done = python(f"{code}\nimport sys; print(*sys.modules, file=sys.stderr)")

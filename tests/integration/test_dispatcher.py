@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from gearmanny.admin import JobServer as Admin
 from gearmanny.client import AsyncClient
+from gearmanny.contrib.prometheus import RecordCollector
+from gearmanny.dispatching.dispatcher import Dispatcher
+from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.embedded import JobServer
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import parse_host
@@ -459,3 +463,52 @@ def test_a_restart_of_the_database_kills_nobody(
         found = look(store, submitted.id)
         assert (found.state, found.deaths, found.process) == (State.RUNNING, 0, owner)
         assert process.finish(claimed.claim, Event.SUCCEEDED)
+
+
+def test_recorded_jobs_are_counted_for_prometheus(
+    database: Database, store: SQLStore, gearman_server: Server
+) -> None:
+    process = database.open()
+    for function in ("f", "f", "g", "h"):
+        (submitted,) = store.submit([NewJob(function)])
+    claimed = process.claim(submitted.id, "h", 1, process.register().id)
+    assert isinstance(claimed, Claimed)
+    waiting(store, delay=3600)
+    registry = CollectorRegistry()
+    registry.register(RecordCollector(store, max_functions=1))
+
+    def value(function: str, state: str) -> float | None:
+        labels = {"function": function, "state": state}
+        return registry.get_sample_value("gearmanny_records", labels)
+
+    assert registry.get_sample_value("gearmanny_store_up") == 1
+    assert (value("f", "waiting"), value("f", "scheduled")) == (2, 1)
+    assert (value("(others)", "waiting"), value("(others)", "running")) == (1, 1)
+    oldest = registry.get_sample_value("gearmanny_records_oldest_seconds", {"function": "f"})
+    assert oldest is not None
+
+    taken = {"function": "h", "outcome": "returned"}
+
+    def taken_back() -> float:
+        return REGISTRY.get_sample_value("gearmanny_records_taken_back_total", taken) or 0
+
+    before = taken_back()
+    database.execute("DELETE FROM gearmanny_processes")  # whoever has no row is dead
+    options = DispatchOptions(hosts=(parse_host(gearman_server.host),))
+    dispatcher = Dispatcher(database.open(), options)
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    try:
+        until(lambda: taken_back() == before + 1, "a job that is taken back")
+    finally:
+        dispatcher.stop()
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_a_store_that_is_away_is_told_to_prometheus(own_postgres: Postgres) -> None:
+    registry = CollectorRegistry()
+    store = SQLStore(url_of(own_postgres.settings()))
+    registry.register(RecordCollector(store))
+    own_postgres.stop()
+    assert registry.get_sample_value("gearmanny_store_up") == 0

@@ -82,6 +82,7 @@ TOUCHES = {
         "gearmanny.contrib.prometheus",
         "gearmanny.contrib.prometheus.instruments",
         "gearmanny.contrib.prometheus.queues",
+        "gearmanny.contrib.prometheus.records",
         "gearmanny.contrib.prometheus.serving",
     },
     "psycopg": {"gearmanny.records.postgresql"},
