@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Submitted
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import url_of
-from tests.support.servers import PATIENCE, ROOT, Server, Start, until, workers_of
+from tests.support.servers import PATIENCE, ROOT, Server, Start, free_port, until, workers_of
 
 ALIAS = "recorded"
 
@@ -679,6 +680,15 @@ class TestRunworkers:
         work = of_views.using(background=True, delay=0.2).recorded_write(name="later")
         until(lambda: JobRecord.objects.get(id=work.id).finished, "the end of the job")
         assert groups() == ["later"]
+
+    def test_metrics_count_them(self, project: Start, of_views: Any, tmp_path: Path) -> None:
+        port = free_port()
+        of_views.using(background=True, delay=3600).recorded_write(name="later")
+        project("--metrics-port", str(port), TEST_RECORDS=self.RECORDS)
+        until(lambda: "Ready" in (tmp_path / "stdout").read_text(), "the port")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = answer.read().decode()
+        assert 'gearmanny_records{function="recorded_write",state="scheduled"} 1.0' in text
 
     def test_tables_that_are_missing_are_reported(
         self, entry: dict[str, Any], start_command: Start, tmp_path: Path

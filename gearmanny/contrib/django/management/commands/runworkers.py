@@ -159,6 +159,7 @@ class Command(BaseCommand):
             port=settings.METRICS_PORT,
             address=settings.METRICS_ADDRESS,
             tls=settings.TLS,
+            records=get_store(),
         ) as process:
             runner.look_after(process)
             yield process.url
