@@ -20,7 +20,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
@@ -30,12 +30,13 @@ from gearmanny.contrib.django.records import DjangoStore
 from gearmanny.contrib.django.schema import TABLES
 from gearmanny.contrib.django.store import get_store, store_in, task_transaction
 from gearmanny.contrib.django.testing import new_worker
-from gearmanny.errors import InvalidOption, TaskError
+from gearmanny.errors import InvalidOption, StoreUnavailable, TaskError
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Submitted
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import url_of
+from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, ROOT, Server, Start, free_port, until, workers_of
 
 ALIAS = "recorded"
@@ -266,6 +267,35 @@ class TestTransactions:
             async_to_sync(view)()
             raise Stopped
         assert (callers.sent, functions()) == ([], [])
+
+    def test_a_database_that_is_away_is_reported_and_used_again(
+        self, own_postgres: Postgres, callers: Callers, django_db_blocker: Any
+    ) -> None:
+        of_tests = {"RECORDS": {"STORE": "database", "DATABASE": ALIAS}}
+        with (
+            django_db_blocker.unblock(),
+            override_settings(GEARMANNY=of_tests),
+            database(own_postgres.settings()),
+        ):
+            migrate()
+            store = store_in(ALIAS)
+            store.record([NewJob("a")], callers.hand_over)
+            own_postgres.stop()
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable):
+                    store.record([NewJob("b")], callers.hand_over)
+            own_postgres.start()
+
+            @transaction.atomic(using=ALIAS)
+            def lose_a_transaction() -> None:
+                store.record([NewJob("c")], callers.hand_over)
+                own_postgres.restart()
+                store.record([NewJob("d")], callers.hand_over)
+
+            with pytest.raises(OperationalError):
+                lose_a_transaction()
+            store.record([NewJob("e")], callers.hand_over)
+            assert (callers.sent, functions()) == ([["a"], ["e"]], ["a", "e"])
 
 
 class TestWorkers:

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gearmanny.contrib.django.connectors import connector_of, is_in_memory
 from gearmanny.contrib.django.guard import is_test
 from gearmanny.contrib.django.schema import DIALECTS, TABLES, find_store
+from gearmanny.errors import StoreUnavailable
 from gearmanny.records import submitting
 from gearmanny.records.changes import Unknown
 from gearmanny.records.connections import Connections
@@ -62,12 +63,14 @@ class TransactionStore(SQLStore):
     def record(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
         self.id  # noqa: B018 - the client needs it when the jobs leave
         connection = connections[self.alias]
-        if not connection.in_atomic_block and not connection.get_autocommit():
-            # Nobody says when this transaction is committed, so the dispatchers look.
-            jobs = [job._replace(handed_over=False) for job in jobs]
 
         def submit(session: Session) -> list[Submitted]:
-            if connection.in_atomic_block or len(jobs) == 1:
+            if connection.in_atomic_block:
+                return submitting.submit(session, jobs)
+            if not connection.get_autocommit():
+                # Nobody says when this transaction is committed, so the dispatchers look.
+                return submitting.submit(session, [job._replace(handed_over=False) for job in jobs])
+            if len(jobs) == 1:
                 return submitting.submit(session, jobs)
             with session.transaction():
                 return submitting.submit(session, jobs)
@@ -172,12 +175,18 @@ class DjangoConnections(Connections):
     def run(self, operation: Callable[[Session], Result]) -> Result:
         connection = connections[self._alias]
         connection.validate_no_broken_transaction()
-        connection.ensure_connection()
-        with connection.wrap_database_errors:
-            session = _DjangoSession(connection)
-            if self.store_id is None:
-                self._ids[_name(self._alias)] = find_store(self._alias, session)
-            return operation(session)
+        try:
+            connection.ensure_connection()
+            with connection.wrap_database_errors:
+                session = _DjangoSession(connection)
+                if self.store_id is None:
+                    self._ids[_name(self._alias)] = find_store(self._alias, session)
+                return operation(session)
+        except (OperationalError, InterfaceError) as error:
+            if connection.in_atomic_block:
+                raise  # which ends the transaction of the caller
+            connection.close_if_unusable_or_obsolete()
+            raise StoreUnavailable(f"The store does not answer: {error}") from error
 
     def close(self) -> None:
         """Leaves them to Django."""
