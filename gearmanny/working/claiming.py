@@ -130,5 +130,11 @@ class Claimant:
         answer = self._store.claim(travelling.id, function, travelling.number, process)
         if isinstance(answer, Refused) and answer.reason is Refusal.RUNNING:
             limit = _ANY_NUMBER if self._max_deaths is None else self._max_deaths
-            return self._store.take_over(answer, process, limit)
+            answer = self._store.take_over(answer, process, limit)
+            if isinstance(answer, Refused) and answer.reason is Refusal.OVER:
+                logger.error(
+                    "%s ends here: processes died of it, or it was cancelled; its record says why",
+                    function,
+                    extra={"action": "job_condemned", "function": function, "id": travelling.id},
+                )
         return answer

@@ -73,7 +73,10 @@ class Claims:
         self._membership.join(facts, self._write_progress)
 
     def close(self) -> None:
-        """Ends that."""
+        """Ends that. Jobs that were begun and not ended go back to the queue: coroutines that were
+        cancelled, perhaps before their first line."""
+        while self._held:
+            self._return(self._held.popitem()[1])
         self._membership.leave(self._write_progress)
 
     def claim(self, job: GearmanJob, travelling: Travelling, *asked: Any) -> Claimed:
@@ -168,15 +171,18 @@ class Claims:
         """
         held = self._held.pop(id(job), None)
         if held is not None:
-            try:
-                self._store.give_back(held.claim, Event.GIVEN_BACK)
-            except StoreUnavailable as error:
-                logger.warning(
-                    "%s stays running in its record until this process is known to be gone: %s",
-                    job.task,
-                    error,
-                    extra={"action": "job_left_running", "function": job.task},
-                )
+            self._return(held)
+
+    def _return(self, held: _Held) -> None:
+        try:
+            self._store.give_back(held.claim, Event.GIVEN_BACK)
+        except StoreUnavailable as error:
+            logger.warning(
+                "the record %s says that its job runs until this process is known to be gone: %s",
+                held.claim.id,
+                error,
+                extra={"action": "job_left_running", "id": held.claim.id},
+            )
 
     def finish_within(self, job: GearmanJob, result: Payload, connection: object) -> None:
         """Writes the result of a job, if it has a record, in the transaction of its task.

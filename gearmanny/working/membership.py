@@ -26,6 +26,9 @@ INTERVAL = 1.0
 _RESTS_WITHIN = 1.0
 """Seconds for which a fork waits for the thread: it may be connecting to a database."""
 
+_ENDS_WITHIN = 10.0
+"""Seconds for which the end of the last loop waits for it."""
+
 
 class Facts(NamedTuple):
     """The things that others are told about this process."""
@@ -102,12 +105,16 @@ class Membership:
                     )
                     self._thread.start()
 
-    def rest(self) -> None:
-        """Ends the thread: a process that has threads should not fork."""
+    def rest(self, timeout: float = _RESTS_WITHIN) -> None:
+        """Ends the thread: a process that has threads should not fork.
+
+        Args:
+            timeout: seconds to wait for it.
+        """
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             self._ended.set()
-            thread.join(_RESTS_WITHIN)
+            thread.join(timeout)
             self._thread = None
 
     def leave(self, chore: Callable[[], object]) -> None:
@@ -120,12 +127,13 @@ class Membership:
             self._chores.remove(chore)
             if self._chores:
                 return
+        self.rest(_ENDS_WITHIN)
+        with self._lock:
             self._facts = None
             is_registered, self._process = self._process is not None, None
-        self.rest()
-        if is_registered:
-            with contextlib.suppress(StoreUnavailable):  # it will be found dead
-                self._store.leave()
+            if is_registered:
+                with contextlib.suppress(StoreUnavailable):  # it will be found dead
+                    self._store.leave()
 
     def _run(self, ended: threading.Event) -> None:
         while not ended.wait(INTERVAL):
@@ -137,7 +145,8 @@ class Membership:
                 self._note(None)
 
     def _show(self) -> None:
-        self.process()
+        if self._chores:
+            self.process()
         self._store.renew()
         for chore in list(self._chores):
             chore()

@@ -6,7 +6,7 @@ import sys
 
 from gearmanny.records.sql import SQLStore
 from gearmanny.workrunner import WorkRunner
-from tests.integration.recorded import Recorded, Stubborn
+from tests.support.recorded import Recorded, Stubborn
 
 if __name__ == "__main__":
     url, host = sys.argv[1:]

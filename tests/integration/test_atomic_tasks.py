@@ -19,8 +19,8 @@ from gearmanny.records.states import State
 from gearmanny.testing import eager, running
 from gearmanny.workrunner import WorkRunner
 from tests.contract.records.conftest import Database, url_of
-from tests.integration.atomic import Account, Commit, transaction
-from tests.integration.recorded import Caller, runs
+from tests.support.atomic import Account, Commit, transaction
+from tests.support.recorded import Caller, runs
 from tests.support.servers import Server, until
 from tools.proxies import Proxy, proxy
 

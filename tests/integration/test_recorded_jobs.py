@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from gearmanny.records.values import Claimed
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import Database, url_of
-from tests.integration.recorded import Bytes, Caller, Recorded, runs
-from tests.support.servers import Server, until
+from tests.support.recorded import Bytes, Caller, Recorded, runs
+from tests.support.servers import PATIENCE, Server, until
 
 RunRecorded = Callable[..., BaseWorker]
 
@@ -235,6 +236,7 @@ class TestAClaim:
         self,
         run: RunRecorded,
         caller: Caller,
+        database: Database,
         other_process: tuple[SQLStore, str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -242,8 +244,7 @@ class TestAClaim:
         id = caller.submit("recorded_echo", {"value": 1})
         claimed = other.claim(id, "recorded_echo", 1, process)
         assert isinstance(claimed, Claimed)
-        store = caller.store
-        worker = SQLStore(store._connections.connector)
+        worker = database.open()
         take_over = worker.take_over
 
         def refused_once(refused: Any, *arguments: Any) -> Any:
@@ -256,7 +257,6 @@ class TestAClaim:
         run(records=worker)
         caller.hand_over("recorded_echo", id)
         assert caller.until(id, State.SUCCEEDED).attempts == 2
-        worker.close()
 
     def test_registers_a_worker_again_that_was_taken_for_dead(
         self, run: RunRecorded, caller: Caller
@@ -375,6 +375,20 @@ class TestTheEnd:
         assert caller.look(id).state is State.QUEUED
         assert caller.at_server("recorded_interrupted") == [1, 0]
         assert caller.store.processes() == []
+
+    def test_of_a_coroutine_that_is_cancelled_with_its_worker_is_its_return_too(
+        self, database: Database, gearman_server: Server, caller: Caller, tmp_path: Path
+    ) -> None:
+        worker = Recorded(hosts=[gearman_server.host], records=database.open(), concurrency=2)
+        path = tmp_path / "go"
+        id = caller.call("recorded_wait_later", {"path": str(path)})
+        with ThreadPoolExecutor() as pool:
+            ended = pool.submit(worker.start)
+            until(lambda: runs(path), "the coroutine")
+            caller.call("recorded_interrupted")
+            assert isinstance(ended.exception(PATIENCE), KeyboardInterrupt)
+        returned = caller.look(id)
+        assert (returned.state, returned.deaths) == (State.QUEUED, 0)
 
 
 class TestAProcess:

@@ -19,9 +19,9 @@ from gearmanny.records.states import State
 from gearmanny.records.values import StoreUnavailable
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import Database, url_of
-from tests.integration.atomic import Account, Commit, transaction
-from tests.integration.recorded import Caller, Recorded, runs
+from tests.support.atomic import Account, Commit, transaction
 from tests.support.postgres import Postgres
+from tests.support.recorded import Caller, Recorded, runs
 from tests.support.servers import PATIENCE, ROOT, Server, until, workers_of
 
 Run = Callable[..., BaseWorker]
@@ -257,6 +257,7 @@ class TestAProcessThatDies:
         runner.terminate()
         _, log = runner.communicate(timeout=PATIENCE)
         assert "was not run again" not in log
+        assert "recorded_die ends here" in log
         assert len(caller.store.processes()) == 3, "those that are dead: the others have left"
 
     @pytest.mark.parametrize("function", ["go_on", "block"])

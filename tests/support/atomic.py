@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import psycopg
 
 from gearmanny.worker import BaseWorker, task
-from tests.integration.recorded import wait_for
+from tests.support.recorded import wait_for
 
 
 class Account(BaseWorker):
