@@ -287,9 +287,9 @@ class Store(Protocol):
 
     def renew(self) -> bool:
         """Takes the lock of this process again where its connection was lost, and registers it
-        again where it was taken for dead. Gives back jobs that it claimed without an answer, which
-        nobody else can do. To be called every
-        second or two, by a thread of its own while tasks run.
+        again where it was taken for dead. Gives a sign of life where there are no locks and its
+        dispatcher gives none. Gives back jobs that it claimed without an answer, which nobody
+        else can do. To be called every second or two, by a thread of its own while tasks run.
 
         Returns:
             Whether others see that it is alive.

@@ -24,6 +24,9 @@ BETWEEN_LOOKS = 5.0
 LEASE = 30.0
 """Seconds after its last sign of life in which a process without a lock counts as alive."""
 
+_PROLONGED_AFTER = LEASE / 3
+"""Seconds after that sign in which a process leaves the next one to its dispatcher."""
+
 _BATCH = 500
 
 
@@ -51,6 +54,8 @@ _PROCESSES = """
 """
 
 _BEAT = "UPDATE {{processes}} SET beat = {{now}} WHERE id IN ({ids})"
+
+_PROLONG = "UPDATE {processes} SET beat = {now} WHERE id = %s AND beat <= {ago}"
 
 _REMOVE = "DELETE FROM {processes} WHERE id = %s"
 
@@ -114,6 +119,11 @@ def beat(session: Session, ids: Sequence[str]) -> None:
         session.change(
             _BEAT.format(ids=list_of(len(batch))), *(session.dialect.id(id) for id in batch)
         )
+
+
+def prolong(session: Session, id: str) -> None:
+    """Gives a sign of life for this process, unless its dispatcher has given one lately."""
+    session.change(_PROLONG, session.dialect.id(id), _PROLONGED_AFTER)
 
 
 def remove(session: Session, id: str) -> None:

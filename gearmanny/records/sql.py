@@ -319,4 +319,6 @@ def _hold(session: Session, presence: Presence) -> bool:
         return False
     if not rows.exists(session, presence.process.id):
         rows.register(session, presence.process, presence.liveness, presence.lock_key)
+    elif presence.liveness is rows.Liveness.LEASE:
+        rows.prolong(session, presence.process.id)
     return True
