@@ -31,8 +31,8 @@ from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Snapshot
 from tests.contract.records.conftest import Database, url_of
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, ROOT, Gearmand, Server, end, until
+from tools.postgres import Postgres
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

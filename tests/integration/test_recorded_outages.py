@@ -20,9 +20,9 @@ from gearmanny.records.values import StoreUnavailable
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import Database, url_of
 from tests.support.atomic import Account, Commit, transaction
-from tests.support.postgres import Postgres
 from tests.support.recorded import Caller, Recorded, runs
 from tests.support.servers import PATIENCE, ROOT, Server, until, workers_of
+from tools.postgres import Postgres
 
 Run = Callable[..., BaseWorker]
 

@@ -35,8 +35,8 @@ from tests.contract.records.conftest import (
     url_of,
 )
 from tests.contract.records.test_jobs import look, submit
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, until
+from tools.postgres import Postgres
 from tools.proxies import proxy
 
 InThread = Callable[..., "Future[Any]"]
