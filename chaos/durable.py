@@ -182,13 +182,26 @@ class Scene:
             case "caller":
                 return self._kill_caller(chance.randrange(CALLERS))
             case "runner":
-                place = chance.randrange(len(self._runners))
-                self._runners[place].kill()
-                self._runners[place].wait()
-                self._runners[place] = self._run("work")
+                return self._kill_runner(chance.randrange(len(self._runners)))
             case _:
                 return self._kill_child(kind, chance)
         return True
+
+    def _kill_runner(self, place: int) -> bool:
+        process = self._runners[place]
+        if not self._workers().intersection(_children(process.pid)):
+            return False  # one that never gets to work would only keep everybody waiting
+        process.kill()
+        process.wait()
+        self._runners[place] = self._run("work")
+        return True
+
+    def _workers(self) -> set[int]:
+        """Returns the pids that are registered, perhaps of processes that are dead by now."""
+        try:
+            return {process.pid for process in self._store.processes()}
+        except StoreUnavailable:
+            return set()
 
     def _kill_caller(self, number: int) -> bool:
         process = self._callers[number]
@@ -202,17 +215,14 @@ class Scene:
         return True
 
     def _kill_child(self, kind: str, chance: random.Random) -> bool:
-        try:
-            registered = {process.pid for process in self._store.processes()}
-        except StoreUnavailable:
-            return False
+        workers = self._workers()
         children = [
             pid
             for runner in self._runners
-            for pid in map(int, _children(runner.pid))
-            if (pid in registered) is (kind == "worker")
+            for pid in _children(runner.pid)
+            if (pid in workers) is (kind == "worker")
         ]
-        if not children:
+        if not workers or not children:
             return False
         with contextlib.suppress(ProcessLookupError):
             os.kill(chance.choice(children), signal.SIGKILL)
@@ -225,9 +235,9 @@ class Scene:
         )
 
 
-def _children(pid: int) -> list[str]:
+def _children(pid: int) -> list[int]:
     try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
     except OSError:
         return []
 
@@ -265,8 +275,7 @@ def run(
             deck: list[str] = []
             while killed.total() < kills:
                 time.sleep(chance.uniform(0, 2 * INTERVAL))
-                if not deck:
-                    deck = chance.sample(KINDS, len(KINDS))
+                deck = deck or chance.sample(KINDS, len(KINDS))
                 kind = deck.pop()
                 killed[kind] += scene.kill(kind, chance)
             until_over = time.monotonic() + SETTLES
