@@ -191,10 +191,11 @@ class Dispatcher:
         """Does what follows from the answers of job servers."""
         confirmed: list[str] = []
         lost: list[HandedOver] = []
+        known = question.known.union(self._servers.held)
         for job in question.jobs:
-            if job.id in question.undecided - question.known:
+            if job.id in question.undecided - known:
                 continue
-            verdict = self._losses.judge(job, now, is_known=job.id in question.known)
+            verdict = self._losses.judge(job, now, is_known=job.id in known)
             if verdict is Verdict.CONFIRM:
                 confirmed.append(job.id)
             elif verdict is Verdict.AGAIN:

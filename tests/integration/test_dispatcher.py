@@ -237,7 +237,8 @@ def test_what_a_job_server_still_has_is_not_handed_over_again(
     waiting(store, 500)
     now = "clock_timestamp()" if database.is_postgres else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
     asked = f"SELECT count(*) FROM gearmanny_jobs WHERE handed > {now}"
-    until(lambda: database.execute(asked) == [(500,)], "500 jobs that were asked about")
+    session = database.connect()
+    until(lambda: session.execute(asked).fetchone() == (500,), "500 jobs that were asked about")
     assert total(gearman_server) == 500
     assert database.execute("SELECT DISTINCT handovers FROM gearmanny_jobs") == [(1,)]
 
