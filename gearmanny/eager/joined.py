@@ -243,7 +243,11 @@ class _End(Connection):
         return -1
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        self.send_some(data)
+
+    def send_some(self, data: bytes | memoryview) -> int:
         self._server.receive(self._peer, data, time.time(), time.monotonic())
+        return len(data)
 
     def receive(self) -> bytes:
         return b"".join(iter(self._peer.data_to_send, b""))
@@ -286,10 +290,11 @@ class ClientEnd(_End):
         self.waits_for_ever = False
         """Whether the call has no timeout: the first seconds of its wait are not one."""
 
-    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+    def send_some(self, data: bytes | memoryview) -> int:
         # At the end of all time: also what is to be done later is done at once.
         self._server.receive(self._peer, data, math.inf, math.inf)
         self._eager.work_off(self._server)
+        return len(data)
 
     def receive(self) -> bytes:
         self._server.ready.clear()

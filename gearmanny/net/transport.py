@@ -57,31 +57,49 @@ class Connection:
             JobServerLost: the connection ended, or the deadline passed. Part of the data may have
                 been sent: do not use the connection any more.
         """
-        try:
-            if self._vigil is not None:
-                self._vigil.sending(self.fileno(), len(data))
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise self._lost(reason_of(error)) from error
+        sent = self.send_some(data)
         if sent < len(data):
             self._send_rest(memoryview(data)[sent:], deadline)
 
+    def send_some(self, data: bytes | memoryview) -> int:
+        """Sends what the peer takes at once. The rest has to be sent next.
+
+        Args:
+            data: the bytes.
+
+        Returns:
+            How many bytes were sent; 0 if the peer takes none at the moment.
+
+        Raises:
+            JobServerLost: the connection ended.
+        """
+        try:
+            if self._vigil is not None:
+                self._vigil.sending(self.fileno(), len(data))
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self._lost(reason_of(error)) from error
+
     def _send_rest(self, unsent: memoryview, deadline: Deadline) -> None:
-        writable = Poller()
-        writable.add(self._socket, to_write=True)
+        writable = self._writable()
         while unsent:
             remaining = deadline.remaining()
             # A peer that takes little at a time is always ready for more.
             if not self._wait(writable, remaining) or remaining == 0:
                 raise JobServerLost(str(self.host), "it does not take what is sent")
-            try:
-                unsent = unsent[self._socket.send(unsent) :]
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self._lost(reason_of(error)) from error
+            unsent = unsent[self.send_some(unsent) :]
+
+    def wait_to_send(self) -> None:
+        """Waits until the peer takes something, or the connection has ended. A peer that pauses is
+        waited for, and one that has vanished is not."""
+        self._wait(self._writable(), None)
+
+    def _writable(self) -> Poller:
+        writable = Poller()
+        writable.add(self._socket, to_write=True)
+        return writable
 
     def receive(self) -> bytes | memoryview:
         """Receives the bytes that have arrived.
