@@ -34,6 +34,7 @@ class _EagerAioConnection(AioConnection):
         super().__init__(HOST, None, MAX_PACKET)
         self._eager = eager
         self._timeout: float | None = None
+        self._vigil = None
         self.connection_made(_EagerTransport(self, eager))
 
     def queue(self, call: Call[AioConnection], request: Request) -> bool:

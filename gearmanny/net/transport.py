@@ -18,7 +18,7 @@ from gearmanny.net.polling import Poller, has_ended
 from gearmanny.net.racing import connect_to_any
 from gearmanny.net.resolving import UNREACHABLE, resolve
 from gearmanny.net.tls import TLS, TLSSocket
-from gearmanny.net.vanishing import LOOK_EVERY, Vigil, notice_vanishing
+from gearmanny.net.vanishing import LOOK_EVERY, VANISHED, Vigil, notice_vanishing
 
 _RECEIVE_BYTES = 256 * 1024
 
@@ -150,7 +150,7 @@ class Connection:
     def _look_for_the_peer(self) -> None:
         with contextlib.suppress(OSError):  # closed meanwhile
             if self._vigil is not None and self._vigil.has_vanished(self.fileno()):
-                self._gone = "the peer has vanished: it acknowledges nothing any more"
+                self._gone = VANISHED
                 self.shutdown()  # so that threads that read or send notice
 
     def has_ended(self) -> bool:

@@ -16,6 +16,8 @@ from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker, task
 from gearmanny.working import link, loop
 from tests.support.servers import PATIENCE, until, working
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 MUCH = 20_000_000
 """Bytes that no buffer of a kernel takes while a job server does not read."""
@@ -112,6 +114,21 @@ def test_the_others_are_served_and_the_answer_arrives_once(
         assert work.get_result(timeout=PATIENCE) == "x" * MUCH
         assert Paused.runs == 1
         assert calls_one.paused_quick().get_result(timeout=PATIENCE) == "quick"
+
+
+def test_the_same_holds_over_tls(servers: tuple[Gearmand, Gearmand], authority: Authority) -> None:
+    one, other = servers
+    context, tls = authority.context("127.0.0.1"), {"ca": authority.file}
+    with proxy(one.port, context) as front, proxy(other.port, context) as other_front:
+        calls_one, calls_other = AsyncClient([one.host]), SimpleClient([other.host])
+        worker = Paused([front.host, other_front.host], tls=tls)
+        with calls_one, calls_other.using(timeout=PATIENCE) as quick, working(worker):
+            work = calls_one.paused_much()
+            Paused.entered.wait(PATIENCE)
+            with paused(one):
+                Paused.gate.set()
+                assert quick.paused_quick() == "quick"
+            assert work.get_result(timeout=PATIENCE) == "x" * MUCH
 
 
 @pytest.mark.parametrize(("function", "kind"), [("reports", Paused), ("parts", PausedCoroutines)])
