@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from gearmanny import __version__
+from gearmanny.admin import JobServer as Admin
 from gearmanny.embedded import JobServer
-from gearmanny.errors import GearmanException
+from gearmanny.errors import GearmanException, printable
 from gearmanny.logs import escape_unprintable
-from gearmanny.net.hosts import DEFAULT_PORT
+from gearmanny.net.hosts import DEFAULT_PORT, HOSTS
 from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
 from gearmanny.payload.fields import flag_type
+from gearmanny.protocol.versions import traps_of
 from gearmanny.serving.process import serve_until
 
 OK = 0
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"gearmanny {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_server(commands.add_parser("server", help="run a job server for development and tests"))
+    _add_status(commands.add_parser("status", help="show what a job server says of itself"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -102,3 +105,26 @@ def _run_server(options: argparse.Namespace) -> None:
         print(banner, flush=True)  # noqa: T201
 
     serve_until([signal.SIGINT, signal.SIGTERM], server, print_banner)
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Prints the version of a job server, the jobs and workers of its functions, and the known "
+        "traps of that version."
+    )
+    parser.add_argument("host", nargs="*", default=HOSTS, help="name:port (default: %(default)s)")
+    parser.set_defaults(run=_print_status)
+
+
+def _print_status(options: argparse.Namespace) -> None:
+    for server in [Admin(host) for host in options.host]:
+        version = server.version()
+        print(f"{server}: {printable(version)}")  # noqa: T201
+        for row in sorted(server.status()):
+            waiting = row.total - row.running
+            print(  # noqa: T201
+                f"  {printable(row.function)}: {waiting} waiting, {row.running} running, "
+                f"{row.workers} workers"
+            )
+        for trap in traps_of(version):
+            print(f"  trap {trap.name}: {trap.text} {trap.advice}")  # noqa: T201

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Protocol, TypeVar
@@ -14,8 +15,12 @@ from gearmanny.calling.options import CallOptions
 from gearmanny.calling.pool import Dialers, Pool
 from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
+from gearmanny.net.aside import ask_once
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
+from gearmanny.protocol.versions import version_question
+
+logger = logging.getLogger("gearmanny.client")
 
 R = TypeVar("R")
 
@@ -48,6 +53,8 @@ class StreamDialer:
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
         connection = AioConnection(host, servers.tls, servers.max_packet)
         await connect(connection, timeout)
+        if logger.isEnabledFor(logging.INFO):
+            ask_once(host, servers.tls, *version_question(str(host), logger))
         return connection
 
 

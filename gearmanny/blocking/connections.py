@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -14,9 +15,13 @@ from gearmanny.calling.options import CallOptions
 from gearmanny.calling.pool import Dial, Dialers, Pool
 from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
+from gearmanny.net.aside import ask_once
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import connect
+from gearmanny.protocol.versions import version_question
+
+logger = logging.getLogger("gearmanny.client")
 
 
 class Dialer(Protocol):
@@ -44,7 +49,10 @@ class SocketDialer:
     lasting = True
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
-        return Channel(connect(host, timeout, tls=servers.tls), servers.max_packet)
+        channel = Channel(connect(host, timeout, tls=servers.tls), servers.max_packet)
+        if logger.isEnabledFor(logging.INFO):
+            ask_once(host, servers.tls, *version_question(str(host), logger))
+        return channel
 
 
 SOCKETS = SocketDialer()
