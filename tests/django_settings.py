@@ -23,5 +23,6 @@ GEARMANNY = {
     **({"HOOKS": os.environ["TEST_HOOKS"].split(",")} if "TEST_HOOKS" in os.environ else {}),
     "CONCURRENCY": int(os.environ.get("TEST_CONCURRENCY") or 0) or None,
     "TLS": {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None,
+    "LIVE_IN_TESTS": True,
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
 }

@@ -18,6 +18,7 @@ from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.aside import ask_once
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
+from gearmanny.net.permission import permission
 from gearmanny.protocol.versions import version_question
 
 logger = logging.getLogger("gearmanny.client")
@@ -51,6 +52,7 @@ class StreamDialer:
     lasting = True
 
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
+        permission.ask(host)
         connection = AioConnection(host, servers.tls, servers.max_packet)
         await connect(connection, timeout)
         if logger.isEnabledFor(logging.INFO):

@@ -18,6 +18,7 @@ from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.aside import ask_once
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
+from gearmanny.net.permission import permission
 from gearmanny.net.transport import connect
 from gearmanny.protocol.versions import version_question
 
@@ -49,6 +50,7 @@ class SocketDialer:
     lasting = True
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
+        permission.ask(host)
         channel = Channel(connect(host, timeout, tls=servers.tls), servers.max_packet)
         if logger.isEnabledFor(logging.INFO):
             ask_once(host, servers.tls, *version_question(str(host), logger))

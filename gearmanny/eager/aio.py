@@ -7,7 +7,8 @@ from functools import partial
 
 from gearmanny.aio.connection import AioConnection
 from gearmanny.calling.call import Call
-from gearmanny.eager.joined import HOST, ClientEnd, Eager, keep
+from gearmanny.eager.joined import HOST, ClientEnd, Eager
+from gearmanny.eager.outbox import keep
 from gearmanny.errors import JobServerLost
 from gearmanny.net.deadline import NEVER
 from gearmanny.net.hosts import Host, Servers

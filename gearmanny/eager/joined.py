@@ -18,15 +18,13 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from gearmanny import __version__
 from gearmanny.blocking.channel import Channel
 from gearmanny.calling.call import Call
-from gearmanny.calling.options import CallOptions
 from gearmanny.calling.waiting import UNSERVED
 from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
+from gearmanny.eager.outbox import keep
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host, Servers
@@ -42,39 +40,10 @@ from gearmanny.working.context import JobLoop
 from gearmanny.working.hooks import SyncToAsync
 from gearmanny.working.options import WorkerOptions
 
-__all__ = ["Eager", "Sent", "outbox"]
-
 HOST = Host("eager", 4730)
 """The host that connections in memory name."""
 
 _servers = itertools.count(1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sent:
-    """A background call that was made in eager mode."""
-
-    function: str
-    """The Gearman function, `"myworker_add"`."""
-    arguments: dict[str, Any]
-    """As they arrive at a worker: encoded and decoded again."""
-    unique: str
-    """The unique id of the job."""
-    options: CallOptions
-    """The options of the call, as `using()` set them."""
-
-
-outbox: list[Sent] = []
-"""The background calls that were made in eager mode, as Django's `mail.outbox` has the mails."""
-
-
-def keep(call: Call[Any], request: Request) -> None:
-    """Keeps a call in the outbox when it is one for the background."""
-    if request.background:
-        arguments, unique = call.decode(request.payload), request.unique.decode()
-        outbox.append(
-            Sent(function=call.function, arguments=arguments, unique=unique, options=call.options)
-        )
 
 
 class Eager:

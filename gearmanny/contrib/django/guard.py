@@ -1,4 +1,5 @@
-"""Keeps tests of a project from calling its real job servers by mistake."""
+"""Keeps tests of a project from calling real job servers by mistake: with the clients of the
+project, and with others. Importing this does it."""
 
 from __future__ import annotations
 
@@ -8,15 +9,15 @@ from typing import Any
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from gearmanny.blocking.channel import Channel
-from gearmanny.blocking.connections import SocketDialer
-from gearmanny.net.hosts import Host, Servers
+from gearmanny.net.hosts import Host
+from gearmanny.net.permission import permission
 
 _HINT = (
-    "This test calls the job server {host} of the project, because nothing has prepared it for "
-    "calls. Set GEARMANNY['EAGER'] to True in the settings of the tests, or use the fixture "
-    "gearman_eager or gearman_worker, or gearmanny.contrib.django.testing.eager(). To let tests "
-    "call the job servers of GEARMANNY['HOSTS'], set GEARMANNY['LIVE_IN_TESTS'] to True."
+    "This test calls the job server {host}, because nothing has prepared it for calls. Use the "
+    "fixture gearman_eager or gearman_worker, or gearmanny.contrib.django.testing.eager(), or "
+    "start a job server in the test. For the clients of the project, GEARMANNY['EAGER'] may be "
+    "True in the settings of the tests. To let tests call real job servers, set "
+    "GEARMANNY['LIVE_IN_TESTS'] to True."
 )
 
 
@@ -36,8 +37,8 @@ def _count(*, setting: str, enter: bool = True, **kwargs: Any) -> None:
         _overrides.depth += 1 if enter else -1
 
 
-def check_call(host: Host) -> None:
-    """Checks that a connection to a job server of the project may be made.
+def _check_call(host: Host) -> None:
+    """Checks that a connection to a job server may be made.
 
     Args:
         host: the job server.
@@ -59,12 +60,4 @@ def _is_test() -> bool:
     return utils is not None and hasattr(utils._TestState, "saved_data")
 
 
-class GuardedDialer(SocketDialer):
-    """Makes the connections of the blocking clients of a project."""
-
-    def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
-        check_call(host)
-        return super().dial(host, servers, timeout)
-
-
-GUARDED = GuardedDialer()
+permission.require(_check_call)
