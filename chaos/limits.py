@@ -8,7 +8,6 @@ transaction has to be kept whole or not at all, and everything that other jobs w
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -49,7 +48,7 @@ def _set_up(file: str) -> Any:
     django.setup()
     from django.db import models  # noqa: PLC0415
 
-    class Row(models.Model):
+    class Row(models.Model):  # noqa: DJ008
         job = models.IntegerField()
         whole = models.BooleanField()
 
@@ -141,7 +140,6 @@ def main(*arguments: str) -> bool:
         runner = subprocess.Popen(
             [sys.executable, "-m", "chaos.limits", "work", server.host, file],
             cwd=ROOT,
-            env={**os.environ},
             stderr=subprocess.DEVNULL,
             text=True,
         )
