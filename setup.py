@@ -15,11 +15,13 @@ DJANGO = ["Django>=5.2"]
 MONGO = ["pymongo>=4.13"]
 OPENTELEMETRY = ["opentelemetry-api>=1.30"]
 PROMETHEUS = ["prometheus_client>=0.21"]
+FAST = ["orjson>=3.11"]
 POSTGRES = ["psycopg>=3.2"]
 # A server that speaks MongoDB's wire protocol. GPL: never a dependency of the package itself.
 DEMO = [*DJANGO, *MONGO, "SecantusDB==0.7.0b3"]
 TEST = [
     *DEMO,
+    *FAST,
     *OPENTELEMETRY,
     *PROMETHEUS,
     "coverage>=7.10",
@@ -55,6 +57,7 @@ setup(
     },
     extras_require={
         "django": DJANGO,
+        "fast": FAST,
         "mongo": MONGO,
         "opentelemetry": OPENTELEMETRY,
         "postgres": POSTGRES,

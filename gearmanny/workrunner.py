@@ -22,10 +22,11 @@ from gearmanny.running.childprocess import Slot, resident_memory
 from gearmanny.running.companions import Companion
 from gearmanny.running.factory import check_kinds, work_class_of
 from gearmanny.running.inherited import name_threads
+from gearmanny.running.memory import shared_memory
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
-from gearmanny.tasks.finding import functions_of
+from gearmanny.tasks.finding import find_tasks, functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
@@ -178,8 +179,9 @@ class WorkRunner:
             self.slots(threads), self._options, keep_alive=keepAlive, companions=self._companions
         )
         self._supervisor = supervisor
+        has_coroutines = any(task.is_async for kind in self._workers for task in find_tasks(kind))
         try:
-            with handled_signals(supervisor):
+            with handled_signals(supervisor), shared_memory(coroutines=has_coroutines):
                 if self._stopped and not supervisor.stopping:
                     supervisor.stop()
                 name_threads()

@@ -16,6 +16,7 @@ from gearmanny.running.childprocess import (
     run,
 )
 from gearmanny.running.inherited import flush_logs
+from gearmanny.running.memory import keep_shared
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.pulse import Pulse
 from gearmanny.running.stacks import SIGNAL, Stacks
@@ -59,6 +60,7 @@ class WorkProcess:
             name=f"gearmanny {slot}",
         )
         flush_logs()
+        keep_shared()
         try:
             with signals_held_back(HANDLED_SIGNALS):
                 self._process.start()

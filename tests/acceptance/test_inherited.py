@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,11 @@ def runner(gearman_server: Server, tmp_path: Path) -> Iterator[subprocess.Popen[
     command = [sys.executable, "-m", "tests.acceptance.inherited_script", gearman_server.host]
     with (tmp_path / "stderr").open("w") as file:
         runner = subprocess.Popen(
-            [*command, str(tmp_path / "log")], cwd=ROOT, stderr=file, text=True
+            [*command, str(tmp_path / "log")],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
         )
         yield runner
         end(runner)
@@ -59,3 +64,22 @@ def test_threads_that_processes_will_miss_are_named(
         gearman_client.inheriting_fail()
     log = (tmp_path / "stderr").read_text()
     assert log.count("threads that worker processes will not have: Thread-1 (_monitor). ") == 1
+
+
+@pytest.mark.usefixtures("runner")
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="asks Linux")
+def test_a_collection_copies_no_memory_that_processes_share(gearman_client: SimpleClient) -> None:
+    """The objects of the script take over 20 MiB."""
+    assert gearman_client.inheriting_collect() < 5 * 1024
+
+
+def test_only_what_was_there_before_the_fork_is_kept_from_collections(
+    runner: subprocess.Popen[str], gearman_client: SimpleClient
+) -> None:
+    answers = [gearman_client.inheriting_frozen() for _ in range(4)]  # of three processes
+    frozen = dict(answers)
+    assert len(frozen) < 4
+    assert all(frozen[pid] == count > 300_000 for pid, count in answers)
+    runner.send_signal(signal.SIGTERM)
+    written, _ = runner.communicate(timeout=PATIENCE)
+    assert written == "frozen afterwards: 0"

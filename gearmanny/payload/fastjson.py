@@ -1,0 +1,124 @@
+"""JSON by orjson, where it is installed and certain to do what `json` does.
+
+orjson is many times faster, but it writes infinity as null, calls UUIDs and enums strings, reads
+integers of more than 64 bits as floats, and keeps the last of several equal keys. So its answers
+count only where a check that runs in C proves them; for all else the caller uses `json`.
+"""
+
+from __future__ import annotations
+
+import marshal
+import re
+from typing import Any, Final
+
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment]
+
+__all__ = ["UNDECIDED", "decode", "encode", "is_available"]
+
+
+class _Undecided:
+    """The type of `UNDECIDED`."""
+
+
+UNDECIDED: Final = _Undecided()
+"""The value of a payload that `json` has to decode."""
+
+_MARSHAL_VERSION = 2
+"""Refuses objects whose type is not exactly one of the builtin ones, and writes floats as `g` and
+8 bytes, without references to equal ones before."""
+
+_NOT_FINITE = re.compile(rb"g.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
+"""A NaN or an infinity in what marshal writes; texts may look the same."""
+
+_EXPONENT = re.compile(rb"e-?[1-9][0-9]*(?:[],}]|\Z)")
+"""A number that orjson may write in another way than Python: 1e-7 for 1e-07, and in older releases
+1e16 for 1e+16. Texts may look the same."""
+
+_FEW_BYTES = 512
+"""Bytes of a payload for which there is always enough memory."""
+
+_SPARE = 2**20
+"""Bytes besides, for its stack and the arenas of Python."""
+
+_MEMORY = 64
+"""Bytes that orjson may need for each byte of a payload, or of what marshal writes: it reserves as
+much for each item of a list, and `[],` becomes a list in a list."""
+
+
+def is_available() -> bool:
+    """Returns whether orjson is installed."""
+    return orjson is not None
+
+
+if orjson is not None:
+    _OPTIONS = (
+        orjson.OPT_PASSTHROUGH_SUBCLASS
+        | orjson.OPT_PASSTHROUGH_DATACLASS
+        | orjson.OPT_PASSTHROUGH_DATETIME
+    )
+
+
+def encode(value: Any) -> bytes | None:
+    """Encodes a value.
+
+    Args:
+        value: the value.
+
+    Returns:
+        The same JSON as that of `json` without spaces, in UTF-8; None where `json` has to encode
+        it, or to refuse it.
+    """
+    try:
+        guard = marshal.dumps(value, _MARSHAL_VERSION)
+        if not _is_memory_for(len(guard)):
+            return None
+        payload: bytes = orjson.dumps(value, option=_OPTIONS)
+    except (ValueError, TypeError):
+        return None
+    if b"null" in payload and _NOT_FINITE.search(guard):
+        return None
+    if _has_small_float(payload) or _EXPONENT.search(payload):
+        return None
+    return payload
+
+
+def decode(payload: bytes) -> Any:
+    """Decodes a payload.
+
+    Args:
+        payload: JSON in UTF-8.
+
+    Returns:
+        The same value as that of `json`; `UNDECIDED` where `json` has to decode it, or to refuse
+        it: also where it is written in another way than `encode` writes it.
+    """
+    if not _is_memory_for(len(payload)):
+        return UNDECIDED
+    try:
+        value = orjson.loads(payload)
+        return value if orjson.dumps(value) == payload else UNDECIDED
+    except (ValueError, TypeError):
+        return UNDECIDED
+
+
+def _has_small_float(payload: bytes) -> bool:
+    """Returns whether there is a number as orjson writes it and Python does not: 0.00001 rather
+    than 1e-05. Texts may look the same."""
+    at = payload.find(b"0.0000")
+    while at >= 0 and payload[at - 1 : at].isdigit():
+        at = payload.find(b"0.0000", at + 1)
+    return at >= 0
+
+
+def _is_memory_for(size: int) -> bool:
+    """Returns whether there is memory for a payload: orjson crashes where an allocation fails."""
+    if size <= _FEW_BYTES:
+        return True
+    try:
+        bytes(size * _MEMORY + _SPARE)  # of zeros that nobody writes, so that no page is touched
+    except MemoryError:
+        return False
+    return True
