@@ -4,6 +4,7 @@
     contestant.py PORT batch N                  N calls through `map`; so does `together`
     contestant.py PORT background N             N background jobs through `map`
     contestant.py PORT threads N THREADS        N calls by so many threads that share a client
+    contestant.py PORT clients N CLIENTS MODE   N calls by so many processes; also their CPU seconds
     contestant.py PORT outstanding N            N work objects made, then awaited
     contestant.py PORT payload BYTES            a text there and back, five times
     contestant.py PORT work N [PREFETCH]        a worker that leaves after N jobs (0: never)
@@ -13,6 +14,7 @@ Prints the seconds that it took, then what else is to be told. Every answer is c
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import statistics
 import sys
@@ -83,6 +85,30 @@ def threads(client: SimpleClient, count: int) -> None:
         assert all(pool.map(add, range(number)))
 
 
+def clients(host: str, count: int) -> None:
+    number, mode = int(sys.argv[4]), {"roundtrip": roundtrip, "batch": batch}[sys.argv[5]]
+    context = multiprocessing.get_context("fork")
+    ready = context.Barrier(number + 1)
+
+    def call() -> None:
+        with SimpleClient([host]) as client:
+            client.bench_add(a=1, b=2)
+            ready.wait()
+            mode(client, count // number)
+
+    processes = [context.Process(target=call) for _ in range(number)]
+    for process in processes:
+        process.start()
+    ready.wait()
+    started = time.perf_counter()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    seconds = time.perf_counter() - started
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(seconds, used.ru_utime + used.ru_stime)
+
+
 def outstanding(host: str, count: int) -> None:
     with AsyncClient([host]) as client:
         assert client.bench_add(a=1, b=2).get_result() == 3
@@ -110,8 +136,8 @@ def main() -> None:
         CountingWorker.limit = count
         Bench([host], prefetch=int(sys.argv[4]) if sys.argv[4:] else 1).start()
         return
-    if mode == "outstanding":
-        outstanding(host, count)
+    if mode in ("outstanding", "clients"):
+        {"outstanding": outstanding, "clients": clients}[mode](host, count)
         return
     modes: dict[str, Any] = {
         "roundtrip": roundtrip, "batch": batch, "together": batch, "background": background,

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from gearmanny.admin import JobServer
-from gearmanny.net.loopback import free_port
-from gearmanny.serving.process import running_where_none_is
-from gearmanny.testing import Gearmand
-from tools.processes import end, until, workers_of
+from benchmarks.programs import (
+    CONTESTANT,
+    Tell,
+    cpu_seconds,
+    job_server,
+    own_job_server,
+    run,
+    workers,
+)
 
-CONTESTANT = [sys.executable, str(Path(__file__).parent / "contestant.py")]
 REPETITIONS = 5
-LONGEST_RUN = 300
-"""Seconds after which a run counts as hung."""
 IDLE = 30
 """Seconds for which an idle worker is watched."""
 KIB, MIB = 1024, 1024 * 1024
-
-Tell = Callable[[str], None]
 
 
 def costs(tell: Tell) -> None:
@@ -33,56 +29,15 @@ def costs(tell: Tell) -> None:
     tell("")
     tell("| | measured |")
     tell("|---|---|")
-    with workers(2) as port:
+    with job_server() as port, workers(port, 2):
         threads(port, tell)
-    with workers(1) as port:
+    with job_server() as port, workers(port):
         outstanding(port, tell)
-    own_job_server(tell)
+    over_our_own(tell)
     payloads(tell)
     imports(tell)
     idle(tell)
     tell("")
-
-
-@contextlib.contextmanager
-def workers(number: int, *, embedded: bool = False) -> Iterator[str]:
-    """Runs a gearmand, or our own job server, with so many workers; yields its port."""
-    with job_server(embedded=embedded) as port:
-        processes = [
-            subprocess.Popen([*CONTESTANT, port, "work", "0"], text=True) for _ in range(number)
-        ]
-        try:
-            until(lambda: offered(port) == number)
-            yield port
-        finally:
-            for process in processes:
-                end(process)
-
-
-@contextlib.contextmanager
-def job_server(*, embedded: bool) -> Iterator[str]:
-    """Runs a job server in a process of its own; yields its port."""
-    if not embedded:
-        with Gearmand() as server:
-            yield str(server.port)
-        return
-    port = free_port()
-    with running_where_none_is([f"127.0.0.1:{port}"]):
-        yield str(port)
-
-
-def offered(port: str) -> int:
-    """Returns how many workers offer the function that is called."""
-    status = JobServer(f"127.0.0.1:{port}").status()
-    return sum(row.workers for row in status if row.function == "bench_add")
-
-
-def run(*command: str) -> list[float]:
-    """Returns the numbers that a program printed."""
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, timeout=LONGEST_RUN, check=True
-    )
-    return [float(number) for number in done.stdout.split()]
 
 
 def threads(port: str, tell: Tell) -> None:
@@ -111,17 +66,17 @@ def outstanding(port: str, tell: Tell) -> None:
     )
 
 
-def own_job_server(tell: Tell) -> None:
+def over_our_own(tell: Tell) -> None:
     """Ratios of calls a second with our own job server to those with gearmand."""
     for name, mode, count in (
         ("round trips, one at a time", "roundtrip", 3000),
         ("batch of 5,000", "batch", 5000),
     ):
         ratios, rates = [], []
-        with workers(1) as gearmands, workers(1, embedded=True) as ours:
+        with job_server() as gearmand, own_job_server() as ours, workers(gearmand), workers(ours):
             for _ in range(REPETITIONS):
                 theirs, own = (
-                    run(*CONTESTANT, port, mode, str(count))[0] for port in (gearmands, ours)
+                    run(*CONTESTANT, port, mode, str(count))[0] for port in (gearmand, ours)
                 )
                 ratios.append(theirs / own)
                 rates.append(count / own)
@@ -138,7 +93,7 @@ def payloads(tell: Tell) -> None:
     peaks: dict[str, tuple[float, float]] = {}
     for _ in range(REPETITIONS):
         for name, size in sizes.items():
-            with workers(1) as port:  # a fresh one, for its peak
+            with job_server() as port, workers(port):  # a fresh one, for its peak
                 took, *peak = run(*CONTESTANT, port, "payload", str(size))
             seconds[name].append(took)
             peaks[name] = max(peaks.get(name, (0, 0)), (peak[0], peak[1]))
@@ -168,21 +123,8 @@ def imports(tell: Tell) -> None:
 
 
 def idle(tell: Tell) -> None:
-    with Gearmand() as server:
-        process = subprocess.Popen([*CONTESTANT, str(server.port), "work", "0"], text=True)
-        try:
-            until(lambda: workers_of(server, "bench_add") == 1)
-            before = cpu_seconds(process.pid)
-            time.sleep(IDLE)
-            share = (cpu_seconds(process.pid) - before) / IDLE
-        finally:
-            end(process)
+    with job_server() as port, workers(port) as (pid,):
+        before = cpu_seconds(pid)
+        time.sleep(IDLE)
+        share = (cpu_seconds(pid) - before) / IDLE
     tell(f"| idle worker | {share:.3%} of a core, over {IDLE} s |")
-
-
-def cpu_seconds(pid: int) -> float:
-    """Returns the processor time of all threads of a process."""
-    return sum(
-        int((thread / "schedstat").read_text().split()[0]) / 1e9
-        for thread in Path(f"/proc/{pid}/task").iterdir()
-    )

@@ -16,52 +16,16 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.costs import costs
-from gearmanny.net.loopback import free_port
-from gearmanny.testing import Gearmand
-from tools.processes import end, find_program, until
+from benchmarks.programs import AIO_CONTESTANT, CONTESTANT, HERE, Tell, job_server, redis, run
+from benchmarks.threads import threads
 
-HERE = Path(__file__).parent
 LIBGEARMAN, PEERS = sys.argv[1:3]
 REPETITIONS = int(sys.argv[3]) if sys.argv[3:] else 5
-LONGEST_RUN = 120
-"""Seconds after which a run counts as hung."""
-
-
-@contextlib.contextmanager
-def job_server() -> Iterator[str]:
-    """Runs a gearmand; yields its port."""
-    with Gearmand() as server:
-        yield str(server.port)
-
-
-@contextlib.contextmanager
-def redis() -> Iterator[str]:
-    """Runs a Redis; yields its port."""
-    port = str(free_port())
-    program = find_program("redis-server", "redis-server")
-    command = [
-        program,
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        port,
-        "--save",
-        "",
-        "--loglevel",
-        "warning",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        ping = [program.replace("-server", "-cli"), "-p", port, "ping"]
-        until(lambda: subprocess.run(ping, check=False, capture_output=True).stdout == b"PONG\n")
-        yield port
-    finally:
-        end(process)
 
 
 class Contestant(NamedTuple):
@@ -79,13 +43,12 @@ def peer(name: str) -> Contestant:
     return Contestant([PEERS, str(HERE / "peers.py"), name], server=redis)
 
 
-OURS = [sys.executable, str(HERE / "contestant.py")]
 CONTESTANTS = {
     "C": Contestant([LIBGEARMAN]),
     "bare": Contestant([sys.executable, str(HERE / "bare.py")]),
-    "gearmanny": Contestant(OURS),
-    "gearmanny, prefetch 16": Contestant(OURS, ("16",)),
-    "gearmanny, asyncio": Contestant([sys.executable, str(HERE / "aio.py")]),
+    "gearmanny": Contestant(CONTESTANT),
+    "gearmanny, prefetch 16": Contestant(CONTESTANT, ("16",)),
+    "gearmanny, asyncio": Contestant(AIO_CONTESTANT),
     "Celery": peer("celery"),
     "Dramatiq": peer("dramatiq"),
     "Huey": peer("huey"),
@@ -122,10 +85,11 @@ def measure(name: str, mode: str, count: int) -> float:
             # The C client waits for one job first: a worker that leaves after it.
             worker = subprocess.Popen([LIBGEARMAN, port, "work", "1"], stdout=subprocess.DEVNULL)
             submitter = contestant if mode == "background" else CONTESTANTS["C"]
-            seconds = run(submitter.command(port, "background", str(count)))
+            seconds = run(*submitter.command(port, "background", str(count)))[0]
             worker.wait()
             if mode == "drain":
-                seconds = run(contestant.command(port, "work", str(count), *contestant.prefetch))
+                command = contestant.command(port, "work", str(count), *contestant.prefetch)
+                seconds = run(*command)[0]
             return count / seconds
         worker = subprocess.Popen(
             contestant.command(port, "work", "0", *contestant.prefetch),
@@ -133,18 +97,10 @@ def measure(name: str, mode: str, count: int) -> float:
             stderr=subprocess.DEVNULL,
         )
         try:
-            return count / run(contestant.command(port, mode, str(count)))
+            return count / run(*contestant.command(port, mode, str(count)))[0]
         finally:
             worker.terminate()
             worker.wait()
-
-
-def run(command: list[str]) -> float:
-    """Returns the seconds that a program printed."""
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, timeout=LONGEST_RUN, check=True
-    )
-    return float(done.stdout)
 
 
 def ratio(own: list[float], other: list[float] | None) -> str:
@@ -155,7 +111,7 @@ def ratio(own: list[float], other: list[float] | None) -> str:
 
 
 def race(
-    rows: list[tuple[str, str, int, list[str]]], bases: list[str], tell: Callable[[str], None]
+    rows: list[tuple[str, str, int, list[str]]], bases: list[str], tell: Tell
 ) -> dict[str, dict[str, float]]:
     """Tells a table of jobs a second, with ratios to the bases; returns the medians by row."""
     tell("| | contestant | jobs/s | " + " | ".join(f"× {base}" for base in bases) + " |")
@@ -198,6 +154,7 @@ def main() -> None:
         tell("Beside the peers, each with Redis:")
         tell("")
         chart = race(PEER_ROWS, ["gearmanny"], tell)
+    threads(tell, REPETITIONS)
     costs(tell)
     # What people wrote below the figures stays.
     heading = "## Where the time goes"
