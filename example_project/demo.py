@@ -45,9 +45,17 @@ def start_gearmand(processes: Processes, host: str) -> None:
     _, _, port = host.rpartition(":")
     # As root, it would switch to a user that may not exist.
     user = ["-u", "root"] if os.geteuid() == 0 else []
-    listen = ["-L", LOOPBACK, "-p", port]
+    # One thread: more of them cost gearmand more time than they save.
+    options = ["--threads=1", "-L", LOOPBACK, "-p", port]
     processes.start(
-        "gearmand", program, *listen, "-l", "stderr", "-P", processes.folder / "gearmand.pid", *user
+        "gearmand",
+        program,
+        *options,
+        "-l",
+        "stderr",
+        "-P",
+        processes.folder / "gearmand.pid",
+        *user,
     )
     server = JobServer(host, timeout=2)
     processes.wait_until("gearmand", lambda: _answers(server))
