@@ -5,11 +5,12 @@
     contestant.py PORT background N             N background jobs through `map`
     contestant.py PORT threads N THREADS        N calls by so many threads that share a client
     contestant.py PORT clients N CLIENTS MODE   N calls by so many processes; also their CPU seconds
+    contestant.py PORT open RATE SECONDS        an open loop: p50, p99 and p99.9, in ms
     contestant.py PORT outstanding N            N work objects made, then awaited
     contestant.py PORT payload BYTES            a text there and back, five times
     contestant.py PORT work N [PREFETCH]        a worker that leaves after N jobs (0: never)
 
-Prints the seconds that it took, then what else is to be told. Every answer is checked.
+Otherwise prints the seconds that it took, then what else is to be told. Every answer is checked.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import openloop
 
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.worker import BaseWorker, JsonWorker
@@ -147,6 +150,12 @@ def main() -> None:
         client.bench_add(a=1, b=2)  # connecting is not part of it
         if mode == "payload":
             payload(client, count)
+            return
+        if mode == "open":
+            answers = openloop.threaded(
+                lambda: client.bench_add(a=1, b=2), count, float(sys.argv[4])
+            )
+            openloop.tell(answers)
             return
         started = time.perf_counter()
         modes[mode](client, count)
