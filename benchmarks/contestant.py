@@ -8,9 +8,13 @@
     contestant.py PORT open RATE SECONDS        an open loop: p50, p99 and p99.9, in ms
     contestant.py PORT outstanding N            N work objects made, then awaited
     contestant.py PORT payload BYTES            a text there and back, five times
+    contestant.py PORT waiting N                N background jobs that nobody does
+    contestant.py PORT offer N                  a worker that offers N functions, for ever
+    contestant.py PORT workers N                N workers in processes of their own, for ever
     contestant.py PORT work N [PREFETCH]        a worker that leaves after N jobs (0: never)
 
-Otherwise prints the seconds that it took, then what else is to be told. Every answer is checked.
+PORT may be several ports with commas between them. Otherwise prints
+the seconds that it took, then what else is to be told. Every answer is checked.
 """
 
 from __future__ import annotations
@@ -78,6 +82,27 @@ def background(client: SimpleClient, count: int) -> None:
     batch(client.using(background=True), count, answer=None)
 
 
+def waiting(client: SimpleClient, count: int) -> None:
+    arguments = ({"n": n} for n in range(count))
+    for _ in client.using(background=True).map("bench_never", arguments):
+        pass
+
+
+def offer(hosts: list[str], count: int) -> None:
+    tasks = {f"task_other{number}": Bench.task_add for number in range(count - 1)}
+    tasks |= {"name": "bench", "work_class": CountingWorker, "task_add": Bench.task_add}
+    type("Offering", (BaseWorker,), tasks)(hosts).start()
+
+
+def workers(hosts: list[str], count: int) -> None:
+    context = multiprocessing.get_context("fork")
+    others = [context.Process(target=Bench(hosts).start) for _ in range(count - 1)]
+    for process in others:
+        process.daemon = True
+        process.start()
+    Bench(hosts).start()
+
+
 def threads(client: SimpleClient, count: int) -> None:
     number = int(sys.argv[4])
 
@@ -88,13 +113,13 @@ def threads(client: SimpleClient, count: int) -> None:
         assert all(pool.map(add, range(number)))
 
 
-def clients(host: str, count: int) -> None:
+def clients(hosts: list[str], count: int) -> None:
     number, mode = int(sys.argv[4]), {"roundtrip": roundtrip, "batch": batch}[sys.argv[5]]
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(number + 1)
 
     def call() -> None:
-        with SimpleClient([host]) as client:
+        with SimpleClient(hosts) as client:
             client.bench_add(a=1, b=2)
             ready.wait()
             mode(client, count // number)
@@ -112,8 +137,8 @@ def clients(host: str, count: int) -> None:
     print(seconds, used.ru_utime + used.ru_stime)
 
 
-def outstanding(host: str, count: int) -> None:
-    with AsyncClient([host]) as client:
+def outstanding(hosts: list[str], count: int) -> None:
+    with AsyncClient(hosts) as client:
         assert client.bench_add(a=1, b=2).get_result() == 3
         started, before = time.perf_counter(), peak()
         results = [client.bench_add(a=1, b=i) for i in range(count)]
@@ -134,19 +159,21 @@ def payload(client: SimpleClient, size: int) -> None:
 
 
 def main() -> None:
-    host, mode, count = f"127.0.0.1:{sys.argv[1]}", sys.argv[2], int(sys.argv[3])
+    hosts = [f"127.0.0.1:{port}" for port in sys.argv[1].split(",")]
+    mode, count = sys.argv[2], int(sys.argv[3])
+    alone = {"outstanding": outstanding, "clients": clients, "offer": offer, "workers": workers}
     if mode == "work":
         CountingWorker.limit = count
-        Bench([host], prefetch=int(sys.argv[4]) if sys.argv[4:] else 1).start()
+        Bench(hosts, prefetch=int(sys.argv[4]) if sys.argv[4:] else 1).start()
         return
-    if mode in ("outstanding", "clients"):
-        {"outstanding": outstanding, "clients": clients}[mode](host, count)
+    if mode in alone:
+        alone[mode](hosts, count)
         return
     modes: dict[str, Any] = {
         "roundtrip": roundtrip, "batch": batch, "together": batch, "background": background,
-        "threads": threads,
+        "threads": threads, "waiting": waiting,
     }  # fmt: skip
-    with SimpleClient([host]) as client:
+    with SimpleClient(hosts) as client:
         client.bench_add(a=1, b=2)  # connecting is not part of it
         if mode == "payload":
             payload(client, count)

@@ -66,10 +66,12 @@ from pathlib import Path
 
 
 def seen():
-    "Collects all garbage, and tells which process did; long enough that each process gets one."
+    "Collects all garbage, tells which process did, and waits, so that each process gets a job."
     gc.collect()
-    Path(os.environ["QUEUE_SEEN"], f"{os.getpid()} {os.getppid()}").touch()
-    time.sleep(0.2)
+    folder = Path(os.environ["QUEUE_SEEN"])
+    (folder / str(os.getpid())).touch()
+    while not (folder / "measured").exists():
+        time.sleep(0.01)
 """
 
 TASKS = {

@@ -3,7 +3,7 @@
     python -m benchmarks.memory PEERS_PYTHON
 
 A project with the admin and 15 models is made in a temporary folder. Each queue runs it with 2 and
-with 6 worker processes, and is measured after each process has done a full collection in a task.
+with 6 worker processes, and is measured while each is in a task that has done a full collection.
 Memory is the proportional set size of all processes of the queue, without its server: what a
 further process costs is the difference, divided. Its own memory is what no other process shares.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.djangosite import write
-from benchmarks.programs import Tell, job_server, redis, running
+from benchmarks.programs import Tell, job_server, redis, running, tree
 from tools.processes import end, until
 
 FEW, MANY = 2, 6
@@ -47,8 +47,6 @@ class Queue(NamedTuple):
     server: Callable[[], contextlib.AbstractContextManager[str]] = redis
     alone: bool = False
     """Whether it is one process for each command."""
-    of_parent: bool = False
-    """Whether each job has a process of its own, and the worker is its parent."""
 
 
 QUEUES = {
@@ -62,7 +60,9 @@ QUEUES = {
     ),
     "dramatiq": Queue("Dramatiq", ["manage.py", "rundramatiq", "--processes={}", "--threads=1"]),
     "huey": Queue("Huey", ["manage.py", "run_huey", "--workers={}", "--worker-type=process"]),
-    "rq": Queue("RQ", ["manage.py", "rqworker-pool", "--num-workers={}"], of_parent=True),
+    "rq": Queue(
+        "RQ, with the process of its job", ["manage.py", "rqworker-pool", "--num-workers={}"]
+    ),
 }
 
 
@@ -148,18 +148,16 @@ def measure(name: str, peers: str, project: Path, processes: int) -> Memory:
             first_job = time.perf_counter() - started
             submit(submitter, JOBS_FOR_EACH * processes)
             end(submitter)
-            until(lambda: len(workers(seen, queue)) == processes, f"a job in each of {name}")
-            pids = workers(seen, queue)
-            if queue.of_parent:
-                jobs = 1 + JOBS_FOR_EACH * processes
-                until(lambda: len([*Path(seen).iterdir()]) == jobs, "all jobs")
-                time.sleep(1)  # the process of the last one ends
+            until(lambda: len(workers(seen)) == processes, f"a job in each of {name}")
+            pids = workers(seen)
             everything = {pid for root in roots for pid in tree(root.pid)}
-            return Memory(
+            taken = Memory(
                 sum(sizes(pid)[0] for pid in everything),
                 statistics.median(sizes(pid)[1] for pid in pids),
                 first_job,
             )
+            Path(seen, "measured").touch()
+            return taken
 
 
 def submit(submitter: subprocess.Popen[str], jobs: int) -> None:
@@ -170,18 +168,9 @@ def submit(submitter: subprocess.Popen[str], jobs: int) -> None:
     assert submitter.stdout.readline() == "submitted\n"
 
 
-def workers(seen: str, queue: Queue) -> set[int]:
-    """Returns the worker processes that have done a job."""
-    names = (path.name.split() for path in Path(seen).iterdir())
-    return {int(parent if queue.of_parent else pid) for pid, parent in names}
-
-
-def tree(pid: int) -> Iterator[int]:
-    """Yields a process and all that came from it."""
-    yield pid
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            yield from tree(int(child))
+def workers(seen: str) -> set[int]:
+    """Returns the processes that do a job."""
+    return {int(path.name) for path in Path(seen).glob("[0-9]*")}
 
 
 def sizes(pid: int) -> tuple[int, int]:

@@ -110,9 +110,13 @@ def main() -> None:
         work()
         return
     assert wait(submit()) == 3  # connecting is not part of it
+
+    def call() -> None:
+        assert wait(submit()) == 3
+
     if mode == "open":
         rate, seconds = map(float, rest)
-        openloop.tell(openloop.threaded(lambda: wait(submit()), rate, seconds))
+        openloop.tell(openloop.threaded(call, rate, seconds))
         return
     count = int(rest[0])
     started = time.perf_counter()

@@ -100,6 +100,14 @@ def cpu_seconds(pid: int) -> float:
     )
 
 
+def tree(pid: int) -> Iterator[int]:
+    """Yields a process and all that came from it."""
+    yield pid
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            yield from tree(int(child))
+
+
 def pid_of(port: str) -> int:
     """Returns the process that listens on a port of the loopback address."""
     address = f"0100007F:{int(port):04X}"

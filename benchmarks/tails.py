@@ -1,9 +1,10 @@
 """The tails of latencies at a fixed rate of calls, beside the field's peers.
 
-    python -m benchmarks.tails PEERS_PYTHON [SECONDS]
+    python -m benchmarks.tails PEERS_PYTHON [SHARE]
 
 An open loop (`openloop.py`) of 50, 200 and 1,000 calls a second, on a machine that does nothing
 else, and on one of which a core is busy. A contestant that is overloaded falls ever more behind.
+SHARE, a fraction of 1, shortens the loops.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from benchmarks.programs import (
 )
 from tools.processes import end
 
-RATES = (50, 200, 1000)
-"""Calls a second."""
+RATES = {50: 6.0, 200: 5.0, 1000: 3.0}
+"""Calls a second, and the seconds for which they are made."""
 
 OVERLOAD = 1000
 """Milliseconds of median latency beyond which a contestant is not asked for higher rates."""
@@ -70,12 +71,13 @@ def busy(core: int | None) -> Iterator[None]:
         end(process)
 
 
-def tails(peers: str, tell: Tell, seconds: float = 3) -> None:
+def tails(peers: str, tell: Tell, share: float = 1) -> None:
     """Tells a table of the tails of all contestants."""
     tell(
-        f"Latency of calls that are due at a fixed rate, whatever became of those before, over "
-        f"{seconds:g} s: p50 / p99 / p99.9 in ms. Overloaded: behind by more than "
-        f"{OVERLOAD / 1000:g} s at the median."
+        "Latency of calls that are due at a fixed rate, whatever became of those before: "
+        "p50 / p99 / p99.9 in ms; of fewer than 1,000 calls, the slowest instead of the last. "
+        f"Overloaded: behind by more than {OVERLOAD / 1000:g} s at the median. A core was "
+        "kept busy by a process that does nothing else."
     )
     tell("")
     tell("| | contestant | " + " | ".join(f"{rate:,} a second" for rate in RATES) + " |")
@@ -83,21 +85,21 @@ def tails(peers: str, tell: Tell, seconds: float = 3) -> None:
     cores = {"idle machine": None, "one core busy": min(os.sched_getaffinity(0))}
     for title, core in cores.items():
         for name, contestant in contestants(peers).items():
-            cells = measure(contestant, core, seconds)
+            cells = measure(contestant, core, share)
             tell(f"| {title} | {name} | {' | '.join(cells)} |")
     tell("")
 
 
-def measure(contestant: Contestant, core: int | None, seconds: float) -> list[str]:
+def measure(contestant: Contestant, core: int | None, share: float) -> list[str]:
     cells: list[str] = []
     with contestant.server() as port:
         program = [*contestant.program, port]
         with running([[*program, "work", "0"]]), busy(core):
-            for rate in RATES:
+            for rate, seconds in RATES.items():
                 if cells and cells[-1] == "overloaded":
                     cells.append("overloaded")
                     continue
-                percentiles = run(*program, "open", str(rate), str(seconds))
+                percentiles = run(*program, "open", str(rate), str(share * seconds))
                 cells.append(
                     "overloaded"
                     if percentiles[0] > OVERLOAD
