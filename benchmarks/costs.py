@@ -17,32 +17,31 @@ from benchmarks.programs import (
     workers,
 )
 
-REPETITIONS = 5
 IDLE = 30
 """Seconds for which an idle worker is watched."""
 KIB, MIB = 1024, 1024 * 1024
 
 
-def costs(tell: Tell) -> None:
+def costs(tell: Tell, repetitions: int = 3) -> None:
     """Tells a table of them."""
-    tell(f"What else is paid: medians of {REPETITIONS} runs.")
+    tell(f"What else is paid: medians of {repetitions} runs.")
     tell("")
     tell("| | measured |")
     tell("|---|---|")
     with job_server() as port, workers(port, 2):
-        threads(port, tell)
+        threads(port, tell, repetitions)
     with job_server() as port, workers(port):
-        outstanding(port, tell)
-    over_our_own(tell)
-    payloads(tell)
-    imports(tell)
+        outstanding(port, tell, repetitions)
+    over_our_own(tell, repetitions)
+    payloads(tell, repetitions)
+    imports(tell, repetitions)
     idle(tell)
     tell("")
 
 
-def threads(port: str, tell: Tell) -> None:
+def threads(port: str, tell: Tell, repetitions: int) -> None:
     ratios = []
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         alone, together = (
             run(*CONTESTANT, port, "threads", "4000", number)[0] for number in ("1", "8")
         )
@@ -53,9 +52,9 @@ def threads(port: str, tell: Tell) -> None:
     )
 
 
-def outstanding(port: str, tell: Tell) -> None:
+def outstanding(port: str, tell: Tell, repetitions: int) -> None:
     ratios, memory = [], []
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         few = run(*CONTESTANT, port, "outstanding", "1000")[0] / 1000
         seconds, each = run(*CONTESTANT, port, "outstanding", "100000")
         ratios.append(seconds / 100000 / few)
@@ -66,7 +65,7 @@ def outstanding(port: str, tell: Tell) -> None:
     )
 
 
-def over_our_own(tell: Tell) -> None:
+def over_our_own(tell: Tell, repetitions: int) -> None:
     """Ratios of calls a second with our own job server to those with gearmand."""
     for name, mode, count in (
         ("round trips, one at a time", "roundtrip", 3000),
@@ -74,7 +73,7 @@ def over_our_own(tell: Tell) -> None:
     ):
         ratios, rates = [], []
         with job_server() as gearmand, own_job_server() as ours, workers(gearmand), workers(ours):
-            for _ in range(REPETITIONS):
+            for _ in range(repetitions):
                 theirs, own = (
                     run(*CONTESTANT, port, mode, str(count))[0] for port in (gearmand, ours)
                 )
@@ -87,11 +86,11 @@ def over_our_own(tell: Tell) -> None:
         )
 
 
-def payloads(tell: Tell) -> None:
+def payloads(tell: Tell, repetitions: int) -> None:
     sizes = {"1 KiB": KIB, "64 KiB": 64 * KIB, "1 MiB": MIB, "16 MiB": 16 * MIB, "64 MiB": 64 * MIB}
     seconds: dict[str, list[float]] = {name: [] for name in sizes}
     peaks: dict[str, tuple[float, float]] = {}
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         for name, size in sizes.items():
             with job_server() as port, workers(port):  # a fresh one, for its peak
                 took, *peak = run(*CONTESTANT, port, "payload", str(size))
@@ -109,9 +108,9 @@ def payloads(tell: Tell) -> None:
         tell(f"| {name} | {cost} |")
 
 
-def imports(tell: Tell) -> None:
+def imports(tell: Tell, repetitions: int) -> None:
     ratios = []
-    for repetition in range(REPETITIONS + 1):
+    for repetition in range(repetitions + 1):
         took = []
         for module in ("gearmanny.client", "gearman"):
             started = time.perf_counter()

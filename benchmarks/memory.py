@@ -50,7 +50,7 @@ class Queue(NamedTuple):
 
 
 QUEUES = {
-    "gearmanny": Queue("gearmanny", ["manage.py", "runworkers"], lambda: job_server("-t1")),
+    "gearmanny": Queue("gearmanny", ["manage.py", "runworkers"], job_server),
     "celery": Queue(
         "Celery, prefork",
         ["-m", "celery", "-A", "celery_app", "worker", "--pool=prefork", "--concurrency={}"],
@@ -75,7 +75,7 @@ class Memory(NamedTuple):
     first_job: float
 
 
-def memory(peers: str, tell: Tell, repetitions: int = 3) -> None:
+def memory(peers: str, tell: Tell, repetitions: int = 1) -> None:
     """Tells a table of all queues."""
     peers = os.path.abspath(peers)
     names = [
@@ -91,7 +91,7 @@ def memory(peers: str, tell: Tell, repetitions: int = 3) -> None:
                 runs[name].append((few, many))
     tell(
         f"Workers in a Django project with the admin and 15 models, after a full collection: "
-        f"medians of {repetitions} runs, MiB."
+        f"{f'medians of {repetitions} runs' if repetitions > 1 else 'one run'}, in MiB."
     )
     tell("")
     tell("| | each further process | × gearmanny | its own | × gearmanny | s to the first job |")

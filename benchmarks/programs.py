@@ -26,8 +26,8 @@ Tell = Callable[[str], None]
 
 @contextlib.contextmanager
 def job_server(*options: str) -> Iterator[str]:
-    """Runs a gearmand with these options; yields its port."""
-    with Gearmand(*options) as server:
+    """Runs a gearmand with these options, or else with one thread; yields its port."""
+    with Gearmand(*(options or ["--threads=1"])) as server:
         yield str(server.port)
 
 

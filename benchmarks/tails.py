@@ -45,10 +45,9 @@ class Contestant(NamedTuple):
 
 def contestants(peers: str) -> dict[str, Contestant]:
     """Returns the contestants that there are."""
-    gearmand = lambda: job_server("--threads=1")  # noqa: E731
     found = {
-        "SimpleClient": Contestant(CONTESTANT, gearmand),
-        "AioClient": Contestant(AIO_CONTESTANT, gearmand),
+        "SimpleClient": Contestant(CONTESTANT, job_server),
+        "AioClient": Contestant(AIO_CONTESTANT, job_server),
     }
     if Path(peers).exists():
         for title in ("Celery", "Dramatiq", "Huey", "RQ"):
