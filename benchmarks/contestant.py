@@ -89,7 +89,7 @@ def waiting(client: SimpleClient, count: int) -> None:
 
 
 def offer(hosts: list[str], count: int) -> None:
-    tasks = {f"task_other{number}": Bench.task_add for number in range(count - 1)}
+    tasks: dict[str, Any] = {f"task_other{n}": Bench.task_add for n in range(count - 1)}
     tasks |= {"name": "bench", "work_class": CountingWorker, "task_add": Bench.task_add}
     type("Offering", (BaseWorker,), tasks)(hosts).start()
 

@@ -93,9 +93,9 @@ def payloads(tell: Tell, repetitions: int) -> None:
     for _ in range(repetitions):
         for name, size in sizes.items():
             with job_server() as port, workers(port):  # a fresh one, for its peak
-                took, *peak = run(*CONTESTANT, port, "payload", str(size))
-            seconds[name].append(took)
-            peaks[name] = max(peaks.get(name, (0, 0)), (peak[0], peak[1]))
+                once, of_client, of_worker = run(*CONTESTANT, port, "payload", str(size))
+            seconds[name].append(once)
+            peaks[name] = max(peaks.get(name, (0, 0)), (of_client, of_worker))
     for name, took in seconds.items():
         cost = f"{1000 * statistics.median(took):,.1f} ms there and back"
         if name == "64 MiB":
