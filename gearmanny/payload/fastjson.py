@@ -9,6 +9,7 @@ texts are checked apart from the rest, in pieces (`largetexts.py`).
 from __future__ import annotations
 
 import marshal
+import mmap
 import re
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ _EXPONENT = re.compile(rb"e-?[1-9][0-9]*(?:[],}]|\Z)")
 """A number that orjson may write in another way than Python: 1e-7 for 1e-07, and in older releases
 1e16 for 1e+16. Texts may look the same."""
 
-_FEW_BYTES = 512
+_FEW_BYTES = 2048
 """Bytes of a payload for which there is always enough memory."""
 
 _SPARE = 2**20
@@ -132,9 +133,9 @@ def _is_memory_for(size: int, texts: list[str] | None = None) -> bool:
         return True
     for_texts = sum(len(text) * _MEMORY_OF_TEXT[text.isascii()] for text in texts or ())
     try:
-        bytes(
-            size * _MEMORY + for_texts + _SPARE
-        )  # of zeros that nobody writes, so that no page is touched
-    except MemoryError:
+        # No page of it is touched.
+        trial = size * _MEMORY + for_texts + _SPARE
+        mmap.mmap(-1, trial, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, OverflowError):
         return False
     return True
