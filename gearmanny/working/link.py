@@ -48,6 +48,8 @@ class Link:
         self._connection = connection
         self._lock: AbstractContextManager[Any] = threading.Lock()
         self._forks = this_process.forks
+        self.heard = False
+        """Whether the job server ever sent anything."""
         self.closed = False
         """Whether the connection has ended: its jobs were given to others."""
 
@@ -82,6 +84,7 @@ class Link:
         data = self._connection.receive()
         if not data:
             return None
+        self.heard = True
         with self._lock:
             return list(self.machine.receive(data))
 

@@ -67,7 +67,14 @@ def test_a_client_without_hosts_has_one_here() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"connect_timeout": -1}, {"max_packet": 0}, {"timeout": -1}, {"tls": 5}]
+    "options",
+    [
+        {"connect_timeout": -1},
+        {"connect_timeout": None},
+        {"max_packet": 0},
+        {"timeout": -1},
+        {"tls": 5},
+    ],
 )
 def test_invalid_arguments_are_refused(options: Any) -> None:
     with pytest.raises(InvalidOption):
