@@ -18,10 +18,12 @@ from gearmanny.calling.steps import (
     Ask,
     Avoid,
     Command,
+    Consult,
     Give,
     Look,
     Pause,
     Reach,
+    Record,
     Send,
     Step,
     Steps,
@@ -128,6 +130,10 @@ class AioDriver:
             case Tell(on_update, update):
                 told = on_update(update)
                 return await told if inspect.isawaitable(told) else told
+            case Record(store, jobs, hand_over):
+                return await store.arecord(jobs, hand_over)
+            case Consult(ask_store):
+                return await asyncio.to_thread(ask_store)
             case Submit() | Give():
                 raise AssertionError("steps that give something are iterated over")
         assert_never(step)

@@ -22,10 +22,12 @@ from gearmanny.calling.steps import (
     Ask,
     Avoid,
     Command,
+    Consult,
     Give,
     Look,
     Pause,
     Reach,
+    Record,
     Send,
     Step,
     Steps,
@@ -204,6 +206,10 @@ class Driver:
                 return self.connections.pool.avoid(host)
             case Tell(on_update, update):
                 return on_update(update)
+            case Record(store, jobs, hand_over):
+                return store.record(jobs, hand_over)
+            case Consult(ask_store):
+                return ask_store()
             case Submit() | Give():
                 raise AssertionError("steps that give something are iterated over")
         assert_never(step)
