@@ -217,4 +217,4 @@ class _Life:
         if not isinstance(result, AsyncGeneratorType):
             return await result
         stream = Stream(self._task, self._worker, self._link, self._job)
-        return await send_all(result, stream)
+        return await send_all(result, stream, self._loop.pause)

@@ -127,8 +127,10 @@ class TaskRunner(CallbackRunner):
         """Returns a result; what is to be awaited, as where a plain decorator wraps an `async def`
         task, is waited for in the event loop."""
         if isinstance(result, AsyncGeneratorType):
-            stream = Stream(self.task, gearman_worker, handler_of(gearman_worker, job).link, job)
-            return _await_in_event_loop(gearman_worker, job, send_all(result, stream))
+            handler = handler_of(gearman_worker, job)
+            stream = Stream(self.task, gearman_worker, handler.link, job)
+            sending = send_all(result, stream, handler.context.event_loop().pause)
+            return _await_in_event_loop(gearman_worker, job, sending)
         if hasattr(type(result), "__await__"):
             return _await_in_event_loop(gearman_worker, job, _awaited(result))
         return result

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from types import AsyncGeneratorType
 from typing import Any
 
 from gearmanny.errors import EncodingError
 from gearmanny.tasks.spec import TaskSpec
-from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
-from gearmanny.working.link import Link, handle_of
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, handle_of
+from gearmanny.working.link import Link
+
+_LOOKS_UP = 0.05
+"""Seconds after which an event loop looks again whether the job server takes something."""
 
 
 class Stream:
@@ -58,6 +62,15 @@ class Stream:
             )
         self._items.append(item)
 
+    def has_room(self) -> bool:
+        """Returns whether an item can be sent at once.
+
+        Raises:
+            JobServerUnavailable: the job server takes nothing any more.
+        """
+        self._link.check_taken()
+        return not self._link.full
+
     def whole(self) -> Any:
         """Returns the whole result."""
         return self._task.whole(self._items)
@@ -66,12 +79,17 @@ class Stream:
         return self._link.data_sent.get(handle_of(self._job), 0)
 
 
-async def send_all(items: AsyncGeneratorType[Any, None], stream: Stream) -> Any:
+async def send_all(
+    items: AsyncGeneratorType[Any, None],
+    stream: Stream,
+    pause: Callable[[float, Callable[[], bool]], Awaitable[None]],
+) -> Any:
     """Sends what an asynchronous generator yields, as it comes.
 
     Args:
         items: the generator.
         stream: sends them.
+        pause: waits for some seconds, in the event loop; see `context.JobLoop`.
 
     Returns:
         The whole result.
@@ -79,8 +97,11 @@ async def send_all(items: AsyncGeneratorType[Any, None], stream: Stream) -> Any:
     Raises:
         EncodingError: an item cannot be encoded, or all of them are too long for a result.
         JobServerLost: the connection has ended.
+        JobServerUnavailable: the job server takes nothing any more.
     """
     async with contextlib.aclosing(items):
         async for item in items:
+            while not stream.has_room():
+                await pause(_LOOKS_UP, stream.has_room)
             stream.send(item)
     return stream.whole()
