@@ -116,7 +116,7 @@ class AioConnection(Conversation):
         noticed here, before anything is sent on it."""
         if self.error is not None or self.transport.is_closing():
             return False
-        return self._flushing is not None or not has_ended(self.transport.get_extra_info("socket"))
+        return self._flushing is not None or not has_ended(self)
 
     @property
     def busy(self) -> bool:

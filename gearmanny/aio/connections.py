@@ -149,7 +149,7 @@ class AioConnections:
         if self._loop is not asyncio.get_running_loop():
             await self._bind()
         pool = self.pool
-        found = pool.at_hand(dialer, hosts[0])
+        found = pool.first_at_hand(dialer, hosts)
         if found is not None:
             return found
         budget = deadline.within(self.servers.connect_timeout)

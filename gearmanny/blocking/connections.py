@@ -136,7 +136,7 @@ class Connections:
         pool, dialer = self.pool, dialers.instead_of(self._dialer)
         if not dialer.lasting:
             return dialer.dial(hosts[0], self.servers, self.servers.connect_timeout)
-        found = pool.at_hand(dialer, hosts[0])
+        found = pool.first_at_hand(dialer, hosts)
         if found is not None:
             return found
         budget = deadline.within(self.servers.connect_timeout)

@@ -96,7 +96,7 @@ class Caller(abc.ABC):
         Raises:
             InvalidOption: a host, a timeout, a limit, `tls` or `records` is invalid.
         """
-        WAIT.check("connect_timeout", connect_timeout, optional=True)
+        WAIT.check("connect_timeout", connect_timeout)
         PACKET_SIZE.check("max_packet", max_packet)
         self._servers = Servers(
             parse_hosts(HOSTS if hosts is None else hosts),

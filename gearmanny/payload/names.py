@@ -76,6 +76,25 @@ def check_unique(unique: bytes) -> None:
         )
 
 
+def encoded_unique(unique: object) -> bytes:
+    """Checks and encodes the unique id of a job.
+
+    Args:
+        unique: the id.
+
+    Raises:
+        InvalidOption: it is not a string, or no job can have that id.
+    """
+    if not isinstance(unique, str):
+        raise InvalidOption(f"The unique id of a job is a string, not {unique!r}.")
+    try:
+        encoded = unique.encode()
+    except UnicodeEncodeError:
+        raise InvalidOption(f"The unique id {unique!r} cannot be encoded in UTF-8.") from None
+    check_unique(encoded)
+    return encoded
+
+
 _FOREGROUND = b"f:"
 _BACKGROUND = b"b:"
 """Prefixes of the unique ids that are made from a user's key. If a foreground job joins a

@@ -16,12 +16,12 @@ from gearmanny.errors import (
     WorkerLost,
 )
 from gearmanny.payload.failures import encode_failure, message_of, type_name
-from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, handle_of
 from gearmanny.working.claims import Claims
 from gearmanny.working.exported import owner_of
 from gearmanny.working.interrupts import GivenBack, Skipped, is_failure, stops_worker
 from gearmanny.working.ledger import Ledger
-from gearmanny.working.link import Link, handle_of
+from gearmanny.working.link import Link
 
 logger = logging.getLogger("gearmanny.worker")
 

@@ -10,10 +10,10 @@ from gearmanny.errors import GearmanException
 from gearmanny.payload.encoding import encode
 from gearmanny.payload.failures import encode_failure
 from gearmanny.records.values import Payload
-from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob, GearmanWorker
+from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob, GearmanWorker, handle_of
 from gearmanny.working.context import Context
 from gearmanny.working.decisions import recorded
-from gearmanny.working.link import Link, handle_of
+from gearmanny.working.link import Link
 from gearmanny.working.progress import fitted
 
 

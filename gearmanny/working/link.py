@@ -14,7 +14,6 @@ from gearmanny.net.transport import Connection
 from gearmanny.payload.backoff import rest_between_calls
 from gearmanny.payload.failures import shortened
 from gearmanny.protocol.worker import Event, WorkerConnection
-from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.sending import Sender
 from gearmanny.working.timelimits import TimeLimit
 
@@ -62,6 +61,8 @@ class Link:
         self._waiting_bytes = 0
         """Bytes of the reports that coroutines have queued while nothing could be sent."""
         self._forks = this_process.forks
+        self.heard = False
+        """Whether the job server ever sent anything."""
         self._closed = False
 
     @property
@@ -105,6 +106,7 @@ class Link:
         data = self._connection.receive()
         if not data:
             return None
+        self.heard = True
         with self._lock:
             return list(self.machine.receive(data))
 
@@ -318,13 +320,3 @@ def _in_event_loop() -> bool:
     # Where nobody has imported asyncio, nobody runs one.
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
-
-
-def handle_of(job: GearmanJob) -> bytes:
-    """Returns the handle of a job, as it travels.
-
-    Args:
-        job: the job.
-    """
-    handle: str = job.handle
-    return handle.encode(errors="surrogateescape")

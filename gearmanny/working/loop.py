@@ -10,7 +10,6 @@ starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 from functools import partial
@@ -33,8 +32,7 @@ from gearmanny.working.links import Links, name_of
 from gearmanny.working.membership import Facts
 from gearmanny.working.observer import Observer
 from gearmanny.working.options import WorkerOptions
-
-logger = logging.getLogger("gearmanny.worker")
+from gearmanny.working.refusals import Refusals
 
 _ASK_AGAIN = 4.0
 """Seconds after which a server that had no job is asked again without having called, and after
@@ -44,7 +42,11 @@ _GIVE_UP = 10.0
 """Seconds after which a server that does not answer a question is connected to anew. gearmand
 answers at once; with a question lost on the way, a worker would look alive and take nothing."""
 
-_LINK_CHORES = (_ASK_AGAIN, _GIVE_UP)
+_UNHEARD = 0.25
+"""Seconds after which a server that never sent anything, perhaps because it has stopped, keeps us
+from the others no longer. A worker connects to such a server again and again."""
+
+_LINK_CHORES = (_UNHEARD, _ASK_AGAIN, _GIVE_UP)
 
 
 class WorkLoop:
@@ -90,6 +92,7 @@ class WorkLoop:
             options.transaction,
         )
         self._links = Links(gearman_worker, environment, self._context, options.max_packet)
+        self._refusals = Refusals()
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
@@ -209,7 +212,8 @@ class WorkLoop:
         self._rested_at = math.inf
         for link in self._links:
             machine = link.machine
-            silent = link.full or now - link.asked_at >= _ASK_AGAIN
+            patience = _ASK_AGAIN if link.heard else _UNHEARD
+            silent = link.full or now - link.asked_at >= patience
             if machine.asking and not machine.held and silent:
                 continue  # it does not answer, and must not keep us from the others for ever
             free -= machine.asking + len(machine.held)
@@ -236,10 +240,12 @@ class WorkLoop:
         self._connector.works(link.host)
         if self._unready:
             self._report_ready()
+        had_job = False
         for event in events:
             if isinstance(event, Refused):
-                _log_refusal(link, event)
+                self._refusals.log(link.host, event)
                 continue
+            had_job = True
             self._work(handler, event)
             # A finished answer leaves at once, and where it can in one send with the next
             # question; a worker that stops gives back what it did not begin.
@@ -250,7 +256,7 @@ class WorkLoop:
             self._ledger.sent(link)
             if link not in self._links:
                 return
-        if not events:  # called, or told that there is no job
+        if not had_job:  # called, or told that there is no job, perhaps behind a refusal
             self._ask()
             self._links.flush(link)
 
@@ -263,16 +269,6 @@ class WorkLoop:
             self._job_done()
         elif handler.link.unwanted:
             self._links.leave(handler.link)
-
-
-def _log_refusal(link: Link, refused: Refused) -> None:
-    logger.warning(
-        "the job server %s refused: %s (%s)",
-        link.host,
-        refused.code.decode(errors="replace"),
-        refused.text.decode(errors="replace"),
-        extra={"action": "server_refused"},
-    )
 
 
 def loop_of(

@@ -9,8 +9,8 @@ from typing import Any
 
 from gearmanny.errors import EncodingError
 from gearmanny.tasks.spec import TaskSpec
-from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
-from gearmanny.working.link import Link, handle_of
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, handle_of
+from gearmanny.working.link import Link
 
 _LOOKS_UP = 0.05
 """Seconds after which an event loop looks again whether the job server takes something."""

@@ -12,6 +12,7 @@ from gearmanny.payload.names import (
     check_key,
     check_packed_name,
     check_unique,
+    encoded_unique,
     unique_of_key,
 )
 
@@ -56,6 +57,12 @@ def test_a_unique_id_may_be_any_bytes(unique: bytes) -> None:
 def test_a_unique_id_that_the_server_would_change_is_refused(unique: bytes) -> None:
     with pytest.raises(InvalidOption, match="Use a hash of a longer one"):
         check_unique(unique)
+
+
+@pytest.mark.parametrize("unique", [b"bytes", None, 5, "\ud800", "a\0b", "u" * 64])
+def test_what_is_no_unique_id_is_refused(unique: object) -> None:
+    with pytest.raises(InvalidOption, match="unique id"):
+        encoded_unique(unique)
 
 
 @pytest.mark.parametrize("key", ["k", "größe 5", "k" * LONGEST_KEY])
