@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from gearmanny.logs import ROOT, show_log
 from gearmanny.net.forks import ending_forks, stopped_by_sigterm
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
+from gearmanny.payload.checks import FLAG
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.tasks.finding import find_tasks, find_tasks_of, help_function, takes_payload
 from gearmanny.tasks.interface import Interface
@@ -22,7 +24,7 @@ from gearmanny.working.exported import Callback, Exported, Loop, Owner, owners
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.working.loop import loop_of
 from gearmanny.working.observer import Observer
-from gearmanny.working.options import WorkerOptions
+from gearmanny.working.options import WorkerOptions, check_work_class
 from gearmanny.working.reports import Reports
 from gearmanny.working.runners import (
     AttemptRunner,
@@ -52,6 +54,12 @@ def _checked(gearman_worker: object) -> GearmanWorker | None:
         "gearman_worker must be an object of a work_class, such as JsonWorker(), not "
         f"{gearman_worker!r}."
     )
+
+
+def _check_class(kind: type[BaseWorker]) -> None:
+    for flag in ("send_tracebacks", "send_exceptions"):
+        FLAG.check(f"{kind.__name__}.{flag}", getattr(kind, flag))
+    check_work_class(f"{kind.__name__}.work_class", kind.work_class)
 
 
 class JsonWorker(GearmanWorker):
@@ -165,8 +173,10 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a hook, a number, `gearman_worker` or `tls` is invalid.
+            InvalidOption: a host, a hook, a number, `work_class`, `gearman_worker`, `tls`, or a
+                switch of the class is invalid.
         """
+        _check_class(type(self))
         self.gearman_worker = _checked(gearman_worker) or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)
         set_verbosity(verbosity)
@@ -189,8 +199,18 @@ class BaseWorker(Reports, Interface):
             self._export(spec.function, self._runner_of(spec)(self, spec))
         self._export(help_function(type(self)), CallbackRunner(self, lambda *_: self._help))
         self._tell_help(tasks)
-        self.setUp()
+        self._set_up()
         self._export_own(tasks)
+
+    def _set_up(self) -> None:
+        left: object = self.setUp()  # type: ignore[func-returns-value]
+        if left is not None and (inspect.isawaitable(left) or inspect.isgenerator(left)):
+            if inspect.iscoroutine(left):
+                left.close()
+            raise InvalidTask(
+                f"{type(self).__name__}.setUp() must be a plain function: it would not be awaited, "
+                "nor gone through, and what it sets up would be missing."
+            )
 
     def _export_own(self, tasks: list[TaskSpec]) -> None:
         """Exports the tasks that `setUp` has added to this object, or has replaced in it."""

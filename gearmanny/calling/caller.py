@@ -7,19 +7,19 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self, TypeVar, Unpack
+from typing import Any, ClassVar, NoReturn, Self, TypeVar, Unpack
 
 from gearmanny.calling.again import Again
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import Line, Watcher
-from gearmanny.calling.misnomers import INSTEAD, no_such_method
+from gearmanny.calling.misnomers import INSTEAD, no_such_attribute, no_such_method
 from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.calling.tracing import CallSpans, start_span
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.checks import COUNT, WAIT
-from gearmanny.payload.encoding import Encoder, encode, explained
+from gearmanny.payload.encoding import Encoder, check_encoder, encode, explained
 from gearmanny.payload.names import check_function_name, unique_of_key
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
@@ -46,6 +46,11 @@ class RemoteTask:
                 f"write {self._function}(name=value)"
             )
         return self._client.call(self._function, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):  # those that copy and pickle look for, before there is a name
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise AttributeError(no_such_attribute(self._function, name), name=name, obj=self)
 
     def __repr__(self) -> str:
         return f"<Gearman function {self._function} of {self._client!r}>"
@@ -84,7 +89,7 @@ class Caller(abc.ABC):
                 an `ssl.SSLContext`. None, the default, for plain connections.
 
         Raises:
-            InvalidOption: a host, a timeout, a limit or `tls` is invalid.
+            InvalidOption: a host, a timeout, a limit, `data_encoder` or `tls` is invalid.
         """
         WAIT.check("connect_timeout", connect_timeout, optional=True)
         PACKET_SIZE.check("max_packet", max_packet)
@@ -95,7 +100,7 @@ class Caller(abc.ABC):
             TLS.of(tls),
         )
         self._options = CallOptions().changed(timeout=timeout)
-        self._encoder = data_encoder or self._default_encoder
+        self._encoder = check_encoder(data_encoder or self._default_encoder)
         self._reach(self._servers)
 
     def __repr__(self) -> str:

@@ -39,7 +39,7 @@ from gearmanny.running.factory import check_kind, check_kinds, make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.context import JobLoop
-from gearmanny.working.hooks import SyncToAsync
+from gearmanny.working.hooks import SyncToAsync, check_hooks
 from gearmanny.working.options import WorkerOptions
 
 __all__ = ["Eager", "Sent", "outbox"]
@@ -105,7 +105,7 @@ class Eager:
             InvalidTask: a worker cannot be exported, or two export the same function.
         """
         self._options = WorkerOptions(
-            hooks=tuple(hooks),
+            hooks=check_hooks(hooks),
             sync_to_async=sync_to_async,
             send_tracebacks=send_tracebacks,
             default_work_class=default_work_class,

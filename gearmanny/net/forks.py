@@ -119,6 +119,29 @@ def handle_signals(handlers: Mapping[signal.Signals, Handler]) -> None:
             signal.siginterrupt(number, False)
 
 
+class HandledSignals:
+    """The handlers of signals that are for this process only, as they are now. Code of others may
+    replace them: `asyncio.run` sets those of the system when it ends, where its coroutine has
+    handled a signal."""
+
+    def __init__(self) -> None:
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        self._handlers: dict[signal.Signals, Any] = (
+            {number: signal.getsignal(number) for number in _handled} if in_main_thread else {}
+        )
+
+    def restore(self) -> list[str]:
+        """Sets them again, and returns the names of the signals that had other handlers."""
+        replaced = [
+            number
+            for number, handler in self._handlers.items()
+            if signal.getsignal(number) is not handler
+        ]
+        for number in replaced:
+            handle_signals({number: self._handlers[number]})
+        return [number.name for number in replaced]
+
+
 @contextlib.contextmanager
 def stopped_by_sigterm(stop: Callable[[], object]) -> Iterator[None]:
     """Handles SIGTERM in a block, if the program does not and this is the main thread.

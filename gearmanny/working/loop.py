@@ -15,7 +15,7 @@ import time
 from functools import partial
 
 from gearmanny.errors import JobServerLost, ProtocolError
-from gearmanny.net.forks import end_as_a_program, this_process
+from gearmanny.net.forks import HandledSignals, end_as_a_program, this_process
 from gearmanny.protocol.worker import Assigned, Refused
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.answers import Answers
@@ -80,6 +80,7 @@ class WorkLoop:
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
         self._forks = this_process.forks
+        self._handled_signals = HandledSignals()
 
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
@@ -93,6 +94,7 @@ class WorkLoop:
             BaseException: an exception that stops the worker. Jobs without an answer go back to
                 their queues.
         """
+        self._handled_signals = HandledSignals()
         self._links.open()
         try:
             while not self._stopping:
@@ -228,6 +230,14 @@ class WorkLoop:
 
     def _work(self, handler: Handler, assigned: Assigned) -> None:
         answered = self._jobs.run(handler, assigned, self._links.function_of(assigned.function))
+        replaced = self._handled_signals.restore()
+        if replaced:
+            logger.warning(
+                "%s replaced the handlers of signals that stop this worker, %s; they are restored",
+                assigned.function.decode(errors="replace"),
+                ", ".join(replaced),
+                extra={"action": "signals_restored"},
+            )
         if self._context.interrupted and self._observer is not None:
             self._context.interrupted = False
             self._observer.interrupted()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from types import AsyncGeneratorType
+from collections.abc import Callable
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from gearmanny.errors import EncodingError
@@ -58,6 +59,21 @@ class Stream:
             )
         self._items.append(item)
 
+    def send_all(self, items: GeneratorType[Any, Any, Any]) -> Any:
+        """Sends what a generator yields, as it comes, and returns the whole result.
+
+        Args:
+            items: the generator.
+
+        Raises:
+            EncodingError: an item cannot be encoded, or all of them are too long for a result.
+            JobServerLost: the connection has ended.
+        """
+        with contextlib.closing(items):
+            for item in items:
+                self.send(item)
+        return self.whole()
+
     def whole(self) -> Any:
         """Returns the whole result."""
         return self._task.whole(self._items)
@@ -66,21 +82,27 @@ class Stream:
         return self._link.data_sent.get(handle_of(self._job), 0)
 
 
-async def send_all(items: AsyncGeneratorType[Any, None], stream: Stream) -> Any:
-    """Sends what an asynchronous generator yields, as it comes.
+async def settled(result: Any, new_stream: Callable[[], Stream]) -> Any:
+    """Returns the result of a task, which may return something to be awaited, also again and again,
+    or a generator: decorators do, that are plain around an `async def`, or do not await it.
 
     Args:
-        items: the generator.
-        stream: sends them.
-
-    Returns:
-        The whole result.
+        result: returned by the task.
+        new_stream: makes what sends the items of a generator.
 
     Raises:
         EncodingError: an item cannot be encoded, or all of them are too long for a result.
         JobServerLost: the connection has ended.
+        BaseException: raised by what was awaited.
     """
-    async with contextlib.aclosing(items):
-        async for item in items:
+    while hasattr(type(result), "__await__"):
+        result = await result
+    if isinstance(result, GeneratorType):
+        return new_stream().send_all(result)
+    if not isinstance(result, AsyncGeneratorType):
+        return result
+    stream = new_stream()
+    async with contextlib.aclosing(result):
+        async for item in result:
             stream.send(item)
     return stream.whole()
