@@ -291,6 +291,15 @@ class BaseWorker(Reports, Interface):
                 loop.stop()
                 self._stopped = False
 
+    def __getstate__(self) -> object:
+        # As multiprocessing asks for, where it is given a method of a worker.
+        name = type(self).__name__
+        raise TypeError(
+            f"A {name} cannot be sent to another process, because its connections belong to this "
+            f"one. Give that process a static method of {name}, or a function of a module, and let "
+            "that return what it finds."
+        )
+
     def _export(self, function: str, callback: Exported) -> None:
         known = self.gearman_worker.worker_abilities.get(function)
         if known is not None:

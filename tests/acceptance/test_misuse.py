@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,6 +112,11 @@ def uninitialized() -> None:
         ),  # type: ignore[arg-type]
         (lambda: SimpleClient(4730), InvalidOption, "hosts must be a list"),  # type: ignore[arg-type]
         (SetUpLater, InvalidTask, PLAIN),
+        (
+            lambda: pickle.dumps(Mail().task_send),
+            TypeError,
+            r"A Mail cannot be sent to another process.* Give that process a static method of Mail",
+        ),
         (SetUpInSteps, InvalidTask, PLAIN),
         (Wordy, InvalidOption, r"Wordy\.send_tracebacks must be True or False, not 'no'"),
         (Workless, InvalidOption, rf"Workless\.work_class {NO_WORK_CLASS}"),
