@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -199,18 +198,8 @@ class BaseWorker(Reports, Interface):
             self._export(spec.function, self._runner_of(spec)(self, spec))
         self._export(help_function(type(self)), CallbackRunner(self, lambda *_: self._help))
         self._tell_help(tasks)
-        self._set_up()
+        self.setUp()
         self._export_own(tasks)
-
-    def _set_up(self) -> None:
-        left: object = self.setUp()  # type: ignore[func-returns-value]
-        if left is not None and (inspect.isawaitable(left) or inspect.isgenerator(left)):
-            if inspect.iscoroutine(left):
-                left.close()
-            raise InvalidTask(
-                f"{type(self).__name__}.setUp() must be a plain function: it would not be awaited, "
-                "nor gone through, and what it sets up would be missing."
-            )
 
     def _export_own(self, tasks: list[TaskSpec]) -> None:
         """Exports the tasks that `setUp` has added to this object, or has replaced in it."""

@@ -41,11 +41,13 @@ def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
 
     Raises:
         InvalidTask: the class has no usable `name`; a task cannot be called with keywords, or
-            with a payload where that is what travels; a task has the name of the generated help,
+            with a payload where that is what travels; `setUp` is not a plain function; a task has
+            the name of the generated help,
             or of an attribute that every worker has; or two tasks are one function.
         InvalidOption: a time limit of the class is invalid.
     """
     prefix = worker_name(worker)
+    _check_set_up(worker)
     timeout = getattr(worker, "timeout", None)
     check_timeout(f"{worker.__name__}.timeout", timeout)
     check_grace(f"{worker.__name__}.timeout_grace", getattr(worker, "timeout_grace", None))
@@ -77,6 +79,15 @@ def find_tasks_of(instance: object, gearman_worker: object) -> list[TaskSpec]:
         if attribute.startswith(TASK_PREFIX) and callable(value) and not isinstance(value, type)
     ]
     return _checked(worker, tasks, gearman_worker)
+
+
+def _check_set_up(worker: type) -> None:
+    set_up = getattr(worker, "setUp", None)
+    if _is_async(set_up) or inspect.isgeneratorfunction(set_up):
+        raise InvalidTask(
+            f"{worker.__name__}.setUp() must be a plain function: nobody would await it, or go "
+            "through what it yields."
+        )
 
 
 def _checked(worker: type, tasks: list[TaskSpec], gearman_worker: object) -> list[TaskSpec]:

@@ -67,7 +67,7 @@ class Workless(BaseWorker):
 
 NO_NAME = 'called by its name, a string such as "myworker_add", not by <Gearman function mail_send'
 
-PLAIN = r"setUp\(\) must be a plain function: it would not be awaited"
+PLAIN = r"setUp\(\) must be a plain function: nobody would await it"
 
 NO_WORK_CLASS = r"must be a subclass of gearman.GearmanWorker, such as JsonWorker, not 'JsonWorker'"
 
