@@ -11,6 +11,7 @@ from typing import Any
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.working import strays
 from gearmanny.working.attempts import Attempts, describe
 from gearmanny.working.exported import Callback, Exported, Owner, current_job
 from gearmanny.working.handler import handler_of
@@ -37,11 +38,13 @@ class CallbackRunner(Exported):
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         self.worker.only_job = job
+        strays.job_begins()
         try:
             # Of its own: the next job must not see which variables this one sets.
             return copy_context().run(self._within_hooks, gearman_worker, job)
         finally:
             self.worker.only_job = None
+            strays.job_has_ended()
 
     def _within_hooks(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         current_job.set(job)

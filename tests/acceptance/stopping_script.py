@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gearmanny.worker import BaseWorker
@@ -29,6 +30,7 @@ class Staying(BaseWorker):
     name = "staying"
 
     def setUp(self) -> None:
+        self.pool = ThreadPoolExecutor(1)
         if "dropping" in sys.argv:
             os.setgid(65534)
 
@@ -60,6 +62,26 @@ class Staying(BaseWorker):
         pids = [int(pid) for pid in os.read(reader, 100).split()]
         os.write(end, b"xxx")
         return pids
+
+    def task_leave_a_reporter(self, path: str) -> None:
+        """Leaves a thread that reports as soon as another job runs, and writes what comes of it."""
+
+        def report() -> None:
+            while not Path(f"{path}.started").exists():
+                threading.Event().wait(0.01)
+            try:
+                self.send_data("for another")
+            except RuntimeError as error:
+                text = str(error)
+            else:
+                text = "sent"
+            Path(f"{path}.writing").write_text(text)
+            os.rename(f"{path}.writing", path)
+
+        threading.Thread(target=report, daemon=True).start()
+
+    def task_report_from_a_pool(self) -> None:
+        self.pool.submit(self.send_data, os.getpid()).result()
 
     def task_run_a_loop_that_handles_signals(self) -> None:
         async def main() -> None:

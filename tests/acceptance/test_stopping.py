@@ -77,6 +77,28 @@ def test_what_a_task_leaves_is_named_and_not_waited_for(
     assert "ERROR" not in text
 
 
+def test_a_thread_that_a_task_leaves_does_not_report_on_the_job_of_another(
+    start: Start, gearman_server: Server, tmp_path: Path
+) -> None:
+    start("runner")
+    path = tmp_path / "go"
+    with AsyncClient([gearman_server.host]) as client:
+        client.staying_leave_a_reporter(path=str(path)).get_result(PATIENCE)
+        work = client.staying_wait_for(path=str(path))
+        assert work.get_result(PATIENCE) == "done"
+        assert list(work.updates()) == []
+    assert path.read_text().startswith("The job that has started this thread has ended")
+
+
+def test_a_thread_of_a_pool_may_report_on_many_jobs(start: Start, gearman_server: Server) -> None:
+    start("runner")
+    with AsyncClient([gearman_server.host]) as client:
+        for _ in range(2):
+            work = client.staying_report_from_a_pool()
+            work.get_result(PATIENCE)
+            assert len(list(work.updates())) == 1
+
+
 def test_a_thread_is_named_also_where_the_grace_is_short(
     start: Start, gearman_client: SimpleClient, log: Path
 ) -> None:
