@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from gearmanny import __version__
+from gearmanny.dispatching.options import DispatchOptions
+from gearmanny.dispatching.process import dispatch
 from gearmanny.embedded import JobServer
-from gearmanny.errors import GearmanException
+from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.logs import escape_unprintable
-from gearmanny.net.hosts import DEFAULT_PORT
-from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
-from gearmanny.payload.fields import flag_type
+from gearmanny.net.hosts import DEFAULT_PORT, HOSTS
+from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY, Rule
+from gearmanny.payload.fields import flag_type, options_of
+from gearmanny.records.sql import SQLStore
 from gearmanny.serving.process import serve_until
 
 OK = 0
@@ -47,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"gearmanny {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_server(commands.add_parser("server", help="run a job server for development and tests"))
+    _add_dispatch(
+        commands.add_parser("dispatch", help="hand over recorded jobs, apart from the workers")
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -102,3 +109,50 @@ def _run_server(options: argparse.Namespace) -> None:
         print(banner, flush=True)  # noqa: T201
 
     serve_until([signal.SIGINT, signal.SIGTERM], server, print_banner)
+
+
+def _add_dispatch(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Hands over the recorded jobs that are due, and those that got lost. Every runner does so, "
+        "unless told otherwise; any number of dispatchers work side by side."
+    )
+    parser.add_argument(
+        "--records",
+        metavar="URL",
+        default=os.environ.get("GEARMANNY_RECORDS"),
+        help="the database: sqlite:///jobs.db or postgresql://user:password@host/name. A password "
+        "is better kept from the command line, in the environment variable GEARMANNY_RECORDS",
+    )
+    parser.add_argument(
+        "--host",
+        dest="hosts",
+        action="append",
+        metavar="HOST",
+        help=f"a job server, name:port or unix:/path; may be repeated (default: {HOSTS[0]})",
+    )
+    for name, described in options_of(DispatchOptions).items():
+        assert isinstance(described.rule, Rule)
+        default = getattr(DispatchOptions, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=flag_type(described.rule),
+            metavar=described.metavar,
+            default=default,
+            help=f"{described.help} (default: {default:g})",
+        )
+    parser.set_defaults(run=_run_dispatch)
+
+
+def _run_dispatch(options: argparse.Namespace) -> None:
+    if not options.records:
+        raise InvalidOption(
+            "No database is given. Name the one that callers and workers have as records=: "
+            "gearmanny dispatch --records postgresql://user:password@host/name."
+        )
+    logging.getLogger("gearmanny").setLevel(logging.INFO)
+    store = SQLStore(options.records)
+    dispatch(
+        store,
+        options.hosts,
+        **{name: getattr(options, name) for name in options_of(DispatchOptions)},
+    )

@@ -43,6 +43,7 @@ class KeywordClient(Client):
 
         Raises:
             JobServerUnavailable: no job server could be reached. Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             EncodingError: the arguments are refused by the encoder.
             InvalidTask: no function can have that name.
             InvalidOption: `delay` is beyond the times that a job server can keep.
@@ -75,6 +76,7 @@ class KeywordClient(Client):
             TaskError: the task failed on its worker.
             TaskTimeout: no answer within the client's timeout. The job may still run.
             JobServerUnavailable: no job server could be reached. Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.
@@ -128,6 +130,7 @@ class SimpleClient(KeywordClient):
             TaskError: the task failed on its worker.
             TaskTimeout: no answer within the client's timeout. The job may still run.
             JobServerUnavailable: no job server could be reached. Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.
@@ -160,6 +163,7 @@ class AsyncClient(KeywordClient):
 
         Raises:
             JobServerUnavailable: no job server could be reached. Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             EncodingError: the arguments are refused by the encoder.
             InvalidTask: no function can have that name.
             InvalidOption: `delay` is beyond the times that a job server can keep.
@@ -192,6 +196,7 @@ class RawClient(Client):
             TaskError: the task failed on its worker.
             TaskTimeout: no answer within the client's timeout. The job may still run.
             JobServerUnavailable: no job server could be reached. Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.
@@ -215,6 +220,7 @@ class RawClient(Client):
 
         Raises:
             JobServerUnavailable: no job server could be reached. Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             EncodingError: the payload is not bytes, or is over `max_packet`.
             InvalidTask: no function can have that name.
             InvalidOption: `delay` is beyond the times that a job server can keep.
@@ -247,6 +253,7 @@ class RawClient(Client):
             TaskError: the task failed on its worker.
             TaskTimeout: no answer within the client's timeout. The job may still run.
             JobServerUnavailable: no job server could be reached. Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.

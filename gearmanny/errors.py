@@ -14,6 +14,8 @@
     ├── EncodingError           the encoder cannot encode a value or decode a payload (ValueError)
     ├── InvalidArguments        arguments that the task does not accept        (TypeError)
     ├── RejectJob               raised by a hook to prevent a job from running
+    ├── StoreUnavailable        the database with the records is not reached   (ConnectionError)
+    ├── InvalidTransition       an event that is not allowed in the state of a recorded job
     ├── InvalidTask             an invalid worker class or task        (TypeError, ValueError)
     └── InvalidOption           an option with an invalid value                (ValueError)
 
@@ -38,12 +40,14 @@ __all__ = [
     "InvalidArguments",
     "InvalidOption",
     "InvalidTask",
+    "InvalidTransition",
     "JobCancelled",
     "JobServerError",
     "JobServerLost",
     "JobServerUnavailable",
     "ProtocolError",
     "RejectJob",
+    "StoreUnavailable",
     "TaskError",
     "TaskTimeLimitExceeded",
     "TaskTimeout",
@@ -280,6 +284,28 @@ class RejectJob(GearmanException):
 
     The caller gets a `TaskError` of this type with the message; the worker logs a line.
     """
+
+
+class StoreUnavailable(GearmanException, ConnectionError):
+    """The database of the store cannot be reached, or does not answer. What was asked of it may
+    or may not have been done; it can be asked again."""
+
+
+class InvalidTransition(GearmanException):
+    """The event is not allowed in this state of a recorded job.
+
+    Attributes:
+        state: the state of the job; None for a job that is not recorded yet.
+        event: the event.
+    """
+
+    def __init__(self, state: str | None, event: str, /) -> None:
+        super().__init__(state, event)
+        self.state = state
+        self.event = event
+
+    def __str__(self) -> str:
+        return f"A job that is {self.state or 'not recorded'} cannot be {self.event}."
 
 
 class InvalidTask(GearmanException, TypeError, ValueError):

@@ -26,6 +26,7 @@ from gearmanny.tasks.agreement import check_interface, differences
 from gearmanny.tasks.finding import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
+from gearmanny.working.options import Transaction
 
 __all__ = [
     "Eager",
@@ -58,6 +59,7 @@ def eager(
     hooks: Sequence[Hook] = (),
     send_tracebacks: bool | None = None,
     default_work_class: type[GearmanWorker] = JsonWorker,
+    transaction: Transaction | None = None,
 ) -> Iterator[Eager]:
     """Runs the jobs of all clients in this process, inside the call, until the block ends.
 
@@ -71,6 +73,7 @@ def eager(
         hooks: contexts around every job of every worker, outside the worker's own hooks.
         send_tracebacks: overrides the setting of the worker classes, unless None.
         default_work_class: replaces `JsonWorker` in workers that do not choose a work class.
+        transaction: returns the transaction in which an atomic task runs, as `BaseWorker` takes it.
 
     Yields:
         The `Eager`, to which more workers may be added.
@@ -83,6 +86,7 @@ def eager(
         hooks=hooks,
         send_tracebacks=send_tracebacks,
         default_work_class=default_work_class,
+        transaction=transaction,
     )
     with calls_run_in(stand_in):
         yield stand_in

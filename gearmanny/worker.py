@@ -13,17 +13,19 @@ from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.checks import FLAG
 from gearmanny.payload.sizes import MAX_PACKET
+from gearmanny.records.contract import Store
 from gearmanny.tasks.finding import find_tasks, find_tasks_of, help_function, takes_payload
 from gearmanny.tasks.interface import Interface
 from gearmanny.tasks.options import task
 from gearmanny.tasks.spec import TaskSpec, help_table
 from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, Job, hosts_of, tls_of
+from gearmanny.working.atomic import AtomicRunner
 from gearmanny.working.exported import Callback, Exported, Loop, Owner, owners
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.working.loop import loop_of
 from gearmanny.working.observer import Observer
-from gearmanny.working.options import WorkerOptions, check_work_class
+from gearmanny.working.options import Transaction, WorkerOptions, check_work_class
 from gearmanny.working.reports import Reports
 from gearmanny.working.runners import (
     AttemptRunner,
@@ -151,6 +153,8 @@ class BaseWorker(Reports, Interface):
         concurrency: int | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
+        records: Store | None = None,
+        transaction: Transaction | None = None,
     ) -> None:
         """
         Args:
@@ -164,16 +168,19 @@ class BaseWorker(Reports, Interface):
             hooks: contexts around every job, outside of those of the class.
             prefetch: overrides that of the class.
             concurrency: overrides that of the class.
-            max_packet: bytes of the longest packet, both ways: a job that is longer fails, and so
-                does one whose result is.
+            max_packet: bytes of the longest packet, both ways. A longer job or result fails.
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
                 `gearman_worker` was told, or plain connections.
+            records: the store of background jobs that have a record, such as
+                `SQLStore("sqlite:///jobs.db")`; None for a worker that runs none of them.
+            transaction: returns the transaction in which an atomic task runs: a context manager
+                that yields the connection of the driver, commits, and rolls back after an error.
 
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, a hook, a number, `work_class`, `gearman_worker`, `tls`, or a
-                switch of the class is invalid.
+            InvalidOption: a host, hook, number, `work_class`, `gearman_worker`, `tls`, `records`,
+                or a switch of the class is invalid.
         """
         _check_class(type(self))
         self.gearman_worker = _checked(gearman_worker) or self.work_class()
@@ -183,23 +190,26 @@ class BaseWorker(Reports, Interface):
             (hosts_of(self.gearman_worker) or HOSTS) if hosts is None else hosts
         )
         self.hooks = (*check_hooks(hooks), *check_hooks(self.hooks))
-        if prefetch is not None:
-            self.prefetch = prefetch
-        if concurrency is not None:
-            self.concurrency = concurrency
+        self.prefetch = self.prefetch if prefetch is None else prefetch
+        self.concurrency = self.concurrency if concurrency is None else concurrency
         self.worker_options = WorkerOptions(
             hosts=self.hosts,
             max_packet=max_packet,
             tls=TLS.of(tls_of(self.gearman_worker) if tls is None else tls),
+            records=records,
+            transaction=transaction,
         )
         self.worker_options.settled([self])  # reports now what the loop could not take
         self._stopped = False
+        self._export_tasks(tasks)
+        self.setUp()
+        self._export_own(tasks)
+
+    def _export_tasks(self, tasks: list[TaskSpec]) -> None:
         for spec in tasks:
             self._export(spec.function, self._runner_of(spec)(self, spec))
         self._export(help_function(type(self)), CallbackRunner(self, lambda *_: self._help))
         self._tell_help(tasks)
-        self.setUp()
-        self._export_own(tasks)
 
     def _export_own(self, tasks: list[TaskSpec]) -> None:
         """Exports the tasks that `setUp` has added to this object, or has replaced in it."""
@@ -217,6 +227,7 @@ class BaseWorker(Reports, Interface):
 
     def _tell_help(self, tasks: list[TaskSpec]) -> None:
         self._help: Any = help_table(tasks)
+        self._help_table: dict[str, Any] = self._help
         if takes_payload(self.gearman_worker):
             self._help = JSONDataEncoder.encode(self._help)
 
@@ -226,6 +237,8 @@ class BaseWorker(Reports, Interface):
             from gearmanny.working.coroutines import CoroutineRunner  # noqa: PLC0415  imports asyncio
 
             return CoroutineRunner
+        if spec.options.atomic:
+            return AtomicRunner
         return AttemptRunner if spec.options.says_anything else TaskRunner
 
     def setUp(self) -> None:
@@ -255,6 +268,9 @@ class BaseWorker(Reports, Interface):
         `KeyboardInterrupt`, and the `SystemExit` of a signal handler, pass through, also out of a
         task; the job that runs goes back to its queue. `SystemExit` that a task raises itself is
         the failure of its job.
+
+        Raises:
+            InvalidOption: a task is atomic, and there is no `transaction`.
         """
         options = self.worker_options.settled([self])
         self.work_loop = loop = loop_of(self.gearman_worker, options, self.observer)

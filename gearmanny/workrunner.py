@@ -7,37 +7,34 @@ importable by name, and a Django that is set up is shared.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
-from gearmanny.admin import JobServer
-from gearmanny.errors import GearmanException, InvalidOption, InvalidTask, JobServerUnavailable
-from gearmanny.net.deadline import Deadline
-from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, parse_hosts
+from gearmanny.errors import InvalidTask
+from gearmanny.net.hosts import parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.checks import COUNT
 from gearmanny.payload.sizes import MAX_PACKET
-from gearmanny.running.childprocess import Slot, resident_memory
+from gearmanny.records.contract import Store
+from gearmanny.records.ids import new_id
+from gearmanny.running.childprocess import Slot, check_memory
 from gearmanny.running.companions import Companion
+from gearmanny.running.dispatchprocess import dispatching
 from gearmanny.running.factory import check_kinds, work_class_of
 from gearmanny.running.inherited import name_threads
 from gearmanny.running.memory import shared_memory
 from gearmanny.running.options import RunnerOptions
+from gearmanny.running.reaching import reach_a_job_server
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
 from gearmanny.tasks.finding import find_tasks, functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
+from gearmanny.working.atomic import check_transaction
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
-from gearmanny.working.options import WorkerOptions
+from gearmanny.working.options import Transaction, WorkerOptions
 
 __all__ = ["WorkRunner"]
-
-logger = logging.getLogger("gearmanny.runner")
-
-_SHORTEST_QUESTION = 0.1
-"""Seconds in which a job server may answer, even if less time is left."""
 
 
 class WorkRunner:
@@ -81,14 +78,25 @@ class WorkRunner:
         stall_timeout: seconds after which a process that shows no sign of life is named in the log,
             with the job that it runs: it was stopped, or C code holds the GIL.
             None: never.
+        records: the store of background jobs that have a record, such as
+            `SQLStore("sqlite:///jobs.db")`; None for workers that run none of them.
+        transaction: returns the transaction in which an atomic task runs, as `BaseWorker` takes it.
+        dispatch: with `records`, whether a process beside the workers hands over the jobs that are
+            due, and those that got lost. If not, run `gearmanny dispatch` somewhere.
+        keep: seconds for which that process keeps the records of jobs that have ended. None: for
+            ever.
         connect_timeout: seconds from the start within which a job server has to answer. None:
             job servers are waited for, however long it takes.
 
     Raises:
         InvalidTask: there are no workers, one cannot be exported, or two export the same function.
-        InvalidOption: a host, a hook, a number or `tls` is invalid, or this process already takes
-            more memory than `max_memory` allows.
+        InvalidOption: a host, a hook, a number, `tls` or `records` is invalid, a task is atomic
+            and there is no `transaction`, or this process already takes more memory than
+            `max_memory` allows.
     """
+
+    _supervisor: Supervisor | None = None
+    _stopped = False
 
     def __init__(
         self,
@@ -113,9 +121,12 @@ class WorkRunner:
         max_deaths: int | None = RunnerOptions.max_deaths,
         stall_timeout: float | None = RunnerOptions.stall_timeout,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
+        records: Store | None = None,
+        transaction: Transaction | None = None,
+        dispatch: bool = RunnerOptions.dispatch,
+        keep: float | None = RunnerOptions.keep,
     ) -> None:
-        workers = check_kinds(workers, "WorkRunner")
-        _check_workers(workers)
+        self._workers = _checked(workers, transaction)
         self._options = RunnerOptions(
             worker=WorkerOptions(
                 hosts=() if hosts is None else parse_hosts(hosts),
@@ -128,6 +139,9 @@ class WorkRunner:
                 concurrency=concurrency,
                 max_packet=max_packet,
                 tls=TLS.of(tls),
+                records=records,
+                transaction=transaction,
+                max_deaths=max_deaths,
             ),
             grace=grace,
             max_jobs=max_jobs,
@@ -138,13 +152,11 @@ class WorkRunner:
             max_deaths=max_deaths,
             stall_timeout=stall_timeout,
             connect_timeout=connect_timeout,
+            dispatch=dispatch,
+            keep=keep,
         )
-        if max_memory is not None:
-            _check_memory(max_memory)
+        check_memory(max_memory)
         set_verbosity(verbosity)
-        self._workers = workers
-        self._supervisor: Supervisor | None = None
-        self._stopped = False
         self._companions: list[Companion] = []
 
     def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
@@ -175,8 +187,9 @@ class WorkRunner:
                 `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
+        options = self._with_new_id()
         supervisor = Supervisor(
-            self.slots(threads), self._options, keep_alive=keepAlive, companions=self._companions
+            self.slots(threads), options, keep_alive=keepAlive, companions=self._companions
         )
         self._supervisor = supervisor
         has_coroutines = any(task.is_async for kind in self._workers for task in find_tasks(kind))
@@ -185,13 +198,19 @@ class WorkRunner:
                 if self._stopped and not supervisor.stopping:
                     supervisor.stop()
                 name_threads()
-                if self._options.connect_timeout is not None:
-                    self._reach_a_job_server(supervisor, self._options.connect_timeout)
-                return supervisor.run()
+                reach_a_job_server(supervisor, options)
+                with dispatching(options) as supervisor.dispatcher:
+                    return supervisor.run()
         finally:
             self._supervisor = None
             self._stopped = False
             supervisor.close()
+
+    def _with_new_id(self) -> RunnerOptions:
+        worker = self._options.worker
+        if worker.records is None:
+            return self._options
+        return replace(self._options, worker=replace(worker, runner=new_id()))
 
     def stop(self) -> None:
         """Lets `start()` return once the current jobs are done; a second call ends them at once.
@@ -239,47 +258,15 @@ class WorkRunner:
             for number in range(1, threads + 1)
         ]
 
-    def _reach_a_job_server(self, supervisor: Supervisor, timeout: float) -> None:
-        """Returns when a job server has answered, or when there was a signal to stop. The
-        connection is not kept: children hold what their parent holds when it forks."""
-        hosts = [str(host) for host in self._options.worker.hosts or parse_hosts(HOSTS)]
-        deadline = Deadline(timeout)
-        backoff = Backoff(first=0.1, longest=2.0)
-        while not supervisor.stopping:
-            failures: dict[str, str] = {}
-            for asked, host in enumerate(hosts):
-                share = (deadline.remaining() or 0.0) / (len(hosts) - asked)
-                try:
-                    JobServer(
-                        host,
-                        min(max(share, _SHORTEST_QUESTION), CONNECT_TIMEOUT),
-                        tls=self._options.worker.tls,
-                    ).version()
-                except JobServerUnavailable as error:
-                    failures |= error.failures
-                except GearmanException as error:
-                    failures[host] = str(error)
-                else:
-                    return
-            remaining = deadline.remaining()
-            if not remaining:
-                raise JobServerUnavailable(failures)
-            if not backoff.attempts:
-                logger.warning(
-                    "waiting for a job server, at most %g s: %s",
-                    timeout,
-                    "; ".join(f"{host} ({reason})" for host, reason in failures.items()),
-                    extra={"action": "server_away"},
-                )
-            supervisor.pause(min(remaining, backoff.next_delay()))
 
-
-def _check_workers(workers: Sequence[type[BaseWorker]]) -> None:
+def _checked(workers: object, transaction: Transaction | None) -> Sequence[type[BaseWorker]]:
+    workers = check_kinds(workers, "WorkRunner")
     if not workers:
         raise InvalidTask("There are no workers to run. Give at least one worker class.")
     owners: dict[str, type[BaseWorker]] = {}
     for worker in workers:
         check_hooks(worker.hooks)
+        check_transaction(find_tasks(worker), transaction)
         for function in functions_of(worker):
             if function in owners:
                 raise InvalidTask(
@@ -287,20 +274,7 @@ def _check_workers(workers: Sequence[type[BaseWorker]]) -> None:
                     f"{_path(worker)}. Give one of them another name."
                 )
             owners[function] = worker
-
-
-def _check_memory(max_memory: int) -> None:
-    taken = resident_memory()
-    if taken is None:
-        logger.warning(
-            "max_memory is not enforced: this system has no /proc/self/statm",
-            extra={"action": "memory_unknown"},
-        )
-    elif max_memory <= taken:
-        raise InvalidOption(
-            f"max_memory is {max_memory} MiB, but this process takes {taken} MiB before it has "
-            "any children, which are copies of it. Allow more."
-        )
+    return workers
 
 
 def _path(worker: type) -> str:

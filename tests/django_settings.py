@@ -16,6 +16,31 @@ if "TEST_DATABASES" in os.environ:
     DATABASES = json.loads(os.environ["TEST_DATABASES"])
 if "TEST_CACHES" in os.environ:
     CACHES = json.loads(os.environ["TEST_CACHES"])
+if "TEST_ADMIN" in os.environ:
+    INSTALLED_APPS += [
+        *("django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes"),
+        *("django.contrib.messages", "django.contrib.sessions", "django.contrib.staticfiles"),
+    ]
+    MIDDLEWARE = [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ]
+    TEMPLATES = [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "APP_DIRS": True,
+            "OPTIONS": {
+                "context_processors": [
+                    "django.template.context_processors.request",
+                    "django.contrib.auth.context_processors.auth",
+                    "django.contrib.messages.context_processors.messages",
+                ]
+            },
+        }
+    ]
+    ROOT_URLCONF = "tests.djangoapps.recorded.urls"
+    STATIC_URL = "static/"
 USE_TZ = True
 TIME_ZONE = "America/Chicago"
 GEARMANNY = {
@@ -23,5 +48,6 @@ GEARMANNY = {
     **({"HOOKS": os.environ["TEST_HOOKS"].split(",")} if "TEST_HOOKS" in os.environ else {}),
     "CONCURRENCY": int(os.environ.get("TEST_CONCURRENCY") or 0) or None,
     "TLS": {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None,
+    "RECORDS": json.loads(os.environ.get("TEST_RECORDS", "{}")),
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from gearmanny.aio.connection import AioConnection
 from gearmanny.aio.connections import AioConnections
@@ -27,6 +27,10 @@ from gearmanny.payload.names import encoded_unique
 from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 
+if TYPE_CHECKING:
+    from gearmanny.calling.recording import Recorder
+    from gearmanny.records.contract import HandOver, Store
+
 
 class AioClient(Caller):
     """Calls and awaits: `await AioClient().myworker_add(a=10, b=15)` returns 25.
@@ -43,6 +47,13 @@ class AioClient(Caller):
     def _reach(self, servers: Servers) -> None:
         self._connections = AioConnections(servers)
         self._driver = AioDriver(self._connections)
+
+    def _recorder_for(self, store: Store) -> Recorder:
+        # Clients without records have no use for these.
+        from gearmanny.calling.recording import Recorder  # noqa: PLC0415
+        from gearmanny.net.aside import ASIDE  # noqa: PLC0415
+
+        return Recorder(store, self._servers, ASIDE)
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,6 +81,7 @@ class AioClient(Caller):
             TaskTimeout: no answer within the client's timeout. The job may still run.
             JobServerUnavailable: no job server could be reached, or it does not take what is sent.
                 Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.
@@ -106,6 +118,7 @@ class AioClient(Caller):
         Raises:
             JobServerUnavailable: no job server could be reached, or it does not take what is sent.
                 Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             EncodingError: the arguments are refused by the encoder.
             InvalidTask: no function can have that name.
             InvalidOption: `delay` is beyond the times that a job server can keep.
@@ -142,6 +155,7 @@ class AioClient(Caller):
             TaskTimeout: no answer within the client's timeout. The job may still run.
             JobServerUnavailable: no job server could be reached, or it does not take what is sent.
                 Nothing was sent.
+            StoreUnavailable: the job was to be recorded, and the database cannot be reached.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.
@@ -220,6 +234,8 @@ class AioClient(Caller):
             RuntimeError: another event loop uses this client.
         """
         await self._connections.close()
+        if self._recorder is not None:
+            await self._driver.run(self._recorder.close())
 
     close.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
 
@@ -231,6 +247,12 @@ class AioClient(Caller):
         keeps_updates: bool = True,
     ) -> list[Call[AioConnection]]:
         """Sends jobs together. One that could not be encoded has failed already."""
+        if self._recorder is not None and self._records_calls:
+            hand_over = self._connections.hand_over(
+                self._recorder.hand_over, self._encoder, self._options
+            )
+            if hand_over is not None:
+                return await self._record(function, payloads, hand_over)
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
         calls: list[Call[AioConnection]] = []
@@ -252,6 +274,14 @@ class AioClient(Caller):
                 call.forget()
             raise
         return calls
+
+    async def _record(
+        self, function: str, payloads: Iterable[bytes | EncodingError], hand_over: HandOver
+    ) -> list[Call[AioConnection]]:
+        assert self._recorder is not None
+        return await self._driver.run(
+            self._recorder.record(function, payloads, self._encoder, self._options, hand_over)
+        )
 
     def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
         return Again(request, self._options.unique, self._connections.pool), (self._driver,)

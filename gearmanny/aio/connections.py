@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncGenerator, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from gearmanny.aio.connection import WRONG_LOOP, AioConnection
 from gearmanny.aio.opening import connect
@@ -17,6 +17,11 @@ from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
 
+if TYPE_CHECKING:
+    from gearmanny.calling.handover import JobHandOver
+    from gearmanny.payload.encoding import Encoder
+    from gearmanny.records.contract import HandOver
+
 R = TypeVar("R")
 
 
@@ -26,6 +31,11 @@ class AioDialer(Protocol):
     lasting: bool
     """Whether a connection is kept and shared by all calls of one event loop; otherwise each has
     one of its own."""
+
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        """Returns what hands over recorded jobs, as `AioConnections.hand_over` does."""
 
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
         """Returns a new connection.
@@ -44,6 +54,11 @@ class StreamDialer:
     """Makes connections over transports of asyncio."""
 
     lasting = True
+
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        return ordinary
 
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
         connection = AioConnection(host, servers.tls, servers.max_packet)
@@ -77,6 +92,19 @@ class AioConnections:
         self._process = os.getpid()
         self._connecting = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        """Returns what hands over recorded jobs; None where they run at once, in eager mode without
+        records.
+
+        Args:
+            ordinary: hands them over to job servers.
+            encoder: that of the client.
+            options: those of the calls.
+        """
+        return dialers.instead_of(self._dialer).hand_over(ordinary, encoder, options)
 
     def dial_with(self, dialer: AioDialer) -> None:
         """Lets another dialer make the connections from now on."""

@@ -17,10 +17,12 @@ from gearmanny.calling.resending import send_again
 from gearmanny.calling.steps import (
     Ask,
     Command,
+    Consult,
     Give,
     Look,
     Pause,
     Reach,
+    Record,
     Send,
     Step,
     Steps,
@@ -125,6 +127,10 @@ class AioDriver:
             case Tell(on_update, update):
                 told = on_update(update)
                 return await told if inspect.isawaitable(told) else told
+            case Record(store, jobs, hand_over):
+                return await store.arecord(jobs, hand_over)
+            case Consult(ask_store):
+                return await asyncio.to_thread(ask_store)
             case Submit() | Give():
                 raise AssertionError("steps that give something are iterated over")
         assert_never(step)

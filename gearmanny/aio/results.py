@@ -100,7 +100,8 @@ class AioWorkResult(Work[AioConnection]):
         """Asks the job server for the job: whether it waits, runs, or is unknown by now.
 
         A background job is found by its unique id, also after a restart of its job server; any
-        other one only on the connection that it was sent on.
+        other one only on the connection that it was sent on. A recorded job is looked up in its
+        store.
 
         Args:
             timeout: seconds to wait for the answer; None waits for as long as it takes.
@@ -110,6 +111,7 @@ class AioWorkResult(Work[AioConnection]):
             JobServerUnavailable: the job server cannot be reached, or did not answer in time.
             JobServerLost: the connection ended before the answer came.
             JobServerError: the job server refused the job.
+            StoreUnavailable: the database with the record cannot be reached.
             InvalidOption: the timeout is not a number of seconds.
             RuntimeError: the job belongs to another event loop.
         """
@@ -121,7 +123,8 @@ class AioWorkResult(Work[AioConnection]):
         the protocol has no way to.
 
         With a `unique` key, all its callers lose the job; gearmand 1.1.20 lets new calls with
-        that key join it, and be lost with it, until a worker asks for the function again.
+        that key join it, and be lost with it, until a worker asks for the function again. A
+        recorded job is cancelled in its store; one that runs is asked to stop.
 
         Args:
             timeout: seconds to wait for the job server; None waits for as long as it takes.
@@ -137,6 +140,7 @@ class AioWorkResult(Work[AioConnection]):
             JobServerLost: the connection ended before the answer came, or the one on which a
                 background job was sent: its handle may name another job by now.
             JobServerError: the job server refused.
+            StoreUnavailable: the database with the record cannot be reached.
             InvalidOption: the timeout is not a number of seconds.
             RuntimeError: the job belongs to another event loop.
         """

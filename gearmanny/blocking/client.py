@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.connections import Connections
@@ -26,6 +26,10 @@ from gearmanny.net.hosts import Servers
 from gearmanny.payload.names import encoded_unique
 from gearmanny.protocol.client import Request
 
+if TYPE_CHECKING:
+    from gearmanny.calling.recording import Recorder
+    from gearmanny.records.contract import HandOver, Store
+
 
 class Client(Caller):
     """The base of the blocking clients. Any number of threads may use one.
@@ -37,6 +41,13 @@ class Client(Caller):
     def _reach(self, servers: Servers) -> None:
         self._connections = Connections(servers)
         self._driver = Driver(self._connections)
+
+    def _recorder_for(self, store: Store) -> Recorder:
+        # Clients without records have no use for these.
+        from gearmanny.calling.recording import Recorder  # noqa: PLC0415
+        from gearmanny.net.aside import ASIDE  # noqa: PLC0415
+
+        return Recorder(store, self._servers, ASIDE)
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +85,8 @@ class Client(Caller):
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call
         connects again."""
         self._connections.close()
+        if self._recorder is not None:
+            self._driver.run(self._recorder.close())
 
     close.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
 
@@ -120,6 +133,12 @@ class Client(Caller):
         keeps_updates: bool = True,
     ) -> list[Call[Channel]]:
         """Sends jobs together. One that could not be encoded has failed already."""
+        if self._recorder is not None and self._records_calls:
+            hand_over = self._connections.hand_over(
+                self._recorder.hand_over, self._encoder, self._options
+            )
+            if hand_over is not None:
+                return self._record(function, payloads, hand_over)
         options, connections = self._options, self._connections
         deadline = Deadline(options.timeout)
         calls: list[Call[Channel]] = []
@@ -139,6 +158,14 @@ class Client(Caller):
                 call.forget()
             raise
         return calls
+
+    def _record(
+        self, function: str, payloads: Iterable[bytes | EncodingError], hand_over: HandOver
+    ) -> list[Call[Channel]]:
+        assert self._recorder is not None
+        return self._driver.run(
+            self._recorder.record(function, payloads, self._encoder, self._options, hand_over)
+        )
 
     def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
         return SharedAgain(request, self._options, self._connections), ()

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Generator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.turns import Missed, Turns
@@ -18,12 +18,22 @@ from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
 from gearmanny.net.transport import connect
 
+if TYPE_CHECKING:
+    from gearmanny.calling.handover import JobHandOver
+    from gearmanny.payload.encoding import Encoder
+    from gearmanny.records.contract import HandOver
+
 
 class Dialer(Protocol):
     """Makes the connections of clients."""
 
     lasting: bool
     """Whether a connection is kept and shared by all calls; otherwise each has one of its own."""
+
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        """Returns what hands over recorded jobs, as `Connections.hand_over` does."""
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
         """Returns a new connection.
@@ -42,6 +52,11 @@ class SocketDialer:
     """Makes connections over sockets."""
 
     lasting = True
+
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        return ordinary
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
         return Channel(connect(host, timeout, tls=servers.tls), servers.max_packet)
@@ -68,6 +83,19 @@ class Connections:
     def _reset(self) -> None:
         self._connecting = Turns(threading.Lock())
         self.pool: Pool[Dialer, Channel] = Pool(self.servers)
+
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        """Returns what hands over recorded jobs; None where they run at once, in eager mode without
+        records.
+
+        Args:
+            ordinary: hands them over to job servers.
+            encoder: that of the client.
+            options: those of the calls.
+        """
+        return dialers.instead_of(self._dialer).hand_over(ordinary, encoder, options)
 
     def dial_with(self, dialer: Dialer) -> None:
         """Lets another dialer make the connections from now on."""

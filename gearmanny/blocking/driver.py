@@ -21,10 +21,12 @@ from gearmanny.calling.options import CallOptions
 from gearmanny.calling.steps import (
     Ask,
     Command,
+    Consult,
     Give,
     Look,
     Pause,
     Reach,
+    Record,
     Send,
     Step,
     Steps,
@@ -201,6 +203,10 @@ class Driver:
                 return ask(host, command, sent, receive, timeout=timeout, tls=tls)
             case Tell(on_update, update):
                 return on_update(update)
+            case Record(store, jobs, hand_over):
+                return store.record(jobs, hand_over)
+            case Consult(ask_store):
+                return ask_store()
             case Submit() | Give():
                 raise AssertionError("steps that give something are iterated over")
         assert_never(step)

@@ -97,7 +97,8 @@ class WorkResult(Work[Channel]):
         """Asks the job server for the job: whether it waits, runs, or is unknown by now.
 
         A background job is found by its unique id, also after a restart of its job server; any
-        other one only on the connection that it was sent on.
+        other one only on the connection that it was sent on. A recorded job is looked up in its
+        store.
 
         Args:
             timeout: seconds to wait for the answer; None waits for as long as it takes.
@@ -107,6 +108,7 @@ class WorkResult(Work[Channel]):
             JobServerUnavailable: the job server cannot be reached, or did not answer in time.
             JobServerLost: the connection ended before the answer came.
             JobServerError: the job server refused the job.
+            StoreUnavailable: the database with the record cannot be reached.
             InvalidOption: the timeout is not a number of seconds.
         """
         found: JobStatus = self._run(asking.status, timeout)
@@ -117,7 +119,8 @@ class WorkResult(Work[Channel]):
         the protocol has no way to.
 
         With a `unique` key, all its callers lose the job; gearmand 1.1.20 lets new calls with
-        that key join it, and be lost with it, until a worker asks for the function again.
+        that key join it, and be lost with it, until a worker asks for the function again. A
+        recorded job is cancelled in its store; one that runs is asked to stop.
 
         Args:
             timeout: seconds to wait for the job server; None waits for as long as it takes.
@@ -133,6 +136,7 @@ class WorkResult(Work[Channel]):
             JobServerLost: the connection ended before the answer came, or the one on which a
                 background job was sent: its handle may name another job by now.
             JobServerError: the job server refused.
+            StoreUnavailable: the database with the record cannot be reached.
             InvalidOption: the timeout is not a number of seconds.
         """
         return bool(self._run(asking.cancel, timeout))
@@ -160,9 +164,12 @@ def as_completed(
     soon = Deadline(waiting.UNSERVED) if timeout is None else None
     group = Group()
     pending = {work._call: work for work in results}
-    channels = {call.line for call in pending}
+    channels = {call.line for call in pending if call.record is None}
     for call in pending:
-        call.line.watch(call, group)
+        if call.record is None:
+            call.line.watch(call, group)
+        else:  # nobody waits for more
+            group.notice(call)
     while pending:
         while not group.ended:
             if not _wait_for_any(group, channels, soon or deadline):
@@ -181,7 +188,7 @@ def as_completed(
             yield pending.pop(ended)
         else:  # sent again
             ended.line.watch(ended, group)
-            channels = {call.line for call in pending}
+            channels = {call.line for call in pending if call.record is None}
 
 
 def wait(

@@ -61,6 +61,9 @@ class Call(Exchange[L]):
         "warned_of_silence",
     )
 
+    record: str | None = None
+    """The id of its record; None where it has none."""
+
     def __init__(
         self,
         line: L,

@@ -7,7 +7,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NoReturn, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, Unpack
 
 from gearmanny.calling.again import Again
 from gearmanny.calling.call import Call
@@ -23,6 +23,10 @@ from gearmanny.payload.encoding import Encoder, check_encoder, encode, explained
 from gearmanny.payload.names import check_function_name, unique_of_key
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
+
+if TYPE_CHECKING:
+    from gearmanny.calling.recording import Recorder
+    from gearmanny.records.contract import Store
 
 L = TypeVar("L", bound=Line)
 
@@ -62,6 +66,8 @@ class Caller(abc.ABC):
     _default_encoder: ClassVar[type[Encoder]]
     _takes_payload: ClassVar[bool] = False
     """Whether a call is made with one payload instead of keywords."""
+    _records_calls = False
+    """Whether calls are recorded: background jobs, of a client with records."""
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class Caller(abc.ABC):
         data_encoder: type[Encoder] | None = None,
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
+        records: Store | None = None,
     ) -> None:
         """
         Args:
@@ -87,9 +94,13 @@ class Caller(abc.ABC):
             tls: how the job servers are secured: True for the authorities that the system trusts,
                 a dict with the paths of PEM files `"ca"`, `"cert"` and `"key"`, each optional, or
                 an `ssl.SSLContext`. None, the default, for plain connections.
+            records: the store in which background jobs are recorded before they are handed over
+                to a job server, such as `gearmanny.records.sql.SQLStore("sqlite:///jobs.db")`.
+                None, the default, records none.
 
         Raises:
-            InvalidOption: a host, a timeout, a limit, `data_encoder` or `tls` is invalid.
+            InvalidOption: a host, a timeout, a limit, `data_encoder`, `tls` or `records` is
+                invalid.
         """
         WAIT.check("connect_timeout", connect_timeout, optional=True)
         PACKET_SIZE.check("max_packet", max_packet)
@@ -101,6 +112,7 @@ class Caller(abc.ABC):
         )
         self._options = CallOptions().changed(timeout=timeout)
         self._encoder = check_encoder(data_encoder or self._default_encoder)
+        self._recorder = None if records is None else self._recorder_for(records)
         self._reach(self._servers)
 
     def __repr__(self) -> str:
@@ -123,8 +135,13 @@ class Caller(abc.ABC):
             data_encoder=self._encoder,
             max_packet=self._servers.max_packet,
             tls=self._servers.tls,
+            records=None if self._recorder is None else self._recorder.store,
         )
-        return remade, (), {"_options": self._options}
+        return remade, (), {"_options": self._options, "_records_calls": self._records_calls}
+
+    @abc.abstractmethod
+    def _recorder_for(self, store: Store) -> Recorder:
+        """Returns what records the background jobs of this client."""
 
     @abc.abstractmethod
     def _reach(self, servers: Servers) -> None:
@@ -152,19 +169,25 @@ class Caller(abc.ABC):
             on_update: called with every `Progress`, `Data` and `Warning` that the worker sends,
                 by who waits for the result.
             trace: whether calls are spans of OpenTelemetry, which the worker continues.
+            recorded: whether background jobs are recorded, where the client has records.
+            unique_waiting: a key of recorded jobs: of those of a function with the same key, one
+                waits at most, behind one that runs.
 
         Raises:
             InvalidOption: there is no such option, its value is invalid, or it contradicts another.
         """
+        has_records = self._recorder is not None
+        changed = self._options.changed(has_records, **options)
+        recorded = changed.is_recorded(has_records)
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, _options=self._options.changed(**options))
+        other.__dict__.update(self.__dict__, _options=changed, _records_calls=recorded)
         return other
 
     def _check_map(self, function: str, window: int) -> None:
         """Raises InvalidTask or InvalidOption when a function cannot be called many times."""
         check_function_name(function)
         COUNT.check("window", window)
-        for name in ("unique", "on_update"):
+        for name in ("unique", "unique_waiting", "on_update"):
             if getattr(self._options, name) is not None:
                 raise InvalidOption(
                     f"{name} is for one call, and map() makes many. Submit them one by one."

@@ -31,6 +31,8 @@ class OptionsOfUsing(TypedDict, total=False):
     delay: float | None
     on_update: Callable[[Any], object] | None
     trace: bool
+    recorded: bool
+    unique_waiting: str | None
 
 
 class CallOptions(NamedTuple):
@@ -54,9 +56,17 @@ class CallOptions(NamedTuple):
     """Called with every Progress, Data and Warning."""
     trace: bool = False
     """Whether the call is a span of OpenTelemetry, which the worker continues."""
+    recorded: bool = True
+    """Whether a background job has a record, where the client has records."""
+    unique_waiting: str | None = None
+    """Key by which equal recorded jobs that wait become one, behind one that runs."""
 
-    def changed(self, **changes: Any) -> CallOptions:
+    def changed(self, has_records: bool = False, /, **changes: Any) -> CallOptions:
         """Returns these options with some of them replaced.
+
+        Args:
+            has_records: whether the client has records.
+            **changes: the new values.
 
         Raises:
             InvalidOption: there is no such option, its value is invalid, or it contradicts another.
@@ -69,8 +79,16 @@ class CallOptions(NamedTuple):
             )
         options = self._replace(**changes)
         options._check_values()
-        options._check_together()
+        options._check_together(options.is_recorded(has_records))
         return options
+
+    def is_recorded(self, has_records: bool) -> bool:
+        """Returns whether calls have records.
+
+        Args:
+            has_records: whether the client has.
+        """
+        return has_records and self.background and self.recorded
 
     def due(self, clock: Callable[[], float]) -> int | None:
         """Returns when a job that is sent now is given out, in seconds since 1970; None for at
@@ -93,11 +111,13 @@ class CallOptions(NamedTuple):
 
     def _check_values(self) -> None:
         WAIT.check("timeout", self.timeout, optional=True)
-        for name in ("background", "idempotent", "trace"):
+        for name in ("background", "idempotent", "trace", "recorded"):
             SWITCH.check(name, getattr(self, name))
         _PRIORITY.check("priority", self.priority)
         if self.unique is not None:
             check_key(self.unique)
+        if self.unique_waiting is not None:
+            check_key(self.unique_waiting, "unique_waiting")
         if self.trace:
             check_tracing()
         if self.at is not None:
@@ -106,7 +126,7 @@ class CallOptions(NamedTuple):
         if self.on_update is not None and not callable(self.on_update):
             raise InvalidOption(f"on_update must be a function, not {self.on_update!r}.")
 
-    def _check_together(self) -> None:
+    def _check_together(self, is_recorded: bool) -> None:
         scheduled = self.at is not None or self.delay is not None
         if self.at is not None and self.delay is not None:
             raise InvalidOption("at and delay both say when the job is due. Give one of them.")
@@ -114,7 +134,7 @@ class CallOptions(NamedTuple):
             raise InvalidOption(
                 "Only background jobs are kept for later: add background=True to at or delay."
             )
-        if scheduled and self.priority != "normal":
+        if scheduled and self.priority != "normal" and not is_recorded:
             raise InvalidOption(
                 "A job server keeps no priority of a job that is due later. Leave priority out."
             )
@@ -123,7 +143,12 @@ class CallOptions(NamedTuple):
                 "A job server passes no updates of a background job on. Ask status() of "
                 "its work object for its progress."
             )
-        if self.trace and self.unique is not None:
+        if self.unique_waiting is not None and not is_recorded:
+            raise InvalidOption(
+                "unique_waiting is a key of recorded jobs: those in the background, of a client "
+                "with records."
+            )
+        if self.trace and self.unique is not None and not is_recorded:
             raise InvalidOption(
                 "The span travels as the unique id of the job, so a call has trace or unique."
             )

@@ -8,7 +8,7 @@ I/O to be tested.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import Line, Question
@@ -17,6 +17,10 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.net.tls import TLS
 from gearmanny.protocol.admin import AdminConnection
+
+if TYPE_CHECKING:
+    from gearmanny.records.contract import HandOver, Store
+    from gearmanny.records.values import NewJob
 
 R = TypeVar("R")
 
@@ -86,6 +90,21 @@ class Tell(NamedTuple):
     update: Update
 
 
+class Record(NamedTuple):
+    """Records jobs, and hands them over once they are committed. The answer: what became of each,
+    as `Store.record` returns it."""
+
+    store: Store
+    jobs: list[NewJob]
+    hand_over: HandOver
+
+
+class Consult(NamedTuple):
+    """Does something that may block, such as to ask a database. The answer: what `ask` returns."""
+
+    ask: Callable[[], Any]
+
+
 class Submit(NamedTuple):
     """Sends jobs together. The answer: their calls."""
 
@@ -98,7 +117,7 @@ class Give(NamedTuple):
     item: Any
 
 
-Step = Wait | Look | Pause | Reach | Send | Ask | Command | Tell | Submit | Give
+Step = Wait | Look | Pause | Reach | Send | Ask | Command | Tell | Record | Consult | Submit | Give
 
 Steps = Generator[Step, Any, R]
 """Steps that lead to a result."""

@@ -24,13 +24,20 @@ class Work(Generic[L]):
         return self._call.function
 
     @property
+    def id(self) -> str | None:
+        """The id of the record of the job; None for a job without one. Where its key was taken,
+        the record is that of the job which has the key."""
+        return self._call.record
+
+    @property
     def handle(self) -> bytes | None:
         """The name that the job server gave the job, which its worker knows as `self.job.handle`;
-        None until the job server has accepted it."""
+        None until the job server has accepted it, and for a recorded job."""
         return self._call.handle
 
     @property
     def unique(self) -> str | None:
         """The unique id of the job, by which `client.status()` finds it also after a restart of
-        the job server; None for a foreground call without a key."""
+        the job server; None for a foreground call without a key. A recorded job has another one
+        each time it is handed over to a job server: this is the first."""
         return self._call.unique.decode() or None

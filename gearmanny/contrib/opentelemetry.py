@@ -60,5 +60,6 @@ def spans(job: GearmanJob) -> Iterator[None]:
 
 
 def _context_of_caller(job: GearmanJob) -> Context | None:
-    traceparent = traceparent_of(job.unique)
+    # Of a job with a record, the unique id is that of the record, which has its trace.
+    traceparent = getattr(job, "traceparent", "") or traceparent_of(job.unique)
     return _propagator.extract({"traceparent": traceparent}) if traceparent else None

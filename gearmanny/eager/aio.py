@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gearmanny.aio.connection import AioConnection
 from gearmanny.calling.call import Call
-from gearmanny.eager.joined import HOST, ClientEnd, Eager, keep
+from gearmanny.calling.options import CallOptions
+from gearmanny.eager.joined import HOST, ClientEnd, Eager
+from gearmanny.eager.sent import keep
 from gearmanny.errors import JobServerLost
 from gearmanny.net.deadline import NEVER
 from gearmanny.net.hosts import Host, Servers
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.client import Request
+
+if TYPE_CHECKING:
+    from gearmanny.calling.handover import JobHandOver
+    from gearmanny.payload.encoding import Encoder
+    from gearmanny.records.contract import HandOver
 
 
 class AioEagerDialer:
@@ -22,6 +30,11 @@ class AioEagerDialer:
 
     def __init__(self, eager: Eager) -> None:
         self._eager = eager
+
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        return self._eager.hand_over(ordinary.store, encoder, options)
 
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
         return _EagerAioConnection(self._eager)

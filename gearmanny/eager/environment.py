@@ -78,6 +78,9 @@ class _Connector:
     def lost(self, host: Host, error: GearmanException) -> None:
         """It is not made again."""
 
+    def again(self, host: Host) -> None:
+        """It is not made again."""
+
     def works(self, host: Host) -> None:
         """It always does."""
 

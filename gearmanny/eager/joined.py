@@ -18,8 +18,8 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from gearmanny import __version__
 from gearmanny.blocking.channel import Channel
@@ -27,6 +27,8 @@ from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.waiting import UNSERVED
 from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
+from gearmanny.eager.recorded import run_recorded
+from gearmanny.eager.sent import Sent, keep, outbox
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host, Servers
@@ -40,7 +42,12 @@ from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.context import JobLoop
 from gearmanny.working.hooks import SyncToAsync, check_hooks
-from gearmanny.working.options import WorkerOptions
+from gearmanny.working.options import Transaction, WorkerOptions
+
+if TYPE_CHECKING:
+    from gearmanny.calling.handover import JobHandOver
+    from gearmanny.payload.encoding import Encoder
+    from gearmanny.records.contract import HandOver, Store
 
 __all__ = ["Eager", "Sent", "outbox"]
 
@@ -48,33 +55,6 @@ HOST = Host("eager", 4730)
 """The host that connections in memory name."""
 
 _servers = itertools.count(1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sent:
-    """A background call that was made in eager mode."""
-
-    function: str
-    """The Gearman function, `"myworker_add"`."""
-    arguments: dict[str, Any]
-    """As they arrive at a worker: encoded and decoded again."""
-    unique: str
-    """The unique id of the job."""
-    options: CallOptions
-    """The options of the call, as `using()` set them."""
-
-
-outbox: list[Sent] = []
-"""The background calls that were made in eager mode, as Django's `mail.outbox` has the mails."""
-
-
-def keep(call: Call[Any], request: Request) -> None:
-    """Keeps a call in the outbox when it is one for the background."""
-    if request.background:
-        arguments, unique = call.decode(request.payload), request.unique.decode()
-        outbox.append(
-            Sent(function=call.function, arguments=arguments, unique=unique, options=call.options)
-        )
 
 
 class Eager:
@@ -92,6 +72,8 @@ class Eager:
         sync_to_async: SyncToAsync | None = None,
         send_tracebacks: bool | None = None,
         default_work_class: type[GearmanWorker] = JsonWorker,
+        records: Store | None = None,
+        transaction: Transaction | None = None,
     ) -> None:
         """
         Args:
@@ -100,6 +82,9 @@ class Eager:
             sync_to_async: runs a synchronous hook for a coroutine; None for a thread.
             send_tracebacks: overrides what the worker classes say, unless None.
             default_work_class: stands in for `JsonWorker`, for workers that chose no other.
+            records: the store of the jobs that have a record. None: background jobs run at once,
+                also those of clients with records, and have none.
+            transaction: returns the transaction in which an atomic task runs.
 
         Raises:
             InvalidTask: a worker cannot be exported, or two export the same function.
@@ -109,6 +94,8 @@ class Eager:
             sync_to_async=sync_to_async,
             send_tracebacks=send_tracebacks,
             default_work_class=default_work_class,
+            records=records,
+            transaction=transaction,
         )
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}
@@ -143,6 +130,20 @@ class Eager:
     def renew(self) -> None:
         """Forgets the worker objects and what they know: the next job has a new one."""
         self._free = {worker: [] for worker in self._free}
+
+    def hand_over(
+        self, store: Store, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        """Returns what runs recorded jobs here; None where they have no records.
+
+        Args:
+            store: that of the client.
+            encoder: that of the client.
+            options: those of the calls.
+        """
+        if self._options.records is None:
+            return None
+        return partial(run_recorded, partial(ClientEnd, self), store, encoder, options)
 
     async def work_aside(self, work: Callable[[], None]) -> None:
         """Does the jobs of a call that was made in an event loop, which meanwhile goes on."""
@@ -208,6 +209,11 @@ class EagerDialer:
 
     def __init__(self, eager: Eager) -> None:
         self._eager = eager
+
+    def hand_over(
+        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
+    ) -> HandOver | None:
+        return self._eager.hand_over(ordinary.store, encoder, options)
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
         return _EagerChannel(self._eager)

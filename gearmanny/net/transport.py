@@ -68,6 +68,30 @@ class Connection:
         if sent < len(data):
             self._send_rest(memoryview(data)[sent:], deadline)
 
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Sends as much of the data as leaves without waiting.
+
+        Args:
+            data: the bytes. What did not leave has to be sent before anything else.
+
+        Returns:
+            The number of bytes that left.
+
+        Raises:
+            JobServerLost: the connection ended.
+        """
+        if self._vigil is not None:
+            self._vigil.sending(self.fileno(), len(data))
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += self._socket.send(memoryview(data)[sent:])
+        except BlockingIOError:
+            return sent
+        except OSError as error:
+            raise self._lost(reason_of(error)) from error
+        return sent
+
     def _send_rest(self, unsent: memoryview, deadline: Deadline) -> None:
         writable = Poller()
         writable.add(self._socket, to_write=True)

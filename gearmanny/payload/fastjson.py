@@ -8,6 +8,7 @@ count only where a check that runs in C proves them; for all else the caller use
 from __future__ import annotations
 
 import marshal
+import mmap
 import re
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ _EXPONENT = re.compile(rb"e-?[1-9][0-9]*(?:[],}]|\Z)")
 """A number that orjson may write in another way than Python: 1e-7 for 1e-07, and in older releases
 1e16 for 1e+16. Texts may look the same."""
 
-_FEW_BYTES = 512
+_FEW_BYTES = 2048
 """Bytes of a payload for which there is always enough memory."""
 
 _SPARE = 2**20
@@ -118,7 +119,8 @@ def _is_memory_for(size: int) -> bool:
     if size <= _FEW_BYTES:
         return True
     try:
-        bytes(size * _MEMORY + _SPARE)  # of zeros that nobody writes, so that no page is touched
-    except MemoryError:
+        # No page of it is touched.
+        mmap.mmap(-1, size * _MEMORY + _SPARE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, OverflowError):
         return False
     return True

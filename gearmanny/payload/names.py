@@ -116,20 +116,21 @@ def unique_of_key(key: str, *, background: bool) -> bytes:
     return (_BACKGROUND if background else _FOREGROUND) + key.encode()
 
 
-def check_key(key: object) -> None:
-    """Checks the key of a user, which is the option `unique`.
+def check_key(key: object, name: str = "unique") -> None:
+    """Checks the key of a user.
 
     Args:
         key: the key.
+        name: the name of its option.
 
     Raises:
         InvalidOption: it is not a string, is empty or too long, or contains control characters.
     """
     if not isinstance(key, str) or not key:
-        raise InvalidOption(f"unique must be a non-empty string, not {key!r}.")
+        raise InvalidOption(f"{name} must be a non-empty string, not {key!r}.")
     encoded = key.encode(errors="replace")
     if len(encoded) > LONGEST_KEY or not key.isprintable():
         raise InvalidOption(
-            f"unique={key[:40]!r} has {len(encoded)} bytes; at most {LONGEST_KEY} bytes and no "
+            f"{name}={key[:40]!r} has {len(encoded)} bytes; at most {LONGEST_KEY} bytes and no "
             "control characters are allowed. Use a hash of a longer key."
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from gearmanny.errors import StoreUnavailable
 from gearmanny.net.forks import keep_from_children
 from gearmanny.records.connections import SocketOf
 from gearmanny.records.connectors import Connector
 from gearmanny.records.templates import Tables
-from gearmanny.records.values import Change, Changes, StoreUnavailable
+from gearmanny.records.values import Change, Changes
 
 _ANYTHING = Change("anything")
 
@@ -26,7 +27,7 @@ def changes_of(connector: Connector, tables: Tables) -> Changes:
     """
     if not connector.dialect.notifies:
         return _Asked(connector)
-    return _Notified(connector, tables.channel) if connector.has_sessions else _Unknown()
+    return _Notified(connector, tables.channel) if connector.has_sessions else Unknown()
 
 
 class _Base:
@@ -103,7 +104,7 @@ class _Asked(_Base):
         return version
 
 
-class _Unknown(_Base):
+class Unknown(_Base):
     """Behind a pooler nobody says anything: after a pause, anything may have changed."""
 
     def wait(self, timeout: float) -> list[Change]:

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gearmanny.errors import StoreUnavailable
 from gearmanny.net.forks import keep_from_children, this_process
 from gearmanny.records import schema
 from gearmanny.records.connectors import Connector
 from gearmanny.records.presence import Presence
 from gearmanny.records.session import ATTEMPTS, Session
 from gearmanny.records.templates import Tables
-from gearmanny.records.values import StoreUnavailable
 
 Result = TypeVar("Result")
 
@@ -40,9 +40,22 @@ class SocketOf:
 class Connections:
     """The connection of this process, whichever it is."""
 
-    def __init__(self, connector: Connector, tables: Tables) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        tables: Tables,
+        find_store: Callable[[Session], str] = schema.ensure,
+    ) -> None:
+        """
+        Args:
+            connector: the way to the database.
+            tables: their names.
+            find_store: returns the short id of the store on a new connection. Creates the tables,
+                unless somebody else does that.
+        """
         self.connector = connector
         self.tables = tables
+        self._find_store = find_store
         self.store_id: str | None = None
         self._forget()
 
@@ -116,7 +129,7 @@ class Connections:
         try:
             if session.dialect.notifies:
                 self._descriptor = keep_from_children(SocketOf(session.connection))
-            self.store_id = schema.ensure(session)
+            self.store_id = self._find_store(session)
             if self._presence is not None:
                 self._presence.hold(session)
         except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -55,13 +56,17 @@ def connector_of(url: object) -> Connector:
         raise InvalidOption(f"{_FORMS}.")
     if scheme in ("postgresql", "postgres"):
         try:
-            from gearmanny.records.postgresql import PostgreSQLConnector  # noqa: PLC0415
+            from gearmanny.records.postgresql import (  # noqa: PLC0415
+                PostgreSQLConnector,
+                parameters_of,
+            )
         except ImportError as error:
             raise InvalidOption(
                 f"A store on PostgreSQL needs psycopg ({error}). Install it: pip install "
                 "'gearmanny[postgres]'."
             ) from error
-        return PostgreSQLConnector(text)
+        # Not a function of ours: stores are pickled.
+        return PostgreSQLConnector(functools.partial(dict, parameters_of(text)))
     if scheme == "sqlite":
         if not rest.startswith("/") or len(rest) < 2 or "?" in rest:
             raise InvalidOption(f"The URL of an SQLite file has a path and nothing else. {_FORMS}.")

@@ -6,7 +6,7 @@ a number, may be repeated when its answer was lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gearmanny.records.states import Event, State
@@ -15,6 +15,7 @@ from gearmanny.records.values import (
     Claim,
     Claimed,
     Count,
+    HandedAgain,
     HandedOver,
     NewJob,
     Payload,
@@ -31,6 +32,10 @@ MAX_DEATHS = 3
 
 MAX_HANDOVERS = 3
 """So often a job is handed over without a claim before it fails."""
+
+HandOver = Callable[[Sequence[Submitted]], object]
+"""Hands over recorded jobs, each with the number 1. It never raises, and waits for nothing. All
+calls of a client have the same, so that jobs of several calls can leave together."""
 
 
 class Store(Protocol):
@@ -65,6 +70,19 @@ class Store(Protocol):
             InvalidOption: another value of a job is invalid.
             EncodingError: the arguments are text that databases refuse.
         """
+
+    def record(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        """Records jobs for a client, as `submit` does, in its transaction where there is one. From
+        then on `id` is known without a question to the database.
+
+        Args:
+            jobs: any number of them.
+            hand_over: called once they are committed, with those that are to be handed over.
+        """
+
+    async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        """The same for a coroutine, whose event loop goes on meanwhile. `hand_over` is called in
+        the thread that records them."""
 
     def look(self, id: str) -> Snapshot | None:
         """Returns the record with an id; None when there is none, or it was pruned."""
@@ -162,6 +180,15 @@ class Store(Protocol):
         """Returns what became of a `finish` in a transaction whose COMMIT was not answered. Waits
         for that transaction if it is still under way."""
 
+    def is_transient(self, error: BaseException) -> bool:
+        """Returns whether the transaction of a task has met another one, or has lost its
+        connection: nothing is wrong with the task, and it may be run again.
+
+        Args:
+            error: the exception that the task, or its COMMIT, ended with: the driver's, or one
+                that was raised from it.
+        """
+
     def give_back(
         self,
         claim: Claim,
@@ -205,22 +232,27 @@ class Store(Protocol):
         """Returns jobs that were handed over, or confirmed, that many seconds ago, and that nobody
         has claimed."""
 
-    def confirm(self, ids: Sequence[str]) -> None:
-        """Notes that job servers still have these jobs: `handed_before` counts from now on."""
-
-    def hand_over_again(
-        self, job: HandedOver, *, counts: bool = True, max_handovers: int = MAX_HANDOVERS
-    ) -> HandedOver | None:
-        """Hands over a job that job servers do not have any more.
+    def confirm(self, ids: Sequence[str], seconds: float = 0.0) -> None:
+        """Notes that job servers still have these jobs.
 
         Args:
-            job: as it was handed over.
-            counts: whether a worker may be to blame. Not after a job server has lost its queue.
-            max_handovers: after so many hand-overs without a claim that count, the job fails.
+            ids: theirs.
+            seconds: from now on, before `handed_before` begins to count.
+        """
 
-        Returns:
-            The next hand-over; None when the job has failed, was claimed, or handed over by
-            somebody else.
+    def hand_over_again(
+        self,
+        jobs: Sequence[HandedOver],
+        *,
+        counts: bool = True,
+        max_handovers: int = MAX_HANDOVERS,
+    ) -> HandedAgain:
+        """Hands over jobs that job servers do not have any more.
+
+        Args:
+            jobs: as they were handed over.
+            counts: whether a worker may be to blame. Not after a job server has lost its queue.
+            max_handovers: after so many hand-overs without a claim that count, a job fails.
         """
 
     def counts(self) -> list[Count]:
@@ -255,9 +287,9 @@ class Store(Protocol):
 
     def renew(self) -> bool:
         """Takes the lock of this process again where its connection was lost, and registers it
-        again where it was taken for dead. Gives back jobs that it claimed without an answer, which
-        nobody else can do. To be called every
-        second or two, by a thread of its own while tasks run.
+        again where it was taken for dead. Gives a sign of life where there are no locks and its
+        dispatcher gives none. Gives back jobs that it claimed without an answer, which nobody
+        else can do. To be called every second or two, by a thread of its own while tasks run.
 
         Returns:
             Whether others see that it is alive.

@@ -45,8 +45,16 @@ _POSTGRESQL_TYPES = {
     "time_type": "timestamptz",
     "bytes_type": "bytea",
     "small_type": "smallint",
+    "bool_type": "boolean",
     "processes_options": "WITH (fillfactor = 70)",
 }
+
+
+_CONFLICTS = ("40001", "40P01")
+"""A serialization failure, and a deadlock."""
+
+_SHUTDOWNS = ("57P01", "57P02", "57P03")
+"""The database ends, has crashed, or is starting."""
 
 
 class PostgreSQL(Dialect):
@@ -82,7 +90,18 @@ class PostgreSQL(Dialect):
         return getattr(error, "sqlstate", None) == "23505"
 
     def is_conflict(self, error: Exception) -> bool:
-        return getattr(error, "sqlstate", None) in ("40001", "40P01")
+        return getattr(error, "sqlstate", None) in _CONFLICTS
+
+    def is_transient(self, error: BaseException) -> bool:
+        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if state is not None:
+            return state in _CONFLICTS or state in _SHUTDOWNS or state.startswith("08")
+        # The driver itself has noticed; psycopg 2 is another one, which Django may use.
+        return any(
+            kind.__name__ in ("OperationalError", "InterfaceError")
+            and kind.__module__.partition(".")[0] in ("psycopg", "psycopg2")
+            for kind in type(error).__mro__
+        )
 
 
 def _tuples(cursor: Any) -> Any:
@@ -122,6 +141,7 @@ _SQLITE_TYPES = {
     "time_type": "datetime",
     "bytes_type": "blob",
     "small_type": "smallint",
+    "bool_type": "bool",
     "processes_options": "",
 }
 
@@ -161,6 +181,9 @@ class SQLite(Dialect):
 
     def is_conflict(self, error: Exception) -> bool:
         return False
+
+    def is_transient(self, error: BaseException) -> bool:
+        return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 POSTGRESQL = PostgreSQL()

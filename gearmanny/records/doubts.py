@@ -10,7 +10,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from gearmanny.records.values import Claim, StoreUnavailable
+from gearmanny.errors import StoreUnavailable
+from gearmanny.records.values import Claim
 
 REMEMBERED_FOR = 60.0
 """Seconds in which a statement that was sent is executed, or never: a session whose peer is gone

@@ -12,7 +12,7 @@ from gearmanny.errors import GearmanException
 from gearmanny.payload.failures import encode_failure
 from gearmanny.records.ids import canonical
 from gearmanny.records.session import Session, in_batches, list_of
-from gearmanny.records.values import HandedOver
+from gearmanny.records.values import HandedAgain, HandedOver
 
 # One look into the index for each function: DISTINCT would read all that waits, and so may min().
 _FUNCTIONS = """
@@ -57,7 +57,7 @@ _HANDED_BEFORE = """
 
 # A job that went back to the queue meanwhile is at no job server.
 _CONFIRM = """
-    UPDATE {{jobs}} SET handed = {{now}}
+    UPDATE {{jobs}} SET handed = {{later}}
     WHERE state = 'queued' AND handed IS NOT NULL AND id IN ({ids})
 """
 
@@ -103,29 +103,42 @@ def handed_before(session: Session, seconds: float, limit: int) -> list[HandedOv
     return found[:limit]
 
 
-def confirm(session: Session, ids: Sequence[str]) -> None:
+def confirm(session: Session, ids: Sequence[str], seconds: float) -> None:
     """Notes that job servers have jobs. See `gearmanny.records.contract.Store.confirm`."""
     for batch in in_batches(ids, _BATCH):
         session.change(
-            _CONFIRM.format(ids=list_of(len(batch))), *(session.dialect.id(id) for id in batch)
+            _CONFIRM.format(ids=list_of(len(batch))),
+            float(seconds),
+            *(session.dialect.id(id) for id in batch),
         )
 
 
 def hand_over_again(
-    session: Session, job: HandedOver, *, counts: bool, max_handovers: int
-) -> HandedOver | None:
-    """Hands a lost job over again. See `gearmanny.records.contract.Store.hand_over_again`."""
-    id = session.dialect.id(job.id)
+    session: Session, jobs: Sequence[HandedOver], *, counts: bool, max_handovers: int
+) -> HandedAgain:
+    """Hands lost jobs over again. See `gearmanny.records.contract.Store.hand_over_again`."""
+    again = HandedAgain([], [])
     most = max_handovers if counts else 2**31 - 1
-    row = session.row(_AGAIN, int(counts), id, job.number, most)
-    if row is not None:
-        return _handed_over(row)
+    with session.transaction():
+        for job in sorted(jobs):  # two that do this at once wait for each other in one order
+            id = session.dialect.id(job.id)
+            row = session.row(_AGAIN, int(counts), id, job.number, most)
+            if row is not None:
+                again.handed.append(_handed_over(row))
+            elif _give_up(session, job, max_handovers, most):
+                again.failed.append(job)
+    return again
+
+
+def _give_up(session: Session, job: HandedOver, max_handovers: int, most: int) -> bool:
     failure = GearmanException(
         f"{job.function}() was handed over {max_handovers} times, and no worker claimed it: do "
         "the workers have this store?"
     )
-    session.rows(_GIVE_UP, encode_failure(failure).decode(), id, job.number, most, "done ")
-    return None
+    error = encode_failure(failure).decode()
+    return bool(
+        session.rows(_GIVE_UP, error, session.dialect.id(job.id), job.number, most, "done ")
+    )
 
 
 def _handed_over(row: tuple[str, str, int, int, str]) -> HandedOver:

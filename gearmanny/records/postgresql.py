@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.records.dialects import POSTGRESQL
 from gearmanny.records.presence import AdvisoryLock, Presence
 from gearmanny.records.templates import Dialect
-from gearmanny.records.values import Process, StoreUnavailable
+from gearmanny.records.values import Process
 
 CONNECT_TIMEOUT = 5
 """Seconds; that of the URL comes first."""
@@ -40,38 +41,43 @@ _SETTINGS = """
 """
 
 
+def parameters_of(url: str) -> dict[str, Any]:
+    """Returns the parameters of libpq that a URL stands for.
+
+    Raises:
+        InvalidOption: the URL has a fault.
+    """
+    try:
+        return dict(psycopg.conninfo.conninfo_to_dict(url))
+    except psycopg.Error as error:
+        # Without its text, and not as its cause: a password may be in it.
+        kind = type(error).__name__
+        raise InvalidOption(
+            f"The URL of the store has a fault ({kind}): percent-encode the password."
+        ) from None
+
+
 class PostgreSQLConnector:
     """The way to a database of PostgreSQL, straight or by a pooler."""
 
     dialect: Dialect = POSTGRESQL
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, parameters: Callable[[], Mapping[str, Any]], role: str = "") -> None:
         """
         Args:
-            url: as libpq takes it.
-
-        Raises:
-            InvalidOption: the URL has a fault.
+            parameters: returns those of libpq, whenever a connection is made.
+            role: for SET ROLE on each connection; empty for that of the user.
         """
-        try:
-            self._parameters: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(url)
-        except psycopg.Error as error:
-            # Without its text, and not as its cause: a password may be in it.
-            kind = type(error).__name__
-            raise InvalidOption(
-                f"The URL of the store has a fault ({kind}): percent-encode the password."
-            ) from None
-        self._parameters = {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "application_name": "gearmanny",
-            **_KEEPALIVES,
-            **self._parameters,
-        }
+        self._parameters = parameters
+        self._role = role
         self._has_sessions: bool | None = None
 
     def connect(self) -> Any:
         try:
-            connection = psycopg.connect(**self._parameters, autocommit=True)
+            connection = self._connect()
+            if self._role:
+                role = sql.Identifier(self._role)
+                connection.execute(sql.SQL("SET ROLE {}").format(role))
             if self._has_sessions is None:
                 try:
                     self._has_sessions = self._finds_sessions(connection)
@@ -87,6 +93,15 @@ class PostgreSQLConnector:
             raise StoreUnavailable(f"The store cannot be reached: {error}") from error
         return connection
 
+    def _connect(self) -> Any:
+        parameters = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "application_name": "gearmanny",
+            **_KEEPALIVES,
+            **self._parameters(),
+        }
+        return psycopg.connect(**parameters, autocommit=True)
+
     @property
     def has_sessions(self) -> bool:
         """Whether it is no pooler that gives each transaction another session."""
@@ -98,19 +113,11 @@ class PostgreSQLConnector:
         """Looks whether two connections ever share a session: a second one is in a transaction
         while the first one asks which session it has."""
         before = _backend(first)
-        with self._second() as second:
+        with contextlib.closing(self._connect()) as second:
             second.execute("BEGIN")
             if _backend(second) == before:
                 return False
             return bool(_backend(first) == before)
-
-    @contextlib.contextmanager
-    def _second(self) -> Iterator[Any]:
-        connection = psycopg.connect(**self._parameters, autocommit=True)
-        try:
-            yield connection
-        finally:
-            connection.close()
 
     def presence(self, process: Process) -> Presence:
         return AdvisoryLock(process) if self.has_sessions else Presence(process)

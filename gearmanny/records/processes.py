@@ -9,11 +9,13 @@ and a process has to give a sign of life from time to time.
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from gearmanny.records.ids import canonical
-from gearmanny.records.session import Session, in_batches, list_of, time_of
+from gearmanny.records.ids import canonical, new_id
+from gearmanny.records.session import Session, in_batches, list_of, storable, time_of
 from gearmanny.records.values import Process
 
 BETWEEN_LOOKS = 5.0
@@ -21,6 +23,9 @@ BETWEEN_LOOKS = 5.0
 
 LEASE = 30.0
 """Seconds after its last sign of life in which a process without a lock counts as alive."""
+
+_PROLONGED_AFTER = LEASE / 3
+"""Seconds after that sign in which a process leaves the next one to its dispatcher."""
 
 _BATCH = 500
 
@@ -50,6 +55,8 @@ _PROCESSES = """
 
 _BEAT = "UPDATE {{processes}} SET beat = {{now}} WHERE id IN ({ids})"
 
+_PROLONG = "UPDATE {processes} SET beat = {now} WHERE id = %s AND beat <= {ago}"
+
 _REMOVE = "DELETE FROM {processes} WHERE id = %s"
 
 _LOOK_AT_LOCKS = """
@@ -73,6 +80,18 @@ _ORPHANS = """
 """
 
 _EXISTS = "SELECT 1 FROM {processes} WHERE id = %s"
+
+
+def new_process(**texts: str) -> Process:
+    """Returns this process, as it is about to be registered.
+
+    Raises:
+        InvalidOption: a text is one that databases refuse.
+    """
+    for name, text in texts.items():
+        storable(name, text)
+    now = time_of(0)
+    return Process(new_id(), platform.node(), os.getpid(), started=now, beat=now, **texts)
 
 
 def register(session: Session, process: Process, liveness: Liveness, lock_key: int | None) -> None:
@@ -100,6 +119,11 @@ def beat(session: Session, ids: Sequence[str]) -> None:
         session.change(
             _BEAT.format(ids=list_of(len(batch))), *(session.dialect.id(id) for id in batch)
         )
+
+
+def prolong(session: Session, id: str) -> None:
+    """Gives a sign of life for this process, unless its dispatcher has given one lately."""
+    session.change(_PROLONG, session.dialect.id(id), _PROLONGED_AFTER)
 
 
 def remove(session: Session, id: str) -> None:

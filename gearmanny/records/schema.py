@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from gearmanny.errors import InvalidOption
 from gearmanny.records.session import Session
 
-_FIRST = (
-    """CREATE TABLE {store} (
+_STORE = """CREATE TABLE {store} (
         id varchar(8) NOT NULL PRIMARY KEY,
         version integer NOT NULL
-    )""",
+    )"""
+
+_FIRST = (
+    _STORE,
     """CREATE TABLE {jobs} (
         id {id_type} NOT NULL PRIMARY KEY,
         function text NOT NULL,
@@ -39,13 +41,13 @@ _FIRST = (
         unclaimed integer NOT NULL,
         claim bigint NULL,
         process {id_type} NULL,
-        cancelling boolean NOT NULL
+        cancelling {bool_type} NOT NULL
     )""",
     """CREATE TABLE {notes} (
         id {id_type} NOT NULL PRIMARY KEY,
         numerator bigint NULL,
         denominator bigint NULL,
-        watched boolean NOT NULL
+        watched {bool_type} NOT NULL
     )""",
     """CREATE TABLE {processes} (
         id {id_type} NOT NULL PRIMARY KEY,
@@ -78,6 +80,8 @@ _FIRST = (
 VERSIONS: tuple[Sequence[str], ...] = (_FIRST,)
 """The statements that lead to each version from the one before."""
 
+_NAME = "INSERT INTO {store} (id, version) VALUES (%s, %s)"
+
 
 def ensure(session: Session, versions: tuple[Sequence[str], ...] = VERSIONS) -> str:
     """Creates or upgrades the tables where that is needed.
@@ -92,30 +96,70 @@ def ensure(session: Session, versions: tuple[Sequence[str], ...] = VERSIONS) -> 
     Raises:
         InvalidOption: a newer gearmanny made the tables.
     """
-    found = _found(session)
+    found = found_in(session)
     if found is not None and found[1] == len(versions):
         return found[0]
     with session.transaction():
         session.rows(session.dialect.lock_schema)
-        id, version = _found(session) or (secrets.token_hex(4), 0)  # as it is now
-        if version > len(versions):
-            raise InvalidOption(
-                f"The tables of this store have version {version}, and this gearmanny knows "
-                f"{len(versions)}. Upgrade gearmanny here before anywhere else."
-            )
+        id, version = found_in(session) or (new_store_id(), 0)  # as it is now
+        _refuse_newer(version, len(versions))
         for statements in versions[version:]:
             for statement in statements:
                 session.change(statement)
         if version == 0:
-            session.change("INSERT INTO {store} (id, version) VALUES (%s, %s)", id, len(versions))
+            session.change(_NAME, id, len(versions))
         else:
             session.change("UPDATE {store} SET version = %s", len(versions))
     return id
 
 
-def _found(session: Session) -> tuple[str, int] | None:
+def verify(session: Session, remedy: str, versions: tuple[Sequence[str], ...] = VERSIONS) -> str:
+    """Returns the short id of a store whose tables somebody else keeps.
+
+    Args:
+        session: on any connection.
+        remedy: the words that say who creates and upgrades them.
+        versions: the statements that lead to each version from the one before.
+
+    Raises:
+        InvalidOption: the tables are missing, or of another version.
+    """
+    found = found_in(session)
+    if found is None:
+        raise InvalidOption(f"The tables of the store are missing. {remedy}")
+    id, version = found
+    _refuse_newer(version, len(versions))
+    if version < len(versions):
+        raise InvalidOption(
+            f"The tables of this store have version {version}, and this gearmanny needs "
+            f"{len(versions)}. {remedy}"
+        )
+    return id
+
+
+def found_in(session: Session) -> tuple[str, int] | None:
+    """Returns the short id of the store and the version of its tables; None if there are none."""
     (tables,) = session.rows(session.dialect.has_table, session.tables.store)[0]
     if not tables:
         return None
     id, version = session.rows("SELECT id, version FROM {store}")[0]
     return id, version
+
+
+def add_store(session: Session) -> None:
+    """Names a store whose other tables somebody else has made, as they are in this version."""
+    session.change(_STORE)
+    session.change(_NAME, new_store_id(), len(VERSIONS))
+
+
+def new_store_id() -> str:
+    """Returns the short id of a new store."""
+    return secrets.token_hex(4)
+
+
+def _refuse_newer(version: int, known: int) -> None:
+    if version > known:
+        raise InvalidOption(
+            f"The tables of this store have version {version}, and this gearmanny knows {known}. "
+            "Upgrade gearmanny here before anywhere else."
+        )

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import functools
-import os
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.records import claiming, handing, looking, requests, returning, submitting
 from gearmanny.records import processes as rows
 from gearmanny.records.changes import changes_of
 from gearmanny.records.connections import Connections
 from gearmanny.records.connectors import Connector, connector_of
-from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS
+from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.presence import Presence
-from gearmanny.records.session import Session, storable, time_of
+from gearmanny.records.session import Session
 from gearmanny.records.states import ENDINGS, RETURNS, Event, State
 from gearmanny.records.templates import Tables, tables_with
 from gearmanny.records.values import (
@@ -26,6 +24,7 @@ from gearmanny.records.values import (
     Claim,
     Claimed,
     Count,
+    HandedAgain,
     HandedOver,
     NewJob,
     Payload,
@@ -35,7 +34,6 @@ from gearmanny.records.values import (
     Returned,
     Settled,
     Snapshot,
-    StoreUnavailable,
     Submitted,
 )
 
@@ -70,6 +68,11 @@ class SQLStore:
         self._connections = Connections(connector, names)
         self._doubts = Doubts()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy, also one that was pickled for another process, connects anew.
+        tables = self._connections.tables
+        return functools.partial(SQLStore, self._connections.connector, tables=tables), ()
+
     @property
     def id(self) -> str:
         if self._connections.store_id is None:
@@ -89,10 +92,23 @@ class SQLStore:
             return submitting.submit(self._on(connection), jobs)
 
         def submit(session: Session) -> list[Submitted]:
+            if len(jobs) == 1:  # its one INSERT is a transaction
+                return submitting.submit(session, jobs)
             with session.transaction():
                 return submitting.submit(session, jobs)
 
         return self._run(submit)
+
+    def record(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        submitted = self.submit(jobs)
+        if ours := [job for job in submitted if job.is_handed_over]:
+            hand_over(ours)
+        return submitted
+
+    async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        import asyncio  # noqa: PLC0415  workers without coroutines have no use for it
+
+        return await asyncio.to_thread(self.record, jobs, hand_over)
 
     def look(self, id: str) -> Snapshot | None:
         id = canonical(id)
@@ -183,6 +199,15 @@ class SQLStore:
 
         return self._run(settle)
 
+    def is_transient(self, error: BaseException) -> bool:
+        dialect = self._connections.connector.dialect
+        each: BaseException | None = error
+        while each is not None:
+            if dialect.is_transient(each):
+                return True
+            each = each.__cause__
+        return False
+
     def give_back(
         self,
         claim: Claim,
@@ -204,15 +229,19 @@ class SQLStore:
     def handed_before(self, seconds: float, limit: int) -> list[HandedOver]:
         return self._run(lambda session: handing.handed_before(session, seconds, limit))
 
-    def confirm(self, ids: Sequence[str]) -> None:
-        self._run(lambda session: handing.confirm(session, ids))
+    def confirm(self, ids: Sequence[str], seconds: float = 0.0) -> None:
+        self._run(lambda session: handing.confirm(session, ids, seconds))
 
     def hand_over_again(
-        self, job: HandedOver, *, counts: bool = True, max_handovers: int = MAX_HANDOVERS
-    ) -> HandedOver | None:
+        self,
+        jobs: Sequence[HandedOver],
+        *,
+        counts: bool = True,
+        max_handovers: int = MAX_HANDOVERS,
+    ) -> HandedAgain:
         return self._run(
             lambda session: handing.hand_over_again(
-                session, job, counts=counts, max_handovers=max_handovers
+                session, jobs, counts=counts, max_handovers=max_handovers
             )
         )
 
@@ -227,11 +256,9 @@ class SQLStore:
     def register(
         self, *, pool: str = "", runner: str = "", functions: str = "{}", client_id: str = ""
     ) -> Process:
-        now = time_of(0)
-        texts = {"pool": pool, "runner": runner, "functions": functions, "client_id": client_id}
-        for name, text in texts.items():
-            storable(name, text)
-        process = Process(new_id(), platform.node(), os.getpid(), started=now, beat=now, **texts)
+        process = rows.new_process(
+            pool=pool, runner=runner, functions=functions, client_id=client_id
+        )
         self.id  # noqa: B018 - the tables exist
         presence = self._connections.connector.presence(process)
 
@@ -292,4 +319,6 @@ def _hold(session: Session, presence: Presence) -> bool:
         return False
     if not rows.exists(session, presence.process.id):
         rows.register(session, presence.process, presence.liveness, presence.lock_key)
+    elif presence.liveness is rows.Liveness.LEASE:
+        rows.prolong(session, presence.process.id)
     return True

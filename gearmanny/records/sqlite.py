@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.records.dialects import SQLITE
 from gearmanny.records.presence import FileLock, Presence, forget_lock, is_locked, lock_file
 from gearmanny.records.templates import Dialect
-from gearmanny.records.values import Process, StoreUnavailable
+from gearmanny.records.values import Process
 
 BUSY_TIMEOUT = 30.0
 """Seconds for which a write waits for the others: they are short."""

@@ -28,7 +28,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from gearmanny.errors import GearmanException
+from gearmanny.errors import InvalidTransition
 
 
 class State(StrEnum):
@@ -109,23 +109,6 @@ ENDINGS = (Event.SUCCEEDED, Event.FAILED, Event.INTERRUPTED)
 
 RETURNS = (Event.RETRIED, Event.GIVEN_BACK, Event.OWNER_DIED)
 """The events by which a running job goes back to the queue, unless `returning` says otherwise."""
-
-
-class InvalidTransition(GearmanException):
-    """The event is not allowed in this state.
-
-    Attributes:
-        state: the state of the job; None for a job that is not recorded yet.
-        event: the event.
-    """
-
-    def __init__(self, state: State | None, event: Event, /) -> None:
-        super().__init__(state, event)
-        self.state = state
-        self.event = event
-
-    def __str__(self) -> str:
-        return f"A job that is {self.state or 'not recorded'} cannot be {self.event}."
 
 
 def after(state: State | None, event: Event) -> State:

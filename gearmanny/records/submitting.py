@@ -63,12 +63,7 @@ def submit(session: Session, jobs: Sequence[NewJob]) -> list[Submitted]:
             made |= _insert(session, kind, batch)
     if session.dialect.notifies and any(_kind(job) is not _NOW for job in prepared):
         session.rows("SELECT {tell}", "due")
-    return [
-        Submitted(job.id, True, _kind(job) is _NOW)
-        if job.id in made
-        else _existing_or_new(session, job)
-        for job in prepared
-    ]
+    return [_new(job) if job.id in made else _existing_or_new(session, job) for job in prepared]
 
 
 def _prepared(job: NewJob) -> NewJob:
@@ -83,6 +78,10 @@ def _prepared(job: NewJob) -> NewJob:
             storable(f"The key {name}", key)
     storable("The trace", job.trace)
     return job._replace(id=canonical(job.id) if job.id else new_id())
+
+
+def _new(job: NewJob) -> Submitted:
+    return Submitted(job.id, True, _kind(job) is _NOW, job.function, job.priority)
 
 
 def _kind(job: NewJob) -> str:
@@ -131,9 +130,11 @@ def _existing_or_new(session: Session, job: NewJob) -> Submitted:
         )
         if found is not None:
             id = canonical(found[0])
-            return Submitted(id, id == job.id, id == job.id and _kind(job) is _NOW)
+            if id == job.id:  # the answer to the same insertion was lost
+                return _new(job)
+            return Submitted(id, False, False, job.function, job.priority)
         if _insert(session, _kind(job), [job]):
-            return Submitted(job.id, True, _kind(job) is _NOW)
+            return _new(job)
     raise GearmanException(
         f"The key of a job of {job.function}() was taken and freed {ATTEMPTS} times while it was "
         "submitted. Try again."

@@ -138,6 +138,11 @@ class Dialect:
         """Returns whether a key was taken."""
         raise NotImplementedError
 
+    def is_transient(self, error: BaseException) -> bool:
+        """Returns whether an error ended a transaction of somebody else's, on whatever connection,
+        and another one may succeed."""
+        raise NotImplementedError
+
     def is_conflict(self, error: Exception) -> bool:
         """Returns whether the database took back a transaction that may be tried again."""
         raise NotImplementedError

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from gearmanny.errors import GearmanException
+from gearmanny.errors import StoreUnavailable as StoreUnavailable  # noqa: PLC0414
 from gearmanny.records.states import Event, State
 
 Payload = str | bytes
@@ -49,6 +49,10 @@ class Submitted(NamedTuple):
     """Whether a record was made."""
     is_handed_over: bool
     """Whether the caller has to hand it over, with the number 1."""
+    function: str = ""
+    """That of the job."""
+    priority: int = 0
+    """That of the job."""
 
 
 class Claim(NamedTuple):
@@ -123,6 +127,16 @@ class HandedOver(NamedTuple):
     """The number of this hand-over."""
     priority: int
     trace: str
+
+
+class HandedAgain(NamedTuple):
+    """The fate of jobs that job servers had lost. Those that somebody has claimed, or handed over
+    in the meantime, are in neither list."""
+
+    handed: list[HandedOver]
+    """Their next hand-overs."""
+    failed: list[HandedOver]
+    """Those that were handed over too often, as they were handed over last."""
 
 
 class Returned(NamedTuple):
@@ -214,11 +228,6 @@ class Change(NamedTuple):
     say, and after messages may have been lost."""
     id: str = ""
     """The id of the record, if it is about one."""
-
-
-class StoreUnavailable(GearmanException, ConnectionError):
-    """The database of the store cannot be reached, or does not answer. What was asked of it may
-    or may not have been done; it can be asked again."""
 
 
 class Changes(Protocol):

@@ -156,6 +156,30 @@ def resident_memory() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
+def check_memory(max_memory: int | None) -> None:
+    """Checks that this process, of which others are copies, leaves them memory.
+
+    Args:
+        max_memory: MiB with which they are recycled; None: they are not.
+
+    Raises:
+        InvalidOption: it takes more already.
+    """
+    if max_memory is None:
+        return
+    taken = resident_memory()
+    if taken is None:
+        logger.warning(
+            "max_memory is not enforced: this system has no /proc/self/statm",
+            extra={"action": "memory_unknown"},
+        )
+    elif max_memory <= taken:
+        raise InvalidOption(
+            f"max_memory is {max_memory} MiB, but this process takes {taken} MiB before it has "
+            "any children, which are copies of it. Allow more."
+        )
+
+
 def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> None:
     """Runs the workers of a slot. A child does this and nothing else.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 
+from gearmanny.records.ids import parse_unique
 from gearmanny.working.jobtable import RunningJob
 
 _MOST = 1000
@@ -29,7 +30,8 @@ class Deaths:
         """Takes in that a process ended while it ran some jobs.
 
         One of several is guilty, and nobody knows which: so they run alone from then on, and none
-        of them is charged with this end.
+        of them is charged with this end. A job that has a record is not judged here: the record
+        counts the processes that died of it.
 
         Args:
             jobs: those that it ran.
@@ -41,10 +43,11 @@ class Deaths:
         """
         if self._max_deaths is None:
             return {}
+        unrecorded = [job for job in jobs if parse_unique(job.unique.encode()) is None]
         if len(jobs) > 1:
-            return dict.fromkeys(jobs, ALONE)
+            return dict.fromkeys(unrecorded, ALONE)
         verdicts = {}
-        for job in jobs:
+        for job in unrecorded:
             ends = self._ends.setdefault(job, [])
             self._ends.move_to_end(job)
             ends.append(end)

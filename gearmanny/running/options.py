@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.payload.checks import COUNT, SECONDS, SWITCH, TIME_LIMIT
-from gearmanny.payload.fields import check_options, option
+from gearmanny.payload.fields import check_options, option, same_as
 from gearmanny.working.options import WorkerOptions
 
 
@@ -61,6 +62,10 @@ class RunnerOptions:
         none="never",
         metavar="SECONDS",
     )
+    dispatch: bool = option(
+        True, SWITCH, "hand over recorded jobs that are due, and those that got lost"
+    )
+    keep: float | None = same_as(DispatchOptions, "keep")
     connect_timeout: float | None = option(
         None,
         SECONDS,

@@ -13,6 +13,7 @@ from gearmanny.running import log
 from gearmanny.running.childprocess import MISCONFIGURED, READY, Slot
 from gearmanny.running.companions import Companion
 from gearmanny.running.deaths import ALONE, Deaths
+from gearmanny.running.dispatchprocess import DispatchProcess
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Order, Stage, Start, Stop
 from gearmanny.running.orphans import INTERVAL, bury_orphans, inherits_orphans
@@ -63,7 +64,9 @@ class Supervisor:
         self._processes: dict[Member[Slot], WorkProcess] = {}
         self._deaths = Deaths(options.max_deaths)
         self._condemned = CondemnedJobs()
-        self._companions = companions
+        self._others = companions
+        self.dispatcher: DispatchProcess | None = None
+        """One more of them, which is told of the processes that end."""
         self._companions_due = -math.inf
         self._inherits_orphans = inherits_orphans()
         self._stalls = Stalls[WorkProcess](options.stall_timeout or math.inf)
@@ -140,7 +143,7 @@ class Supervisor:
         finally:
             for process in self._processes.values():
                 process.kill()
-                process.close()
+                self._close(process, ordered=True)
 
     def close(self) -> None:
         """Releases what `run` and `pause` wait with."""
@@ -205,10 +208,10 @@ class Supervisor:
         if self._inherits_orphans:
             timeout = min(timeout, INTERVAL)
         if not self.stopping:
-            ended = [each for each in self._companions if each.has_ended()]
+            ended = [each for each in self._companions() if each.has_ended()]
             timeout = min(timeout, max(0.0, self._companions_due - now)) if ended else timeout
         news = [descriptor for process in processes for descriptor in process.to_wait_for()]
-        news += [each.sentinel for each in self._companions if not each.has_ended()]
+        news += [each.sentinel for each in self._companions() if not each.has_ended()]
         wait([self._waker.fileno(), *news], timeout if timeout < math.inf else None)
         self._waker.clear()
 
@@ -230,7 +233,7 @@ class Supervisor:
                 log.stacks(process, process.take_stacks())
 
     def _replace_companions(self, now: float) -> None:
-        for companion in self._companions:
+        for companion in self._companions():
             if companion.has_ended():
                 self._companions_due = now + _COMPANION_INTERVAL
                 try:
@@ -239,6 +242,9 @@ class Supervisor:
                     log.companion_not_started(companion, error)
                 else:
                     log.companion_replaced(companion)
+
+    def _companions(self) -> list[Companion]:
+        return [*self._others, *([self.dispatcher] if self.dispatcher is not None else [])]
 
     def _hear(self, member: Member[Slot], process: WorkProcess) -> None:
         for message in process.hear():
@@ -267,9 +273,15 @@ class Supervisor:
         log.ended(process, jobs, unexpected=unexpected)
         self._judge(jobs, log.end_of(process))
         del self._processes[member]
-        process.close()
+        self._close(process, ordered=member.stage is Stage.LEAVING)
         now, explained = time.monotonic(), bool(jobs and self._options.max_deaths)
         self._carry_out(self._roster.end(member, now, crashed=crashed, explained=explained))
+
+    def _close(self, process: WorkProcess, *, ordered: bool) -> None:
+        pid = process.pid
+        process.close()
+        if self.dispatcher is not None and pid is not None:
+            self.dispatcher.child_ended(pid, ordered=ordered)
 
     def _judge(self, jobs: Sequence[RunningJob], end: str) -> None:
         """Sees to it that no job kills processes for ever."""

@@ -191,17 +191,23 @@ def _specify(worker: object, function: str, attribute: str, timeout: float | Non
     required = {name for name, each in accepted.items() if each.default is each.empty}
     if completes_arguments:
         accepted |= keywords_of(called)  # which the decorator takes for itself
+    options, is_async = options_of(task, timeout), _is_async(task)
+    if options.atomic and is_async:
+        raise InvalidTask(
+            f"{where} is atomic and async: coroutines run at the same time, and would share one "
+            "transaction. Write it without async, or leave atomic=True out."
+        )
     return TaskSpec(
         function=function,
         method=attribute,
         signature=signature,
         description=inspect.getdoc(task) or "",
-        is_async=_is_async(task),
+        is_async=is_async,
         accepted=frozenset(accepted),
         required=frozenset(required),
         takes_any=takes_any(signature),
         receivers=receivers_of(worker, attribute),
-        options=options_of(task, timeout),
+        options=options,
         completes_arguments=completes_arguments,
         body=_code_of(task) if completes_arguments else None,
     )

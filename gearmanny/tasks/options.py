@@ -60,6 +60,9 @@ class TaskOptions:
     cached: bool = False
     """Whether equal calls have equal answers, so that one job will do for those under way."""
 
+    atomic: bool = False
+    """Whether what it writes and the end of its job are one transaction."""
+
     @property
     def limit(self) -> float | None:
         """The seconds that an attempt may take, once that does not depend on the class; None for
@@ -109,6 +112,8 @@ class TaskOptions:
             entries["retries"] = self.retries
         if self.cached:
             entries["cached"] = True
+        if self.atomic:
+            entries["atomic"] = True
         return entries
 
 
@@ -124,6 +129,7 @@ def task(
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
+    atomic: bool = False,
 ) -> Callable[[Method], Method]: ...
 
 
@@ -136,6 +142,7 @@ def task(
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
+    atomic: bool = False,
 ) -> Callable[..., Any]:
     """Makes a method a task, whatever its name, and gives it options. The method itself is not
     changed. A subclass that overrides it has a task with options of its own.
@@ -154,6 +161,9 @@ def task(
         cached: whether equal calls have equal answers, as those of a task with `@cachewrap`.
             Equal calls over `using()` of its class that are under way at a time become one job,
             and all get its answer. Calls that have a `unique` or a trace of their own do not.
+        atomic: whether what the task writes is one transaction, which is committed when it
+            returns; and, of a job with a record, one with the end of that job: both are there, or
+            neither is. The worker has to have a `transaction`. Not for `async def`.
 
     Raises:
         InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.
@@ -167,10 +177,16 @@ def task(
     _check_retry_on(kinds)
     _BACKOFF.check("backoff", backoff)
     SWITCH.check("cached", cached)
+    SWITCH.check("atomic", atomic)
     options = TaskOptions(
-        timeout=timeout, retries=retries, retry_on=kinds, backoff=backoff, cached=cached
+        timeout=timeout,
+        retries=retries,
+        retry_on=kinds,
+        backoff=backoff,
+        cached=cached,
+        atomic=atomic,
     )
-    if not retries and options != TaskOptions(timeout=timeout, cached=cached):
+    if not retries and options != TaskOptions(timeout=timeout, cached=cached, atomic=atomic):
         raise InvalidOption(
             "retry_on and backoff have no effect without retries. Add retries=3, for example."
         )

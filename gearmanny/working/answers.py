@@ -14,29 +14,29 @@ from gearmanny.errors import (
 )
 from gearmanny.payload.failures import encode_failure, message_of, type_name
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.working.claims import Claims
 from gearmanny.working.exported import owner_of
 from gearmanny.working.frames import clear_frames
-from gearmanny.working.interrupts import is_failure, stops_worker
+from gearmanny.working.interrupts import GivenBack, Skipped, is_failure, stops_worker
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link, handle_of
 
 logger = logging.getLogger("gearmanny.worker")
 
 
-class GivenBack(BaseException):
-    """Raised when a job is left without an answer: its job server gives it to another worker, or
-    has done so already."""
-
-
 class Answers:
     """Ends the jobs of a `GearmanWorker`. Several may end at the same time, in several threads."""
 
-    def __init__(self, gearman_worker: GearmanWorker, ledger: Ledger) -> None:
+    def __init__(
+        self, gearman_worker: GearmanWorker, ledger: Ledger, claims: Claims | None = None
+    ) -> None:
         """
         Args:
             gearman_worker: the worker.
             ledger: names the jobs that run.
+            claims: the jobs with records; None for a worker without a store.
         """
+        self._claims = claims
         self._worker = gearman_worker
         self._ledger = ledger
         self._failed: dict[int, BaseException] = {}
@@ -61,14 +61,14 @@ class Answers:
         """
         if error is None and handle_of(job) in link.machine.held:
             error = GearmanException("its worker ended the job without an answer")
-        if isinstance(error, GivenBack):
-            self._ledger.answered(link, job)
-            logger.info("%s is given back", job.task, extra=about("given_back", job))
-            return False
         if error is not None:
-            if stops_worker(error):
-                raise error
-            self.fail(link, job, error)
+            try:
+                self._end_with(link, job, error)
+            except GivenBack:
+                self._give_back(job)
+                self._ledger.answered(link, job)
+                logger.info("%s is given back", job.task, extra=about("given_back", job))
+                return False
         self._ledger.answered(link, job)
         failure = self._failed.pop(id(job), None)
         if failure is not None:
@@ -78,6 +78,22 @@ class Answers:
             logger.info("%s answered in %.3f s", job.task, seconds, extra=about("answered", job))
         return True
 
+    def _end_with(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+        if isinstance(error, GivenBack):
+            raise error
+        if isinstance(error, Skipped):
+            logger.info("%s is skipped: %s", job.task, error, extra=about("skipped", job))
+            link.complete(handle_of(job), b"")
+        elif stops_worker(error):
+            self._give_back(job)
+            raise error
+        else:
+            self.fail(link, job, error)
+
+    def _give_back(self, job: GearmanJob) -> None:
+        if self._claims is not None:
+            self._claims.give_back(job)
+
     def fail(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         """Answers a job with what it failed with, and logs it.
 
@@ -85,6 +101,9 @@ class Answers:
             link: the connection that the answer is queued on.
             job: the job.
             error: the exception that it failed with.
+
+        Raises:
+            GivenBack: the failure cannot be recorded.
         """
         self._queue_failure(link, job, error)
         self._failed[id(job)] = error
@@ -128,9 +147,12 @@ class Answers:
 
     def _queue_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         owner = owner_of(self._worker, job.task)
+        failure = encode_failure(error, owner is not None and owner.send_tracebacks)
+        if self._claims is not None:
+            self._claims.fail(job, failure.decode())
         link.fail_with(
             handle_of(job),
-            encode_failure(error, owner is not None and owner.send_tracebacks),
+            failure,
             as_exception=owner is not None and owner.send_exceptions,
         )
 

@@ -93,6 +93,14 @@ class Connector:
                 extra={"action": "server_away"},
             )
 
+    def again(self, host: Host) -> None:
+        """Connects to a host at once, whose connection was closed on purpose.
+
+        Args:
+            host: the job server.
+        """
+        self._due[host] = time.monotonic()
+
     def all_away(self) -> bool:
         """Returns whether every host has been tried, and none can be reached."""
         return len(self._away) == len(self._backoffs)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from gearmanny.net.polling import HasDescriptor
 from gearmanny.working.answers import Answers
+from gearmanny.working.claims import Claims
 from gearmanny.working.lastresort import LastResort
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.timelimits import Watchdog
@@ -53,6 +55,13 @@ class JobLoop(Protocol):
             BaseException: the exception of the coroutine.
         """
 
+    async def in_thread(self, step: Callable[[], Any]) -> Any:
+        """Returns what a function returns that may wait for the store of the records.
+
+        Args:
+            step: is called in another thread than the event loop.
+        """
+
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Waits between two attempts.
 
@@ -84,6 +93,8 @@ class Context:
         stopping: Callable[[], bool],
         pause: WaitBetweenAttempts,
         new_event_loop: Callable[[], JobLoop],
+        claims: Claims | None = None,
+        transaction: Callable[[], AbstractContextManager[Any]] | None = None,
     ) -> None:
         """
         Args:
@@ -92,11 +103,16 @@ class Context:
             stopping: returns whether the worker stops.
             pause: waits between two attempts at a plain task.
             new_event_loop: makes the event loop, on first use.
+            claims: the jobs with records; None for a worker without a store.
+            transaction: returns the transaction that an atomic task runs in; None for a worker
+                without one.
         """
         self.answers = answers
         self.ledger = ledger
         self.stopping = stopping
         self.pause = pause
+        self.claims = claims
+        self.transaction = transaction
         self.watchdog = Watchdog()
         """For the time limits of plain tasks."""
         self.last_resort = LastResort()

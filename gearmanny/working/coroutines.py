@@ -11,20 +11,21 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NoReturn
 
 from gearmanny.errors import JobServerLost, TaskTimeLimitExceeded
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
-from gearmanny.working.answers import GivenBack
 from gearmanny.working.asynchooks import run_in_hooks
 from gearmanny.working.attempts import Attempts, describe
 from gearmanny.working.context import JobLoop
 from gearmanny.working.exported import Exported, Owner, current_job
 from gearmanny.working.handler import Handler, handler_of
+from gearmanny.working.interrupts import GivenBack, stops_worker
 from gearmanny.working.lastresort import where
 from gearmanny.working.runners import HandedOver
 from gearmanny.working.streams import Stream, settled
@@ -79,6 +80,7 @@ class _Life:
         self._owner = owner
         self._worker = gearman_worker
         self._context = handler.context
+        self._handler = handler
         self._link = handler.link
         self._loop = loop
         self._job = job
@@ -86,9 +88,9 @@ class _Life:
     async def run(self) -> bool:
         """Returns whether the job was answered, as `JobRunner.run` does."""
         current_job.set(self._job)
-        answered = self._context.answers.end(
-            self._link, self._job, self._started, await self._failure()
-        )
+        error = await self._failure()
+        end = partial(self._context.answers.end, self._link, self._job, self._started, error)
+        answered = end() if error is not None and stops_worker(error) else await self._step(end)
         if answered:
             with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
                 self._link.flush()
@@ -112,11 +114,40 @@ class _Life:
                 raise GivenBack from None
             if not isinstance(error, Exception):
                 raise
-            self._worker.on_job_exception(self._job, sys.exc_info())
+            await self._step(partial(self._fail, error))
+            return
+        if self._has_record():
+            await self._step(partial(self._complete, result))
             return
         if self._link.closed:
             raise GivenBack
         self._worker.on_job_complete(self._job, result)
+
+    def _has_record(self) -> bool:
+        claims = self._context.claims
+        return claims is not None and claims.holds(self._job)
+
+    async def _step(self, step: Callable[[], Any]) -> Any:
+        """Takes a step to the end of the job; in a thread, where it may wait for a database."""
+        if self._loop.cancelling or not self._has_record():
+            return step()
+        return await self._loop.in_thread(step)
+
+    def _complete(self, result: Any) -> None:
+        """Ends a job with a record, which its job server may have given to others meanwhile."""
+        if self._link.closed:  # gearman3 does not find it any more
+            self._handler.send_job_complete(self._job, result)
+        else:
+            self._worker.on_job_complete(self._job, result)
+
+    def _fail(self, error: Exception) -> None:
+        try:
+            raise error
+        except Exception:
+            if self._link.closed and self._has_record():
+                self._handler.send_job_failure(self._job)
+            else:
+                self._worker.on_job_exception(self._job, sys.exc_info())
 
     async def _attempts(self) -> Any:
         attempts = Attempts(self._job, self._task.options, self._link, self._context.stopping)

@@ -36,6 +36,13 @@ class Connects(Protocol):
             error: why.
         """
 
+    def again(self, host: Host) -> None:
+        """Connects to a host at once, whose connection was closed on purpose.
+
+        Args:
+            host: the job server.
+        """
+
     def works(self, host: Host) -> None:
         """Notes that a host has answered.
 

@@ -114,6 +114,14 @@ class EventLoop:
             running.cancel()  # does nothing to what has ended
         return outcome.get()
 
+    async def in_thread(self, step: Callable[[], Any]) -> Any:
+        """Returns what a function returns that may wait.
+
+        Args:
+            step: is called in another thread.
+        """
+        return await asyncio.to_thread(step)
+
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Waits between two attempts.
 

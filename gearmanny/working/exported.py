@@ -34,6 +34,8 @@ class Owner(Protocol):
     """The job that runs, for threads of its task that do not know `current_job`."""
     work_loop: Loop | None
     """The loop that its `start()` runs."""
+    _help_table: dict[str, Any]
+    """The help of each task."""
 
     @property
     def timeout_grace(self) -> float | None:
@@ -72,6 +74,22 @@ def owner_of(gearman_worker: GearmanWorker, function: str | bytes) -> Owner | No
     """
     callback = gearman_worker.worker_abilities.get(function)
     return callback.worker if isinstance(callback, Exported) else None
+
+
+def help_of(gearman_worker: GearmanWorker) -> dict[str, Any]:
+    """Returns all functions with their help, which is empty for functions that are no tasks.
+
+    Args:
+        gearman_worker: with which the functions are registered.
+    """
+    helps: dict[str, Any] = {}
+    for owner in owners(gearman_worker):
+        helps |= owner._help_table
+    names = (
+        name if isinstance(name, str) else name.decode(errors="backslashreplace")
+        for name in gearman_worker.worker_abilities
+    )
+    return {name: helps.get(name, {}) for name in names}
 
 
 def owners(gearman_worker: GearmanWorker) -> Iterator[Owner]:

@@ -6,9 +6,13 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gearmanny.errors import GearmanException
 from gearmanny.payload.encoding import encode
+from gearmanny.payload.failures import encode_failure
+from gearmanny.records.values import Payload
 from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob, GearmanWorker
 from gearmanny.working.context import Context
+from gearmanny.working.decisions import recorded
 from gearmanny.working.link import Link, handle_of
 from gearmanny.working.progress import fitted
 
@@ -88,6 +92,8 @@ class Handler:
         """
         done, total = fitted(numerator, denominator)
         self.link.send_status(handle_of(current_job), b"%d" % done, b"%d" % total)
+        if self.context.claims is not None:
+            self.context.claims.progress(current_job, done, total)
 
     def send_job_data(self, current_job: GearmanJob, data: Any) -> None:
         """Sends a part of the result of a job.
@@ -116,7 +122,7 @@ class Handler:
         self.link.send_warning(handle_of(current_job), self._encode(data))
 
     def send_job_complete(self, current_job: GearmanJob, data: Any) -> None:
-        """Answers a job.
+        """Answers a job, when the result is in its record, if it has one.
 
         Args:
             current_job: the job.
@@ -124,8 +130,12 @@ class Handler:
 
         Raises:
             EncodingError: it cannot be encoded.
+            GivenBack: it cannot be recorded.
         """
-        self.link.complete(handle_of(current_job), self._encode(data))
+        payload = self._encode(data)
+        if self.context.claims is not None:
+            self.context.claims.succeed(current_job, self._recorded(payload))
+        self.link.complete(handle_of(current_job), payload)
 
     def send_job_exception(self, current_job: GearmanJob, data: Any) -> None:
         """Answers a job with an exception.
@@ -136,8 +146,13 @@ class Handler:
 
         Raises:
             EncodingError: it cannot be encoded.
+            GivenBack: it cannot be recorded.
         """
-        self.link.raise_(handle_of(current_job), self._encode(data))
+        payload = self._encode(data)
+        if self.context.claims is not None:
+            error = sys.exc_info()[1] or _without_reason(current_job)
+            self.context.claims.fail(current_job, encode_failure(error).decode())
+        self.link.raise_(handle_of(current_job), payload)
 
     def send_job_failure(self, current_job: GearmanJob) -> None:
         """Answers a job that failed.
@@ -147,15 +162,39 @@ class Handler:
 
         Args:
             current_job: the job.
+
+        Raises:
+            GivenBack: it cannot be recorded.
         """
         error = sys.exc_info()[1]
         if error is not None:
             self.context.answers.fail(self.link, current_job, error)
-        else:
-            self.link.fail(handle_of(current_job))
+            return
+        if self.context.claims is not None:
+            error = _without_reason(current_job)
+            self.context.claims.fail(current_job, encode_failure(error).decode())
+        self.link.fail(handle_of(current_job))
+
+    def recorded(self, value: Any) -> Payload:
+        """Returns a result as it is recorded.
+
+        Args:
+            value: the result, which is encoded.
+
+        Raises:
+            EncodingError: it cannot be encoded.
+        """
+        return self._recorded(self._encode(value))
+
+    def _recorded(self, payload: bytes) -> Payload:
+        return recorded(payload, is_text=not getattr(self._encoder, "takes_payload", False))
 
     def _encode(self, value: Any) -> bytes:
         return encode(self._encoder, value, self.link.max_packet)
+
+
+def _without_reason(job: GearmanJob) -> GearmanException:
+    return GearmanException(f"{job.task} failed without a reason")
 
 
 def handler_of(gearman_worker: GearmanWorker, job: GearmanJob) -> Handler:

@@ -10,6 +10,16 @@ from typing import Any
 from gearmanny.errors import TaskTimeLimitExceeded
 from gearmanny.vocabulary.gearman_api import GearmanJob
 
+
+class GivenBack(BaseException):
+    """Raised when a job is left without an answer: its job server gives it to another worker, or
+    has done so already."""
+
+
+class Skipped(BaseException):
+    """Raised when a job is answered and not run here: its record is in other hands."""
+
+
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 

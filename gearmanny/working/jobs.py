@@ -13,18 +13,25 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 
+from gearmanny.errors import RejectJob
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.payload.encoding import decode
 from gearmanny.protocol.worker import Assigned
+from gearmanny.records.ids import parse_unique
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working.answers import about
 from gearmanny.working.attempts import describe
-from gearmanny.working.context import Context
+from gearmanny.working.claiming import UNRECORDED
 from gearmanny.working.handler import Handler
 from gearmanny.working.runners import HandedOver
 
 logger = logging.getLogger("gearmanny.worker")
+
+
+_RECORDED = b"j:"
+"""The beginning of the unique ids of jobs that may have a record."""
 
 
 class JobRunner:
@@ -56,7 +63,7 @@ class JobRunner:
         job = self._new_job(handler, assigned, task)
         context = handler.context
         context.ledger.begin(handler.link, assigned, job)
-        error = self._execute(context, job, assigned)
+        error = self._execute(handler, job, assigned)
         try:
             if isinstance(error, HandedOver):
                 return False
@@ -65,17 +72,22 @@ class JobRunner:
             del error  # or its traceback would refer to this frame, and keep the payload
 
     def _execute(
-        self, context: Context, job: GearmanJob, assigned: Assigned
+        self, handler: Handler, job: GearmanJob, assigned: Assigned
     ) -> BaseException | None:
         """Returns the exception of a job that gearman3 does not answer, if any: that of its
         payload, its result or a hook of a subclass, or a CancelledError that left a loop."""
+        context = handler.context
         forks = this_process.forks
         alone = False
         try:
             alone = context.ledger.must_run_alone(job)
+            data = assigned.data
+            if assigned.unique[:2] == _RECORDED:
+                data, has_killed = self._claimed(handler, job, assigned)
+                alone = alone or has_killed
             if alone:
                 context.finish_coroutines()
-            job.data = decode(self._worker.data_encoder, assigned.data)
+            job.data = decode(self._worker.data_encoder, data)
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug(
                     "%s is called with %r", job.task, job.data, extra=about("started", job)
@@ -90,6 +102,24 @@ class JobRunner:
                 context.finish_coroutines()
             return error
         return None
+
+    def _claimed(self, handler: Handler, job: GearmanJob, assigned: Assigned) -> tuple[bytes, bool]:
+        """Returns the arguments of a job, those of its record if it has one, and whether it is to
+        run alone, because processes died that ran it, maybe beside others."""
+        travelling = parse_unique(assigned.unique)
+        if travelling is None:
+            return assigned.data, False
+        context, link = handler.context, handler.link
+        if context.claims is None:
+            raise RejectJob(UNRECORDED)
+        function = assigned.function.decode(errors="backslashreplace")
+        claimed = context.claims.claim(
+            job, travelling, function, link, context.pause, partial(_has_others, handler)
+        )
+        describe(job, traceparent=claimed.trace)
+        arguments = claimed.arguments
+        data = arguments if isinstance(arguments, bytes) else arguments.encode()
+        return data, claimed.deaths > 0
 
     def _new_job(self, handler: Handler, assigned: Assigned, task: str | bytes) -> GearmanJob:
         job = self._worker.create_job(
@@ -106,3 +136,9 @@ class JobRunner:
         except AttributeError:  # the job_class has no place for one of them
             describe(job, attempt=1, interrupted=False, function=task)
         return job
+
+
+def _has_others(handler: Handler) -> bool:
+    """Returns whether jobs that came by a connection are running beside the one that begins."""
+    running = handler.context.running_event_loop is not None
+    return running and len(handler.link.machine.held) > 1

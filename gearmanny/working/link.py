@@ -45,6 +45,8 @@ class Link:
         """When a job was last asked for, by `time.monotonic`."""
         self.data_sent: dict[bytes, int] = {}
         """Bytes of the result that were sent ahead, by the handle of each job that is held."""
+        self.unwanted = False
+        """Whether it is to be closed, so that a job goes back to its queue."""
         self._connection = connection
         self._lock: AbstractContextManager[Any] = threading.Lock()
         self._forks = this_process.forks

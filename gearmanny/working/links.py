@@ -19,9 +19,17 @@ _LONGEST_NAME = 60
 """Characters of the names of workers that job servers are told: gearmand keeps 128 bytes in all."""
 
 
-def _name_of(gearman_worker: GearmanWorker) -> str:
+def name_of(gearman_worker: GearmanWorker) -> str:
     """Returns the name of a worker in this process, as `gearadmin --workers` shows it:
-    `"mail-4711@host"`, with the names of all workers that share the connection."""
+    `"mail-4711@host"`, with the names of all workers that share the connection; or the one that it
+    was given.
+
+    Args:
+        gearman_worker: the worker.
+    """
+    given: str | None = gearman_worker.worker_client_id
+    if given:
+        return given
     names = dict.fromkeys(
         name for owner in owners(gearman_worker) if (name := getattr(owner, "name", None))
     )
@@ -79,7 +87,7 @@ class Links:
             handler = self._handler(connection)
             self._handlers[self._poller.add(handler)] = handler
             try:
-                handler.set_client_id(self._worker.worker_client_id or _name_of(self._worker))
+                handler.set_client_id(name_of(self._worker))
                 handler.set_abilities(self._worker.worker_abilities)
             except JobServerLost as error:
                 self.lose(handler.link, error)
@@ -133,6 +141,18 @@ class Links:
             self._connector.lost(link.host, error)
             if self._context.running_event_loop is not None:
                 self._context.running_event_loop.notify()
+
+    def leave(self, link: Link) -> None:
+        """Closes a link so that its jobs go back to their queues, and makes it again at once.
+
+        Args:
+            link: the link.
+        """
+        self.flush(link)
+        if link in self:
+            self._drop(link)
+            self._context.ledger.lost(link)
+            self._connector.again(link.host)
 
     def finish(self) -> None:
         """Sends the queued bytes of all links, and leaves the job servers once they have taken in

@@ -9,6 +9,7 @@ starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -19,13 +20,17 @@ from gearmanny.net.forks import HandledSignals, end_as_a_program, this_process
 from gearmanny.protocol.worker import Assigned, Refused
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.answers import Answers
+from gearmanny.working.atomic import atomic_tasks, check_transaction
+from gearmanny.working.claims import Claims
 from gearmanny.working.context import Context
 from gearmanny.working.environment import Environment, environment_of
+from gearmanny.working.exported import help_of
 from gearmanny.working.handler import Handler
 from gearmanny.working.jobs import JobRunner
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link
-from gearmanny.working.links import Links
+from gearmanny.working.links import Links, name_of
+from gearmanny.working.membership import Facts
 from gearmanny.working.observer import Observer
 from gearmanny.working.options import WorkerOptions
 
@@ -67,13 +72,22 @@ class WorkLoop:
         self._unready = observer is not None
         self._jobs = JobRunner(gearman_worker)
         self._ledger = Ledger() if observer is None else observer.ledger
-        self._answers = Answers(gearman_worker, self._ledger)
+        self._worker = gearman_worker
+        self._options = options
+        self._claims = (
+            None
+            if options.records is None
+            else Claims(options.records, self._is_stopping, options.max_deaths)
+        )
+        self._answers = Answers(gearman_worker, self._ledger, self._claims)
         self._context = Context(
             self._answers,
             self._ledger,
             self._is_stopping,
             environment.pause,
             partial(environment.new_event_loop, environment.waker.wake),
+            self._claims,
+            options.transaction,
         )
         self._links = Links(gearman_worker, environment, self._context, options.max_packet)
         self._rested_at = math.inf
@@ -94,6 +108,17 @@ class WorkLoop:
             BaseException: an exception that stops the worker. Jobs without an answer go back to
                 their queues.
         """
+        if self._claims is None:
+            self._run()
+            return
+        functions = json.dumps(help_of(self._worker))
+        self._claims.open(Facts(self._options.runner, functions, name_of(self._worker)))
+        try:
+            self._run()
+        finally:
+            self._claims.close()
+
+    def _run(self) -> None:
         self._handled_signals = HandledSignals()
         self._links.open()
         try:
@@ -243,6 +268,8 @@ class WorkLoop:
             self._observer.interrupted()
         if answered:
             self._job_done()
+        elif handler.link.unwanted:
+            self._links.leave(handler.link)
 
 
 def _log_refusal(link: Link, refused: Refused) -> None:
@@ -264,6 +291,10 @@ def loop_of(
         gearman_worker: the worker.
         options: its hosts, limits and TLS, and how many jobs it asks for or holds at a time.
         observer: notified when the loop serves, and of every job.
+
+    Raises:
+        InvalidOption: a task is atomic, and there is no transaction.
     """
+    check_transaction(atomic_tasks(gearman_worker), options.transaction)
     environment = environment_of(list(options.hosts), options.tls)
     return WorkLoop(gearman_worker, options, environment, observer)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from gearmanny.errors import InvalidOption
 from gearmanny.net.hosts import Host
@@ -12,8 +13,13 @@ from gearmanny.net.tls import TLS
 from gearmanny.payload.checks import COUNT, FLAG
 from gearmanny.payload.fields import check_options, option
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
+from gearmanny.records.contract import MAX_DEATHS, Store
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.hooks import Hook, SyncToAsync
+
+Transaction = Callable[[], AbstractContextManager[Any]]
+"""Returns the transaction in which an atomic task runs: it yields the connection of the driver,
+commits at its end, and rolls back after an exception."""
 
 
 class Capacity(Protocol):
@@ -81,12 +87,25 @@ class WorkerOptions:
     tls: TLS | None = option(
         None, TLS.of, "how the job servers are secured", none="plain connections"
     )
+    records: Store | None = None
+    """The store of the jobs that have a record."""
+    runner: str = ""
+    """The id that the processes of one runner share in that store."""
+    max_deaths: int | None = MAX_DEATHS
+    """How many processes a job with a record may kill; None for any number."""
+    transaction: Transaction | None = None
+    """Makes the transaction of atomic tasks; None: there must not be any."""
 
     def __post_init__(self) -> None:
         check_options(self)
         FLAG.check("send_tracebacks", self.send_tracebacks, optional=True)
         if self.default_work_class is not None:
             check_work_class("default_work_class", self.default_work_class)
+        if self.records is not None and not hasattr(self.records, "take_over"):
+            kind = type(self.records).__name__  # not the value: a URL may contain a password
+            raise InvalidOption(
+                f'records must be a store, such as SQLStore("sqlite:///jobs.db"), not a {kind}.'
+            )
 
     def settled(self, workers: Iterable[Capacity]) -> WorkerOptions:
         """Returns these options, with numbers where they leave them to the workers.

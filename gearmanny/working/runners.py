@@ -100,7 +100,7 @@ class TaskRunner(CallbackRunner):
             task: the task.
         """
         super().__init__(worker, self._call)
-        self._task = task
+        self.task = task
         self._method = getattr(worker, task.method)
 
     def _call(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
@@ -108,7 +108,7 @@ class TaskRunner(CallbackRunner):
         try:
             return self._result(gearman_worker, job)
         except TypeError as error:
-            refusal = self._task.refusal_of(error, job.data)
+            refusal = self.task.refusal_of(error, job.data)
             if refusal is None:
                 raise
             raise refusal from None
@@ -118,7 +118,7 @@ class TaskRunner(CallbackRunner):
                 end_as_a_program()
 
     def _result(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        result = self._method(**self._task.check_arguments(job.data))
+        result = self._method(**self.task.check_arguments(job.data))
         if isinstance(result, GeneratorType):
             return self._new_stream(gearman_worker, job).send_all(result)
         if isinstance(result, AsyncGeneratorType) or hasattr(type(result), "__await__"):
@@ -127,7 +127,7 @@ class TaskRunner(CallbackRunner):
         return result
 
     def _new_stream(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Stream:
-        return Stream(self._task, gearman_worker, handler_of(gearman_worker, job).link, job)
+        return Stream(self.task, gearman_worker, handler_of(gearman_worker, job).link, job)
 
 
 class AttemptRunner(TaskRunner):
@@ -136,10 +136,10 @@ class AttemptRunner(TaskRunner):
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         handler = handler_of(gearman_worker, job)
         context, link = handler.context, handler.link
-        attempts = Attempts(job, self._task.options, link, context.stopping)
+        attempts = Attempts(job, self.task.options, link, context.stopping)
         while True:
             try:
-                return super().__call__(gearman_worker, job)
+                return self._attempt(gearman_worker, job)
             except BaseException as error:
                 delay = attempts.delay_after(error)
                 if delay is None:
@@ -147,9 +147,12 @@ class AttemptRunner(TaskRunner):
             context.pause(delay, link, attempts.are_over)
             attempts.begin_next()
 
+    def _attempt(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        return super().__call__(gearman_worker, job)
+
     def _call(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         call = partial(super()._call, gearman_worker, job)
-        timeout, grace = self._task.options.limit, self.worker.timeout_grace
+        timeout, grace = self.task.options.limit, self.worker.timeout_grace
         if timeout is None:
             return call()
         handler = handler_of(gearman_worker, job)

@@ -183,3 +183,27 @@ def test_a_wrong_option_exits_with_2_and_says_what_is_allowed(
         cli.main(["server", *options])
     assert exited.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "No database is given"),
+        (["--records", "jobs.db"], "A store is written"),
+        (["--records", "sqlite:///jobs.db", "--host", "a/b"], 'of the form "name:port"'),
+    ],
+    ids=["no URL", "not a URL", "not a host"],
+)
+def test_a_dispatcher_without_a_store_or_a_job_server_says_what_is_missing(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["dispatch", *arguments]) == cli.FAILED
+    assert said in capsys.readouterr().err
+
+
+def test_the_help_of_dispatch_has_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["dispatch", "--help"])
+    shown = capsys.readouterr().out
+    for option in ("--records", "--host", "--keep", "--max-unclaimed", "--max-deaths"):
+        assert option in shown

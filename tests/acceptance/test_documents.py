@@ -18,7 +18,8 @@ import pytest
 import gearmanny
 from gearmanny import errors
 from gearmanny.contrib.django.management.commands import runworkers
-from gearmanny.contrib.django.settings import CacheSettings, Settings
+from gearmanny.contrib.django.settings import CacheSettings, RecordsSettings, Settings
+from gearmanny.embedded import JobServer
 from gearmanny.payload.fields import options_of
 from gearmanny.running.options import RunnerOptions
 from gearmanny.worker import BaseWorker
@@ -106,7 +107,7 @@ def test_every_python_block_is_run_here() -> None:
     assert {page: len(found) for page, found in BLOCKS.items() if found} == {
         "README.md": 2 + 4,  # the first steps, and a project of Django
         "quickstart.md": 2 + 4,
-        "django.md": 4 + 1,
+        "django.md": 4 + 1 + 1,  # the last one in test_django_records.py
         "workers.md": 1 + 2,
         "calls.md": 1 + 1 + len(EXAMPLES) + 4 + 2,
         "connections.md": 1,
@@ -323,6 +324,24 @@ def test_the_standalone_example_works(gearman_server: Server) -> None:
     ], done.stderr
 
 
+def test_the_durable_example_works_with_nothing_but_gearmanny(tmp_path: Path) -> None:
+    script = (ROOT / "examples" / "durable.py").read_text(encoding="utf-8")
+    with JobServer() as server:
+        (id,) = run(script, "order", server.host, folder=tmp_path)
+        assert run(script, "show", id, folder=tmp_path) == ["shop_deliver: queued "]
+        workers = subprocess.Popen(
+            [sys.executable, str(ROOT / "examples" / "durable.py"), "work", server.host],
+            cwd=tmp_path,
+            text=True,
+        )
+        try:
+            done = ['shop_deliver: succeeded "6 pieces of tea, cups"']
+            until(lambda: run(script, "show", id, folder=tmp_path) == done, "the end of the order")
+        finally:
+            workers.terminate()
+            assert workers.wait(PATIENCE) == 0
+
+
 @pytest.fixture
 def office(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
     script = tmp_path / "call_workers.py"
@@ -337,9 +356,12 @@ def office(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("office")
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_examples_of_calls_print_what_they_say(gearman_server: Server, example: str) -> None:
+def test_the_examples_of_calls_print_what_they_say(
+    gearman_server: Server, example: str, tmp_path: Path
+) -> None:
     assert said_by(example)
-    assert run(example.replace("localhost:4730", gearman_server.host)) == said_by(example)
+    code = example.replace("localhost:4730", gearman_server.host)
+    assert run(code, folder=tmp_path) == said_by(example)
 
 
 def test_the_workers_of_bytes_print_what_they_say(gearman_server: Server, tmp_path: Path) -> None:
@@ -370,7 +392,8 @@ def test_the_settings_that_are_shown_are_the_defaults() -> None:
     defaults = dataclasses.asdict(Settings())
     assert shown["GEARMANNY"] == defaults
     assert list(shown["GEARMANNY"]) == list(defaults)
-    assert list(shown["GEARMANNY"]["CACHE"]) == list(defaults["CACHE"])
+    for key in ("RECORDS", "CACHE"):
+        assert list(shown["GEARMANNY"][key]) == list(defaults[key])
 
 
 def test_the_settings_are_described_as_in_the_help_of_runworkers() -> None:
@@ -380,7 +403,7 @@ def test_the_settings_are_described_as_in_the_help_of_runworkers() -> None:
             r'^ +# (.*)\n +"(\w+)"|^ +"(\w+)": .*?  # (.*)$', block("GEARMANNY = {\n"), re.M
         )
     }
-    options = {**options_of(Settings), **options_of(CacheSettings)}
+    options = {**options_of(Settings), **options_of(RecordsSettings), **options_of(CacheSettings)}
     assert {
         name: comment.partition("; see ")[0] for name, comment in shown.items() if name in options
     } == {name: str(option) for name, option in options.items()}
@@ -396,7 +419,7 @@ def test_the_exit_codes_are_those_of_runworkers() -> None:
 def test_the_options_of_runworkers_that_are_shown_exist() -> None:
     parser = runworkers.Command().create_parser("manage.py", "runworkers")
     lines = re.findall(r"^    manage\.py runworkers(.*?)(?: +#.*)?$", PAGES["django.md"], re.M)
-    assert len(lines) == 7
+    assert len(lines) == 8
     for line in lines:
         parser.parse_args(line.replace("#", " #").partition("#")[0].split())
 
@@ -423,7 +446,7 @@ def test_the_options_of_a_worker_that_are_shown_exist() -> None:
 
 def test_the_errors_that_are_shown_exist() -> None:
     rows = table("calls.md", "error")
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert {row[0].strip("|` ") for row in rows} <= set(errors.__all__)
 
 

@@ -60,16 +60,21 @@ WORKERS = ("gearmanny.worker", "gearmanny.working", "gearmanny.tasks", "gearmann
     [
         ("import gearmanny.worker", (*CLIENTS, "gearmanny.aio")),
         ("import gearmanny.interface", (*CLIENTS, *WORKERS[:2], "gearmanny.aio", "gearman")),
-        ("import gearmanny.aio", (*CLIENTS[:3], *WORKERS, "gearmanny.admin")),
-        ("import gearmanny.client", ("gearmanny.aio", *WORKERS)),
+        ("import gearmanny.aio", (*CLIENTS[:3], *WORKERS, "gearmanny.admin", "gearmanny.records")),
+        ("import gearmanny.client", ("gearmanny.aio", *WORKERS, "gearmanny.records")),
         ("import gearmanny.embedded", (*CLIENTS, "gearmanny.aio", *WORKERS, "gearman")),
         (
             "import contextlib, gearmanny.cli\n"
             "with contextlib.suppress(SystemExit): gearmanny.cli.main(['server', '--help'])",
             (*CLIENTS, "gearmanny.aio", *WORKERS, "gearman"),
         ),
+        (
+            "import contextlib, gearmanny.cli\n"
+            "with contextlib.suppress(SystemExit): gearmanny.cli.main(['dispatch'])",
+            (*CLIENTS, "gearmanny.aio", *WORKERS, "gearman", "psycopg"),
+        ),
     ],
-    ids=["worker", "interface", "aio", "client", "embedded", "command"],
+    ids=["worker", "interface", "aio", "client", "embedded", "command", "dispatch"],
 )
 def test_a_side_does_not_load_the_other_one(code: str, unused: tuple[str, ...]) -> None:
     done = python(f"{code}\nimport sys; print(*sys.modules, file=sys.stderr)")

@@ -16,12 +16,22 @@ from typing import Any
 
 import pytest
 
+from gearmanny.calling.handover import Receive, Wait
 from gearmanny.client import AsyncClient, WorkResult
 from gearmanny.errors import GearmanException
+from gearmanny.net.hosts import Host, Servers
 from gearmanny.worker import BaseWorker
 from tests.support.servers import PATIENCE, Server, until, working
+from tests.unit.steps import A
+from tests.unit.test_handover import FakeAside, FakeSender, handing, job, uniques
 
-_MODULES = ("blocking/channel.py", "blocking/turns.py", "blocking/driver.py", "protocol/client.py")
+_MODULES = (
+    "blocking/channel.py",
+    "blocking/turns.py",
+    "blocking/driver.py",
+    "calling/handover.py",
+    "protocol/client.py",
+)
 """Where they arrive: taking events in, handing turns on, the queues of waiters."""
 
 _interrupt: Any = ctypes.pythonapi.PyErr_SetInterrupt
@@ -103,14 +113,17 @@ def forget_exceptions_of_ended_threads() -> None:
 
 
 @pytest.fixture
-def client(gearman_server: Server) -> Iterator[AsyncClient]:
+def interruptible() -> Iterator[None]:
     forget_exceptions_of_ended_threads()
     previous = signal.signal(signal.SIGINT, stop)
-    try:
-        with working(Gated([gearman_server.host])), AsyncClient([gearman_server.host]) as client:
-            yield client
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.fixture
+def client(interruptible: None, gearman_server: Server) -> Iterator[AsyncClient]:
+    with working(Gated([gearman_server.host])), AsyncClient([gearman_server.host]) as client:
+        yield client
 
 
 class Other:
@@ -193,4 +206,34 @@ def test_another_thread_can_send_after_it(client: AsyncClient) -> None:
         other = Other(client.gated_pass(n=at))
         other.thread.join(PATIENCE)
         assert other.outcome == at
+    assert at > 100
+
+
+class Renewing(FakeAside):
+    """Makes another connection each time."""
+
+    def connect(self, host: Host, servers: Servers, receive: Receive) -> Wait:
+        self.up[host] = FakeSender()
+        return super().connect(host, servers, receive)
+
+
+@pytest.mark.parametrize("is_connected", [False, True])
+@pytest.mark.usefixtures("interruptible")
+def test_recorded_jobs_are_handed_over_after_it(is_connected: bool) -> None:
+    at, more = -random.randrange(_STRIDE), True
+    while more and at < _MOST:
+        at += _STRIDE
+        aside = Renewing()
+        hand_over = handing(aside, A)
+        if is_connected:
+            hand_over([job()])
+        more = interrupt(at, partial(hand_over, [job()]))
+        hand_over([one := job()])
+        hand_over([two := job()])  # where a connection was given up, the one before made another
+        sender = aside.up[A]
+        assert isinstance(sender, FakeSender)
+        arrived = sender.uniques
+        assert {*uniques(two)} <= {*arrived}, at
+        assert {*uniques(one)} <= {*arrived}, at
+        assert not hand_over._is_busy, at
     assert at > 100

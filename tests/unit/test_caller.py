@@ -11,12 +11,15 @@ import pytest
 from gearmanny.calling.again import Again
 from gearmanny.calling.caller import Caller
 from gearmanny.calling.exchange import Watcher
+from gearmanny.calling.recording import Recorder
 from gearmanny.calling.tracing import CallSpans
 from gearmanny.errors import EncodingError, InvalidOption, InvalidTask
 from gearmanny.net.hosts import Servers
 from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from tests.unit.steps import REQUEST, A, FakeLine, pool_of
+from tests.unit.test_handover import FakeAside
+from tests.unit.test_recording import FakeStore
 
 
 class Recording(Caller):
@@ -29,6 +32,9 @@ class Recording(Caller):
 
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         return function, args, kwargs
+
+    def _recorder_for(self, store: Any) -> Recorder:
+        return Recorder(store, self._servers, FakeAside())  # type: ignore[arg-type]
 
     def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
         return Again(request, self._options.unique, pool_of(A)), ()
@@ -62,12 +68,46 @@ def test_a_copy_connects_anew_with_the_same_options() -> None:
     assert client.using(timeout=1).reached is client.reached
 
 
+def test_background_jobs_are_recorded_where_there_is_a_store() -> None:
+    client = Recording(records=FakeStore())  # type: ignore[arg-type]
+    later = client.using(background=True)
+    assert not client._records_calls
+    assert later._records_calls
+    assert not later.using(recorded=False)._records_calls
+    assert not later.using(background=False)._records_calls
+    assert not Recording().using(background=True)._records_calls
+    twin = copy.copy(later)
+    assert twin._records_calls
+    assert twin._recorder is not later._recorder
+    assert twin._recorder is not None
+    assert later._recorder is not None
+    assert twin._recorder.store is later._recorder.store
+
+
+def test_a_record_keeps_more_than_a_job_server() -> None:
+    later = Recording(records=FakeStore()).using(background=True)  # type: ignore[arg-type]
+    assert later.using(delay=1, priority="high", unique_waiting="k")
+    assert later.using(unique="k", unique_waiting="w")
+    for options in ({"recorded": False}, {"background": False}):
+        with pytest.raises(InvalidOption, match="unique_waiting is a key of recorded jobs"):
+            later.using(unique_waiting="k").using(**options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOption, match="keeps no priority"):
+        later.using(delay=1, priority="high", recorded=False)
+
+
 def test_a_client_without_hosts_has_one_here() -> None:
     assert repr(Recording()) == "<Recording of localhost:4730>"
 
 
 @pytest.mark.parametrize(
-    "options", [{"connect_timeout": -1}, {"max_packet": 0}, {"timeout": -1}, {"tls": 5}]
+    "options",
+    [
+        {"connect_timeout": -1},
+        {"max_packet": 0},
+        {"timeout": -1},
+        {"tls": 5},
+        {"records": "sqlite:///jobs.db"},
+    ],
 )
 def test_invalid_arguments_are_refused(options: Any) -> None:
     with pytest.raises(InvalidOption):

@@ -22,6 +22,9 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"background": 1}, "background must be True or False, not 1"),
     ({"idempotent": None}, "idempotent must be True or False"),
     ({"trace": "yes"}, "trace must be True or False"),
+    ({"recorded": None}, "recorded must be True or False"),
+    ({"unique_waiting": 5}, "unique_waiting must be a non-empty string"),
+    ({"unique_waiting": "k", "background": True}, "unique_waiting is a key of recorded jobs"),
     ({"priority": "urgent"}, "priority must be one of high, normal, low, not 'urgent'"),
     ({"priority": None}, "priority must be one of"),
     ({"unique": ""}, "unique must be a non-empty string"),
@@ -84,10 +87,21 @@ def test_what_contradicts_earlier_options_is_refused_too() -> None:
         {"at": NOW.astimezone(timezone(timedelta(hours=-5))), "background": True},
         {"on_update": print, "idempotent": True},
         {"trace": True, "background": True},
+        {"recorded": False},
     ],
 )
 def test_what_can_be_is_taken(options: dict[str, Any]) -> None:
     assert CallOptions().changed(**options)._asdict().items() >= options.items()
+
+
+def test_a_record_has_room_for_what_a_job_server_has_not() -> None:
+    recorded = CallOptions().changed(
+        True, background=True, at=NOW, priority="low", unique="k", unique_waiting="w"
+    )
+    assert recorded.is_recorded(True)
+    assert not recorded.is_recorded(False)
+    with pytest.raises(InvalidOption, match="keeps no priority"):
+        recorded.changed(False, unique_waiting=None)
 
 
 def test_a_job_is_due_never_too_early() -> None:

@@ -39,6 +39,14 @@ def test_a_job_that_was_condemned_is_counted_anew() -> None:
     assert list(deaths.judge([job(1)], "exited with 1")) == [job(1)]
 
 
+def test_jobs_with_a_record_are_counted_there() -> None:
+    unique = "j:0123abcd:018f0000000070008000000000000000.1"
+    recorded = RunningJob("host", "f", "H:9", unique)
+    deaths = Deaths(1)
+    assert deaths.judge([recorded], "exited with 1") == {}
+    assert deaths.judge([recorded, job(1)], "exited with 1") == {job(1): ALONE}
+
+
 def test_an_end_that_no_job_explains_charges_none() -> None:
     assert Deaths(1).judge([], "exited with 1") == {}
 

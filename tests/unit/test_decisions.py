@@ -1,15 +1,33 @@
-"""The decision after a failed attempt at a job."""
+"""The decisions about a job with a record, and after a failed attempt at any job."""
 
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from gearmanny.errors import InvalidArguments, InvalidOption, RejectJob, TaskTimeLimitExceeded
+from gearmanny.records.values import Claim, Claimed, Payload, Refusal, Refused, Settled
 from gearmanny.tasks.options import TaskOptions
-from gearmanny.working.decisions import Decision, Fail, GiveBack, Retry, after_failure
+from gearmanny.working.decisions import (
+    LOOKED_AT,
+    MAX_RUNS,
+    Decision,
+    Done,
+    Fail,
+    GiveBack,
+    LookAgain,
+    Refuse,
+    Retry,
+    Run,
+    Skip,
+    after_claim,
+    after_failure,
+    after_transaction,
+    recorded,
+)
 
 OPTIONS = TaskOptions(retries=2, retry_on=(OSError,), backoff=lambda attempt: attempt * 10.0)
 
@@ -64,3 +82,71 @@ def test_a_backoff_that_returns_nonsense_is_an_error() -> None:
     ):
         decide(options=options)
     assert decide(options=options, stopping=True) == GiveBack(), "it is not asked in vain"
+
+
+CLAIMED = Claimed(Claim("id", 1), "f", "{}", 1, 0, 0, datetime(2026, 1, 1, tzinfo=UTC), "")
+
+
+def test_a_job_that_was_claimed_is_run() -> None:
+    assert after_claim(CLAIMED, 0.0) == Run(CLAIMED)
+
+
+def test_a_job_without_a_record_is_refused() -> None:
+    assert isinstance(after_claim(Refused(Refusal.UNKNOWN), 0.0), Refuse)
+
+
+@pytest.mark.parametrize("reason", [Refusal.OVER, Refusal.OUTDATED, Refusal.EARLY])
+def test_a_job_that_is_not_to_be_run_now_is_skipped(reason: Refusal) -> None:
+    assert isinstance(after_claim(Refused(reason), 0.0), Skip)
+
+
+def test_a_job_that_another_process_has_is_looked_at_for_a_while_and_left() -> None:
+    running = Refused(Refusal.RUNNING, "owner", Claim("id", 1))
+    assert isinstance(after_claim(running, 0.0), LookAgain)
+    assert isinstance(after_claim(running, LOOKED_AT), Skip)
+
+
+def test_a_process_that_is_not_registered_gives_its_job_back() -> None:
+    assert after_claim(Refused(Refusal.UNREGISTERED), 0.0) == GiveBack()
+
+
+def settle(settled: Settled, runs: int = 1, **facts: bool) -> Decision | Done | Skip:
+    return after_transaction(settled, runs, **{"is_transient": True, "stopping": False, **facts})
+
+
+def test_a_transaction_that_was_committed_is_the_end_whatever_its_error() -> None:
+    for is_transient, stopping in itertools.product([False, True], repeat=2):
+        decided = settle(Settled.COMMITTED, is_transient=is_transient, stopping=stopping)
+        assert decided == Done()
+
+
+def test_a_job_that_somebody_else_has_is_left_to_them() -> None:
+    assert isinstance(settle(Settled.TAKEN), Skip)
+
+
+def test_a_lost_transaction_is_run_again_some_times() -> None:
+    delays = [settle(Settled.LOST, runs) for runs in range(1, MAX_RUNS)]
+    assert all(isinstance(delay, Retry) and delay.delay <= 2.0 for delay in delays)
+    assert settle(Settled.LOST, MAX_RUNS) == Fail()
+    assert settle(Settled.LOST, stopping=True) == GiveBack()
+
+
+def test_an_error_of_the_task_is_its_failure() -> None:
+    assert settle(Settled.LOST, is_transient=False) == Fail()
+    assert settle(Settled.LOST, is_transient=False, stopping=True) == Fail()
+
+
+@pytest.mark.parametrize(
+    ("payload", "is_text", "expected"),
+    [
+        (b'{"a": "\xc3\xa9"}', True, '{"a": "\u00e9"}'),
+        (b"\xff", True, b"\xff"),
+        (b"a\0b", True, b"a\0b"),
+        (b"text", False, b"text"),
+        (b"", True, ""),
+    ],
+)
+def test_a_payload_is_recorded_as_text_where_it_is_some(
+    payload: bytes, is_text: bool, expected: Payload
+) -> None:
+    assert recorded(payload, is_text=is_text) == expected

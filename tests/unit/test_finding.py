@@ -277,3 +277,11 @@ def test_self_by_position_only_does_no_harm() -> None:
 def test_a_task_whose_arguments_cannot_be_found_out_is_refused() -> None:
     with pytest.raises(InvalidTask, match="task_most"):
         find_tasks(worker_with(task_most=staticmethod(max)))
+
+
+def test_a_coroutine_cannot_be_atomic() -> None:
+    @task(atomic=True)
+    async def task_write(self: object) -> None: ...
+
+    with pytest.raises(InvalidTask, match=r"Made\.task_write is atomic and async"):
+        find_tasks(worker_with(task_write=task_write))

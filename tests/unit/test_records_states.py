@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from gearmanny.errors import InvalidTransition
 from gearmanny.records import states
 from gearmanny.records.states import (
     ENDINGS,
@@ -15,7 +16,6 @@ from gearmanny.records.states import (
     TRANSITIONS,
     Counter,
     Event,
-    InvalidTransition,
     State,
     Transition,
     after,

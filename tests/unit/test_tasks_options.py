@@ -195,4 +195,8 @@ def test_delays_may_be_computed() -> None:
 
 def test_the_help_table_says_that_a_task_is_cached() -> None:
     assert TaskOptions(cached=True).help() == {"cached": True}
+
+
+def test_the_help_table_says_that_a_task_is_atomic() -> None:
+    assert TaskOptions(atomic=True).help() == {"atomic": True}
     assert TaskOptions().help() == {}

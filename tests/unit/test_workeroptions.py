@@ -50,7 +50,8 @@ def test_what_a_worker_says_is_checked(worker: Says) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"prefetch": 0}, {"concurrency": 1.5}, {"max_packet": 1}, {"tls": 5}]
+    "wrong",
+    [{"prefetch": 0}, {"concurrency": 1.5}, {"max_packet": 1}, {"tls": 5}, {"records": "jobs.db"}],
 )
 def test_options_of_workers_are_checked_when_they_are_made(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidOption, match=next(iter(wrong))):

@@ -1,6 +1,9 @@
 """The app's configuration: it registers the checks, and connects to nothing."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy
 
 
@@ -13,3 +16,11 @@ class GearmannyConfig(AppConfig):
 
     def ready(self) -> None:
         from gearmanny.contrib.django import checks  # noqa: F401, PLC0415  registers itself
+
+        post_migrate.connect(_name_store, sender=self)
+
+
+def _name_store(**kwargs: Any) -> None:
+    from gearmanny.contrib.django.schema import name_store  # noqa: PLC0415
+
+    name_store(**kwargs)

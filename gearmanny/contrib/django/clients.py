@@ -55,6 +55,7 @@ class _Configured(abc.ABC, Generic[C]):
         # Imported here: this module must be importable before the settings are configured.
         from gearmanny.contrib.django.encoding import DjangoJSONDataEncoder  # noqa: PLC0415
         from gearmanny.contrib.django.settings import get_settings  # noqa: PLC0415
+        from gearmanny.contrib.django.store import get_store  # noqa: PLC0415
 
         settings = get_settings()
         with self._making:
@@ -67,6 +68,7 @@ class _Configured(abc.ABC, Generic[C]):
                     data_encoder=None if self._kind._takes_payload else DjangoJSONDataEncoder,
                     max_packet=settings.MAX_PACKET,
                     tls=settings.TLS,
+                    records=get_store(),
                 )
                 self._made = settings, made
                 self._guard(made)

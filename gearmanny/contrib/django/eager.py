@@ -16,6 +16,7 @@ from gearmanny.contrib.django.discovery import find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import defaults_of_the_settings, healthy_connections
 from gearmanny.contrib.django.settings import get_settings
+from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.contrib.django.transactions import transactions_of_the_test
 from gearmanny.eager.joined import Eager
 from gearmanny.protocol.server import Server
@@ -89,6 +90,9 @@ class _LoopAround:
         contextvars.copy_context().run(async_to_sync(outcome.of), coroutine)
         return outcome.get()
 
+    async def in_thread(self, step: Callable[[], Any]) -> Any:
+        return await sync_to_async(step)()  # the thread that has the transaction of the test
+
     async def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Does not wait."""
 
@@ -114,11 +118,14 @@ def new_eager() -> Eager:
         defaults_of_the_settings if hook is healthy_connections else hook
         for hook in get_settings().hooks()
     ]
+    store = get_store()
     return DjangoEager(
         hooks=[transactions_of_the_test, *hooks],
         send_tracebacks=django_settings.DEBUG or None,
         default_work_class=DjangoJsonWorker,
         sync_to_async=sync_to_async,
+        records=None if store is None else store.of_callers,
+        transaction=task_transaction,
     )
 
 

@@ -23,7 +23,18 @@ from gearmanny.helpers.options import STALE
 from gearmanny.hooks import Hook, check_hooks
 from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLSOption
-from gearmanny.payload.checks import ADDRESS, COUNT, FLAG, PORT, SWITCH, TIME_LIMIT, WAIT, Rule
+from gearmanny.payload.checks import (
+    ADDRESS,
+    COUNT,
+    FLAG,
+    PORT,
+    SWITCH,
+    TIME_LIMIT,
+    WAIT,
+    Rule,
+    choice,
+    number,
+)
 from gearmanny.payload.fields import check_options, option, options_of, same_as
 from gearmanny.running.options import RunnerOptions
 from gearmanny.working.options import WorkerOptions
@@ -36,6 +47,8 @@ HYGIENE = "gearmanny.contrib.django.hooks.healthy_connections"
 T = TypeVar("T")
 
 _TEXT = Rule("a string, not an empty one", lambda text: isinstance(text, str) and bool(text), str)
+
+_DAYS = number("a number of days from 0 to 36500", lambda days: 0 <= days <= 36500)
 
 _FUNCTION = Rule(
     "a function, or the dotted path of one",
@@ -119,6 +132,27 @@ class CacheSettings:
             ) from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecordsSettings:
+    """`GEARMANNY["RECORDS"]`."""
+
+    STORE: str | None = option(
+        None,
+        choice("database"),
+        'where background jobs are recorded: "database"',
+        none="nowhere",
+    )
+    DATABASE: str = option("default", _TEXT, "alias of that database, in DATABASES")
+    KEEP_DAYS: float | None = option(
+        7, _DAYS, "days for which jobs that have ended are kept", none="for ever"
+    )
+
+    @property
+    def keep(self) -> float | None:
+        """The seconds for which jobs that have ended are kept; None for ever."""
+        return None if self.KEEP_DAYS is None else self.KEEP_DAYS * 86400
+
+
 def _check_hooks(hooks: object) -> None:
     if isinstance(hooks, (list, tuple)):  # paths are followed where the hooks are needed
         hooks = [hook for hook in hooks if not isinstance(hook, str)]
@@ -168,6 +202,7 @@ class Settings:
     LIVE_IN_TESTS: bool = option(
         False, SWITCH, "let tests call the job servers of `HOSTS`, though nothing prepared them"
     )
+    RECORDS: RecordsSettings = RecordsSettings()
     CACHE: CacheSettings = CacheSettings()
 
     def hooks(self) -> tuple[Hook, ...]:
@@ -185,7 +220,12 @@ class Settings:
     def for_runner(self) -> dict[str, Any]:
         """Returns the arguments of a `WorkRunner` that are settings as they are."""
         names = [*options_of(WorkerOptions), *options_of(RunnerOptions)]
-        return {name: getattr(self, name.upper()) for name in names if hasattr(self, name.upper())}
+        given = {name: getattr(self, name.upper()) for name in names if hasattr(self, name.upper())}
+        return {**given, "keep": self.RECORDS.keep}
+
+
+_NESTED: dict[str, type] = {"RECORDS": RecordsSettings, "CACHE": CacheSettings}
+"""The keys whose values are dicts, too."""
 
 
 def _hook(hook: Hook | str) -> Hook:
@@ -208,11 +248,14 @@ def get_settings() -> Settings:
         ImproperlyConfigured: GEARMANNY has an unknown key, or an invalid value.
     """
     given = dict(_mapping(NAME, getattr(django_settings, NAME, {})))
-    cache_name = f"{NAME}['CACHE']"
-    cache = _fill(CacheSettings, cache_name, _mapping(cache_name, given.pop("CACHE", {})))
-    settings = _fill(Settings, NAME, {**given, "CACHE": cache})
+    nested: dict[str, Any] = {
+        key: _fill(kind, f"{NAME}[{key!r}]", _mapping(f"{NAME}[{key!r}]", given.pop(key, {})))
+        for key, kind in _NESTED.items()
+    }
+    settings = _fill(Settings, NAME, {**given, **nested})
     try:
-        check_options(cache, naming=f"{cache_name}[{{!r}}]")
+        for key, inner in nested.items():
+            check_options(inner, naming=f"{NAME}[{key!r}][{{!r}}]")
         check_options(settings, naming=f"{NAME}[{{!r}}]")
     except InvalidOption as error:
         raise ImproperlyConfigured(str(error)) from error

@@ -13,10 +13,12 @@ from django.test import override_settings
 
 from gearmanny.contrib.django.clients import async_client, client, raw_client
 from gearmanny.contrib.django.connections import close_for_good
+from gearmanny.contrib.django.connectors import connector_of
 from gearmanny.contrib.django.eager import new_eager
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import begin_beside_others, end_beside_others
 from gearmanny.contrib.django.settings import NAME
+from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.eager.joined import Eager
 from gearmanny.errors import InvalidOption
 from gearmanny.net.hosts import parse_hosts
@@ -58,7 +60,8 @@ def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
         options: more arguments of the class.
 
     Raises:
-        InvalidOption: the test runs in a transaction, or an argument is invalid.
+        InvalidOption: the test runs in a transaction, an argument is invalid, or records are in a
+            database in memory.
         InvalidTask: a task cannot be exported.
     """
     if any(each.in_atomic_block for each in connections.all(initialized_only=True)):
@@ -68,11 +71,16 @@ def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
             "@pytest.mark.django_db(transaction=True) or derive it from TransactionTestCase, or "
             "run the worker with gearman_eager."
         )
+    store = get_store()
+    if store is not None:
+        connector_of(store.alias)  # reports now what the thread of the worker could not
     of_the_project = WorkerOptions(
         hosts=parse_hosts([host]),
         hooks=(_NoConnectionsLeft,),
         sync_to_async=sync_to_async,
         default_work_class=DjangoJsonWorker,
+        records=store,
+        transaction=task_transaction,
     )
     return make_worker(kind, of_the_project, **options)
 

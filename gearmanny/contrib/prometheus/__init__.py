@@ -2,7 +2,8 @@
 
 `metrics` is a hook that counts and times jobs in the default registry of `prometheus_client`.
 `serve_metrics` serves the metrics of all processes of a `WorkRunner` on one port, together with the
-queues of the job servers, which are read by `QueueCollector`.
+queues of the job servers, which are read by `QueueCollector`, and the numbers of recorded jobs,
+which are read by `RecordCollector`.
 
 ========================================  ====================================================
 `gearmanny_jobs_total`                    attempts that ended, by `function` and `outcome`: `ok`,
@@ -16,6 +17,13 @@ queues of the job servers, which are read by `QueueCollector`.
 `gearmanny_queue_jobs`                    jobs of a job server, by `host`, `function` and `state`:
                                           `queued` or `running`
 `gearmanny_queue_workers`                 workers of a job server, by `host` and `function`
+`gearmanny_records`                       recorded jobs by `function` and `state`: `waiting`,
+                                          `scheduled`, `running` or `failed`
+`gearmanny_records_oldest_seconds`        how long the oldest of those that wait has been due, by
+                                          `function`
+`gearmanny_records_taken_back_total`      jobs taken back from dead processes, by `function` and
+                                          `outcome`: `returned` to the queue, or `poisoned`
+`gearmanny_store_up`                      1 if the store of records answered, else 0
 `gearmanny_job_server_up`                 1 if the job server at `host` answered, else 0
 ========================================  ====================================================
 """
@@ -29,6 +37,7 @@ except ImportError as error:
 
 from gearmanny.contrib.prometheus.instruments import metrics
 from gearmanny.contrib.prometheus.queues import QueueCollector
+from gearmanny.contrib.prometheus.records import RecordCollector
 from gearmanny.contrib.prometheus.serving import serve_metrics
 
-__all__ = ["QueueCollector", "metrics", "serve_metrics"]
+__all__ = ["QueueCollector", "RecordCollector", "metrics", "serve_metrics"]

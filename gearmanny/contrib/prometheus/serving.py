@@ -24,10 +24,12 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from gearmanny.contrib.prometheus.queues import QueueCollector
+from gearmanny.contrib.prometheus.records import RecordCollector
 from gearmanny.errors import InvalidOption
 from gearmanny.net.forks import end_with
 from gearmanny.net.tls import TLSOption
 from gearmanny.payload.checks import PORT_OR_ANY
+from gearmanny.records.contract import Store
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -44,6 +46,7 @@ def serve_metrics(
     port: int,
     address: str = "127.0.0.1",
     tls: TLSOption = None,
+    records: Store | None = None,
 ) -> Iterator[str]:
     """Serves metrics over HTTP while the block runs.
 
@@ -61,6 +64,7 @@ def serve_metrics(
             include the names of functions.
         tls: the TLS settings of the job servers: True, a dict of PEM files (`"ca"`, `"cert"`,
             `"key"`) or an `ssl.SSLContext`; None for plain connections.
+        records: the store whose jobs are counted, too; None for no store.
 
     Returns:
         A context manager that yields the URL.
@@ -68,13 +72,18 @@ def serve_metrics(
     Raises:
         InvalidOption: the port cannot be opened, or a host or `tls` is invalid.
     """
-    with metrics_process(hosts, port=port, address=address, tls=tls) as process:
+    with metrics_process(hosts, port=port, address=address, tls=tls, records=records) as process:
         yield process.url
 
 
 @contextlib.contextmanager
 def metrics_process(
-    hosts: Sequence[str] | None, *, port: int, address: str, tls: TLSOption
+    hosts: Sequence[str] | None,
+    *,
+    port: int,
+    address: str,
+    tls: TLSOption,
+    records: Store | None = None,
 ) -> Iterator[MetricsProcess]:
     """Does what `serve_metrics` does, and yields the process."""
     PORT_OR_ANY.check("port", port)
@@ -83,6 +92,8 @@ def metrics_process(
         registry = CollectorRegistry()
         registry.register(_AllProcesses(directory))
         registry.register(queues)
+        if records is not None:
+            registry.register(RecordCollector(records))
         process = MetricsProcess(registry, address, port)
         try:
             yield process

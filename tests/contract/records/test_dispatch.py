@@ -11,7 +11,7 @@ import pytest
 from gearmanny.errors import InvalidOption
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
-from gearmanny.records.values import Claimed, Count, NewJob, Process
+from gearmanny.records.values import Claimed, Count, HandedAgain, NewJob, Process
 from tests.contract.records.conftest import Claiming, Database, only_postgresql
 from tests.contract.records.test_jobs import look, submit
 from tests.support.servers import until
@@ -105,11 +105,11 @@ def test_what_got_lost_is_handed_over_again_and_fails_in_the_end(store: SQLStore
     for number in (2, 3):
         (lost,) = store.handed_before(0, 10)
         assert lost.id == id
-        again = store.hand_over_again(lost)
-        assert again == lost._replace(number=number)
-        assert store.hand_over_again(lost) is None  # somebody was faster
+        again = store.hand_over_again([lost])
+        assert again == HandedAgain([lost._replace(number=number)], [])
+        assert store.hand_over_again([lost]) == HandedAgain([], [])  # somebody was faster
     (lost,) = store.handed_before(0, 10)
-    assert store.hand_over_again(lost) is None
+    assert store.hand_over_again([lost]) == HandedAgain([], [lost])
     found = look(store, id)
     assert (found.state, found.number, found.failures, found.deaths) == (State.FAILED, 3, 0, 0)
     assert found.error is not None
@@ -123,7 +123,7 @@ def test_a_job_server_that_lost_its_queue_is_nobodys_fault(
     id = submit(store)
     for _ in range(5):
         (lost,) = store.handed_before(0, 10)
-        assert store.hand_over_again(lost, counts=False) is not None
+        assert store.hand_over_again([lost], counts=False).handed
     assert isinstance(store.claim(id, "f", 6, process.id), Claimed)
 
 
@@ -154,6 +154,24 @@ def test_what_job_servers_still_have_is_asked_about_later(store: SQLStore) -> No
     until(comes_first)
 
 
+def test_what_job_servers_have_may_be_left_alone_for_longer(store: SQLStore) -> None:
+    id = submit(store)
+    store.confirm([id], 3600)
+    assert store.handed_before(0, 10) == []
+    assert [job.id for job in store.handed_before(-3601, 10)] == [id]
+
+
+def test_of_many_that_got_lost_each_has_its_fate(store: SQLStore, process: Process) -> None:
+    given_up, claimed, lost = (submit(store) for _ in range(3))
+    for _ in range(2):
+        store.hand_over_again([job for job in store.handed_before(0, 10) if job.id == given_up])
+    jobs = store.handed_before(0, 10)
+    assert isinstance(store.claim(claimed, "f", 1, process.id), Claimed)
+    again = store.hand_over_again(jobs)
+    assert [job.id for job in again.handed] == [lost]
+    assert [job.id for job in again.failed] == [given_up]
+
+
 def test_what_went_back_to_the_queue_is_at_no_job_server(store: SQLStore, process: Process) -> None:
     id = submit(store)
     claimed = store.claim(id, "f", 1, process.id)
@@ -175,7 +193,7 @@ def test_a_claimed_job_is_not_handed_over_again(store: SQLStore, process: Proces
     (lost,) = store.handed_before(0, 10)
     assert isinstance(store.claim(id, "f", 1, process.id), Claimed)
     for _ in range(5):
-        assert store.hand_over_again(lost) is None
+        assert store.hand_over_again([lost]) == HandedAgain([], [])
     assert look(store, id).state is State.RUNNING
 
 

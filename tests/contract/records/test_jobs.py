@@ -149,7 +149,7 @@ def test_a_job_is_refused_that_is_none_of_ours(store: SQLStore, process: Process
 def test_a_stale_hand_over_is_refused(store: SQLStore, process: Process) -> None:
     id = submit(store)
     (handed,) = store.handed_before(0, 10)
-    assert store.hand_over_again(handed) == handed._replace(number=2)
+    assert store.hand_over_again([handed]).handed == [handed._replace(number=2)]
     assert store.claim(id, "f", 1, process.id) == Refused(Refusal.OUTDATED)
     assert isinstance(store.claim(id, "f", 2, process.id), Claimed)
 

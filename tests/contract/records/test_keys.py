@@ -23,7 +23,7 @@ def test_a_key_is_taken_while_its_job_is_queued_or_running(
     store: SQLStore, running: Claiming
 ) -> None:
     claimed = running(unique="k")
-    taken = [Submitted(claimed.claim.id, False, False)]
+    taken = [Submitted(claimed.claim.id, False, False, "f")]
     assert store.submit([NewJob("f", unique="k")]) == taken
     store.give_back(claimed.claim, Event.RETRIED, 3600)
     assert store.submit([NewJob("f", unique="k")]) == taken
@@ -41,7 +41,9 @@ def test_one_may_wait_while_another_one_runs(store: SQLStore, running: Claiming)
     claimed = running(unique_waiting="k")
     waiting = submit(store, unique_waiting="k")
     assert waiting != claimed.claim.id
-    assert store.submit([NewJob("f", unique_waiting="k")]) == [Submitted(waiting, False, False)]
+    assert store.submit([NewJob("f", unique_waiting="k")]) == [
+        Submitted(waiting, False, False, "f")
+    ]
 
 
 def test_a_job_that_goes_back_gives_way_to_a_newer_one(store: SQLStore, running: Claiming) -> None:

@@ -119,11 +119,12 @@ def test_jobs_live_their_lives_behind_a_pooler(
     # Both sides see that the other one's process lives, each in its own way.
     locked = direct.register()
     assert store.dead_processes() == []
-    with psycopg.connect(url_of(postgres_database)) as connection:
-        connection.execute("UPDATE gearmanny_processes SET beat = beat - interval '1 minute'")
-    assert direct.dead_processes() == [process.id]
-    store.beat([process.id])
-    assert direct.dead_processes() == []
+    for give_a_sign in (lambda: store.beat([process.id]), store.renew):
+        with psycopg.connect(url_of(postgres_database)) as connection:
+            connection.execute("UPDATE gearmanny_processes SET beat = beat - interval '1 minute'")
+        assert direct.dead_processes() == [process.id]
+        give_a_sign()
+        assert direct.dead_processes() == []
     assert {each.id for each in store.processes()} == {process.id, locked.id}
     for each in (direct, store, other):
         each.close()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import copy
 import os
+import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ from gearmanny.records.session import Session
 from gearmanny.records.sql import SQLStore, StoreUnavailable
 from gearmanny.records.states import Event, State
 from gearmanny.records.templates import tables_with
-from gearmanny.records.values import Change, Claimed, NewJob, Process
+from gearmanny.records.values import Change, Claimed, NewJob, Process, Submitted
 from tests.contract.records.conftest import (
     Claiming,
     Database,
@@ -42,6 +46,35 @@ def test_the_store_is_a_store(store: SQLStore) -> None:
     typed: Store = store  # checked by mypy
     names = [name for name in vars(Store) if not name.startswith("_")]
     assert [name for name in names if not hasattr(typed, name)] == []
+
+
+def test_what_is_recorded_for_a_client_is_handed_over_once_others_see_it(
+    store: SQLStore, other: SQLStore
+) -> None:
+    handed: list[Submitted] = []
+
+    def hand_over(jobs: Sequence[Submitted]) -> None:
+        assert all(other.look(job.id) for job in jobs)
+        handed.extend(jobs)
+
+    jobs = [NewJob("f", priority=1), NewJob("g", delay=60), NewJob("f", unique="k")]
+    now, later, keyed = store.record(jobs, hand_over)
+    assert handed == [now, keyed]
+    assert now == Submitted(now.id, True, True, "f", 1)
+    assert (later.is_new, later.is_handed_over) == (True, False)
+    handed.clear()
+    (again,) = store.record([NewJob("f", unique="k")], hand_over)
+    assert (again.id, again.is_new, handed) == (keyed.id, False, [])
+    (asked,) = asyncio.run(store.arecord([NewJob("h")], hand_over))
+    assert handed == [asked]
+
+
+def test_a_copy_of_a_store_is_the_same_store(store: SQLStore) -> None:
+    (submitted,) = store.submit([NewJob("f")])
+    for twin in (copy.copy(store), pickle.loads(pickle.dumps(store))):
+        with contextlib.closing(twin):
+            assert twin.id == store.id
+            assert twin.look(submitted.id)
 
 
 @pytest.mark.parametrize(

@@ -214,3 +214,48 @@ def test_a_connection_of_the_caller_may_convert_what_it_reads(
     connection.commit()
     connection.close()
     assert look(store, answer.id).state is State.QUEUED
+
+
+def caused_by(error: BaseException) -> Exception:
+    """Returns an error as libraries over a driver raise it."""
+    wrapped = RuntimeError("of a library")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+@only_postgresql
+@pytest.mark.parametrize(
+    ("error", "is_transient"),
+    [
+        (psycopg.errors.SerializationFailure(), True),
+        (psycopg.errors.DeadlockDetected(), True),
+        (psycopg.errors.AdminShutdown(), True),
+        (psycopg.errors.ConnectionTimeout(), True),
+        (psycopg.OperationalError("the connection is lost"), True),
+        (caused_by(psycopg.errors.SerializationFailure()), True),
+        (psycopg.errors.UniqueViolation(), False),
+        (psycopg.errors.QueryCanceled(), False),
+        (psycopg.errors.InFailedSqlTransaction(), False),
+        (ConnectionError(), False),
+    ],
+    ids=repr,
+)
+def test_errors_of_transactions_are_told_from_those_of_tasks(
+    store: SQLStore, error: Exception, is_transient: bool
+) -> None:
+    assert store.is_transient(error) is is_transient
+
+
+@only_sqlite
+def test_a_file_that_is_locked_is_no_error_of_a_task(database: Database, store: SQLStore) -> None:
+    store.counts()
+    database.begin()
+    other = database.connect()
+    other.execute("PRAGMA busy_timeout = 0")
+    with pytest.raises(sqlite3.OperationalError) as locked:
+        other.execute("BEGIN IMMEDIATE")
+    assert store.is_transient(locked.value)
+    assert store.is_transient(caused_by(locked.value))
+    with pytest.raises(sqlite3.OperationalError) as wrong:
+        other.execute("SELECT * FROM nowhere")
+    assert not store.is_transient(wrong.value)

@@ -6,7 +6,7 @@ import contextlib
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
@@ -18,7 +18,13 @@ from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.forking import closed_before_forks
 from gearmanny.contrib.django.settings import NAME, Settings, get_settings
-from gearmanny.errors import InvalidOption, InvalidTask, JobServerUnavailable
+from gearmanny.contrib.django.store import get_store, task_transaction
+from gearmanny.errors import (
+    InvalidOption,
+    InvalidTask,
+    JobServerUnavailable,
+    StoreUnavailable,
+)
 from gearmanny.hooks import Hook
 from gearmanny.logs import escape_unprintable, show_log
 from gearmanny.payload.checks import Rule
@@ -27,6 +33,9 @@ from gearmanny.running.options import RunnerOptions
 from gearmanny.serving.process import ServerProcess, running_where_none_is
 from gearmanny.tasks.finding import functions_of
 from gearmanny.workrunner import WorkRunner
+
+if TYPE_CHECKING:
+    from gearmanny.contrib.django.records import DjangoStore
 
 _NO_JOB_SERVER = 3
 _CRASH_LOOP = 4
@@ -84,6 +93,12 @@ class Command(BaseCommand):
             help=f"do not {_help(settings['KEEPALIVE'], 'KEEPALIVE')}",
         )
         parser.add_argument(
+            "--no-dispatch",
+            action="store_true",
+            help=f"leave it to `manage.py gearmanny dispatch` to "
+            f"{options_of(RunnerOptions)['dispatch'].help}",
+        )
+        parser.add_argument(
             "--list", action="store_true", help="print the workers with their functions, and exit"
         )
 
@@ -100,6 +115,9 @@ class Command(BaseCommand):
                 sync_to_async=sync_to_async,
                 send_tracebacks=django_settings.DEBUG or None,
                 default_work_class=DjangoJsonWorker,
+                records=_checked_store(),
+                transaction=task_transaction,
+                dispatch=not options["no_dispatch"],
                 connect_timeout=options["connect_timeout"],
                 **settings.for_runner(),
             )
@@ -141,6 +159,7 @@ class Command(BaseCommand):
             port=settings.METRICS_PORT,
             address=settings.METRICS_ADDRESS,
             tls=settings.TLS,
+            records=get_store(),
         ) as process:
             runner.look_after(process)
             yield process.url
@@ -219,6 +238,20 @@ class Command(BaseCommand):
             self.stdout.write(f"Metrics: {metrics_url}")
         self.stdout.write("Ready; quit with CONTROL-C.")
         self.stdout.flush()
+
+
+def _checked_store() -> DjangoStore | None:
+    """Returns the store of the project, if it has one. Its tables must be there, if its database
+    is; if not, the workers wait for it.
+
+    Raises:
+        InvalidOption: the tables are missing, or of another version.
+    """
+    store = get_store()
+    if store is not None:
+        with contextlib.suppress(StoreUnavailable), contextlib.closing(store):
+            store.id  # noqa: B018 - looks
+    return store
 
 
 def _help(option: Option, setting: str) -> str:

@@ -1,0 +1,143 @@
+"""The tables of recorded jobs."""
+
+from django.db import migrations, models
+
+from gearmanny.contrib.django.fields import MomentField
+from gearmanny.contrib.django.schema import StoreVersion
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = []
+
+    operations = [
+        StoreVersion(
+            1,
+            [
+                migrations.CreateModel(
+                    name="JobNote",
+                    fields=[
+                        ("id", models.UUIDField(primary_key=True, serialize=False)),
+                        ("numerator", models.BigIntegerField(null=True)),
+                        ("denominator", models.BigIntegerField(null=True)),
+                        ("watched", models.BooleanField()),
+                    ],
+                    options={
+                        "db_table": "gearmanny_notes",
+                        "required_db_features": ("supports_partial_indexes",),
+                    },
+                ),
+                migrations.CreateModel(
+                    name="WorkerProcess",
+                    fields=[
+                        ("id", models.UUIDField(primary_key=True, serialize=False)),
+                        ("host", models.TextField()),
+                        ("pid", models.IntegerField()),
+                        ("pool", models.TextField()),
+                        ("runner", models.TextField()),
+                        ("functions", models.TextField()),
+                        ("client_id", models.TextField()),
+                        ("liveness", models.CharField(max_length=8)),
+                        ("lock_key", models.BigIntegerField(null=True)),
+                        ("started", MomentField()),
+                        ("beat", MomentField()),
+                        ("missed", MomentField(null=True)),
+                    ],
+                    options={
+                        "verbose_name_plural": "worker processes",
+                        "db_table": "gearmanny_processes",
+                        "required_db_features": ("supports_partial_indexes",),
+                    },
+                ),
+                migrations.CreateModel(
+                    name="JobRecord",
+                    fields=[
+                        ("id", models.UUIDField(primary_key=True, serialize=False)),
+                        ("function", models.TextField()),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[
+                                    ("queued", "queued"),
+                                    ("running", "running"),
+                                    ("succeeded", "succeeded"),
+                                    ("failed", "failed"),
+                                    ("cancelled", "cancelled"),
+                                ],
+                                max_length=16,
+                            ),
+                        ),
+                        ("priority", models.SmallIntegerField()),
+                        ("arguments", models.TextField(null=True)),
+                        ("arguments_raw", models.BinaryField(null=True)),
+                        ("result", models.TextField(null=True)),
+                        ("result_raw", models.BinaryField(null=True)),
+                        ("error", models.TextField(null=True)),
+                        ("errors", models.TextField()),
+                        ("trace", models.TextField()),
+                        ("unique_key", models.TextField(null=True)),
+                        ("unique_waiting_key", models.TextField(null=True)),
+                        ("created", MomentField()),
+                        ("due", MomentField()),
+                        ("handed", MomentField(null=True)),
+                        ("started", MomentField(null=True)),
+                        ("finished", MomentField(null=True)),
+                        ("attempts", models.IntegerField()),
+                        ("failures", models.IntegerField()),
+                        ("deaths", models.IntegerField()),
+                        ("handovers", models.IntegerField()),
+                        ("unclaimed", models.IntegerField()),
+                        ("claim", models.BigIntegerField(null=True)),
+                        ("process", models.UUIDField(null=True)),
+                        ("cancelling", models.BooleanField()),
+                    ],
+                    options={
+                        "verbose_name": "job",
+                        "verbose_name_plural": "jobs",
+                        "db_table": "gearmanny_jobs",
+                        "required_db_features": ("supports_partial_indexes",),
+                        "indexes": [
+                            models.Index(
+                                condition=models.Q(("state", "queued"), ("handed__isnull", True)),
+                                fields=["function", "priority", "due"],
+                                name="gearmanny_jobs_due",
+                            ),
+                            models.Index(
+                                condition=models.Q(("state", "queued"), ("handed__isnull", False)),
+                                fields=["function", "handed"],
+                                name="gearmanny_jobs_handed",
+                            ),
+                            models.Index(
+                                condition=models.Q(("state", "running")),
+                                fields=["process"],
+                                name="gearmanny_jobs_running",
+                            ),
+                            models.Index(
+                                condition=models.Q(("finished__isnull", False)),
+                                fields=["state", "finished"],
+                                name="gearmanny_jobs_finished",
+                            ),
+                        ],
+                        "constraints": [
+                            models.UniqueConstraint(
+                                condition=models.Q(
+                                    ("unique_key__isnull", False),
+                                    ("state__in", ["queued", "running"]),
+                                ),
+                                fields=("function", "unique_key"),
+                                name="gearmanny_jobs_unique",
+                            ),
+                            models.UniqueConstraint(
+                                condition=models.Q(
+                                    ("unique_waiting_key__isnull", False), ("state", "queued")
+                                ),
+                                fields=("function", "unique_waiting_key"),
+                                name="gearmanny_jobs_waiting",
+                            ),
+                        ],
+                    },
+                ),
+            ],
+        ),
+    ]

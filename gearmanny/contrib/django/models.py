@@ -1,0 +1,150 @@
+"""The tables of records, as models. The store writes them in SQL of its own: read them, and leave
+writing to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy
+
+from gearmanny.contrib.django.fields import MomentField
+
+
+class StoreManager(models.Manager[Any]):
+    """A manager of rows that are in the database of `GEARMANNY["RECORDS"]`."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        from gearmanny.contrib.django.settings import get_settings  # noqa: PLC0415
+
+        rows = super().get_queryset()
+        return rows if self._db else rows.using(get_settings().RECORDS.DATABASE)
+
+
+class JobRecord(models.Model):
+    """The record of a background job."""
+
+    class State(models.TextChoices):
+        """The state of a recorded job."""
+
+        QUEUED = "queued", gettext_lazy("queued")
+        RUNNING = "running", gettext_lazy("running")
+        SUCCEEDED = "succeeded", gettext_lazy("succeeded")
+        FAILED = "failed", gettext_lazy("failed")
+        CANCELLED = "cancelled", gettext_lazy("cancelled")
+
+    id = models.UUIDField(primary_key=True)
+    function = models.TextField()
+    state = models.CharField(max_length=16, choices=State.choices)
+    priority = models.SmallIntegerField()
+    arguments = models.TextField(null=True)  # noqa: DJ001  the columns are those of the store
+    arguments_raw = models.BinaryField(null=True)
+    result = models.TextField(null=True)  # noqa: DJ001
+    result_raw = models.BinaryField(null=True)
+    error = models.TextField(null=True)  # noqa: DJ001
+    errors = models.TextField()
+    trace = models.TextField()
+    unique_key = models.TextField(null=True)  # noqa: DJ001
+    unique_waiting_key = models.TextField(null=True)  # noqa: DJ001
+    created = MomentField()
+    due = MomentField()
+    handed = MomentField(null=True)
+    started = MomentField(null=True)
+    finished = MomentField(null=True)
+    attempts = models.IntegerField()
+    failures = models.IntegerField()
+    deaths = models.IntegerField()
+    handovers = models.IntegerField()
+    unclaimed = models.IntegerField()
+    claim = models.BigIntegerField(null=True)
+    process = models.UUIDField(null=True)
+    cancelling = models.BooleanField()
+
+    objects = StoreManager()
+
+    class Meta:
+        db_table = "gearmanny_jobs"
+        verbose_name = gettext_lazy("job")
+        verbose_name_plural = gettext_lazy("jobs")
+        required_db_features = ("supports_partial_indexes",)
+        indexes = (
+            models.Index(
+                fields=["function", "priority", "due"],
+                name="gearmanny_jobs_due",
+                condition=Q(state="queued") & Q(handed__isnull=True),
+            ),
+            models.Index(
+                fields=["function", "handed"],
+                name="gearmanny_jobs_handed",
+                condition=Q(state="queued") & Q(handed__isnull=False),
+            ),
+            models.Index(
+                fields=["process"], name="gearmanny_jobs_running", condition=Q(state="running")
+            ),
+            models.Index(
+                fields=["state", "finished"],
+                name="gearmanny_jobs_finished",
+                condition=Q(finished__isnull=False),
+            ),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                fields=["function", "unique_key"],
+                name="gearmanny_jobs_unique",
+                condition=Q(unique_key__isnull=False) & Q(state__in=["queued", "running"]),
+            ),
+            models.UniqueConstraint(
+                fields=["function", "unique_waiting_key"],
+                name="gearmanny_jobs_waiting",
+                condition=Q(unique_waiting_key__isnull=False) & Q(state="queued"),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.function} {self.id}"
+
+
+class JobNote(models.Model):
+    """The progress of a job, and whether anybody waits for it."""
+
+    id = models.UUIDField(primary_key=True)
+    numerator = models.BigIntegerField(null=True)
+    denominator = models.BigIntegerField(null=True)
+    watched = models.BooleanField()
+
+    objects = StoreManager()
+
+    class Meta:
+        db_table = "gearmanny_notes"
+        required_db_features = ("supports_partial_indexes",)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class WorkerProcess(models.Model):
+    """A process that runs recorded jobs."""
+
+    id = models.UUIDField(primary_key=True)
+    host = models.TextField()
+    pid = models.IntegerField()
+    pool = models.TextField()
+    runner = models.TextField()
+    functions = models.TextField()
+    client_id = models.TextField()
+    liveness = models.CharField(max_length=8)
+    lock_key = models.BigIntegerField(null=True)
+    started = MomentField()
+    beat = MomentField()
+    missed = MomentField(null=True)
+
+    objects = StoreManager()
+
+    class Meta:
+        db_table = "gearmanny_processes"
+        verbose_name_plural = "worker processes"
+        required_db_features = ("supports_partial_indexes",)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"

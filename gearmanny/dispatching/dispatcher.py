@@ -1,0 +1,292 @@
+"""The dispatcher: hands over what is due, and sees to it that nothing gets lost.
+
+Any number of dispatchers work side by side on one store, without a leader: the database gives each
+job to one of them. One thread does everything but connecting and listening, and waits for nothing
+longer than for the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable
+
+from gearmanny.dispatching import counting, log
+from gearmanny.dispatching.jobservers import JobServers, Question
+from gearmanny.dispatching.listening import Listener
+from gearmanny.dispatching.losses import CONFIRMED_FOR, MISSING_FOR, Losses, Verdict
+from gearmanny.dispatching.notices import Receiver
+from gearmanny.dispatching.options import DispatchOptions
+from gearmanny.dispatching.schedule import SPACING, Chore, Schedule
+from gearmanny.net.polling import Poller, Waker
+from gearmanny.records.contract import Store
+from gearmanny.records.states import State
+from gearmanny.records.values import HandedOver, Process, StoreUnavailable
+
+_BATCH = 500
+"""Jobs that are handed over at a time."""
+
+_QUESTIONS = 200
+"""Jobs that job servers are asked for at a time."""
+
+_PRUNED = 200
+"""Records that are forgotten at a time."""
+
+_QUIET_WITHIN = 600.0
+"""Seconds for which old records stay longer, at most, because there is other work."""
+
+_DATABASE_SETTLES = 30.0
+"""Seconds after the database was lost in which deaths do not count: it takes everybody's locks with
+it, and who is slow to take a lock again looks dead."""
+
+_NOTICE_COMES = 1.0
+"""Seconds after the end of a process in which the runner sends its notice."""
+
+_PARTING = 1.0
+"""Seconds in which job servers may answer what was sent, in the end."""
+
+
+class Dispatcher:
+    """A dispatcher, for one thread."""
+
+    def __init__(
+        self, store: Store, options: DispatchOptions, notices: Receiver | None = None
+    ) -> None:
+        """
+        Args:
+            store: where the records are.
+            options: the job servers, and limits.
+            notices: the ends of processes of its runner; it stops when the runner closes them.
+                None where it belongs to no runner.
+        """
+        now = time.monotonic()
+        self._store = store
+        self._options = options
+        self._notices = notices
+        self._waker = Waker()
+        self._poller = Poller()
+        self._poller.add(self._waker)
+        self._notice_descriptor = -1 if notices is None else self._poller.add(notices)
+        self._schedule = Schedule(now)
+        self._losses = Losses()
+        self._servers = JobServers(
+            options.hosts, options.tls, self._poller, self._waker.wake, self._losses
+        )
+        self._question: Question | None = None
+        self._ended: dict[int, bool] = {}
+        """Processes of the runner that have ended, and whether that was ordered."""
+        self._gone: set[str] = set()
+        """Ids of processes of the runner that have ended without a notice."""
+        self._database_lost = -math.inf
+        self._handed_at = -math.inf
+        self._pruned_at = now
+        self._held_until = -math.inf
+        self._stopped = False
+        self._chores: dict[Chore, Callable[[float], None]] = {
+            Chore.CHILDREN: self._look_after_children,
+            Chore.HAND_OVER: self._hand_over,
+            Chore.LOOK: self._look,
+            Chore.BURY: self._bury,
+            Chore.COUNT: self._count,
+            Chore.PRUNE: self._prune,
+        }
+
+    def stop(self) -> None:
+        """Lets `run` return. For signal handlers and threads."""
+        self._stopped = True
+        self._waker.wake()
+
+    def run(self) -> None:
+        """Works until `stop` is called, or the runner closes the pipe."""
+        with contextlib.closing(Listener(self._store, self._waker.wake)) as listener:
+            try:
+                while not self._stopped:
+                    self._step(listener)
+                self._part()
+            finally:
+                self._servers.close()
+                self._waker.close()
+                self._store.close()
+
+    def _step(self, listener: Listener) -> None:
+        now = time.monotonic()
+        self._servers.tend(now)
+        for chore in self._schedule.due(now):
+            self._do(chore, self._chores[chore])
+        now = time.monotonic()
+        wakes_at = min(self._schedule.wakes_at(), self._servers.wakes_at())
+        for descriptor in self._poller.wait(max(0.0, wakes_at - now)):
+            self._take(descriptor)
+        self._waker.clear()
+        heard = listener.take()
+        if "lost" in heard:
+            self._database_lost = time.monotonic()
+        if "due" in heard:
+            self._schedule.hurry(Chore.HAND_OVER, now)
+        question = self._question
+        if question is not None and not question.waiting:
+            self._question = None
+            self._do(Chore.LOOK, lambda now: self._judge(question, now))
+
+    def _take(self, descriptor: int) -> None:
+        now = time.monotonic()
+        if descriptor == self._notice_descriptor and self._notices is not None:
+            self._ended.update(self._notices.receive())
+            self._schedule.hurry(Chore.CHILDREN, now)
+            if self._notices.is_closed:
+                self._poller.remove(descriptor)
+                self._stopped = True
+        else:
+            up = len(self._servers.up)
+            self._servers.receive(descriptor, now)
+            if len(self._servers.up) > up:
+                self._schedule.hurry(Chore.HAND_OVER, now)
+                self._schedule.hurry(Chore.LOOK, self._losses.doubt_begins)
+
+    def _do(self, chore: Chore, work: Callable[[float], None]) -> None:
+        """Does a chore, or sees to it that it is done when the store is there again."""
+        was_away = self._schedule.is_away
+        try:
+            work(time.monotonic())
+        except Exception as error:
+            if not isinstance(error, StoreUnavailable):
+                log.failed()
+                return
+            self._database_lost = time.monotonic()
+            self._schedule.store_failed(chore, self._database_lost)
+            if not was_away:
+                log.store_away(error)
+        else:
+            self._schedule.store_answered()
+            if was_away:
+                log.store_back()
+
+    def _hand_over(self, now: float) -> None:
+        if not self._servers.up:
+            return
+        jobs = self._store.hand_over(_BATCH, self._options.max_unclaimed)
+        if jobs or self._servers.held:
+            self._servers.hand_over(jobs, self._store.id, now)
+        if jobs:
+            log.handed_over(jobs)
+            self._handed_at = now
+            self._schedule.hurry(Chore.HAND_OVER, now + SPACING)
+
+    def _look(self, now: float) -> None:
+        """Asks job servers for the jobs that nobody has claimed for a while."""
+        if self._servers.held and now >= self._held_until:
+            self._held_until = now + CONFIRMED_FOR / 2
+            self._store.confirm(self._servers.held, CONFIRMED_FOR)
+        if self._question is not None or not self._servers.up or self._losses.is_settling(now):
+            return
+        jobs = self._store.handed_before(self._losses.age(now), _QUESTIONS)
+        if jobs:
+            self._question = self._servers.ask(jobs, self._store.id, now)
+        else:
+            self._losses.none_left(now)
+
+    def _judge(self, question: Question, now: float) -> None:
+        """Does what follows from the answers of job servers."""
+        confirmed: list[str] = []
+        lost: list[HandedOver] = []
+        for job in question.jobs:
+            if job.id in question.undecided - question.known:
+                continue
+            verdict = self._losses.judge(job, now, is_known=job.id in question.known)
+            if verdict is Verdict.CONFIRM:
+                confirmed.append(job.id)
+            elif verdict is Verdict.AGAIN:
+                lost.append(job)
+        self._store.confirm(confirmed, CONFIRMED_FOR)
+        if lost:
+            self._hand_over_again(lost, now)
+        if len(confirmed) + len(lost) < len(question.jobs):
+            self._schedule.hurry(Chore.LOOK, now + MISSING_FOR)
+        elif len(question.jobs) >= _QUESTIONS or self._losses.is_in_doubt(now):
+            self._schedule.hurry(Chore.LOOK, now)
+
+    def _hand_over_again(self, jobs: list[HandedOver], now: float) -> None:
+        again = self._store.hand_over_again(jobs, counts=self._losses.counts(now))
+        for job in again.failed:
+            log.never_claimed(job)
+        if again.handed:
+            self._servers.hand_over(again.handed, self._store.id, now)
+            log.lost(again.handed)
+
+    def _look_after_children(self, now: float) -> None:
+        runner = self._options.runner
+        if not runner:
+            return
+        ended = dict(self._ended)
+        alive: list[str] = []
+        gone: set[str] = set()
+        for process in self._store.processes():
+            if process.runner != runner:
+                continue
+            if process.pid in ended:
+                self._take_back(process, process.id, counts=not ended[process.pid], now=now)
+            elif _exists(process.pid):
+                alive.append(process.id)
+            elif process.id in self._gone:  # whoever was to be told of that has been replaced
+                self._take_back(process, process.id, counts=True, now=now)
+            else:
+                gone.add(process.id)
+        self._gone = gone
+        if gone:
+            self._schedule.hurry(Chore.CHILDREN, now + _NOTICE_COMES)
+        self._store.beat(alive)
+        for pid in ended:
+            del self._ended[pid]
+
+    def _bury(self, now: float) -> None:
+        counts = now - self._database_lost >= _DATABASE_SETTLES
+        for id in self._store.dead_processes():
+            self._take_back(id, id, counts=counts, now=now)
+
+    def _take_back(self, process: Process | str, id: str, *, counts: bool, now: float) -> None:
+        returned = self._store.take_back(id, counts=counts, max_deaths=self._options.deaths_allowed)
+        log.taken_back(process, returned)
+        for job in returned:
+            for listener in counting.listeners:
+                listener(job)
+        self._schedule.hurry(Chore.HAND_OVER, now)
+
+    def _count(self, now: float) -> None:
+        log.counted(self._store.counts())
+
+    def _prune(self, now: float) -> None:
+        """Forgets one batch of old records, unless there is other work."""
+        keep = self._options.keep
+        is_busy = now - self._handed_at < 1.0
+        if keep is None or (is_busy and now - self._pruned_at < _QUIET_WITHIN):
+            return
+        self._pruned_at = now
+        for state in (State.SUCCEEDED, State.CANCELLED, State.FAILED):
+            count = self._store.prune(state, keep, _PRUNED)
+            if count:
+                log.pruned(count)
+            if count >= _PRUNED:
+                self._schedule.hurry(Chore.PRUNE, now + 10 * SPACING)
+
+    def _part(self) -> None:
+        """Does what is left to do in the end: the last processes of the runner have ended."""
+        if self._ended:
+            self._do(Chore.CHILDREN, self._look_after_children)
+        until = time.monotonic() + _PARTING
+        while self._servers.is_waiting and (left := until - time.monotonic()) > 0:
+            for descriptor in self._poller.wait(left):
+                self._take(descriptor)
+            self._waker.clear()
+
+
+def _exists(pid: int) -> bool:
+    """Returns whether a process of this host exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

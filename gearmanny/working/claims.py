@@ -1,0 +1,262 @@
+"""The step of a worker for jobs that have a record: each is claimed before it runs, and finished in
+its store before its job server is answered.
+
+It is a step and not a hook: it decides whether a job runs, and with which arguments, and it sees
+the result. It uses the connection of the store, which no task can break.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from gearmanny.errors import GearmanException
+from gearmanny.payload.backoff import Backoff
+from gearmanny.records.contract import Store
+from gearmanny.records.ids import Travelling
+from gearmanny.records.states import Event
+from gearmanny.records.values import Claim, Claimed, Payload, Settled, StoreUnavailable
+from gearmanny.vocabulary.gearman_api import GearmanJob
+from gearmanny.working.claiming import Claimant
+from gearmanny.working.interrupts import GivenBack
+from gearmanny.working.membership import Facts, membership_of
+
+logger = logging.getLogger("gearmanny.worker")
+
+Result = TypeVar("Result")
+
+_LAST_TRIES = 5.0
+"""Seconds for which a worker that stops tries to write what became of a job."""
+
+
+class ClaimLost(GearmanException):
+    """Raised in the transaction of a task, to have it rolled back: somebody else has the job."""
+
+
+class _Held:
+    """A job of this process, from its claim to its end."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.progress: tuple[int, int] | None = None
+        """Not written yet."""
+        self.is_committing = False
+        """Whether its end is part of a transaction of which nobody knows what became."""
+
+
+class Claims:
+    """The jobs with a record that a loop runs."""
+
+    def __init__(self, store: Store, stopping: Callable[[], bool], max_deaths: int | None) -> None:
+        """
+        Args:
+            store: of the records.
+            stopping: returns whether the worker stops.
+            max_deaths: how many processes a job may kill; None for any number.
+        """
+        self._store = store
+        self._membership = membership_of(store)
+        self._stopping = stopping
+        self._claimant = Claimant(store, self._membership, stopping, max_deaths)
+        self._held: dict[int, _Held] = {}
+        """By `id()` of the job."""
+
+    def open(self, facts: Facts) -> None:
+        """Begins to show that this process lives.
+
+        Args:
+            facts: about it.
+        """
+        self._membership.join(facts, self._write_progress)
+
+    def close(self) -> None:
+        """Ends that. Jobs that were begun and not ended go back to the queue: coroutines that were
+        cancelled, perhaps before their first line."""
+        while self._held:
+            self._return(self._held.popitem()[1])
+        self._membership.leave(self._write_progress)
+
+    def claim(self, job: GearmanJob, travelling: Travelling, *asked: Any) -> Claimed:
+        """Claims a job, as `Claimant.claim` does.
+
+        Args:
+            job: the job.
+            travelling: what its unique id says.
+            asked: the other arguments of that.
+
+        Raises:
+            BaseException: as that does.
+        """
+        self._membership.resume()
+        claimed = self._claimant.claim(travelling, *asked)
+        self._held[id(job)] = _Held(claimed.claim)
+        return claimed
+
+    def holds(self, job: GearmanJob) -> bool:
+        """Returns whether a job has a record that this process has to finish."""
+        return id(job) in self._held
+
+    def progress(self, job: GearmanJob, done: int, total: int) -> None:
+        """Notes how far a job is. That is written about once a second, by another thread: a report
+        must not wait for a database.
+
+        Args:
+            job: the job.
+            done: how much is done.
+            total: of how much.
+        """
+        held = self._held.get(id(job))
+        if held is not None:
+            held.progress = done, total
+            self._membership.resume()
+
+    def _write_progress(self) -> None:
+        for held in list(self._held.values()):
+            progress, held.progress = held.progress, None
+            if progress is not None:
+                self._store.progress(held.claim, *progress)
+
+    def succeed(self, job: GearmanJob, result: Payload) -> None:
+        """Writes the result of a job, if it has a record.
+
+        Args:
+            job: the job.
+            result: as it travels.
+
+        Raises:
+            GivenBack: the worker stops, and the store cannot be reached.
+        """
+        self._finish(job, Event.SUCCEEDED, result, None)
+
+    def fail(self, job: GearmanJob, error: str) -> None:
+        """Writes the failure of a job, if it has a record.
+
+        Args:
+            job: the job.
+            error: as it travels: JSON.
+
+        Raises:
+            GivenBack: the worker stops, and the store cannot be reached.
+        """
+        try:
+            self._finish(job, Event.FAILED, None, error)
+        except Exception:
+            self._held.pop(id(job), None)
+            logger.exception(
+                "the failure of %s cannot be recorded",
+                job.task,
+                extra={"action": "store_failed"},
+            )
+
+    def _finish(
+        self, job: GearmanJob, event: Event, result: Payload | None, error: str | None
+    ) -> None:
+        held = self._held.get(id(job))
+        if held is None:
+            return
+        finish = partial(self._store.finish, held.claim, event, result, error)
+        is_valid = self._until_available(finish)
+        self._held.pop(id(job), None)
+        if not is_valid:
+            _log_loss(job)
+
+    def give_back(self, job: GearmanJob) -> None:
+        """Puts a job back into the queue, if it has a record.
+
+        Args:
+            job: the job.
+        """
+        held = self._held.pop(id(job), None)
+        if held is not None:
+            self._return(held)
+
+    def _return(self, held: _Held) -> None:
+        try:
+            self._store.give_back(held.claim, Event.GIVEN_BACK)
+        except StoreUnavailable as error:
+            logger.warning(
+                "the record %s says that its job runs until this process is known to be gone: %s",
+                held.claim.id,
+                error,
+                extra={"action": "job_left_running", "id": held.claim.id},
+            )
+
+    def finish_within(self, job: GearmanJob, result: Payload, connection: object) -> None:
+        """Writes the result of a job, if it has a record, in the transaction of its task.
+
+        Args:
+            job: the job.
+            result: as it travels.
+            connection: of the driver, that has the transaction.
+
+        Raises:
+            ClaimLost: somebody else has the job.
+        """
+        held = self._held.get(id(job))
+        if held is None:
+            return
+        if not self._store.finish(held.claim, Event.SUCCEEDED, result, connection=connection):
+            raise ClaimLost(f"Somebody else has {job.task}().")
+        held.is_committing = True
+
+    def committed(self, job: GearmanJob) -> None:
+        """Notes that the transaction of a task is committed, and its job finished with that.
+
+        Args:
+            job: the job.
+        """
+        self._held.pop(id(job), None)
+
+    def settle(self, job: GearmanJob, error: Exception) -> tuple[Settled, bool] | None:
+        """Returns what became of a transaction that ended with an error, and whether the error was
+        that of the transaction; None where the error is that of the task, which is known not to be
+        committed.
+
+        Args:
+            job: the job.
+            error: the exception.
+
+        Raises:
+            GivenBack: the worker stops, and the store cannot be reached.
+        """
+        held = self._held.get(id(job))
+        if held is None:
+            return None
+        if isinstance(error, ClaimLost):
+            self._held.pop(id(job))
+            return Settled.TAKEN, True
+        is_transient = self._store.is_transient(error)
+        if not held.is_committing and not is_transient:
+            return None
+        held.is_committing = False
+        settled = self._until_available(partial(self._store.settle, held.claim))
+        if settled is not Settled.LOST:
+            self._held.pop(id(job))
+        return settled, is_transient
+
+    def _until_available(self, operation: Callable[[], Result]) -> Result:
+        """Returns what an operation returns, as soon as the store can be reached: a database that
+        restarts must not cost a result."""
+        self._membership.resume()
+        rests = Backoff(first=0.1, longest=1.0)
+        until: float | None = None
+        while True:
+            try:
+                return operation()
+            except StoreUnavailable:
+                if self._stopping():
+                    until = until or time.monotonic() + _LAST_TRIES
+                    if time.monotonic() > until:
+                        raise GivenBack from None
+            time.sleep(rests.next_delay())
+
+
+def _log_loss(job: GearmanJob) -> None:
+    logger.warning(
+        "what became of %s is dropped: somebody else has taken its record over",
+        job.task,
+        extra={"action": "job_dropped", "function": job.task, "handle": job.handle},
+    )

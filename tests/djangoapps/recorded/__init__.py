@@ -1,0 +1,1 @@
+"""A project whose background jobs are recorded."""

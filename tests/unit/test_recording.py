@@ -1,0 +1,209 @@
+"""What is recorded of a call, and what its caller asks the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gearmanny.calling import asking
+from gearmanny.calling.call import Call
+from gearmanny.calling.options import CallOptions
+from gearmanny.calling.recording import RecordedCall, Recorder
+from gearmanny.calling.steps import Consult, Record
+from gearmanny.calling.values import JobState, JobStatus, Progress
+from gearmanny.calling.work import Work
+from gearmanny.errors import EncodingError, InvalidOption, InvalidTask, StoreUnavailable
+from gearmanny.net.deadline import NEVER
+from gearmanny.net.hosts import Servers
+from gearmanny.records.contract import HandOver
+from gearmanny.records.states import State
+from gearmanny.records.values import NewJob, Snapshot, Submitted
+from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
+from tests.unit.steps import A, carry_out
+from tests.unit.test_handover import FakeAside
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+NOW = datetime.now(UTC)
+
+
+class FakeStore:
+    id = "0123abcd"
+
+    def __init__(self) -> None:
+        self.found: Any = None
+        self.cancelled: State | None = None
+
+    def look(self, id: str) -> Any:
+        return self.found
+
+    def cancel(self, id: str) -> State | None:
+        return self.cancelled
+
+    def record(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        return [Submitted(job.id, True, True, job.function, job.priority) for job in jobs]
+
+    async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
+
+
+def recorder(store: Any) -> Recorder:
+    return Recorder(store, Servers([A], 5, 1 << 20, None), FakeAside())  # type: ignore[arg-type]
+
+
+def record(
+    store: FakeStore,
+    *payloads: bytes | EncodingError,
+    encoder: Any = JSONDataEncoder,
+    **options: Any,
+) -> tuple[list[Any], list[NewJob]]:
+    """Records jobs; returns their calls, and what the store was given."""
+    steps = recorder(store).record("f", payloads, encoder, CallOptions(background=True, **options))
+    calls, made, _ = carry_out(steps, lambda step: store.record(step.jobs, step.hand_over))
+    (step,) = made
+    assert isinstance(step, Record)
+    return calls, step.jobs
+
+
+def recorded(store: FakeStore) -> Any:
+    ((call,), _) = record(store, b"{}")
+    return call
+
+
+def test_a_job_carries_the_options_of_its_call(store: FakeStore) -> None:
+    _, (plain,) = record(store, b'{"a":1}')
+    _, (high,) = record(store, b"{}", priority="high", unique="k", unique_waiting="w", delay=2.5)
+    assert plain == NewJob("f", '{"a":1}', plain.id)
+    assert high == NewJob("f", "{}", high.id, delay=2.5, unique="k", unique_waiting="w", priority=1)
+    _, (later,) = record(store, b"{}", at=NOW, priority="low")
+    assert (later.at, later.priority) == (NOW, -1)
+    assert len({plain.id, high.id, later.id}) == 3
+
+
+@pytest.mark.parametrize(
+    ("payload", "encoder", "arguments"),
+    [
+        ('{"a":"ü"}'.encode(), JSONDataEncoder, '{"a":"ü"}'),
+        (b"text", RawDataEncoder, b"text"),
+        (b"\xff", JSONDataEncoder, b"\xff"),
+        (b"\0", JSONDataEncoder, b"\0"),
+    ],
+)
+def test_arguments_are_text_where_databases_take_it(
+    store: FakeStore, payload: bytes, encoder: Any, arguments: Any
+) -> None:
+    _, (job,) = record(store, payload, encoder=encoder)
+    assert job.arguments == arguments
+
+
+def test_many_jobs_are_recorded_together(store: FakeStore) -> None:
+    error = EncodingError("cannot encode this")
+    calls, jobs = record(store, b"1", error, b"3")
+    assert [job.arguments for job in jobs] == ["1", "3"]
+    assert [calls[0].record, calls[2].record] == [job.id for job in jobs]
+    assert (calls[1].record, calls[1].outcome) == (None, error)
+
+
+def test_where_nothing_could_be_encoded_nothing_is_recorded(store: FakeStore) -> None:
+    error = EncodingError("cannot encode this")
+    options = CallOptions(background=True)
+    (call,), steps, _ = carry_out(recorder(store).record("f", [error], JSONDataEncoder, options))
+    assert (call.outcome, steps) == (error, [])
+
+
+def test_an_impossible_name_is_refused_before_anything_is_recorded(store: FakeStore) -> None:
+    with pytest.raises(InvalidTask):
+        carry_out(recorder(store).record("a b", [b"{}"], JSONDataEncoder, CallOptions()))
+
+
+def test_a_trace_travels_in_the_record(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Span:
+        unique = f"{TRACEPARENT}-random1".encode()
+        ended: list[BaseException | None] = []
+
+        def end(self, error: BaseException | None = None) -> None:
+            self.ended.append(error)
+
+    monkeypatch.setattr("gearmanny.calling.recording.start_span", lambda function: Span())
+    _, (job,) = record(store, b"{}", trace=True)
+    assert (job.trace, Span.ended) == (TRACEPARENT, [None])
+    steps = recorder(store).record("f", [b"{}"], JSONDataEncoder, CallOptions(trace=True))
+    error = StoreUnavailable("away")
+    with pytest.raises(StoreUnavailable):
+        carry_out(steps, error)
+    assert Span.ended[1:] == [error]
+    Span.unique = b""  # the process has not set OpenTelemetry up
+    _, (job,) = record(store, b"{}", trace=True)
+    assert job.trace == ""
+
+
+def test_its_call_has_been_accepted(store: FakeStore) -> None:
+    call = recorded(store)
+    work: Work[Any] = Work()
+    work._call = call
+    assert call.is_answered()
+    assert call.value() is None
+    assert (work.id, work.handle, work.function) == (call.record, None, "f")
+    assert work.unique == f"j:0123abcd:{call.record.replace('-', '')}.1"
+    assert repr(work) == f"<Work f {call.record} (recorded)>"
+
+
+def snapshot(state: State, progress: tuple[int, int] | None = None) -> Any:
+    values = dict.fromkeys(Snapshot._fields)
+    return Snapshot(**{**values, "state": state, "progress": progress})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [
+        (None, JobStatus(JobState.UNKNOWN)),
+        (snapshot(State.QUEUED), JobStatus(JobState.QUEUED)),
+        (snapshot(State.RUNNING), JobStatus(JobState.RUNNING)),
+        (snapshot(State.RUNNING, (1, 2)), JobStatus(JobState.RUNNING, Progress(1, 2))),
+        (snapshot(State.SUCCEEDED, (2, 2)), JobStatus(JobState.UNKNOWN)),
+        (snapshot(State.CANCELLED), JobStatus(JobState.UNKNOWN)),
+    ],
+)
+def test_its_state_is_that_of_the_record(store: FakeStore, found: Any, status: JobStatus) -> None:
+    store.found = found
+    state, (step,), _ = carry_out(
+        asking.status(recorded(store), NEVER, None), lambda step: step.ask()
+    )
+    assert isinstance(step, Consult)
+    assert state == status
+
+
+@pytest.mark.parametrize(
+    ("state", "is_cancelled"),
+    [(State.CANCELLED, True), (State.RUNNING, False), (State.SUCCEEDED, False), (None, False)],
+)
+def test_it_is_cancelled_in_the_store(
+    store: FakeStore, state: State | None, is_cancelled: bool
+) -> None:
+    store.cancelled, call = state, recorded(store)
+    answer, _, _ = carry_out(asking.cancel(call, NEVER, None), lambda step: step.ask())
+    assert (answer, call.cancelled) == (is_cancelled, is_cancelled)
+
+
+@pytest.mark.parametrize("store", ["postgresql://u:secret@h/d", object(), FakeStore])
+def test_what_is_no_store_is_refused(store: Any) -> None:
+    with pytest.raises(InvalidOption, match="records must be a store, such as SQLStore") as caught:
+        recorder(store)
+    assert "secret" not in str(caught.value)
+
+
+def test_other_calls_have_no_record() -> None:
+    assert Call.record is None
+    assert RecordedCall.record is not None
+
+
+def test_closing_it_closes_its_connections(store: FakeStore) -> None:
+    _, (step,), _ = carry_out(recorder(store).close(), lambda step: step.ask())
+    assert isinstance(step, Consult)
