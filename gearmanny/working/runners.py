@@ -121,6 +121,11 @@ class TaskRunner(CallbackRunner):
         result = self._method(**self.task.check_arguments(job.data))
         if isinstance(result, GeneratorType):
             return self._new_stream(gearman_worker, job).send_all(result)
+        return self._awaited(gearman_worker, job, result)
+
+    def _awaited(self, gearman_worker: GearmanWorker, job: GearmanJob, result: Any) -> Any:
+        """Returns a result; what is to be awaited, as where a plain decorator wraps an `async def`
+        task, is waited for in the event loop."""
         if isinstance(result, AsyncGeneratorType) or hasattr(type(result), "__await__"):
             new_stream = partial(self._new_stream, gearman_worker, job)
             return _await_in_event_loop(gearman_worker, job, settled(result, new_stream))
