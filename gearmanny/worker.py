@@ -48,19 +48,16 @@ def set_verbosity(verbosity: int) -> None:
         show_log()
 
 
-def _checked(gearman_worker: object) -> GearmanWorker | None:
+def _checked(gearman_worker: object, kind: type[BaseWorker]) -> GearmanWorker | None:
+    for flag in ("send_tracebacks", "send_exceptions"):
+        FLAG.check(f"{kind.__name__}.{flag}", getattr(kind, flag))
+    check_work_class(f"{kind.__name__}.work_class", kind.work_class)
     if gearman_worker is None or isinstance(gearman_worker, GearmanWorker):
         return gearman_worker
     raise InvalidOption(
         "gearman_worker must be an object of a work_class, such as JsonWorker(), not "
         f"{gearman_worker!r}."
     )
-
-
-def _check_class(kind: type[BaseWorker]) -> None:
-    for flag in ("send_tracebacks", "send_exceptions"):
-        FLAG.check(f"{kind.__name__}.{flag}", getattr(kind, flag))
-    check_work_class(f"{kind.__name__}.work_class", kind.work_class)
 
 
 class JsonWorker(GearmanWorker):
@@ -179,11 +176,9 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, hook, number, `work_class`, `gearman_worker`, `tls`, `records`,
-                or a switch of the class is invalid.
+            InvalidOption: an argument, or an attribute of the class, has a value that is invalid.
         """
-        _check_class(type(self))
-        self.gearman_worker = _checked(gearman_worker) or self.work_class()
+        self.gearman_worker = _checked(gearman_worker, type(self)) or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)
         set_verbosity(verbosity)
         self.hosts = parse_hosts(
