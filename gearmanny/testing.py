@@ -16,11 +16,13 @@ from typing import Self
 
 from gearmanny.admin import JobServer
 from gearmanny.eager.everywhere import calls_run_in
-from gearmanny.eager.joined import Eager, Sent, outbox
+from gearmanny.eager.joined import Eager
+from gearmanny.eager.outbox import Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.helpers.switch import switch
 from gearmanny.net.hosts import Host
 from gearmanny.net.loopback import free_port
+from gearmanny.net.permission import permission
 from gearmanny.running.factory import check_kind
 from gearmanny.tasks.agreement import check_interface, differences
 from gearmanny.tasks.finding import functions_of
@@ -146,10 +148,12 @@ class Gearmand:
                 stderr=subprocess.DEVNULL,
             )
             _until(self._answers, lambda: process.poll() is None)
+        permission.add_own(self.port)
 
     def stop(self) -> None:
         """Stops it, which ends all its connections."""
         if self._process is not None:
+            permission.remove_own(self.port)
             _end(self._process)
             self._process = None
 

@@ -198,29 +198,37 @@ class BaseWorker(Reports, Interface):
         self._stopped = False
         self._export_tasks(tasks)
         self.setUp()
-        self._export_own(tasks)
+        self._export_own()
 
     def _export_tasks(self, tasks: list[TaskSpec]) -> None:
+        self._assigned: dict[str, Any] = {}
+        self._tasks = {spec.function: spec for spec in tasks}
         for spec in tasks:
             self._export(spec.function, self._runner_of(spec)(self, spec))
         self._export(help_function(type(self)), CallbackRunner(self, lambda *_: self._help))
-        self._tell_help(tasks)
+        self._tell_help()
 
-    def _export_own(self, tasks: list[TaskSpec]) -> None:
-        """Exports the tasks that `setUp` has added to this object, or has replaced in it."""
-        own = find_tasks_of(self, self.gearman_worker)
+    def _export_own(self) -> None:
+        """Exports the tasks that were added to this object, or replaced in it, since the last time:
+        by `setUp`, or by the `__init__` of a class when that of this class has returned."""
+        assigned, self._assigned = self._assigned, vars(self).copy()
+        own = [
+            spec
+            for spec in find_tasks_of(self, self.gearman_worker)
+            if assigned.get(spec.method) is not self._assigned[spec.method]
+        ]
+        for spec in own:
+            runner = self._runner_of(spec)(self, spec)
+            if spec.function in self._tasks:
+                self.gearman_worker.register_task(spec.function, runner)
+            else:
+                self._export(spec.function, runner)
+            self._tasks[spec.function] = spec
         if own:
-            known = {spec.function: spec for spec in tasks}
-            for spec in own:
-                runner = self._runner_of(spec)(self, spec)
-                if spec.function in known:
-                    self.gearman_worker.register_task(spec.function, runner)
-                else:
-                    self._export(spec.function, runner)
-                known[spec.function] = spec
-            self._tell_help(sorted(known.values(), key=lambda spec: spec.function))
+            self._tell_help()
 
-    def _tell_help(self, tasks: list[TaskSpec]) -> None:
+    def _tell_help(self) -> None:
+        tasks = sorted(self._tasks.values(), key=lambda spec: spec.function)
         self._help: Any = help_table(tasks)
         self._help_table: dict[str, Any] = self._help
         if takes_payload(self.gearman_worker):
@@ -238,8 +246,8 @@ class BaseWorker(Reports, Interface):
 
     def setUp(self) -> None:
         """Called once the tasks are registered, in the process that runs them. Override it to
-        open what they need, or to register more. A function that it assigns to `self.task_<name>`
-        is a task, too: it is given no `self`."""
+        open what they need, or to register more. A function that is assigned to
+        `self.task_<name>`, here or in `__init__`, is a task, too: it is given no `self`."""
 
     def register_task(self, name: str, callback: Callback) -> None:
         """Exports a function that is no method.
@@ -267,6 +275,9 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidOption: a task is atomic, and there is no `transaction`.
         """
+        for owner in {self, *owners(self.gearman_worker)}:
+            if isinstance(owner, BaseWorker):
+                owner._export_own()
         options = self.worker_options.settled([self])
         self.work_loop = loop = loop_of(self.gearman_worker, options, self.observer)
         try:

@@ -113,11 +113,20 @@ def handle_signals(handlers: Mapping[signal.Signals, Handler]) -> None:
         handlers: the handlers by signal. Use `ignore` in place of `SIG_IGN`, which programs
             would inherit.
     """
-    _handled.update(handlers)
+    reset_in_children(*handlers)
     for number, handler in handlers.items():
         signal.signal(number, handler)
         if handler is ignore:  # no need to interrupt system calls of C code
             signal.siginterrupt(number, False)
+
+
+def reset_in_children(*numbers: signal.Signals) -> None:
+    """Gives forked processes Python's default handlers of signals, from their first moment on.
+
+    Args:
+        numbers: the signals.
+    """
+    _handled.update(numbers)
 
 
 class HandledSignals:

@@ -104,6 +104,7 @@ def make_worker(kind: type[BaseWorker], options: WorkerOptions, **arguments: Any
         arguments["gearman_worker"] = work_class_of(kind, options)()
     hosts = [str(host) for host in options.hosts] or None
     worker = _made(kind, {"hosts": hosts, "verbosity": options.verbosity, **arguments})
+    worker._export_own()
     worker.hooks = (*options.hooks, *worker.hooks)
     if options.sync_to_async is not None:
         worker.sync_to_async = options.sync_to_async

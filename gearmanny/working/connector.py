@@ -14,10 +14,12 @@ from collections.abc import Sequence
 
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
 from gearmanny.net.hosts import Host
+from gearmanny.net.once import ask_once
 from gearmanny.net.polling import Waker
 from gearmanny.net.tls import TLS
 from gearmanny.net.transport import Connection, connect
 from gearmanny.payload.backoff import Backoff
+from gearmanny.protocol.versions import version_question
 
 logger = logging.getLogger("gearmanny.worker")
 
@@ -129,6 +131,9 @@ class Connector:
             attempt = connect(host, tls=self._tls)
         except JobServerUnavailable as error:
             attempt = error
+        else:
+            if logger.isEnabledFor(logging.INFO):
+                ask_once(host, self._tls, *version_question(str(host), logger))
         with self._ending:
             if self._ended:
                 _close(attempt)

@@ -213,7 +213,7 @@ class _Life:
 
     async def _result(self) -> Any:
         result = self._method(**self._task.check_arguments(self._job.data))
-        return await settled(result, self._new_stream)
+        return await settled(result, self._new_stream, self._loop.pause)
 
     def _new_stream(self) -> Stream:
         return Stream(self._task, self._worker, self._link, self._job)

@@ -170,6 +170,8 @@ class WorkLoop:
         for link in list(self._links):
             if now - link.asked_at >= _ASK_AGAIN:
                 link.machine.wake()
+            if link.full:
+                continue  # it pauses: to leave it would make a job run twice that is done
             if link.machine.asking and not link.machine.held and now - link.asked_at >= _GIVE_UP:
                 # Its answer may have come while a job of another server was running.
                 heard = self._links.wait(0) if heard is None else heard
@@ -209,10 +211,11 @@ class WorkLoop:
         self._rested_at = math.inf
         for link in self._links:
             machine = link.machine
-            if machine.asking and not machine.held and now - link.asked_at >= _ASK_AGAIN:
+            silent = link.full or now - link.asked_at >= _ASK_AGAIN
+            if machine.asking and not machine.held and silent:
                 continue  # it does not answer, and must not keep us from the others for ever
             free -= machine.asking + len(machine.held)
-            if not machine.awake:
+            if link.full or not machine.awake:
                 continue
             if machine.empty_calls and link.ask_from > now:
                 self._rested_at = min(self._rested_at, link.ask_from)

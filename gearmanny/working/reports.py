@@ -75,6 +75,7 @@ class Reports:
         Raises:
             InvalidOption: the numbers are not whole, or negative.
             JobServerLost: the connection is gone; another worker gets this job.
+            JobServerUnavailable: the job server does not take what is sent.
             RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         report = partial(self.gearman_worker.send_job_status, self.job)
@@ -93,6 +94,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
+            JobServerUnavailable: the job server does not take what is sent.
             RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_data(self.job, value)
@@ -106,6 +108,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
+            JobServerUnavailable: the job server does not take what is sent.
             RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_warning(self.job, text)

@@ -128,7 +128,8 @@ class TaskRunner(CallbackRunner):
         task, is waited for in the event loop."""
         if isinstance(result, AsyncGeneratorType) or hasattr(type(result), "__await__"):
             new_stream = partial(self._new_stream, gearman_worker, job)
-            return _await_in_event_loop(gearman_worker, job, settled(result, new_stream))
+            pause = handler_of(gearman_worker, job).context.event_loop().pause
+            return _await_in_event_loop(gearman_worker, job, settled(result, new_stream, pause))
         return result
 
     def _new_stream(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Stream:

@@ -16,7 +16,7 @@ from gearmanny.contrib.django import client as client_of_django
 from gearmanny.contrib.django.testing import eager as django_eager
 from gearmanny.errors import TaskError, TaskTimeLimitExceeded
 from gearmanny.testing import eager
-from gearmanny.worker import BaseWorker, RawWorker, task
+from gearmanny.worker import BaseWorker, JsonWorker, RawWorker, task
 from tests.support.servers import PATIENCE, RunWorker
 
 
@@ -209,6 +209,43 @@ def test_what_is_awaited_uses_the_database_in_the_thread_of_a_django_test() -> N
 
     with django_eager([Threads]):
         assert client_of_django.threads_orm() == threading.get_ident()
+
+
+class Made(BaseWorker):
+    name = "made"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.task_early = lambda: "early"
+        super().__init__(*args, **options)
+        self.task_later = lambda a: a
+        self.task_replaced = lambda: "new"
+
+    def task_replaced(self) -> str:
+        return "old"
+
+
+def test_functions_that_init_assigns_are_tasks(
+    gearman_worker: RunWorker, gearman_client: SimpleClient
+) -> None:
+    def check(client: SimpleClient) -> None:
+        assert client.made_early() == "early"
+        assert client.made_later(a=3) == 3
+        assert client.made_replaced() == "new"
+        assert {"made_early", "made_later", "made_replaced"} <= set(client.made_help())
+
+    gearman_worker(Made)
+    check(gearman_client)
+    with eager([Made]), SimpleClient() as client:
+        check(client)
+
+
+def test_so_are_those_of_workers_that_share_a_loop(
+    gearman_worker: RunWorker, gearman_client: SimpleClient
+) -> None:
+    shared = JsonWorker()
+    Made(gearman_worker=shared)
+    gearman_worker(Kinds, gearman_worker=shared)
+    assert gearman_client.made_later(a=3) == 3
 
 
 def test_the_help_of_a_raw_worker_has_the_tasks_of_its_setup(gearman_worker: RunWorker) -> None:
