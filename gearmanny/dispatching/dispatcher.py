@@ -20,10 +20,11 @@ from gearmanny.dispatching.losses import CONFIRMED_FOR, MISSING_FOR, Losses, Ver
 from gearmanny.dispatching.notices import Receiver
 from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.schedule import SPACING, Chore, Schedule
+from gearmanny.net.doorbell import ring
 from gearmanny.net.polling import Poller, Waker
 from gearmanny.records.contract import Store
 from gearmanny.records.states import State
-from gearmanny.records.values import HandedOver, Process, StoreUnavailable
+from gearmanny.records.values import Change, HandedOver, Process, StoreUnavailable
 
 _BATCH = 500
 """Jobs that are handed over at a time."""
@@ -120,15 +121,29 @@ class Dispatcher:
         for descriptor in self._poller.wait(max(0.0, wakes_at - now)):
             self._take(descriptor)
         self._waker.clear()
-        heard = listener.take()
-        if "lost" in heard:
-            self._database_lost = time.monotonic()
-        if "due" in heard:
-            self._schedule.hurry(Chore.HAND_OVER, now)
+        self._hear(listener.take(), now)
         question = self._question
         if question is not None and not question.waiting:
             self._question = None
             self._do(Chore.LOOK, lambda now: self._judge(question, now))
+
+    def _hear(self, changes: set[Change], now: float) -> None:
+        subjects = {change.subject for change in changes}
+        if "lost" in subjects:
+            self._database_lost = time.monotonic()
+        if "due" in subjects:
+            self._schedule.hurry(Chore.HAND_OVER, now)
+        cancelled = [change.id for change in changes if change.subject == "cancel"]
+        if cancelled:
+            self._do(Chore.CHILDREN, lambda now: self._ring(cancelled))
+
+    def _ring(self, cancelled: list[str]) -> None:
+        """Has processes of this machine look at once for jobs that they have to interrupt, as they
+        do every second."""
+        for id in cancelled:
+            job = self._store.look(id)
+            if job is not None and job.cancelling and job.process is not None:
+                ring(job.process)
 
     def _take(self, descriptor: int) -> None:
         now = time.monotonic()

@@ -11,7 +11,7 @@ from gearmanny.working.answers import Answers
 from gearmanny.working.claims import Claims
 from gearmanny.working.lastresort import LastResort
 from gearmanny.working.ledger import Ledger
-from gearmanny.working.timelimits import Watchdog
+from gearmanny.working.watchdog import Watchdog
 
 WaitBetweenAttempts = Callable[[float, HasDescriptor, Callable[[], bool]], None]
 """Waits for some seconds, less when a link ends or the worker stops and the function then returns
