@@ -16,7 +16,8 @@ lifted. A limit begins shielded, and ends before `TimeLimit.run` returns: an
 interruption on the way out costs the result, and never a later job.
 
 A task that goes on nevertheless is ended with its process. No thread can help
-where C code keeps the interpreter's lock: there, nothing in Python runs.
+where C code keeps the interpreter's lock: there, nothing in Python runs, unless
+another process sends the same signal, and that code looks at signals.
 
 The job of a task may be cancelled while it runs. That is a time limit which is over
 at once, with another exception.
@@ -50,6 +51,9 @@ interrupt_by_signals = True
 """Whether signals interrupt the main thread of this process."""
 
 _SIGNAL = signal.SIGURG
+
+_NUDGED = 0.1
+"""Seconds for which a task lets other threads run that was nudged (`net/forks.py`)."""
 
 _A_LITTLE_LATER = 0.001
 """Seconds, in which a finalizer has ended."""
@@ -195,6 +199,8 @@ class TimeLimit:
             if not self._shields:
                 raise self._error()
             self._postponed = True
+        elif not self.is_over:
+            time.sleep(_NUDGED)  # less where one of them now interrupts the task
 
     def _raise_shield(self) -> None:
         if threading.get_ident() == self._thread:

@@ -275,7 +275,7 @@ class TestInAThreadWithoutARunner:
             assert not runs(path)
 
     def test_a_result_that_is_written_at_the_same_time_is_the_result(
-        self, run: RunCancellable, caller: Caller, database: Database, tmp_path: Path
+        self, caller: Caller, database: Database, gearman_server: Server
     ) -> None:
         class Quick(BaseWorker):
             name = "quick"
@@ -284,7 +284,7 @@ class TestInAThreadWithoutARunner:
                 assert caller.store.cancel(id) is State.RUNNING
                 return 42
 
-        with running(Quick(hosts=run().hosts, records=database.open())):
+        with running(Quick(hosts=[gearman_server.host], records=database.open())):
             id = caller.submit("quick_answer")
             caller.hand_over("quick_answer", id)
             assert caller.until(id, State.SUCCEEDED).result == "42"
