@@ -153,6 +153,8 @@ class Dispatcher:
                 ring(job.process)
                 if job.process in self._children:
                     nudge(self._children[job.process])
+                elif self._options.runner:  # it may be a new one
+                    self._schedule.hurry(Chore.CHILDREN, now)
         self._cancelled.clear()
 
     def _take(self, descriptor: int) -> None:
