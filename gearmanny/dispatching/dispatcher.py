@@ -260,6 +260,8 @@ class Dispatcher:
                 self._take_back(process, process.id, counts=True, now=now)
             else:
                 gone.add(process.id)
+        if alive.keys() - self._children.keys():
+            self._schedule.hurry(Chore.INTERRUPT, now)
         self._gone, self._children = gone, alive
         if gone:
             self._schedule.hurry(Chore.CHILDREN, now + _NOTICE_COMES)

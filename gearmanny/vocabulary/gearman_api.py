@@ -18,6 +18,7 @@ __all__ = [
     "GearmanJob",
     "GearmanWorker",
     "Job",
+    "handle_of",
     "hosts_of",
     "tls_of",
 ]
@@ -35,8 +36,8 @@ class Job(Protocol):
     attempt: int
     """The number of this attempt, beginning with 1."""
     interrupted: bool
-    """Whether this attempt has been interrupted by its time limit. A connection or a lock that the
-    task was using at that moment may be in an inconsistent state."""
+    """Whether this attempt has been interrupted, by its time limit or a cancellation. A connection
+    or a lock that the task was using at that moment may be in an inconsistent state."""
     data: Any
     """The decoded arguments."""
 
@@ -75,3 +76,13 @@ def tls_of(manager: GearmanWorker | GearmanClient) -> dict[str, str] | None:
                 "key": connection.keyfile,
             }
     return None
+
+
+def handle_of(job: GearmanJob) -> bytes:
+    """Returns the handle of a job, as it travels.
+
+    Args:
+        job: the job.
+    """
+    handle: str = job.handle
+    return handle.encode(errors="surrogateescape")

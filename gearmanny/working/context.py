@@ -120,7 +120,7 @@ class Context:
         self.running_event_loop: JobLoop | None = None
         """The event loop, if any coroutine has needed it."""
         self.interrupted = False
-        """Whether a plain task was interrupted by its time limit, at a moment that nobody chose."""
+        """Whether a plain task was interrupted, at a moment that nobody chose."""
         self._new_event_loop = new_event_loop
 
     def event_loop(self) -> JobLoop:

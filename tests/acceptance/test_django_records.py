@@ -524,6 +524,7 @@ def run_tests(entry: dict[str, Any]) -> Run:
                 "TEST_ADMIN": "1",
                 "TEST_DATABASES": json.dumps({"default": made}),
                 "TEST_RECORDS": json.dumps({"STORE": "database"}),
+                "TEST_ALONE": "1",
                 **environment,
             },
             stdout=subprocess.PIPE,
