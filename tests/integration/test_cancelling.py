@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 
+from gearmanny.dispatching.dispatcher import Dispatcher
+from gearmanny.dispatching.options import DispatchOptions
+from gearmanny.net.hosts import parse_host
 from gearmanny.records.states import State
 from gearmanny.records.values import Snapshot
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
+from gearmanny.working.interrupts import was_interrupted
 from tests.contract.records.conftest import Database, url_of
 from tests.support.cancelled import Cancellable
 from tests.support.recorded import Caller, runs
@@ -273,6 +277,62 @@ class TestInAThreadWithoutARunner:
             store.cancelling = look  # type: ignore[method-assign]
             caller.until(id, State.CANCELLED)
             assert not runs(path)
+
+    def test_hooks_are_told_that_it_was_interrupted(
+        self, database: Database, gearman_server: Server, cancels: Cancels
+    ) -> None:
+        """Those that look after the connections of tasks."""
+        seen: list[tuple[str, bool]] = []
+
+        @contextlib.contextmanager
+        def look(job: Any) -> Iterator[None]:
+            try:
+                yield
+            finally:
+                seen.append((job.task, was_interrupted(job, sys.exception())))
+
+        class Watched(Cancellable):
+            hooks = (look,)
+
+        with running(Watched(hosts=[gearman_server.host], records=database.open())):
+            for function in ("steps", "later", "wrap_steps"):
+                cancels.cancel(function)
+            cancels.pid()
+        assert seen == [
+            ("cancellable_steps", True),
+            ("cancellable_later", True),
+            ("cancellable_wrap_steps", True),
+            ("cancellable_pid", False),
+        ]
+
+    @only_postgres
+    def test_a_dispatcher_of_this_machine_wakes_its_process(
+        self,
+        run: RunCancellable,
+        cancels: Cancels,
+        database: Database,
+        gearman_server: Server,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Which would not look by itself before the end of this test."""
+        monkeypatch.setattr("gearmanny.working.membership.INTERVAL", 1000.0)
+        hosts = (parse_host(gearman_server.host),)
+        dispatcher = Dispatcher(database.open(), DispatchOptions(hosts=hosts))
+        thread = threading.Thread(target=dispatcher.run)
+        thread.start()
+        try:
+            until(
+                lambda: database.execute(
+                    "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' "
+                    "AND datname = current_database()"
+                ),
+                "the dispatcher listening",
+            )
+            run()
+            cancels.cancel("steps")
+        finally:
+            dispatcher.stop()
+            thread.join()
 
     def test_a_result_that_is_written_at_the_same_time_is_the_result(
         self, caller: Caller, database: Database, gearman_server: Server

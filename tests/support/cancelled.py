@@ -193,6 +193,13 @@ class Cancellable(BaseWorker):
         except Exception as error:
             raise ValueError("something else") from error
 
+    def task_wrap_steps(self, path: str) -> None:
+        try:
+            self.begin(path)
+            wait_for("/nowhere")
+        except Exception as error:
+            raise ValueError("something else") from error
+
     def task_go_on(self, path: str) -> None:
         self.begin(path)
         while True:
