@@ -7,6 +7,7 @@ import sys
 from chaos import (
     addresses,
     durability,
+    durable,
     helpers,
     interrupts,
     limits,
@@ -28,6 +29,7 @@ _RUNS = (
     memory,
     poison,
     durability,
+    durable,
 )
 
 if __name__ == "__main__":
