@@ -4,7 +4,7 @@
 
     GearmanException
     ├── TaskError               the task itself failed, on the worker
-    ├── JobCancelled            the job was cancelled before a worker began it
+    ├── JobCancelled            the job was cancelled
     ├── TaskTimeout             no answer in time; the job may still run  (TimeoutError)
     ├── JobServerUnavailable    no job server reached, nothing was sent   (ConnectionError)
     ├── JobServerLost           the connection ended after sending; the job may or may not run
@@ -179,18 +179,26 @@ class TaskTimeout(GearmanException, TimeoutError):
 
 
 class JobCancelled(GearmanException):
-    """The job was cancelled by `cancel()` while it waited in its queue. It will not run.
+    """The job was cancelled by `cancel()`: it will not run, or was interrupted.
+
+    It is also raised inside a task whose job has a record and is cancelled while it runs, at any
+    line: catch it only to clean up, and raise it again.
 
     Attributes:
-        function: the Gearman function that was called.
+        function: the Gearman function that was called. In a thread other than the main thread, it
+            is empty until the exception has left the task.
     """
 
-    def __init__(self, function: str, /) -> None:
+    def __init__(self, function: str = "", /) -> None:
         super().__init__(function)
         self.function = function
 
     def __str__(self) -> str:
-        return f"The job of {self.function}() was cancelled while it waited for a worker."
+        return (
+            f"The job of {self.function}() was cancelled."
+            if self.function
+            else ("The job was cancelled.")
+        )
 
 
 class JobServerUnavailable(GearmanException, ConnectionError):

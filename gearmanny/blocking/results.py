@@ -53,7 +53,7 @@ class WorkResult(Work[Channel]):
         Raises:
             TaskError: the task failed on its worker.
             TaskTimeout: no answer in time. The job may still run, and may still be waited for.
-            JobCancelled: `cancel()` took it from its queue.
+            JobCancelled: it was cancelled.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerUnavailable: an idempotent job was lost, and no job server could be reached.
             JobServerError: the job server refused the job.
@@ -120,7 +120,7 @@ class WorkResult(Work[Channel]):
 
         With a `unique` key, all its callers lose the job; gearmand 1.1.20 lets new calls with
         that key join it, and be lost with it, until a worker asks for the function again. A
-        recorded job is cancelled in its store; one that runs is asked to stop.
+        recorded job is cancelled in its store; one that runs is interrupted.
 
         Args:
             timeout: seconds to wait for the job server; None waits for as long as it takes.

@@ -88,6 +88,7 @@ TOUCHES = {
     "psycopg": {"gearmanny.records.postgresql"},
     "sqlite3": {"gearmanny.records.sqlite", "gearmanny.serving.store"},
     "socket": {
+        "gearmanny.net.doorbell",
         "gearmanny.aio.racing",
         "gearmanny.net.racing",
         "gearmanny.net.resolving",
