@@ -59,12 +59,12 @@ class SharedListener:
                 self._thread.start()
 
     def close(self) -> None:
-        """Lets the thread end, and close its connection, within half a second. Who waits, or comes
-        later, has another one when it looks again."""
+        """Lets the thread end, and close its connection, within half a second, unless somebody
+        waits."""
         if self._forks == this_process.forks:
             with self._lock:
-                self._thread = None
-                self._ring(_ANY)
+                if not any(self._bells.values()):
+                    self._thread = None
 
     def _listen(self) -> None:
         changes: Changes | None = None
@@ -83,12 +83,12 @@ class SharedListener:
                 with self._lock:
                     self._ring(heard)
                     self._bells = {id: bells for id, bells in self._bells.items() if bells}
+                    if self._thread is not threading.current_thread():
+                        return
                     if self._bells:
                         needed = time.monotonic()
-                    is_over = time.monotonic() - needed > _LINGER
-                    if is_over and self._thread is threading.current_thread():
+                    elif time.monotonic() - needed > _LINGER:
                         self._thread = None
-                    if self._thread is not threading.current_thread():
                         return
         except Exception:
             # Who waits looks again without being told, only later.

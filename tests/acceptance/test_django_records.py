@@ -26,9 +26,9 @@ from django.utils import timezone
 
 from gearmanny.contrib.django import client
 from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
-from gearmanny.contrib.django.records import DjangoStore
+from gearmanny.contrib.django.records import DjangoStore, store_in
 from gearmanny.contrib.django.schema import TABLES
-from gearmanny.contrib.django.store import get_store, store_in, task_transaction
+from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.contrib.django.testing import new_worker
 from gearmanny.errors import InvalidOption, StoreUnavailable, TaskError
 from gearmanny.records.sql import SQLStore

@@ -128,7 +128,7 @@ class DjangoStore(SQLStore):
         self.of_callers = TransactionStore(alias)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.alias,)
+        return store_in, (self.alias,)
 
     @property
     def id(self) -> str:
@@ -163,6 +163,16 @@ class DjangoStore(SQLStore):
         """Returns whether the caller is in a transaction, whose records others do not see yet."""
         connection = connections[self.alias]
         return connection.in_atomic_block or is_in_memory(connection)
+
+
+@functools.cache
+def store_in(alias: str) -> DjangoStore:
+    """Returns the store in a database, the same one for all of this process.
+
+    Args:
+        alias: of the database, in DATABASES.
+    """
+    return DjangoStore(alias)
 
 
 class DjangoConnections(Connections):
