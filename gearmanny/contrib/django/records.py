@@ -167,11 +167,7 @@ class DjangoStore(SQLStore):
 
 @functools.cache
 def store_in(alias: str) -> DjangoStore:
-    """Returns the store in a database, the same one for all of this process.
-
-    Args:
-        alias: of the database, in DATABASES.
-    """
+    """Returns the store in the database of an alias, one for all of this process."""
     return DjangoStore(alias)
 
 
