@@ -48,7 +48,7 @@ class AioRecord(RecordValues):
             UnknownJob: the record is not there any more.
             StoreUnavailable: the database cannot be reached. A wait that has begun goes on for
                 up to a minute while it is away.
-            GearmanException: the job was recorded in a transaction that is still open.
+            GearmanException: the end cannot be seen in the transaction that is open here.
             InvalidOption: the timeout is not a number of seconds.
         """
         return await WALKER.run(self._recorded.result(Deadline(timeout), timeout))
@@ -65,7 +65,7 @@ class AioRecord(RecordValues):
             UnknownJob: the record is not there any more.
             StoreUnavailable: the database cannot be reached. A wait that has begun goes on for
                 up to a minute while it is away.
-            GearmanException: the job was recorded in a transaction that is still open.
+            GearmanException: the end cannot be seen in the transaction that is open here.
             InvalidOption: the timeout is not a number of seconds.
         """
         return WALKER.iterate(self._recorded.updates(Deadline(timeout), timeout))

@@ -75,7 +75,7 @@ class AioWorkResult(Work[AioConnection]):
             EncodingError: the answer, or an update for `on_update`, cannot be decoded.
             UnknownJob: there is no record of the job any more.
             StoreUnavailable: the database with the record cannot be reached.
-            GearmanException: the job was recorded in a transaction that is still open.
+            GearmanException: the end cannot be seen in the transaction that is open here.
             InvalidOption: the timeout is not a number of seconds.
             RuntimeError: the job belongs to another event loop.
             Exception: any that `on_update` raises.

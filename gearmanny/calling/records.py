@@ -106,7 +106,7 @@ class Recorded:
 
         Raises:
             TaskTimeout: it did not end in time.
-            GearmanException: its transaction is not committed yet.
+            GearmanException: it cannot be seen in the transaction that is open here.
             UnknownJob: there is no record of it.
             StoreUnavailable: the database cannot be reached.
         """
@@ -246,10 +246,10 @@ class _Waits:
         store, id = self._recorded.store, self._recorded.id
 
         def begin() -> bool:
-            if store.is_uncommitted(id):
+            if store.waits_in_vain(id):
                 raise GearmanException(
-                    f"The job {id} was recorded in a transaction that is still open, and runs "
-                    "after its COMMIT. Wait for it then."
+                    f"What becomes of the job {id} cannot be seen in the transaction that is open "
+                    "here. Wait for it after its COMMIT."
                 )
             if store.notifies:
                 store.watch(id)

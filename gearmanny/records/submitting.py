@@ -138,11 +138,11 @@ def _from_arrays(kind: str, dialect: Dialect) -> str:
     for name in ("later", "at"):
         kind = kind.replace(f"{{{name}}}", dialect.expressions[name].replace("::float8", ""))
     columns = kind[1:-1]
-    for number in range(_VALUES):
-        columns = columns.replace("%s", f"n.v{number}", 1)
-    arrays = ", ".join(f"%s::{kind_of}[]" for kind_of in _TYPES)
-    names = ", ".join(f"v{number}" for number in range(_VALUES))
-    return f"SELECT {columns} FROM unnest({arrays}) AS n({names})"
+    names = [f"v{place}" for place in range(_VALUES)]
+    for name in names:
+        columns = columns.replace("%s", f"n.{name}", 1)
+    arrays = ", ".join(f"%s::{each}[]" for each in _TYPES)
+    return f"SELECT {columns} FROM unnest({arrays}) AS n({', '.join(names)})"
 
 
 def _existing_or_new(session: Session, job: NewJob) -> Submitted:

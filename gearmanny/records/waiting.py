@@ -54,9 +54,9 @@ class Watched(Protocol):
     def changes(self) -> Changes:
         """Returns a wait for changes, with a connection of its own."""
 
-    def is_uncommitted(self, id: str) -> bool:
-        """Returns whether a record was made in a transaction of this thread that is still open, so
-        that nothing can become of its job yet."""
+    def waits_in_vain(self, id: str) -> bool:
+        """Returns whether nothing that becomes of a job can be seen in the transaction that is open
+        in this thread: it has recorded the job, or sees everything as it was before."""
 
     async def aside(self, ask: Callable[[], Answer]) -> Answer:
         """Does something with this store for a coroutine, whose event loop goes on meanwhile.

@@ -44,7 +44,7 @@ class WatchedSQL:
         self._connections.run(lambda session: None)  # the tables exist
         return changes_of(self._connections.connector, self._connections.tables)
 
-    def is_uncommitted(self, id: str) -> bool:
+    def waits_in_vain(self, id: str) -> bool:
         return False
 
     async def aside(self, ask: Callable[[], Answer]) -> Answer:

@@ -145,10 +145,11 @@ class DjangoStore(SQLStore):
     def notifies(self) -> bool:
         return not is_test() and super().notifies  # a test database could not be removed
 
-    def is_uncommitted(self, id: str) -> bool:
+    def waits_in_vain(self, id: str) -> bool:
         if not self._is_inside():
             return False
-        return is_in_memory(connections[self.alias]) or super().look(id) is None
+        # A transaction of SQLite sees one moment.
+        return connections[self.alias].vendor == "sqlite" or super().look(id) is None
 
     def look(self, id: str) -> Snapshot | None:
         return self.of_callers.look(id) if self._is_inside() else super().look(id)
