@@ -23,6 +23,7 @@ from gearmanny.calling.window import map_calls
 from gearmanny.errors import EncodingError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
+from gearmanny.payload.names import encoded_unique
 from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 
@@ -187,8 +188,7 @@ class AioClient(Caller):
             InvalidTask: no function can have that name.
             InvalidOption: the client has no records, or an option that is for one call.
             EncodingError: arguments are refused by the encoder.
-            StoreUnavailable: the database cannot be reached. Notes of errors say how many jobs
-                were recorded before.
+            StoreUnavailable: the database is away. Notes say how many jobs were recorded before.
             RuntimeError: another event loop uses this client.
         """
         recorder, options = self._check_many(function)
@@ -204,7 +204,7 @@ class AioClient(Caller):
         """Returns the record of a background job, from anywhere.
 
         Args:
-            id: of the record: `work.id` of its caller.
+            id: `work.id` of its caller.
 
         Raises:
             UnknownJob: there is no record with this id.
@@ -267,7 +267,7 @@ class AioClient(Caller):
             RuntimeError: another event loop uses this client.
         """
         deadline, hosts = Deadline(timeout), self._servers.hosts
-        return await self._driver.run(find_status(hosts, unique.encode(), deadline))
+        return await self._driver.run(find_status(hosts, encoded_unique(unique), deadline))
 
     async def close(self) -> None:
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call

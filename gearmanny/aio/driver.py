@@ -14,7 +14,7 @@ from gearmanny.calling import waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import Exchange
 from gearmanny.calling.resending import send_again
-from gearmanny.calling.steps import Ask, Command, Look, Reach, Send, Step, Tell, Wait
+from gearmanny.calling.steps import Ask, Avoid, Command, Look, Reach, Send, Step, Tell, Wait
 from gearmanny.errors import GearmanException, JobServerLost
 from gearmanny.net.deadline import NEVER, Deadline
 
@@ -61,6 +61,8 @@ class AioDriver(AioWalker):
                 return await wait(question, question.is_answered, deadline)
             case Command(host, tls, command, receive, timeout):
                 return await ask(host, tls, timeout, command, receive)
+            case Avoid(host):
+                return self.connections.pool.avoid(host)
             case Tell(on_update, update):
                 told = on_update(update)
                 return await told if inspect.isawaitable(told) else told

@@ -18,6 +18,7 @@ from gearmanny.calling.exchange import Question
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.steps import (
     Ask,
+    Avoid,
     Command,
     Look,
     Reach,
@@ -117,6 +118,8 @@ class Driver(Walker):
                 machine = AdminConnection()
                 sent, receive = machine.command(command), partial(receive, machine)
                 return ask(host, command, sent, receive, timeout=timeout, tls=tls)
+            case Avoid(host):
+                return self.connections.pool.avoid(host)
             case Tell(on_update, update):
                 return on_update(update)
         return super()._carry_out(step)

@@ -202,6 +202,7 @@ def as_completed(
         InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)
+    soon = Deadline(waiting.UNSERVED) if timeout is None else None
     group = Group()
     pending = {work._call: work for work in results}
     recorded = Looks(work for work in pending.values() if work.id is not None)
@@ -211,10 +212,13 @@ def as_completed(
             call.line.watch(call, group)
     while pending:
         while not group.ended:
-            within = recorded.look(group, deadline)
+            within = recorded.look(group, soon or deadline)
             if not group.ended and not _wait_for_any(group, channels, within):
                 if deadline.has_passed():
                     raise _late(pending, timeout)
+                if soon is not None and soon.has_passed():
+                    soon = None
+                    _warn_of_unserved(pending.values())
                 continue
             if not group.ended:  # an interrupt came before we were notified
                 group.ended.extend(
@@ -250,13 +254,19 @@ def wait(
         InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)
-    done: set[WorkResult] = set()
-    pending = set(results)
-    for work in list(pending):
-        if work._ends(deadline):
-            pending.discard(work)
-            done.add(work)
-    return done, pending
+    works = set(results)
+    if timeout is None:
+        soon = Deadline(waiting.UNSERVED)
+        if late := {work for work in works if not work._ends(soon)}:
+            _warn_of_unserved(late)
+    done = {work for work in works if work._ends(deadline)}
+    return done, works - done
+
+
+def _warn_of_unserved(works: Iterable[WorkResult]) -> None:
+    """Logs which functions no worker offers. Once for each: there may be thousands of calls."""
+    for work in {work.function: work for work in works if not work._call.is_answered()}.values():
+        work._driver.run(waiting.warn_if_unserved(work._call))
 
 
 class Looks:

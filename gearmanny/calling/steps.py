@@ -84,6 +84,12 @@ class Command(NamedTuple):
     """Seconds that it may take, connecting included; None for as long as it takes."""
 
 
+class Avoid(NamedTuple):
+    """Lets calls go to other hosts for a while, as far as there are others."""
+
+    host: Host
+
+
 class Tell(NamedTuple):
     """Calls the `on_update` of a call with an update."""
 
@@ -137,7 +143,7 @@ class Give(NamedTuple):
 RecordStep = Pause | Record | Consult | Listen | Heed
 """The steps that need no job server."""
 
-Step = Wait | Look | Reach | Send | Ask | Command | Tell | Submit | Give | RecordStep
+Step = Wait | Look | Reach | Send | Ask | Command | Avoid | Tell | Submit | Give | RecordStep
 
 Steps = Generator[Step, Any, R]
 """Steps that lead to a result."""

@@ -238,6 +238,7 @@ class Store(Watched, Protocol):
         *,
         counts: bool = True,
         max_handovers: int = MAX_HANDOVERS,
+        seconds: float = 0.0,
     ) -> HandedAgain:
         """Hands over jobs that job servers do not have any more.
 
@@ -245,6 +246,7 @@ class Store(Watched, Protocol):
             jobs: as they were handed over.
             counts: whether a worker may be to blame. Not after a job server has lost its queue.
             max_handovers: after so many hand-overs without a claim that count, a job fails.
+            seconds: from now on, before `handed_before` begins to count.
         """
 
     def counts(self) -> list[Count]:
