@@ -502,7 +502,7 @@ def test_the_options_of_a_worker_that_are_shown_exist() -> None:
 
 def test_the_errors_that_are_shown_exist() -> None:
     rows = table("calls.md", "error")
-    assert len(rows) == 7
+    assert len(rows) == 8
     assert {row[0].strip("|` ") for row in rows} <= set(errors.__all__)
 
 

@@ -38,9 +38,9 @@ from gearmanny.records.values import Claim, Claimed
 from gearmanny.testing import eager, running
 from tests.contract.records.conftest import url_of
 from tests.support.clients import Client, MakeClient
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, Server, until
 from tests.support.workers import Called
+from tools.postgres import Postgres
 
 SCRIPT = Path(__file__).with_name("keys_script.py")
 
