@@ -230,6 +230,7 @@ class _Waits:
         """
         if deadline.has_passed():
             assert timeout is not None  # only a deadline passes
+            self._bell = None  # the traceback of the error may be kept
             raise TaskTimeout(found.function, timeout, _why_open(found))
         if not self._has_begun:
             yield from self._patiently(self._begin, deadline)
