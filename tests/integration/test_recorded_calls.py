@@ -217,7 +217,7 @@ class TestAJobServerThatDoesNotAnswer:
     """Connecting has no timeout here: whoever waited for it would wait for ever."""
 
     def make(self, make: MakeClient, store: SQLStore, *hosts: str) -> Client:
-        client = make(*hosts, records=store, connect_timeout=None)
+        client = make(*hosts, records=store, connect_timeout=3600)
         return client.using(background=True)
 
     def test_a_black_hole_holds_nobody_up(
