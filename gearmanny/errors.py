@@ -15,6 +15,7 @@
     ├── InvalidArguments        arguments that the task does not accept        (TypeError)
     ├── RejectJob               raised by a hook to prevent a job from running
     ├── StoreUnavailable        the database with the records is not reached   (ConnectionError)
+    ├── UnknownJob              no record of a job with that id                (LookupError)
     ├── InvalidTransition       an event that is not allowed in the state of a recorded job
     ├── InvalidTask             an invalid worker class or task        (TypeError, ValueError)
     └── InvalidOption           an option with an invalid value                (ValueError)
@@ -51,6 +52,7 @@ __all__ = [
     "TaskError",
     "TaskTimeLimitExceeded",
     "TaskTimeout",
+    "UnknownJob",
     "WorkerLost",
 ]
 
@@ -297,6 +299,10 @@ class RejectJob(GearmanException):
 class StoreUnavailable(GearmanException, ConnectionError):
     """The database of the store cannot be reached, or does not answer. What was asked of it may
     or may not have been done; it can be asked again."""
+
+
+class UnknownJob(GearmanException, LookupError):
+    """There is no record of a job with this id in the store."""
 
 
 class InvalidTransition(GearmanException):
