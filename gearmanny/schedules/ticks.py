@@ -8,19 +8,19 @@ once. `*` in the minutes or hours means every so often, whatever the clocks do.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
-from zoneinfo import ZoneInfo
 
 from gearmanny.errors import InvalidOption
 from gearmanny.payload.checks import number
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from cronsim import CronSim
 
 SHORTEST = 1.0
@@ -32,12 +32,12 @@ _SEARCHED_DAYS = 50 * 366
 """Days within which an expression has to tick: the 29th of February may be a Monday only in decades
 to come."""
 
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
 
-EVERY = number(
-    "a timedelta of a second or more", lambda seconds: SHORTEST <= seconds <= _LONGEST
-)
+EVERY = number("a timedelta of a second or more", lambda seconds: SHORTEST <= seconds <= _LONGEST)
 
 
 class Ticks(Protocol):
@@ -72,13 +72,11 @@ class Every:
     @property
     def words(self) -> str:
         """See `Ticks`."""
-        for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
-            count = self.seconds / seconds
-            if count >= 1 and math.isclose(count, round(count)):
-                break
-        else:
-            unit, count = "second", self.seconds
-        return f"every {unit}" if count == 1 else f"every {count:g} {unit}s"
+        for unit, seconds in _UNITS:
+            if self.seconds % seconds == 0:
+                count = self.seconds / seconds
+                return f"every {unit}" if count == 1 else f"every {count:g} {unit}s"
+        return f"every {self.seconds:g} seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +205,8 @@ def ticks_of(every: float | None, cron: str | None, timezone: str) -> Ticks:
 
 
 def _zone_of(name: str) -> ZoneInfo:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  for cron expressions alone
+
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError, TypeError, AttributeError) as error:

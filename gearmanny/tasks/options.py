@@ -171,8 +171,7 @@ def task(
         atomic: whether what the task writes is one transaction, which is committed when it
             returns; and, of a job with a record, one with the end of that job: both are there, or
             neither is. The worker has to have a `transaction`. Not for `async def`.
-        **schedule: when the task is called by itself: `every` or `cron`, and the other options of
-            `OptionsOfTimetable`, in seconds where they are numbers. Needs workers with records.
+        **schedule: `every` or `cron`, and more of `OptionsOfTimetable`: calls it by itself.
 
     Raises:
         InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.

@@ -35,6 +35,8 @@ from gearmanny.working.streams import Stream, send_all
 class CoroutineRunner(Exported):
     """Runs an `async def` task, with its time limit and its attempts."""
 
+    task: TaskSpec
+
     def __init__(self, worker: Owner, task: TaskSpec) -> None:
         """
         Args:
@@ -42,7 +44,7 @@ class CoroutineRunner(Exported):
             task: the task.
         """
         super().__init__(worker)
-        self._task = task
+        self.task = task
         self._method = getattr(worker, task.method)
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> NoReturn:
@@ -57,7 +59,7 @@ class CoroutineRunner(Exported):
         """
         handler = handler_of(gearman_worker, job)
         loop = handler.context.event_loop()
-        life = _Life(self._task, self._method, self.worker, gearman_worker, handler, loop, job)
+        life = _Life(self.task, self._method, self.worker, gearman_worker, handler, loop, job)
         loop.start(life.run())
         raise HandedOver
 
@@ -76,7 +78,7 @@ class _Life:
         job: GearmanJob,
     ) -> None:
         self._started = time.perf_counter()
-        self._task = task
+        self.task = task
         self._method = method
         self._owner = owner
         self._worker = gearman_worker
@@ -151,7 +153,7 @@ class _Life:
                 self._worker.on_job_exception(self._job, sys.exc_info())
 
     async def _attempts(self) -> Any:
-        attempts = Attempts(self._job, self._task.options, self._link, self._context.stopping)
+        attempts = Attempts(self._job, self.task.options, self._link, self._context.stopping)
         while True:
             try:
                 return await self._in_hooks(self._within_limit())
@@ -169,7 +171,7 @@ class _Life:
         return await run_in_hooks(owner.hooks, self._job, coroutine, owner.sync_to_async)
 
     async def _within_limit(self) -> Any:
-        timeout, grace = self._task.options.limit, self._owner.timeout_grace
+        timeout, grace = self.task.options.limit, self._owner.timeout_grace
         if timeout is None:
             return await self._call()
         limit = asyncio.timeout(timeout)
@@ -179,7 +181,7 @@ class _Life:
                     return await self._call()
         except TimeoutError:
             if limit.expired():
-                raise TaskTimeLimitExceeded(self._task.function, timeout) from None
+                raise TaskTimeLimitExceeded(self.task.function, timeout) from None
             raise
         finally:
             if limit.expired():
@@ -192,7 +194,7 @@ class _Life:
         thread = threading.get_ident()
 
         def last_words() -> None:
-            error = TaskTimeLimitExceeded(self._task.function, timeout, grace)
+            error = TaskTimeLimitExceeded(self.task.function, timeout, grace)
             error = error.with_traceback(where(thread))
             self._context.answers.fail_at_last(self._link, self._job, error)
 
@@ -203,7 +205,7 @@ class _Life:
         try:
             return await self._result()
         except TypeError as error:
-            refusal = self._task.refusal_of(error, self._job.data)
+            refusal = self.task.refusal_of(error, self._job.data)
             if refusal is None:
                 raise
             raise refusal from None
@@ -213,8 +215,8 @@ class _Life:
                 end_as_a_program()
 
     async def _result(self) -> Any:
-        result = self._method(**self._task.check_arguments(self._job.data))
+        result = self._method(**self.task.check_arguments(self._job.data))
         if not isinstance(result, AsyncGeneratorType):
             return await result
-        stream = Stream(self._task, self._worker, self._link, self._job)
+        stream = Stream(self.task, self._worker, self._link, self._job)
         return await send_all(result, stream)

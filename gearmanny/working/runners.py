@@ -89,6 +89,8 @@ async def _awaited(result: Any) -> Any:
 class TaskRunner(CallbackRunner):
     """Runs a plain task: its arguments are checked first, and a generator is streamed."""
 
+    task: TaskSpec
+
     def __init__(self, worker: Owner, task: TaskSpec) -> None:
         """
         Args:
