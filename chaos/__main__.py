@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from chaos import addresses, durability, interrupts, neighbours, network, poison, restarts
+from chaos import (
+    addresses,
+    durability,
+    interrupts,
+    neighbours,
+    network,
+    poison,
+    restarts,
+    schedules,
+)
 
-_RUNS = (network, neighbours, interrupts, addresses, restarts, poison, durability)
+_RUNS = (network, neighbours, interrupts, addresses, restarts, poison, durability, schedules)
 
 if __name__ == "__main__":
     failed = [run.__name__ for run in _RUNS if not run.main()]

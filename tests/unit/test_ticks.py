@@ -247,6 +247,7 @@ def test_what_cannot_tick_is_refused(every: Any, expression: Any, zone: Any, wor
 
 def test_days_that_there_are_not_are_refused() -> None:
     """The fifth Friday cannot be the first day of a month."""
+    assert Cron("0 0 */40 * fri#5", ZoneInfo("UTC")).last(START - timedelta(40_000), START) is None
     with pytest.raises(InvalidOption, match="no day that the cron expression"):
         ticks_of(None, "0 0 */40 * fri#5", "UTC")
 
