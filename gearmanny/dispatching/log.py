@@ -59,15 +59,18 @@ def failed() -> None:
 def ticked(tick: Tick) -> None:
     """Logs that a schedule has ticked."""
     at = tick.at.isoformat(timespec="seconds")
-    extra = {"action": "schedule_ticked", "schedule": tick.name, "ids": tick.jobs}
     if tick.is_skipped:
         logger.warning(
             "the tick of the schedule %s at %s is skipped: the job of an earlier one is not over",
             *(tick.name, at),
-            extra=extra,
+            extra={"action": "tick_skipped", "schedule": tick.name},
         )
-    else:
-        logger.info("the schedule %s ticked at %s", tick.name, at, extra=extra)
+    elif tick.jobs:
+        logger.info(
+            "the schedule %s ticked at %s",
+            *(tick.name, at),
+            extra={"action": "schedule_ticked", "schedule": tick.name, "ids": tick.jobs},
+        )
     if tick.dropped:
         logger.warning(
             "the schedule %s has ticks without a job, up to %s: they came too late",
