@@ -30,6 +30,10 @@ _STATE = ("from_code", "paused", "is_offered", "last_tick", "next_tick", "job")
 _LINE = forms.TextInput(attrs={"class": "vTextField"})
 
 
+def _has_store() -> bool:
+    return get_settings().RECORDS.STORE is not None
+
+
 def _schedules() -> Schedules:
     store = get_store()
     assert store is not None, "there is no page without a store"
@@ -80,7 +84,9 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         Raises:
             InvalidOption: a value is invalid.
         """
-        values = {name: self.cleaned_data[name] for name in _DEFINITION}
+        # Of a schedule that is there, the name is not in the form.
+        given = {"name": self.instance.name} | self.cleaned_data
+        values = {name: given[name] for name in _DEFINITION}
         name, function, arguments = (values.pop(each) for each in _DEFINITION[:3])
         if values["catch_up"]:
             values["overlap"] = "queue"
@@ -108,12 +114,19 @@ class JobScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     )
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return get_settings().RECORDS.STORE is not None and super().has_module_permission(request)
+        return _has_store() and super().has_module_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: JobSchedule | None = None) -> bool:
-        return get_settings().RECORDS.STORE is not None and super().has_view_permission(
-            request, obj
-        )
+        return _has_store() and super().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _has_store() and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: JobSchedule | None = None) -> bool:
+        return _has_store() and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: JobSchedule | None = None) -> bool:
+        return _has_store() and super().has_delete_permission(request, obj)
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: JobSchedule | None = None
@@ -133,7 +146,6 @@ class JobScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not isinstance(form, ScheduleForm):
             return
         if change:
-            form.cleaned_data["name"] = obj.name
             _schedules().change(form.new())
         else:
             _schedules().add(form.new())
