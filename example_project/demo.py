@@ -86,7 +86,7 @@ def make_tables(processes: Processes) -> None:
     """Makes the tables of records and schedules, in a temporary folder unless DATABASE is set."""
     processes.environment.setdefault("DATABASE", str(processes.folder / "corpus.sqlite3"))
     subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+        [sys.executable, "manage.py", "migrate", "--skip-checks", "--verbosity", "0"],
         cwd=HERE,
         env=processes.environment,
         check=True,

@@ -450,9 +450,9 @@ def test_a_visitor_is_told_that_there_is_no_job_server(lonely_site: Site, page: 
 
 
 def test_a_visitor_who_waits_for_a_worker_is_told_and_then_served(
-    gearman_server: Server, page: Page
+    gearman_server: Server, page: Page, database: Path
 ) -> None:
-    with serving(gearman_server.host) as site:
+    with serving(gearman_server.host, database) as site:
         page.goto(site.url)
         page.get_by_role("button", name="Start the survey").click()
         see(page, "#survey-error", "No worker offers it")
