@@ -7,7 +7,11 @@ import sys
 from chaos import (
     addresses,
     durability,
+    durable,
+    helpers,
     interrupts,
+    limits,
+    memory,
     neighbours,
     network,
     poison,
@@ -15,7 +19,20 @@ from chaos import (
     schedules,
 )
 
-_RUNS = (network, neighbours, interrupts, addresses, restarts, poison, durability, schedules)
+_RUNS = (
+    network,
+    neighbours,
+    interrupts,
+    addresses,
+    restarts,
+    helpers,
+    limits,
+    memory,
+    poison,
+    durability,
+    durable,
+    schedules,
+)
 
 if __name__ == "__main__":
     failed = [run.__name__ for run in _RUNS if not run.main()]

@@ -10,14 +10,16 @@ import sys
 from collections.abc import Sequence
 
 from gearmanny import __version__
+from gearmanny.admin import JobServer as Admin
 from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.process import dispatch
 from gearmanny.embedded import JobServer
-from gearmanny.errors import GearmanException, InvalidOption
+from gearmanny.errors import GearmanException, InvalidOption, printable
 from gearmanny.logs import escape_unprintable
 from gearmanny.net.hosts import DEFAULT_PORT, HOSTS
 from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY, Rule
 from gearmanny.payload.fields import flag_type, options_of
+from gearmanny.protocol.versions import traps_of
 from gearmanny.records.sql import SQLStore
 from gearmanny.serving.process import serve_until
 
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_dispatch(
         commands.add_parser("dispatch", help="hand over recorded jobs, apart from the workers")
     )
+    _add_status(commands.add_parser("status", help="show what a job server says of itself"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -156,3 +159,26 @@ def _run_dispatch(options: argparse.Namespace) -> None:
         options.hosts,
         **{name: getattr(options, name) for name in options_of(DispatchOptions)},
     )
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Prints the version of a job server, the jobs and workers of its functions, and the known "
+        "traps of that version."
+    )
+    parser.add_argument("host", nargs="*", default=HOSTS, help="name:port (default: %(default)s)")
+    parser.set_defaults(run=_print_status)
+
+
+def _print_status(options: argparse.Namespace) -> None:
+    for server in [Admin(host) for host in options.host]:
+        version = server.version()
+        print(f"{server}: {printable(version)}")  # noqa: T201
+        for row in sorted(server.status()):
+            waiting = row.total - row.running
+            print(  # noqa: T201
+                f"  {printable(row.function)}: {waiting} waiting, {row.running} running, "
+                f"{row.workers} workers"
+            )
+        for trap in traps_of(version):
+            print(f"  trap {trap.name}: {trap.text} {trap.advice}")  # noqa: T201

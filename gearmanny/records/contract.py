@@ -247,6 +247,7 @@ class Store(Scheduling, Protocol):
         *,
         counts: bool = True,
         max_handovers: int = MAX_HANDOVERS,
+        seconds: float = 0.0,
     ) -> HandedAgain:
         """Hands over jobs that job servers do not have any more.
 
@@ -254,6 +255,7 @@ class Store(Scheduling, Protocol):
             jobs: as they were handed over.
             counts: whether a worker may be to blame. Not after a job server has lost its queue.
             max_handovers: after so many hand-overs without a claim that count, a job fails.
+            seconds: from now on, before `handed_before` begins to count.
         """
 
     def counts(self) -> list[Count]:

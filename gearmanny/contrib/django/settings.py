@@ -200,7 +200,7 @@ class Settings:
     )
     EAGER: bool = option(False, SWITCH, "for tests: run jobs where they are called")
     LIVE_IN_TESTS: bool = option(
-        False, SWITCH, "let tests call the job servers of `HOSTS`, though nothing prepared them"
+        False, SWITCH, "let tests call real job servers, though nothing prepared them"
     )
     RECORDS: RecordsSettings = RecordsSettings()
     CACHE: CacheSettings = CacheSettings()
