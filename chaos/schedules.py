@@ -2,7 +2,7 @@
 
     python -m chaos.schedules [TICKS] [URL]
 
-Three dispatchers run, with clocks 5 s behind, right and 5 s ahead (by libfaketime). A hundred
+Three dispatchers run, with clocks 5 s behind, right and 5 s ahead (by libfaketime). Two hundred
 schedules tick every five seconds; half of them make up for all missed ticks. A tick is right when
 there is one job for it, due at its time. The store is in a temporary folder, or at the URL, which
 should be of an empty database.
@@ -29,7 +29,7 @@ from gearmanny.testing import Gearmand
 from tools.processes import ROOT, with_clock
 
 CLOCKS = ("-5s", "+0s", "+5s")
-SCHEDULES = 100
+SCHEDULES = 200
 EVERY = 5.0
 """Seconds from one tick of a schedule to the next: longer than nobody may be there to tick."""
 LIFE = 1.0

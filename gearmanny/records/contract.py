@@ -107,9 +107,8 @@ class Store(Scheduling, Protocol):
         """
 
     def watch(self, id: str) -> None:
-        """Lets `changes()` report the progress and the end of a job that is open. Look at the
-        record afterwards, and again from time to time: a change at the same moment may be
-        missed."""
+        """Lets `changes()` report the progress and the end of an open job. Look at the record
+        afterwards, and now and then: a change at the same moment may be missed."""
 
     def changes(self) -> Changes:
         """Returns a wait for changes, with a connection of its own."""
