@@ -16,6 +16,7 @@ from chaos import (
     network,
     poison,
     restarts,
+    schedules,
 )
 
 _RUNS = (
@@ -30,6 +31,7 @@ _RUNS = (
     poison,
     durability,
     durable,
+    schedules,
 )
 
 if __name__ == "__main__":

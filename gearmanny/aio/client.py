@@ -29,6 +29,7 @@ from gearmanny.vocabulary.encoders import JSONDataEncoder
 
 if TYPE_CHECKING:
     from gearmanny.aio.records import AioRecord
+    from gearmanny.aio.schedules import AioSchedules
     from gearmanny.calling.recording import Recorder
     from gearmanny.records.contract import HandOver, Store
 
@@ -55,6 +56,19 @@ class AioClient(Caller):
         from gearmanny.net.aside import ASIDE  # noqa: PLC0415
 
         return Recorder(store, self._servers, ASIDE)
+
+    @property
+    def schedules(self) -> AioSchedules:
+        """The schedules in the store of this client. Its methods are awaited.
+
+        Raises:
+            InvalidOption: the client has no `records`.
+        """
+        from gearmanny.aio.schedules import AioSchedules  # noqa: PLC0415
+        from gearmanny.calling.schedules import Schedules  # noqa: PLC0415
+
+        store = None if self._recorder is None else self._recorder.store
+        return AioSchedules(Schedules(store, self._encoder))
 
     async def __aenter__(self) -> Self:
         return self

@@ -29,6 +29,7 @@ from gearmanny.protocol.client import Request
 if TYPE_CHECKING:
     from gearmanny.blocking.records import Record
     from gearmanny.calling.recording import Recorder
+    from gearmanny.calling.schedules import Schedules
     from gearmanny.records.contract import HandOver, Store
 
 
@@ -49,6 +50,18 @@ class Client(Caller):
         from gearmanny.net.aside import ASIDE  # noqa: PLC0415
 
         return Recorder(store, self._servers, ASIDE)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules in the store of this client.
+
+        Raises:
+            InvalidOption: the client has no `records`.
+        """
+        from gearmanny.calling.schedules import Schedules  # noqa: PLC0415
+
+        store = None if self._recorder is None else self._recorder.store
+        return Schedules(store, self._encoder)
 
     def __enter__(self) -> Self:
         return self

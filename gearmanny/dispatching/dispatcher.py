@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import random
 import time
 from collections.abc import Callable
 
@@ -88,11 +89,14 @@ class Dispatcher:
         self._database_lost = -math.inf
         self._handed_at = -math.inf
         self._pruned_at = now
+        self._unreadable: dict[str, str] = {}
+        """Schedules that cannot be read, which the log has said."""
         self._held_until = -math.inf
         self._stopped = False
         self._chores: dict[Chore, Callable[[float], None]] = {
             Chore.CHILDREN: self._look_after_children,
             Chore.INTERRUPT: self._interrupt,
+            Chore.TICK: self._tick,
             Chore.HAND_OVER: self._hand_over,
             Chore.LOOK: self._look,
             Chore.BURY: self._bury,
@@ -189,6 +193,19 @@ class Dispatcher:
             self._schedule.store_answered()
             if was_away:
                 log.store_back()
+
+    def _tick(self, now: float) -> None:
+        ticked = self._store.schedules.tick(random.random)
+        for tick in ticked.ticks:
+            log.ticked(tick)
+        for name, reason in ticked.unreadable.items():
+            if self._unreadable.get(name) != reason:
+                log.unreadable(name, reason)
+        self._unreadable = ticked.unreadable
+        if any(tick.jobs for tick in ticked.ticks):
+            self._schedule.hurry(Chore.HAND_OVER, now)
+        if ticked.wait is not None:
+            self._schedule.hurry(Chore.TICK, time.monotonic() + ticked.wait)
 
     def _hand_over(self, now: float) -> None:
         if not self._servers.up:

@@ -21,6 +21,8 @@ class Chore(Enum):
     give a sign of life for the others."""
     INTERRUPT = auto()
     """Have processes look for jobs that were cancelled while they run."""
+    TICK = auto()
+    """Make the jobs of schedules that are due."""
     HAND_OVER = auto()
     """Hand over what is due."""
     LOOK = auto()
@@ -36,6 +38,7 @@ class Chore(Enum):
 EVERY = {
     Chore.CHILDREN: 8.0,
     Chore.INTERRUPT: 1.0,
+    Chore.TICK: 1.0,
     Chore.HAND_OVER: 1.0,
     Chore.LOOK: 1.0,
     Chore.BURY: 1.0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from gearmanny.records.scheduling import Scheduling
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import (
     Claim,
@@ -38,7 +39,7 @@ HandOver = Callable[[Sequence[Submitted]], object]
 calls of a client have the same, so that jobs of several calls can leave together."""
 
 
-class Store(Watched, Protocol):
+class Store(Watched, Scheduling, Protocol):
     """A store of records, for all threads of a process and for those that are forked from it.
 
     Every method raises `StoreUnavailable` when the database cannot be reached.

@@ -15,6 +15,7 @@ from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.presence import Presence
+from gearmanny.records.schedules import SQLScheduling
 from gearmanny.records.session import Session
 from gearmanny.records.states import ENDINGS, RETURNS, Event, State
 from gearmanny.records.templates import Tables, tables_with
@@ -44,7 +45,7 @@ PREFIX = "gearmanny_"
 Result = TypeVar("Result")
 
 
-class SQLStore(WatchedSQL):
+class SQLStore(WatchedSQL, SQLScheduling):
     """A store of records in a database; `gearmanny.records.contract.Store` says what it does.
 
     One connection for each process, which all its threads share; it is made anew after a restart

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from types import CodeType
 
-from gearmanny.errors import InvalidTask
+from gearmanny.errors import InvalidArguments, InvalidTask
 from gearmanny.payload.names import check_function_name
 from gearmanny.tasks.options import (
     TASK_PREFIX,
@@ -107,8 +107,24 @@ def _checked(worker: type, tasks: list[TaskSpec], gearman_worker: object) -> lis
                 "from the docstrings of the tasks. Give the method another name."
             )
     if takes_payload(gearman_worker):
-        return [_taking_payload(worker, task) for task in tasks]
+        tasks = [_taking_payload(worker, task) for task in tasks]
+    for task in tasks:
+        _check_schedule(worker, task)
     return tasks
+
+
+def _check_schedule(worker: type, task: TaskSpec) -> None:
+    """Checks that the arguments of a schedule are those of its task."""
+    if task.options.schedule is None:
+        return
+    args = task.options.schedule.args
+    where = f"The schedule of {worker.__name__}.{task.method}"
+    if task.payload is not None and args:
+        raise InvalidTask(f"{where} has args, and the task takes a payload. Leave args out.")
+    try:
+        task.check_arguments(dict(args))
+    except InvalidArguments as error:
+        raise InvalidTask(f"{where}: {error}") from error
 
 
 def takes_payload(gearman_worker: object) -> bool:

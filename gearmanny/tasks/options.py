@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from gearmanny.errors import (
     InvalidArguments,
@@ -17,6 +17,7 @@ from gearmanny.errors import (
 )
 from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.checks import SECONDS, SWITCH, TIME_LIMIT, Rule, whole_number
+from gearmanny.schedules.timetable import OptionsOfTimetable, Planned, planned
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -62,6 +63,8 @@ class TaskOptions:
 
     atomic: bool = False
     """Whether what it writes and the end of its job are one transaction."""
+    schedule: Planned | None = None
+    """When it is called by itself, and with which arguments."""
 
     @property
     def limit(self) -> float | None:
@@ -109,6 +112,8 @@ class TaskOptions:
             entries["cached"] = True
         if self.atomic:
             entries["atomic"] = True
+        if self.schedule is not None:
+            entries["schedule"] = self.schedule.timetable.help()
         return entries
 
 
@@ -125,6 +130,7 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
+    **schedule: Unpack[OptionsOfTimetable],
 ) -> Callable[[Method], Method]: ...
 
 
@@ -138,6 +144,7 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
+    **schedule: Unpack[OptionsOfTimetable],
 ) -> Callable[..., Any]:
     """Makes a method a task, whatever its name, and gives it options. The method itself is not
     changed. A subclass that overrides it has a task with options of its own.
@@ -160,6 +167,7 @@ def task(
         atomic: whether what the task writes is one transaction, which is committed when it
             returns; and, of a job with a record, one with the end of that job: both are there, or
             neither is. The worker has to have a `transaction`. Not for `async def`.
+        **schedule: `every` or `cron`, and more of `OptionsOfTimetable`: calls it by itself.
 
     Raises:
         InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.
@@ -186,7 +194,7 @@ def task(
         raise InvalidOption(
             "retry_on and backoff have no effect without retries. Add retries=3, for example."
         )
-    return partial(_marked, options=options)
+    return partial(_marked, options=replace(options, schedule=planned(schedule, "task")))
 
 
 def is_task(worker: type, attribute: str) -> bool:

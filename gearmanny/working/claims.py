@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.failures import encode_failure
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
+from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.states import Event
 from gearmanny.records.values import Claimed, Payload, Settled, StoreUnavailable
 from gearmanny.vocabulary.gearman_api import GearmanJob
@@ -56,13 +57,14 @@ class Claims:
         self._held: dict[int, Held] = {}
         """By `id()` of the job."""
 
-    def open(self, facts: Facts) -> None:
+    def open(self, facts: Facts, schedules: Sequence[NewSchedule] = ()) -> None:
         """Begins to show that this process lives.
 
         Args:
             facts: about it.
+            schedules: those in its code.
         """
-        self._membership.join(facts, self._tend)
+        self._membership.join(facts, self._tend, schedules)
 
     def close(self) -> None:
         """Ends that. Jobs that were begun and not ended go back to the queue: coroutines that were

@@ -34,6 +34,8 @@ from gearmanny.working.streams import Stream, settled
 class CoroutineRunner(Exported):
     """Runs an `async def` task, with its time limit and its attempts."""
 
+    task: TaskSpec
+
     def __init__(self, worker: Owner, task: TaskSpec) -> None:
         """
         Args:
@@ -41,7 +43,7 @@ class CoroutineRunner(Exported):
             task: the task.
         """
         super().__init__(worker)
-        self._task = task
+        self.task = task
         self._method = getattr(worker, task.method)
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> NoReturn:
@@ -56,7 +58,7 @@ class CoroutineRunner(Exported):
         """
         handler = handler_of(gearman_worker, job)
         loop = handler.context.event_loop()
-        life = _Life(self._task, self._method, self.worker, gearman_worker, handler, loop, job)
+        life = _Life(self.task, self._method, self.worker, gearman_worker, handler, loop, job)
         loop.start(life.run())
         raise HandedOver
 
@@ -75,7 +77,7 @@ class _Life:
         job: GearmanJob,
     ) -> None:
         self._started = time.perf_counter()
-        self._task = task
+        self.task = task
         self._method = method
         self._owner = owner
         self._worker = gearman_worker
@@ -152,7 +154,7 @@ class _Life:
     async def _attempts(self) -> Any:
         attempts = Attempts(
             self._job,
-            self._task.options,
+            self.task.options,
             self._link,
             self._context.stopping,
             self._context.claims,
@@ -174,7 +176,7 @@ class _Life:
         return await run_in_hooks(owner.hooks, self._job, coroutine, owner.sync_to_async)
 
     async def _within_limit(self) -> Any:
-        timeout = self._task.options.limit
+        timeout = self.task.options.limit
         if timeout is None and not self._has_record():
             return await self._call()
         limit = asyncio.timeout(timeout)
@@ -214,9 +216,9 @@ class _Life:
     def _interruption(self, timeout: float | None, *grace: float) -> BaseException:
         claims = self._context.claims
         if claims is not None and claims.is_cancelled(self._job):
-            return JobCancelled(self._task.function)
+            return JobCancelled(self.task.function)
         assert timeout is not None
-        return TaskTimeLimitExceeded(self._task.function, timeout, *grace)
+        return TaskTimeLimitExceeded(self.task.function, timeout, *grace)
 
     def _last_resort(
         self, stack: contextlib.ExitStack, timeout: float | None, thread: int = 0
@@ -239,7 +241,7 @@ class _Life:
         try:
             return await self._result()
         except TypeError as error:
-            refusal = self._task.refusal_of(error, self._job.data)
+            refusal = self.task.refusal_of(error, self._job.data)
             if refusal is None:
                 raise
             raise refusal from None
@@ -249,8 +251,8 @@ class _Life:
                 end_as_a_program()
 
     async def _result(self) -> Any:
-        result = self._method(**self._task.check_arguments(self._job.data))
+        result = self._method(**self.task.check_arguments(self._job.data))
         return await settled(result, self._new_stream, self._loop.pause)
 
     def _new_stream(self) -> Stream:
-        return Stream(self._task, self._worker, self._link, self._job)
+        return Stream(self.task, self._worker, self._link, self._job)

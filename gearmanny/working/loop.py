@@ -34,6 +34,7 @@ from gearmanny.working.membership import Facts
 from gearmanny.working.observer import Observer
 from gearmanny.working.options import WorkerOptions
 from gearmanny.working.refusals import Refusals
+from gearmanny.working.schedules import schedules_of, warn_without_records
 
 logger = logging.getLogger("gearmanny.worker")
 
@@ -115,10 +116,14 @@ class WorkLoop:
                 their queues.
         """
         if self._claims is None:
+            warn_without_records(self._worker)
             self._run()
             return
         functions = json.dumps(help_of(self._worker))
-        self._claims.open(Facts(self._options.runner, functions, name_of(self._worker)))
+        self._claims.open(
+            Facts(self._options.runner, functions, name_of(self._worker)),
+            schedules_of(self._worker),
+        )
         try:
             self._run()
         finally:

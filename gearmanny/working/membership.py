@@ -13,12 +13,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gearmanny.net.doorbell import Doorbell
 from gearmanny.records.contract import Store
+from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.values import StoreUnavailable
+from gearmanny.working.schedules import log_taken
 
 logger = logging.getLogger("gearmanny.worker")
 
@@ -57,19 +59,27 @@ class Membership:
         self._process: str | None = None
         self._chores: list[Callable[[], object]] = []
         """One of each loop that works."""
+        self._schedules: list[NewSchedule] = []
+        """Those in code that the store has not been told yet."""
         self._thread: threading.Thread | None = None
         self._bell: Doorbell | None = None
         """The one of that thread; each has its own, as the last one may be slow to end."""
         self._is_away = False
 
-    def join(self, facts: Facts, chore: Callable[[], object]) -> None:
-        """Registers this process, unless it is registered. Where the store cannot be reached, that
-        is done later.
+    def join(
+        self,
+        facts: Facts,
+        chore: Callable[[], object],
+        schedules: Sequence[NewSchedule] = (),
+    ) -> None:
+        """Registers this process, unless it is registered, and the schedules in its code. Where the
+        store cannot be reached, that is done later.
 
         Args:
             facts: about this process.
             chore: called about once a second by the thread, and when a dispatcher rings; raises
                 StoreUnavailable as the store does.
+            schedules: those of the tasks of the loop.
 
         Raises:
             GearmanException: the store is not one that can be used.
@@ -77,8 +87,10 @@ class Membership:
         with self._lock:
             self._facts = self._facts or facts
             self._chores.append(chore)
+            self._schedules += schedules
             with contextlib.suppress(StoreUnavailable):  # the thread says so
                 self.process()
+                self._offer()
         self.resume()
 
     def process(self) -> str:
@@ -92,6 +104,12 @@ class Membership:
                 assert self._facts is not None, "it has joined"
                 self._process = self._store.register(**self._facts._asdict()).id
             return self._process
+
+    def _offer(self) -> None:
+        with self._lock:
+            if self._schedules:
+                log_taken(self._store.schedules.offer(self._schedules))
+                self._schedules.clear()
 
     def resume(self) -> None:
         """Begins to show that this process lives, or goes on with it after a fork."""
@@ -163,6 +181,7 @@ class Membership:
     def _show(self) -> None:
         if self._chores:
             self.process()
+            self._offer()
         self._store.renew()
 
     def _note(self, error: Exception | None) -> None:

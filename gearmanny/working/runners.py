@@ -154,6 +154,8 @@ def within_limit(
 class TaskRunner(CallbackRunner):
     """Runs a plain task: its arguments are checked first, and a generator is streamed."""
 
+    task: TaskSpec
+
     def __init__(self, worker: Owner, task: TaskSpec) -> None:
         """
         Args:

@@ -27,6 +27,7 @@ from gearmanny.payload.fields import options_of
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
 from gearmanny.running.options import RunnerOptions
+from gearmanny.schedules.timetable import OptionsOfTimetable
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.support.servers import (
@@ -119,6 +120,7 @@ def test_every_python_block_is_run_here() -> None:
         "connections.md": 1,
         "cache.md": 1 + 2,
         "logging.md": 1,
+        "schedules.md": 2,
     }
 
 
@@ -346,6 +348,24 @@ def test_the_durable_example_works_with_nothing_but_gearmanny(tmp_path: Path) ->
         finally:
             workers.terminate()
             assert workers.wait(PATIENCE) == 0
+
+
+def test_schedules_work_as_they_are_shown(gearman_server: Server, tmp_path: Path) -> None:
+    script = tmp_path / "report_workers.py"
+    script.write_text(block("class Reports(", gearmand=gearman_server.host))
+    runner = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, text=True)
+    try:
+        until(lambda: workers_of(gearman_server, "reports_nightly") == 1, "a worker")
+        example = block("client.schedules", gearmand=gearman_server.host)
+        assert run(example, folder=tmp_path) == said_by(example)
+    finally:
+        runner.terminate()
+        assert runner.wait(PATIENCE) == 0
+
+
+def test_the_options_of_schedules_are_listed() -> None:
+    listed = [row[0].strip("|` ") for row in table("schedules.md", "option")]
+    assert listed == list(OptionsOfTimetable.__annotations__)
 
 
 def test_durable_jobs_work_as_their_document_says(gearman_server: Server, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from gearmanny.records.contract import HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.presence import Presence
 from gearmanny.records.processes import new_process
+from gearmanny.records.schedules import SQLSchedules
 from gearmanny.records.session import Session
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
@@ -159,6 +160,10 @@ class DjangoStore(SQLStore):
 
     def revive(self, id: str) -> bool:
         return self.of_callers.revive(id) if self._is_inside() else super().revive(id)
+
+    @property
+    def schedules(self) -> SQLSchedules:
+        return self.of_callers.schedules if self._is_inside() else super().schedules
 
     def _is_inside(self) -> bool:
         """Returns whether the caller is in a transaction, whose records others do not see yet."""
