@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Unpack
 
+from gearmanny.dispatching.options import Keep
 from gearmanny.errors import InvalidTask
 from gearmanny.net.hosts import parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
@@ -32,7 +34,7 @@ from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
 from gearmanny.working.atomic import check_transaction
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
-from gearmanny.working.options import Transaction, WorkerOptions
+from gearmanny.working.options import Privacy, Transaction, WorkerOptions
 
 __all__ = ["WorkRunner"]
 
@@ -84,7 +86,13 @@ class WorkRunner:
         dispatch: with `records`, whether a process beside the workers hands over the jobs that are
             due, and those that got lost. If not, run `gearmanny dispatch` somewhere.
         keep: seconds for which that process keeps the records of jobs that have ended. None: for
-            ever.
+            ever. A dict may say it for each state: `{"succeeded": 86400, "failed": None}`; the
+            states are `"succeeded"`, `"failed"` and `"cancelled"`, and the others have the default.
+        max_result: bytes of the largest result in a record: a job with a larger one fails, and is
+            not tried again. None: any size.
+        forget_arguments: whether the record of a job that has succeeded keeps no arguments.
+        mask: names whose values are masked where arguments are logged. A name is one of them if it
+            contains one, in any case: `"api_key"` is found in `"X-Api-Key"`.
         connect_timeout: seconds from the start within which a job server has to answer. None:
             job servers are waited for, however long it takes.
 
@@ -124,9 +132,10 @@ class WorkRunner:
         records: Store | None = None,
         transaction: Transaction | None = None,
         dispatch: bool = RunnerOptions.dispatch,
-        keep: float | None = RunnerOptions.keep,
+        keep: Keep = RunnerOptions.keep,
+        **privacy: Unpack[Privacy],
     ) -> None:
-        self._workers = _checked(workers, transaction)
+        self._workers = _checked(workers, transaction, max_memory)
         self._options = RunnerOptions(
             worker=WorkerOptions(
                 hosts=() if hosts is None else parse_hosts(hosts),
@@ -141,7 +150,7 @@ class WorkRunner:
                 tls=TLS.of(tls),
                 records=records,
                 transaction=transaction,
-                max_deaths=max_deaths,
+                **privacy,
             ),
             grace=grace,
             max_jobs=max_jobs,
@@ -155,7 +164,6 @@ class WorkRunner:
             dispatch=dispatch,
             keep=keep,
         )
-        check_memory(max_memory)
         set_verbosity(verbosity)
         self._companions: list[Companion] = []
 
@@ -210,7 +218,8 @@ class WorkRunner:
         worker = self._options.worker
         if worker.records is None:
             return self._options
-        return replace(self._options, worker=replace(worker, runner=new_id()))
+        worker = replace(worker, runner=new_id(), max_deaths=self._options.max_deaths)
+        return replace(self._options, worker=worker)
 
     def stop(self) -> None:
         """Lets `start()` return once the current jobs are done; a second call ends them at once.
@@ -259,7 +268,9 @@ class WorkRunner:
         ]
 
 
-def _checked(workers: object, transaction: Transaction | None) -> Sequence[type[BaseWorker]]:
+def _checked(
+    workers: object, transaction: Transaction | None, max_memory: int | None
+) -> Sequence[type[BaseWorker]]:
     workers = check_kinds(workers, "WorkRunner")
     if not workers:
         raise InvalidTask("There are no workers to run. Give at least one worker class.")
@@ -274,6 +285,7 @@ def _checked(workers: object, transaction: Transaction | None) -> Sequence[type[
                     f"{_path(worker)}. Give one of them another name."
                 )
             owners[function] = worker
+    check_memory(max_memory)
     return workers
 
 

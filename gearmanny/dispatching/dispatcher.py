@@ -22,7 +22,6 @@ from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.schedule import SPACING, Chore, Schedule
 from gearmanny.net.polling import Poller, Waker
 from gearmanny.records.contract import Store
-from gearmanny.records.states import State
 from gearmanny.records.values import HandedOver, Process, StoreUnavailable
 
 _BATCH = 500
@@ -258,12 +257,11 @@ class Dispatcher:
 
     def _prune(self, now: float) -> None:
         """Forgets one batch of old records, unless there is other work."""
-        keep = self._options.keep
         is_busy = now - self._handed_at < 1.0
-        if keep is None or (is_busy and now - self._pruned_at < _QUIET_WITHIN):
+        if is_busy and now - self._pruned_at < _QUIET_WITHIN:
             return
         self._pruned_at = now
-        for state in (State.SUCCEEDED, State.CANCELLED, State.FAILED):
+        for state, keep in self._options.kept.items():
             count = self._store.prune(state, keep, _PRUNED)
             if count:
                 log.pruned(count)

@@ -15,6 +15,7 @@ from gearmanny.records.connectors import Connector, connector_of
 from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
+from gearmanny.records.listing import Listing
 from gearmanny.records.presence import Presence
 from gearmanny.records.session import Session
 from gearmanny.records.states import ENDINGS, RETURNS, Event, State
@@ -45,7 +46,7 @@ PREFIX = "gearmanny_"
 Result = TypeVar("Result")
 
 
-class SQLStore:
+class SQLStore(Listing):
     """A store of records in a database; `gearmanny.records.contract.Store` says what it does.
 
     One connection for each process, which all its threads share; it is made anew after a restart

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from gearmanny.errors import GearmanException
+from gearmanny.errors import EncodingError, GearmanException
 from gearmanny.payload.backoff import Backoff
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
@@ -50,14 +50,26 @@ class _Held:
 class Claims:
     """The jobs with a record that a loop runs."""
 
-    def __init__(self, store: Store, stopping: Callable[[], bool], max_deaths: int | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        stopping: Callable[[], bool],
+        *,
+        max_deaths: int | None,
+        max_result: int | None,
+        forget_arguments: bool,
+    ) -> None:
         """
         Args:
             store: of the records.
             stopping: returns whether the worker stops.
             max_deaths: how many processes a job may kill; None for any number.
+            max_result: bytes of the largest result; None for any size.
+            forget_arguments: whether a job that succeeded keeps no arguments.
         """
         self._store = store
+        self._max_result = max_result
+        self._forgets = forget_arguments
         self._membership = membership_of(store)
         self._stopping = stopping
         self._claimant = Claimant(store, self._membership, stopping, max_deaths)
@@ -127,6 +139,7 @@ class Claims:
             result: as it travels.
 
         Raises:
+            EncodingError: it is larger than `max_result`.
             GivenBack: the worker stops, and the store cannot be reached.
         """
         self._finish(job, Event.SUCCEEDED, result, None)
@@ -157,11 +170,27 @@ class Claims:
         held = self._held.get(id(job))
         if held is None:
             return
-        finish = partial(self._store.finish, held.claim, event, result, error)
+        self._check_size(job, result)
+        finish = partial(
+            self._store.finish,
+            *(held.claim, event, result, error),
+            forget_arguments=self._forgets,
+        )
         is_valid = self._until_available(finish)
         self._held.pop(id(job), None)
         if not is_valid:
             _log_loss(job)
+
+    def _check_size(self, job: GearmanJob, result: Payload | None) -> None:
+        limit = self._max_result
+        if limit is None or result is None or 4 * len(result) <= limit:
+            return
+        size = len(result) if isinstance(result, bytes) else len(result.encode())
+        if size > limit:
+            raise EncodingError(
+                f"The result of {job.task}() has {size} bytes, and max_result allows {limit} in a "
+                "record. Store it elsewhere and return where it is, or raise max_result."
+            )
 
     def give_back(self, job: GearmanJob) -> None:
         """Puts a job back into the queue, if it has a record.
@@ -193,12 +222,18 @@ class Claims:
             connection: of the driver, that has the transaction.
 
         Raises:
+            EncodingError: it is larger than `max_result`.
             ClaimLost: somebody else has the job.
         """
         held = self._held.get(id(job))
         if held is None:
             return
-        if not self._store.finish(held.claim, Event.SUCCEEDED, result, connection=connection):
+        self._check_size(job, result)
+        if not self._store.finish(
+            *(held.claim, Event.SUCCEEDED, result),
+            connection=connection,
+            forget_arguments=self._forgets,
+        ):
             raise ClaimLost(f"Somebody else has {job.task}().")
         held.is_committing = True
 

@@ -70,14 +70,20 @@ class WorkLoop:
         self._connector = environment.connector
         self._observer = observer
         self._unready = observer is not None
-        self._jobs = JobRunner(gearman_worker)
+        self._jobs = JobRunner(gearman_worker, options.mask)
         self._ledger = Ledger() if observer is None else observer.ledger
         self._worker = gearman_worker
         self._options = options
         self._claims = (
             None
             if options.records is None
-            else Claims(options.records, self._is_stopping, options.max_deaths)
+            else Claims(
+                options.records,
+                self._is_stopping,
+                max_deaths=options.max_deaths,
+                max_result=options.max_result,
+                forget_arguments=options.forget_arguments,
+            )
         )
         self._answers = Answers(gearman_worker, self._ledger, self._claims)
         self._context = Context(
