@@ -34,6 +34,7 @@ from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
 from gearmanny.working.atomic import check_transaction
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
+from gearmanny.working.limited import check_limits
 from gearmanny.working.options import Privacy, Transaction, WorkerOptions
 
 __all__ = ["WorkRunner"]
@@ -99,7 +100,7 @@ class WorkRunner:
     Raises:
         InvalidTask: there are no workers, one cannot be exported, or two export the same function.
         InvalidOption: a host, a hook, a number, `tls` or `records` is invalid, a task is atomic
-            and there is no `transaction`, or this process already takes more memory than
+            and there is no `transaction`, it has limits and there are no `records`, or this process already takes more memory than
             `max_memory` allows.
     """
 
@@ -135,7 +136,7 @@ class WorkRunner:
         keep: Keep = RunnerOptions.keep,
         **privacy: Unpack[Privacy],
     ) -> None:
-        self._workers = _checked(workers, transaction, max_memory)
+        self._workers = _checked(workers, transaction, records, max_memory)
         self._options = RunnerOptions(
             worker=WorkerOptions(
                 hosts=() if hosts is None else parse_hosts(hosts),
@@ -269,7 +270,10 @@ class WorkRunner:
 
 
 def _checked(
-    workers: object, transaction: Transaction | None, max_memory: int | None
+    workers: object,
+    transaction: Transaction | None,
+    records: Store | None,
+    max_memory: int | None,
 ) -> Sequence[type[BaseWorker]]:
     workers = check_kinds(workers, "WorkRunner")
     if not workers:
@@ -278,6 +282,7 @@ def _checked(
     for worker in workers:
         check_hooks(worker.hooks)
         check_transaction(find_tasks(worker), transaction)
+        check_limits(find_tasks(worker), records)
         for function in functions_of(worker):
             if function in owners:
                 raise InvalidTask(

@@ -85,6 +85,7 @@ class Dispatcher:
         self._stopped = False
         self._chores: dict[Chore, Callable[[float], None]] = {
             Chore.CHILDREN: self._look_after_children,
+            Chore.RELEASE: self._release,
             Chore.HAND_OVER: self._hand_over,
             Chore.LOOK: self._look,
             Chore.BURY: self._bury,
@@ -172,6 +173,13 @@ class Dispatcher:
             log.handed_over(jobs)
             self._handed_at = now
             self._schedule.hurry(Chore.HAND_OVER, now + SPACING)
+
+    def _release(self, now: float) -> None:
+        released = self._store.release()
+        if released.jobs:
+            self._schedule.hurry(Chore.HAND_OVER, now)
+        if released.wait < math.inf:
+            self._schedule.hurry(Chore.RELEASE, now + released.wait)
 
     def _look(self, now: float) -> None:
         """Asks job servers for the jobs that nobody has claimed for a while."""
@@ -261,6 +269,7 @@ class Dispatcher:
         if is_busy and now - self._pruned_at < _QUIET_WITHIN:
             return
         self._pruned_at = now
+        self._store.forget_limits()
         for state, keep in self._options.kept.items():
             count = self._store.prune(state, keep, _PRUNED)
             if count:

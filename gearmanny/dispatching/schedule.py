@@ -19,6 +19,8 @@ class Chore(Enum):
     CHILDREN = auto()
     """Look after the processes of its own runner: take back the jobs of those that have ended, and
     give a sign of life for the others."""
+    RELEASE = auto()
+    """Release jobs that waited for their limits, so that they are handed over."""
     HAND_OVER = auto()
     """Hand over what is due."""
     LOOK = auto()
@@ -33,6 +35,7 @@ class Chore(Enum):
 
 EVERY = {
     Chore.CHILDREN: 8.0,
+    Chore.RELEASE: 1.0,
     Chore.HAND_OVER: 1.0,
     Chore.LOOK: 1.0,
     Chore.BURY: 1.0,

@@ -46,6 +46,7 @@ _POSTGRESQL_TYPES = {
     "bytes_type": "bytea",
     "small_type": "smallint",
     "bool_type": "boolean",
+    "float_type": "double precision",
     "processes_options": "WITH (fillfactor = 70)",
 }
 
@@ -142,6 +143,7 @@ _SQLITE_TYPES = {
     "bytes_type": "blob",
     "small_type": "smallint",
     "bool_type": "bool",
+    "float_type": "real",
     "processes_options": "",
 }
 

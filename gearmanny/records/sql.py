@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from gearmanny.errors import InvalidOption, StoreUnavailable
-from gearmanny.records import claiming, handing, looking, requests, returning, submitting
+from gearmanny.records import claiming, handing, limiting, looking, requests, returning, submitting
 from gearmanny.records import processes as rows
 from gearmanny.records.changes import changes_of
 from gearmanny.records.connections import Connections
@@ -15,6 +15,8 @@ from gearmanny.records.connectors import Connector, connector_of
 from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
+from gearmanny.records.limiting import Limiting
+from gearmanny.records.limits import Limits
 from gearmanny.records.listing import Listing
 from gearmanny.records.presence import Presence
 from gearmanny.records.session import Session
@@ -46,7 +48,7 @@ PREFIX = "gearmanny_"
 Result = TypeVar("Result")
 
 
-class SQLStore(Listing):
+class SQLStore(Listing, Limiting):
     """A store of records in a database; `gearmanny.records.contract.Store` says what it does.
 
     One connection for each process, which all its threads share; it is made anew after a restart
@@ -131,10 +133,14 @@ class SQLStore(Listing):
         self.id  # noqa: B018 - the tables exist
         return changes_of(self._connections.connector, self._connections.tables)
 
-    def claim(self, id: str, function: str, number: int, process: str) -> Claimed | Refused:
+    def claim(
+        self, id: str, function: str, number: int, process: str, limits: Limits | None = None
+    ) -> Claimed | Refused:
         id, token = canonical(id), claiming.new_token()
 
         def claim(session: Session) -> Claimed | Refused:
+            if limits is not None:
+                return limiting.claim(session, id, function, number, process, token, limits)
             return claiming.claim(session, id, function, number, process, token)
 
         with self._doubts.unless_answered(Claim(id, token)):

@@ -16,7 +16,8 @@ from gearmanny.errors import (
     TaskTimeLimitExceeded,
 )
 from gearmanny.payload.backoff import Backoff
-from gearmanny.payload.checks import SECONDS, SWITCH, TIME_LIMIT, Rule, whole_number
+from gearmanny.payload.checks import COUNT, SECONDS, SWITCH, TIME_LIMIT, Rule, whole_number
+from gearmanny.payload.rates import RATE
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -62,6 +63,17 @@ class TaskOptions:
 
     atomic: bool = False
     """Whether what it writes and the end of its job are one transaction."""
+    max_running: int | None = None
+    """Its jobs with a record that may run at a time; None for any number."""
+    rate: str | None = None
+    """How often such a job may begin, such as "10/m"; None for any number of times."""
+    limit_key: str | None = None
+    """The argument whose values have limits of their own; None for limits of all jobs."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit for its jobs with a record."""
+        return self.max_running is not None or self.rate is not None
 
     @property
     def limit(self) -> float | None:
@@ -114,6 +126,9 @@ class TaskOptions:
             entries["cached"] = True
         if self.atomic:
             entries["atomic"] = True
+        for name in ("max_running", "rate", "limit_key"):
+            if getattr(self, name) is not None:
+                entries[name] = getattr(self, name)
         return entries
 
 
@@ -130,6 +145,9 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
+    max_running: int | None = None,
+    rate: str | None = None,
+    limit_key: str | None = None,
 ) -> Callable[[Method], Method]: ...
 
 
@@ -143,6 +161,9 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
+    max_running: int | None = None,
+    rate: str | None = None,
+    limit_key: str | None = None,
 ) -> Callable[..., Any]:
     """Makes a method a task, whatever its name, and gives it options. The method itself is not
     changed. A subclass that overrides it has a task with options of its own.
@@ -164,6 +185,12 @@ def task(
         atomic: whether what the task writes is one transaction, which is committed when it
             returns; and, of a job with a record, one with the end of that job: both are there, or
             neither is. The worker has to have a `transaction`. Not for `async def`.
+        max_running: how many of its jobs with a record run at a time, in all processes together;
+            the others wait in the database. None: any number. Jobs without a record do not count.
+        rate: how often such a job begins: `"10/m"` is at most one every 6 seconds, which is never
+            more than 10 within a minute; `"5/s"`, `"100/h"`, `"1/d"`. None: at any time.
+        limit_key: an argument: jobs with the same value share the limits, and no others. None: all
+            jobs of the task share them.
 
     Raises:
         InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.
@@ -178,6 +205,7 @@ def task(
     _BACKOFF.check("backoff", backoff)
     SWITCH.check("cached", cached)
     SWITCH.check("atomic", atomic)
+    _check_limits(max_running, rate, limit_key)
     options = TaskOptions(
         timeout=timeout,
         retries=retries,
@@ -185,12 +213,28 @@ def task(
         backoff=backoff,
         cached=cached,
         atomic=atomic,
+        max_running=max_running,
+        rate=rate,
+        limit_key=limit_key,
     )
-    if not retries and options != TaskOptions(timeout=timeout, cached=cached, atomic=atomic):
+    if not retries and (options.retry_on, backoff) != (TaskOptions().retry_on, 1.0):
         raise InvalidOption(
             "retry_on and backoff have no effect without retries. Add retries=3, for example."
         )
     return partial(_marked, options=options)
+
+
+def _check_limits(max_running: object, rate: object, limit_key: object) -> None:
+    COUNT.check("max_running", max_running, optional=True)
+    RATE.check("rate", rate, optional=True)
+    if limit_key is None:
+        return
+    if not isinstance(limit_key, str) or not limit_key.isidentifier():
+        raise InvalidOption(f"limit_key must be the name of an argument, not {limit_key!r}.")
+    if max_running is None and rate is None:
+        raise InvalidOption(
+            "limit_key has no effect without a limit. Add max_running=2, for example."
+        )
 
 
 def is_task(worker: type, attribute: str) -> bool:

@@ -27,6 +27,7 @@ from gearmanny.working.answers import about
 from gearmanny.working.attempts import describe
 from gearmanny.working.claiming import UNRECORDED
 from gearmanny.working.handler import Handler
+from gearmanny.working.limited import limits_of
 from gearmanny.working.runners import HandedOver
 
 logger = logging.getLogger("gearmanny.worker")
@@ -121,7 +122,8 @@ class JobRunner:
             raise RejectJob(UNRECORDED)
         function = assigned.function.decode(errors="backslashreplace")
         claimed = context.claims.claim(
-            job, travelling, function, link, context.pause, partial(_has_others, handler)
+            *(job, travelling, function, link, context.pause, partial(_has_others, handler)),
+            limits_of(self._worker, job),
         )
         describe(job, traceparent=claimed.trace)
         arguments = claimed.arguments

@@ -28,6 +28,7 @@ from gearmanny.working.exported import help_of
 from gearmanny.working.handler import Handler
 from gearmanny.working.jobs import JobRunner
 from gearmanny.working.ledger import Ledger
+from gearmanny.working.limited import check_limits, registered_tasks
 from gearmanny.working.link import Link
 from gearmanny.working.links import Links, name_of
 from gearmanny.working.membership import Facts
@@ -289,8 +290,10 @@ def loop_of(
         observer: notified when the loop serves, and of every job.
 
     Raises:
-        InvalidOption: a task is atomic, and there is no transaction.
+        InvalidOption: a task is atomic, and there is no transaction; or it has limits, and there
+            are no records.
     """
     check_transaction(atomic_tasks(gearman_worker), options.transaction)
+    check_limits(registered_tasks(gearman_worker), options.records)
     environment = environment_of(list(options.hosts), options.tls)
     return WorkLoop(gearman_worker, options, environment, observer)

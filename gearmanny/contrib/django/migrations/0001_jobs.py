@@ -29,6 +29,19 @@ class Migration(migrations.Migration):
                     },
                 ),
                 migrations.CreateModel(
+                    name="JobLimit",
+                    fields=[
+                        ("name", models.TextField(primary_key=True, serialize=False)),
+                        ("max_running", models.IntegerField(null=True)),
+                        ("every", models.FloatField(null=True)),
+                        ("next", MomentField(null=True)),
+                    ],
+                    options={
+                        "db_table": "gearmanny_limits",
+                        "required_db_features": ("supports_partial_indexes",),
+                    },
+                ),
+                migrations.CreateModel(
                     name="WorkerProcess",
                     fields=[
                         ("id", models.UUIDField(primary_key=True, serialize=False)),
@@ -91,6 +104,8 @@ class Migration(migrations.Migration):
                         ("claim", models.BigIntegerField(null=True)),
                         ("process", models.UUIDField(null=True)),
                         ("cancelling", models.BooleanField()),
+                        ("limited", models.TextField(null=True)),
+                        ("held", MomentField(null=True)),
                     ],
                     options={
                         "verbose_name": "job",
@@ -99,7 +114,11 @@ class Migration(migrations.Migration):
                         "required_db_features": ("supports_partial_indexes",),
                         "indexes": [
                             models.Index(
-                                condition=models.Q(("state", "queued"), ("handed__isnull", True)),
+                                condition=models.Q(
+                                    ("state", "queued"),
+                                    ("handed__isnull", True),
+                                    ("held__isnull", True),
+                                ),
                                 fields=["function", "priority", "due"],
                                 name="gearmanny_jobs_due",
                             ),
@@ -107,6 +126,20 @@ class Migration(migrations.Migration):
                                 condition=models.Q(("state", "queued"), ("handed__isnull", False)),
                                 fields=["function", "handed"],
                                 name="gearmanny_jobs_handed",
+                            ),
+                            models.Index(
+                                condition=models.Q(("state", "queued"), ("held__isnull", False)),
+                                fields=["limited", "priority", "id"],
+                                name="gearmanny_jobs_held",
+                            ),
+                            models.Index(
+                                condition=models.Q(
+                                    ("limited__isnull", False),
+                                    ("held__isnull", True),
+                                    ("state__in", ["queued", "running"]),
+                                ),
+                                fields=["limited"],
+                                name="gearmanny_jobs_limited",
                             ),
                             models.Index(
                                 condition=models.Q(("state", "running")),
