@@ -100,8 +100,8 @@ class WorkRunner:
     Raises:
         InvalidTask: there are no workers, one cannot be exported, or two export the same function.
         InvalidOption: a host, a hook, a number, `tls` or `records` is invalid, a task is atomic
-            and there is no `transaction`, it has limits and there are no `records`, or this process already takes more memory than
-            `max_memory` allows.
+            and there is no `transaction`, it has limits and there are no `records`, or this
+            process already takes more memory than `max_memory` allows.
     """
 
     _supervisor: Supervisor | None = None

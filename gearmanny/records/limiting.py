@@ -68,10 +68,12 @@ _LOCK_FREE = """
 """
 
 _RELEASE = """
-    UPDATE {jobs} SET held = NULL WHERE id IN (
+    WITH picked AS MATERIALIZED (
         SELECT id FROM {jobs} WHERE limited = %s AND priority = %s AND state = 'queued'
             AND held IS NOT NULL ORDER BY id LIMIT %s {skip_locked}
-    ) AND state = 'queued' AND held IS NOT NULL
+    )
+    UPDATE {jobs} SET held = NULL
+    WHERE id IN (SELECT id FROM picked) AND state = 'queued' AND held IS NOT NULL RETURNING id
 """
 
 _OLD_NAMES = """
@@ -166,7 +168,7 @@ def _release_some(session: Session, name: str) -> int:
         count = 0
         for priority in (1, 0, -1):
             if room > count:
-                count += session.change(_RELEASE, name, priority, room - count)
+                count += len(session.rows(_RELEASE, name, priority, room - count))
     return count
 
 

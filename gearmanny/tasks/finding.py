@@ -190,12 +190,8 @@ def _specify(worker: object, function: str, attribute: str, timeout: float | Non
             f"{where} is atomic and async: coroutines run at the same time, and would share one "
             "transaction. Write it without async, or leave atomic=True out."
         )
-    key = options.limit_key
-    if (
-        key is not None
-        and key not in accepted
-        and not _has(signature, inspect.Parameter.VAR_KEYWORD)
-    ):
+    key, takes_any = options.limit_key, _has(signature, inspect.Parameter.VAR_KEYWORD)
+    if key is not None and key not in accepted and not takes_any:
         raise InvalidTask(
             f"{where} has limit_key={key!r}, and no such argument. It takes "
             f"{', '.join(sorted(accepted)) or 'none'}."
@@ -208,7 +204,7 @@ def _specify(worker: object, function: str, attribute: str, timeout: float | Non
         is_async=is_async,
         accepted=frozenset(accepted),
         required=frozenset(required),
-        takes_any=_has(signature, inspect.Parameter.VAR_KEYWORD),
+        takes_any=takes_any,
         options=options,
         completes_arguments=completes_arguments,
         body=_code_of(task) if completes_arguments else None,

@@ -2,8 +2,8 @@
 
     limits_script.py URL LIMITS
 
-LIMITS is JSON: `max_running`, `every` and `key`. Each job counts itself, in the table `counted`, while it
-runs. Prints the largest number that it has seen, for each name of a limit.
+LIMITS is JSON: `max_running`, `every` and `key`. Each job counts itself, in the table `counted`,
+while it runs. Prints the largest number that it has seen, for each name of a limit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from gearmanny.records.limits import Limits
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event
-from gearmanny.records.values import Claimed, HandedOver
+from gearmanny.records.values import Claimed, HandedOver, Refusal, Refused
 from tests.contract.records.conftest import Database
 
 
@@ -46,14 +46,10 @@ def main(url: str, limits_text: str) -> None:
         store.release()
         for job in store.hand_over(5, 1000):
             claimed = store.claim(job.id, job.function, job.number, process.id, limits)
+            while isinstance(claimed, Refused) and claimed.reason is Refusal.SOON:
+                claimed = store.claim(job.id, job.function, job.number, process.id, limits)
             if isinstance(claimed, Claimed):
                 run(job, claimed)
-            elif claimed.reason == "soon":
-                store.hand_over_again([job], counts=False)
-                for again in store.handed_before(0, 100):
-                    late = store.claim(again.id, again.function, again.number, process.id, limits)
-                    if isinstance(late, Claimed):
-                        run(again, late)
     store.leave()
     sys.stdout.write(json.dumps(most))
 
