@@ -165,11 +165,8 @@ class BaseWorker(Reports, Interface):
             max_packet: bytes of the longest packet, both ways. A longer job or result fails.
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
                 `gearman_worker` was told, or plain connections.
-            records: the store of background jobs that have a record, such as
-                `SQLStore("sqlite:///jobs.db")`; None for a worker that runs none of them.
-            transaction: returns the transaction in which an atomic task runs: a context manager
-                that yields the connection of the driver, commits, and rolls back after an error.
-            privacy: `max_result`, `forget_arguments` and `mask`, as `WorkRunner` takes them.
+            records, transaction, privacy: the store of recorded jobs, the transaction of atomic
+                tasks, and `max_result`, `forget_arguments` and `mask`, as `WorkRunner` takes them.
 
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,

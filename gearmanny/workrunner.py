@@ -83,7 +83,8 @@ class WorkRunner:
             None: never.
         records: the store of background jobs that have a record, such as
             `SQLStore("sqlite:///jobs.db")`; None for workers that run none of them.
-        transaction: returns the transaction in which an atomic task runs, as `BaseWorker` takes it.
+        transaction: returns the transaction in which an atomic task runs: a context manager that
+            yields the connection of the driver, commits, and rolls back after an error.
         dispatch: with `records`, whether a process beside the workers hands over the jobs that are
             due, and those that got lost. If not, run `gearmanny dispatch` somewhere.
         keep: seconds for which that process keeps the records of jobs that have ended. None: for

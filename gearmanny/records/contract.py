@@ -124,9 +124,9 @@ class Store(Releasing, Protocol):
         Args:
             function: that of the job.
             number: of the hand-over.
-            process: id of the process that is to run it, as registered. This process is
-                registered again, under the same id, if it was taken for dead.
-            limits: of its task. A job that would exceed them is held in the database.
+            process: id of the process that is to run it, which is registered again, under the
+                same id, if it was taken for dead.
+            limits: of its task. A job over them is held in the database.
         """
 
     def take_over(

@@ -7,6 +7,7 @@ that dies gives its place back with its job.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -93,21 +94,21 @@ _FORGOTTEN_AFTER = 60.0
 
 
 def claim(
+    limits: Limits,
     session: Session,
     id: str,
     function: str,
     number: int,
     process: str,
     token: int,
-    limits: Limits,
 ) -> Claimed | Refused:
     """Claims a job if its limits allow that, and holds it otherwise. See
     `gearmanny.records.contract.Store.claim`.
 
     Args:
+        limits: of the task.
         session: on a connection of our own, outside of a transaction.
         id, function, number, process, token: as `claiming.claim` takes them.
-        limits: of the task.
     """
     row_id = session.dialect.id(id)
     with session.transaction():
@@ -129,6 +130,11 @@ def claim(
             if limits.every is not None:
                 session.change(_NEXT, limits.every, name)
         return claimed
+
+
+def claiming_within(limits: Limits | None) -> Callable[..., Claimed | Refused]:
+    """Returns the function that claims a job within limits, or without, where there are none."""
+    return claiming.claim if limits is None else functools.partial(claim, limits)
 
 
 def _locked(session: Session, name: str, limits: Limits, row_id: object) -> Use:

@@ -136,12 +136,10 @@ class SQLStore(Listing, Limiting):
     def claim(
         self, id: str, function: str, number: int, process: str, limits: Limits | None = None
     ) -> Claimed | Refused:
-        id, token = canonical(id), claiming.new_token()
+        id, token, within = canonical(id), claiming.new_token(), limiting.claiming_within(limits)
 
         def claim(session: Session) -> Claimed | Refused:
-            if limits is not None:
-                return limiting.claim(session, id, function, number, process, token, limits)
-            return claiming.claim(session, id, function, number, process, token)
+            return within(session, id, function, number, process, token)
 
         with self._doubts.unless_answered(Claim(id, token)):
             answer = self._run(claim)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from gearmanny.errors import (
     InvalidArguments,
@@ -44,6 +44,23 @@ class Inherited(enum.Enum):
     """The type of a default that is neither a number nor None."""
 
     AS_THE_CLASS = "as the class of the worker says"
+
+
+class LimitOptions(TypedDict, total=False):
+    """The limits of the jobs of a task that have a record. Others do not count, and run at once.
+
+    Attributes:
+        max_running: how many run at a time, in all processes together; the others wait in the
+            database. None: any number.
+        rate: how often one begins: `"10/m"` is at most one every 6 seconds, which is never more
+            than 10 within a minute; `"5/s"`, `"100/h"`, `"1/d"`. None: at any time.
+        limit_key: an argument: jobs with the same value share the limits, and no others. None: all
+            jobs of the task share them.
+    """
+
+    max_running: int | None
+    rate: str | None
+    limit_key: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,9 +162,7 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
-    max_running: int | None = None,
-    rate: str | None = None,
-    limit_key: str | None = None,
+    **limits: Unpack[LimitOptions],
 ) -> Callable[[Method], Method]: ...
 
 
@@ -161,9 +176,7 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
-    max_running: int | None = None,
-    rate: str | None = None,
-    limit_key: str | None = None,
+    **limits: Unpack[LimitOptions],
 ) -> Callable[..., Any]:
     """Makes a method a task, whatever its name, and gives it options. The method itself is not
     changed. A subclass that overrides it has a task with options of its own.
@@ -185,12 +198,7 @@ def task(
         atomic: whether what the task writes is one transaction, which is committed when it
             returns; and, of a job with a record, one with the end of that job: both are there, or
             neither is. The worker has to have a `transaction`. Not for `async def`.
-        max_running: how many of its jobs with a record run at a time, in all processes together;
-            the others wait in the database. None: any number. Jobs without a record do not count.
-        rate: how often such a job begins: `"10/m"` is at most one every 6 seconds, which is never
-            more than 10 within a minute; `"5/s"`, `"100/h"`, `"1/d"`. None: at any time.
-        limit_key: an argument: jobs with the same value share the limits, and no others. None: all
-            jobs of the task share them.
+        limits: `max_running`, `rate` and `limit_key` of jobs with a record; see `LimitOptions`.
 
     Raises:
         InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.
@@ -205,7 +213,6 @@ def task(
     _BACKOFF.check("backoff", backoff)
     SWITCH.check("cached", cached)
     SWITCH.check("atomic", atomic)
-    _check_limits(max_running, rate, limit_key)
     options = TaskOptions(
         timeout=timeout,
         retries=retries,
@@ -213,9 +220,7 @@ def task(
         backoff=backoff,
         cached=cached,
         atomic=atomic,
-        max_running=max_running,
-        rate=rate,
-        limit_key=limit_key,
+        **_checked_limits(**limits),
     )
     if not retries and (options.retry_on, backoff) != (TaskOptions().retry_on, 1.0):
         raise InvalidOption(
@@ -224,17 +229,19 @@ def task(
     return partial(_marked, options=options)
 
 
-def _check_limits(max_running: object, rate: object, limit_key: object) -> None:
+def _checked_limits(**limits: Unpack[LimitOptions]) -> LimitOptions:
+    max_running, rate, limit_key = map(limits.get, ("max_running", "rate", "limit_key"))
     COUNT.check("max_running", max_running, optional=True)
     RATE.check("rate", rate, optional=True)
     if limit_key is None:
-        return
+        return limits
     if not isinstance(limit_key, str) or not limit_key.isidentifier():
         raise InvalidOption(f"limit_key must be the name of an argument, not {limit_key!r}.")
     if max_running is None and rate is None:
         raise InvalidOption(
             "limit_key has no effect without a limit. Add max_running=2, for example."
         )
+    return limits
 
 
 def is_task(worker: type, attribute: str) -> bool:

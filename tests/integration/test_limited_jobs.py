@@ -10,43 +10,24 @@ from pathlib import Path
 import pytest
 
 from gearmanny.records.states import State
-from gearmanny.testing import running
-from gearmanny.worker import BaseWorker, task
 from tests.contract.records.conftest import Database
 from tests.integration.test_recorded_jobs import caller, database, store
-from tests.support.recorded import Caller, runs, wait_for
-from tests.support.servers import Server, until
+from tests.support.recorded import Caller, runs
+from tests.support.servers import ROOT, Server, end, until, workers_of
 
 __all__ = ["caller", "database", "store"]
-
-
-class Limited(BaseWorker):
-    name = "limited"
-
-    @task(max_running=2)
-    def task_wait(self, path: str) -> int:
-        with Path(f"{path}.runs").open("a") as file:
-            file.write(f"{os.getpid()}\n")
-        wait_for(path)
-        return os.getpid()
-
-    @task(max_running=1, limit_key="customer")
-    def task_of(self, customer: int, path: str) -> None:
-        Path(f"{path}.runs").write_text(f"{customer}\n")
-        wait_for(path)
-
-    @task(rate="20/s")
-    async def task_often(self) -> None: ...
-
-    def task_free(self) -> str:
-        return "free"
 
 
 @pytest.fixture
 def workers(database: Database, gearman_server: Server) -> Iterator[None]:
     """Three processes, with a dispatcher, of a runner."""
-    with running([Limited], hosts=[gearman_server.host], records=database.open(), threads=3):
+    script = [sys.executable, "-m", "tests.integration.limited_script"]
+    process = subprocess.Popen([*script, gearman_server.host, database.url], cwd=ROOT)
+    try:
+        until(lambda: workers_of(gearman_server, "limited_free") == 3, "the workers")
         yield
+    finally:
+        end(process)
 
 
 def count(caller: Caller, ids: list[str], state: State) -> int:
@@ -95,5 +76,5 @@ def test_jobs_begin_at_their_rate(caller: Caller) -> None:
     ids = [caller.call("limited_often") for _ in range(12)]
     until(lambda: count(caller, ids, State.SUCCEEDED) == 12, "all of them done")
     started = sorted(job.started for job in map(caller.look, ids) if job.started)
-    gaps = [(b - a).total_seconds() for a, b in zip(started, started[1:], strict=False)]
+    gaps = [(b - a).total_seconds() for a, b in pairwise(started)]
     assert min(gaps) >= 0.05
