@@ -119,10 +119,9 @@ class Store(Releasing, Protocol):
     def claim(
         self, id: str, function: str, number: int, process: str, limits: Limits | None = None
     ) -> Claimed | Refused:
-        """Claims a job, `id`, that a job server has assigned.
+        """Claims a job, `id` of `function`, that a job server has assigned.
 
         Args:
-            function: that of the job.
             number: of the hand-over.
             process: id of the process that is to run it, which is registered again, under the
                 same id, if it was taken for dead.

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from gearmanny.errors import (
     InvalidArguments,
@@ -16,8 +16,8 @@ from gearmanny.errors import (
     TaskTimeLimitExceeded,
 )
 from gearmanny.payload.backoff import Backoff
-from gearmanny.payload.checks import COUNT, SECONDS, SWITCH, TIME_LIMIT, Rule, whole_number
-from gearmanny.payload.rates import RATE
+from gearmanny.payload.checks import SECONDS, SWITCH, TIME_LIMIT, Rule, whole_number
+from gearmanny.tasks.limits import LimitOptions, checked_limits
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -44,23 +44,6 @@ class Inherited(enum.Enum):
     """The type of a default that is neither a number nor None."""
 
     AS_THE_CLASS = "as the class of the worker says"
-
-
-class LimitOptions(TypedDict, total=False):
-    """The limits of the jobs of a task that have a record. Others do not count, and run at once.
-
-    Attributes:
-        max_running: how many run at a time, in all processes together; the others wait in the
-            database. None: any number.
-        rate: how often one begins: `"10/m"` is at most one every 6 seconds, which is never more
-            than 10 within a minute; `"5/s"`, `"100/h"`, `"1/d"`. None: at any time.
-        limit_key: an argument: jobs with the same value share the limits, and no others. None: all
-            jobs of the task share them.
-    """
-
-    max_running: int | None
-    rate: str | None
-    limit_key: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +181,7 @@ def task(
         atomic: whether what the task writes is one transaction, which is committed when it
             returns; and, of a job with a record, one with the end of that job: both are there, or
             neither is. The worker has to have a `transaction`. Not for `async def`.
-        limits: `max_running`, `rate` and `limit_key` of jobs with a record; see `LimitOptions`.
+        limits: `max_running`, `rate` and `limit_key` of recorded jobs, see `LimitOptions`.
 
     Raises:
         InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.
@@ -220,28 +203,13 @@ def task(
         backoff=backoff,
         cached=cached,
         atomic=atomic,
-        **_checked_limits(**limits),
+        **checked_limits(**limits),
     )
     if not retries and (options.retry_on, backoff) != (TaskOptions().retry_on, 1.0):
         raise InvalidOption(
             "retry_on and backoff have no effect without retries. Add retries=3, for example."
         )
     return partial(_marked, options=options)
-
-
-def _checked_limits(**limits: Unpack[LimitOptions]) -> LimitOptions:
-    max_running, rate, limit_key = map(limits.get, ("max_running", "rate", "limit_key"))
-    COUNT.check("max_running", max_running, optional=True)
-    RATE.check("rate", rate, optional=True)
-    if limit_key is None:
-        return limits
-    if not isinstance(limit_key, str) or not limit_key.isidentifier():
-        raise InvalidOption(f"limit_key must be the name of an argument, not {limit_key!r}.")
-    if max_running is None and rate is None:
-        raise InvalidOption(
-            "limit_key has no effect without a limit. Add max_running=2, for example."
-        )
-    return limits
 
 
 def is_task(worker: type, attribute: str) -> bool:

@@ -42,7 +42,7 @@ class CoroutineRunner(Exported):
             task: the task.
         """
         super().__init__(worker)
-        self._task = task
+        self.task = task
         self._method = getattr(worker, task.method)
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> NoReturn:
@@ -57,7 +57,7 @@ class CoroutineRunner(Exported):
         """
         handler = handler_of(gearman_worker, job)
         loop = handler.context.event_loop()
-        life = _Life(self._task, self._method, self.worker, gearman_worker, handler, loop, job)
+        life = _Life(self.task, self._method, self.worker, gearman_worker, handler, loop, job)
         loop.start(life.run())
         raise HandedOver
 
