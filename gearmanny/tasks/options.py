@@ -173,8 +173,7 @@ def task(
         retry_on: the exceptions after which it is tried again. `InvalidArguments` and
             `RejectJob` never are among them; `TaskTimeLimitExceeded` only when it is named here.
         backoff: seconds before the second attempt; the delays double from there to a minute, and
-            are shortened at random by up to a half. Or a function that is given the number of the
-            attempt that failed, 1 for the first, and returns the seconds to wait.
+            are shortened at random by up to a half; or a function of the attempt's number from 1.
         cached: whether equal calls have equal answers, as those of a task with `@cachewrap`.
             Equal calls over `using()` of its class that are under way at a time become one job,
             and all get its answer. Calls that have a `unique` or a trace of their own do not.

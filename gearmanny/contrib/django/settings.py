@@ -37,6 +37,7 @@ from gearmanny.payload.checks import (
     number,
 )
 from gearmanny.payload.fields import check_options, option, options_of, same_as
+from gearmanny.payload.masking import MASK, check_mask
 from gearmanny.records.checks import by_state
 from gearmanny.running.options import RunnerOptions
 from gearmanny.working.options import WorkerOptions
@@ -219,7 +220,7 @@ class Settings:
     LIVE_IN_TESTS: bool = option(
         False, SWITCH, "let tests call the job servers of `HOSTS`, though nothing prepared them"
     )
-    MASK: Sequence[str] = same_as(WorkerOptions, "mask")
+    MASK: Sequence[str] = option(list(MASK), check_mask, options_of(WorkerOptions)["mask"].help)
     RECORDS: RecordsSettings = RecordsSettings()
     CACHE: CacheSettings = CacheSettings()
 

@@ -15,7 +15,7 @@ from gearmanny.records.limits import Limits
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, HandedOver, NewJob, Process, Refusal, Refused
-from tests.contract.records.conftest import Database
+from tests.contract.records.conftest import Database, only_sqlite
 from tests.contract.records.test_jobs import look, submit
 from tests.support.servers import PATIENCE, ROOT, until
 
@@ -205,6 +205,17 @@ def test_the_same_claim_may_be_repeated(
     id = submit(store)
     first = worker.begin(id, ONE)
     assert worker.begin(id, ONE) == first
+
+
+@only_sqlite
+def test_a_claim_without_limits_is_one_statement(store: SQLStore, worker: Worker) -> None:
+    id, statements = submit(store), []
+    session = store._connections._session
+    assert session is not None
+    session.connection.set_trace_callback(statements.append)
+    worker.begin(id, None)
+    session.connection.set_trace_callback(None)
+    assert len(statements) == 1
 
 
 def test_held_jobs_are_counted_as_waiting(store: SQLStore, worker: Worker) -> None:
