@@ -51,7 +51,7 @@ fuzz:
 	.venv/fuzz/bin/python -m fuzz.protocol -max_total_time=$(SECONDS) -dict=fuzz/words.dict \
 	    -artifact_prefix=.venv/fuzz/
 
-# Writes benchmarks/RESULTS.md, and the chart where `make bench-peers` has been run. About 20 minutes.
+# Writes benchmarks/RESULTS.md, and the chart where `make bench-peers` has been run. Less than 15 minutes.
 bench: .venv/dev gearmand
 	$(CC) -O2 -Wall -o .venv/libgearman benchmarks/libgearman.c -lgearman || \
 	    { echo "libgearman is missing. Install it: sudo apt-get install libgearman-dev" >&2; exit 1; }
@@ -61,7 +61,7 @@ bench: .venv/dev gearmand
 bench-cache: .venv/dev
 	$(BIN)/python -m benchmarks.cache .venv/peers/bin/python
 
-# Long runs with faults, with figures: about 10 minutes.
+# Long runs with faults, with figures: about 20 minutes.
 chaos: .venv/dev gearmand
 	$(BIN)/python -m chaos
 

@@ -4,21 +4,30 @@
     contestant.py PORT batch N                  N calls through `map`; so does `together`
     contestant.py PORT background N             N background jobs through `map`
     contestant.py PORT threads N THREADS        N calls by so many threads that share a client
+    contestant.py PORT clients N CLIENTS MODE   N calls by so many processes; also their CPU seconds
+    contestant.py PORT open RATE SECONDS        an open loop: p50, p99 and p99.9, in ms
     contestant.py PORT outstanding N            N work objects made, then awaited
     contestant.py PORT payload BYTES            a text there and back, five times
+    contestant.py PORT waiting N                N background jobs that nobody does
+    contestant.py PORT offer N                  a worker that offers N functions, for ever
+    contestant.py PORT workers N                N workers in processes of their own, for ever
     contestant.py PORT work N [PREFETCH]        a worker that leaves after N jobs (0: never)
 
-Prints the seconds that it took, then what else is to be told. Every answer is checked.
+PORT may be several ports with commas between them. Otherwise prints
+the seconds that it took, then what else is to be told. Every answer is checked.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import openloop
 
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.worker import BaseWorker, JsonWorker
@@ -73,6 +82,27 @@ def background(client: SimpleClient, count: int) -> None:
     batch(client.using(background=True), count, answer=None)
 
 
+def waiting(client: SimpleClient, count: int) -> None:
+    arguments = ({"n": n} for n in range(count))
+    for _ in client.using(background=True).map("bench_never", arguments):
+        pass
+
+
+def offer(hosts: list[str], count: int) -> None:
+    tasks: dict[str, Any] = {f"task_other{n}": Bench.task_add for n in range(count - 1)}
+    tasks |= {"name": "bench", "work_class": CountingWorker, "task_add": Bench.task_add}
+    type("Offering", (BaseWorker,), tasks)(hosts).start()
+
+
+def workers(hosts: list[str], count: int) -> None:
+    context = multiprocessing.get_context("fork")
+    others = [context.Process(target=Bench(hosts).start) for _ in range(count - 1)]
+    for process in others:
+        process.daemon = True
+        process.start()
+    Bench(hosts).start()
+
+
 def threads(client: SimpleClient, count: int) -> None:
     number = int(sys.argv[4])
 
@@ -83,8 +113,32 @@ def threads(client: SimpleClient, count: int) -> None:
         assert all(pool.map(add, range(number)))
 
 
-def outstanding(host: str, count: int) -> None:
-    with AsyncClient([host]) as client:
+def clients(hosts: list[str], count: int) -> None:
+    number, mode = int(sys.argv[4]), {"roundtrip": roundtrip, "batch": batch}[sys.argv[5]]
+    context = multiprocessing.get_context("fork")
+    ready = context.Barrier(number + 1)
+
+    def call() -> None:
+        with SimpleClient(hosts) as client:
+            client.bench_add(a=1, b=2)
+            ready.wait()
+            mode(client, count // number)
+
+    processes = [context.Process(target=call) for _ in range(number)]
+    for process in processes:
+        process.start()
+    ready.wait()
+    started = time.perf_counter()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    seconds = time.perf_counter() - started
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(seconds, used.ru_utime + used.ru_stime)
+
+
+def outstanding(hosts: list[str], count: int) -> None:
+    with AsyncClient(hosts) as client:
         assert client.bench_add(a=1, b=2).get_result() == 3
         started, before = time.perf_counter(), peak()
         results = [client.bench_add(a=1, b=i) for i in range(count)]
@@ -105,22 +159,30 @@ def payload(client: SimpleClient, size: int) -> None:
 
 
 def main() -> None:
-    host, mode, count = f"127.0.0.1:{sys.argv[1]}", sys.argv[2], int(sys.argv[3])
+    hosts = [f"127.0.0.1:{port}" for port in sys.argv[1].split(",")]
+    mode, count = sys.argv[2], int(sys.argv[3])
+    alone = {"outstanding": outstanding, "clients": clients, "offer": offer, "workers": workers}
     if mode == "work":
         CountingWorker.limit = count
-        Bench([host], prefetch=int(sys.argv[4]) if sys.argv[4:] else 1).start()
+        Bench(hosts, prefetch=int(sys.argv[4]) if sys.argv[4:] else 1).start()
         return
-    if mode == "outstanding":
-        outstanding(host, count)
+    if mode in alone:
+        alone[mode](hosts, count)
         return
     modes: dict[str, Any] = {
         "roundtrip": roundtrip, "batch": batch, "together": batch, "background": background,
-        "threads": threads,
+        "threads": threads, "waiting": waiting,
     }  # fmt: skip
-    with SimpleClient([host]) as client:
+    with SimpleClient(hosts) as client:
         client.bench_add(a=1, b=2)  # connecting is not part of it
         if mode == "payload":
             payload(client, count)
+            return
+        if mode == "open":
+            answers = openloop.threaded(
+                lambda: client.bench_add(a=1, b=2), count, float(sys.argv[4])
+            )
+            openloop.tell(answers)
             return
         started = time.perf_counter()
         modes[mode](client, count)

@@ -3,6 +3,7 @@
     peers.py celery|dramatiq|huey|rq REDIS_PORT work          one worker process, for ever
     peers.py celery|dramatiq|huey|rq REDIS_PORT roundtrip N   N calls, one at a time
     peers.py celery|dramatiq|huey|rq REDIS_PORT batch N       N calls submitted, then awaited
+    peers.py celery|dramatiq|huey|rq REDIS_PORT open RATE SECONDS   an open loop: percentiles, in ms
 
 Runs in a virtual environment of its own, `make bench-peers`. Prints the seconds
 that it took. Every answer is checked. Of several ways that a peer offers to run
@@ -15,6 +16,8 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+import openloop
 
 PATIENCE = 60
 """Seconds."""
@@ -107,6 +110,14 @@ def main() -> None:
         work()
         return
     assert wait(submit()) == 3  # connecting is not part of it
+
+    def call() -> None:
+        assert wait(submit()) == 3
+
+    if mode == "open":
+        rate, seconds = map(float, rest)
+        openloop.tell(openloop.threaded(call, rate, seconds))
+        return
     count = int(rest[0])
     started = time.perf_counter()
     if mode == "roundtrip":

@@ -13,55 +13,26 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.costs import costs
-from gearmanny.net.loopback import free_port
-from gearmanny.testing import Gearmand
-from tools.processes import end, find_program, until
+from benchmarks.growth import growth
+from benchmarks.memory import memory
+from benchmarks.programs import AIO_CONTESTANT, CONTESTANT, HERE, Tell, job_server, redis, run
+from benchmarks.tails import tails
+from benchmarks.threads import threads
 
-HERE = Path(__file__).parent
-LIBGEARMAN, PEERS = sys.argv[1:3]
-REPETITIONS = int(sys.argv[3]) if sys.argv[3:] else 5
-LONGEST_RUN = 120
-"""Seconds after which a run counts as hung."""
-
-
-@contextlib.contextmanager
-def job_server() -> Iterator[str]:
-    """Runs a gearmand; yields its port."""
-    with Gearmand() as server:
-        yield str(server.port)
-
-
-@contextlib.contextmanager
-def redis() -> Iterator[str]:
-    """Runs a Redis; yields its port."""
-    port = str(free_port())
-    program = find_program("redis-server", "redis-server")
-    command = [
-        program,
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        port,
-        "--save",
-        "",
-        "--loglevel",
-        "warning",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        ping = [program.replace("-server", "-cli"), "-p", port, "ping"]
-        until(lambda: subprocess.run(ping, check=False, capture_output=True).stdout == b"PONG\n")
-        yield port
-    finally:
-        end(process)
+LIBGEARMAN, PEERS = map(os.path.abspath, sys.argv[1:3])
+REPETITIONS = int(sys.argv[3]) if sys.argv[3:] else 3
+BELOW = "## Where the time goes"
+"""The heading of what people wrote below the figures."""
 
 
 class Contestant(NamedTuple):
@@ -79,13 +50,12 @@ def peer(name: str) -> Contestant:
     return Contestant([PEERS, str(HERE / "peers.py"), name], server=redis)
 
 
-OURS = [sys.executable, str(HERE / "contestant.py")]
 CONTESTANTS = {
     "C": Contestant([LIBGEARMAN]),
     "bare": Contestant([sys.executable, str(HERE / "bare.py")]),
-    "gearmanny": Contestant(OURS),
-    "gearmanny, prefetch 16": Contestant(OURS, ("16",)),
-    "gearmanny, asyncio": Contestant([sys.executable, str(HERE / "aio.py")]),
+    "gearmanny": Contestant(CONTESTANT),
+    "gearmanny, prefetch 16": Contestant(CONTESTANT, ("16",)),
+    "gearmanny, asyncio": Contestant(AIO_CONTESTANT),
     "Celery": peer("celery"),
     "Dramatiq": peer("dramatiq"),
     "Huey": peer("huey"),
@@ -122,10 +92,11 @@ def measure(name: str, mode: str, count: int) -> float:
             # The C client waits for one job first: a worker that leaves after it.
             worker = subprocess.Popen([LIBGEARMAN, port, "work", "1"], stdout=subprocess.DEVNULL)
             submitter = contestant if mode == "background" else CONTESTANTS["C"]
-            seconds = run(submitter.command(port, "background", str(count)))
+            seconds = run(*submitter.command(port, "background", str(count)))[0]
             worker.wait()
             if mode == "drain":
-                seconds = run(contestant.command(port, "work", str(count), *contestant.prefetch))
+                command = contestant.command(port, "work", str(count), *contestant.prefetch)
+                seconds = run(*command)[0]
             return count / seconds
         worker = subprocess.Popen(
             contestant.command(port, "work", "0", *contestant.prefetch),
@@ -133,18 +104,10 @@ def measure(name: str, mode: str, count: int) -> float:
             stderr=subprocess.DEVNULL,
         )
         try:
-            return count / run(contestant.command(port, mode, str(count)))
+            return count / run(*contestant.command(port, mode, str(count)))[0]
         finally:
             worker.terminate()
             worker.wait()
-
-
-def run(command: list[str]) -> float:
-    """Returns the seconds that a program printed."""
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, timeout=LONGEST_RUN, check=True
-    )
-    return float(done.stdout)
 
 
 def ratio(own: list[float], other: list[float] | None) -> str:
@@ -155,7 +118,7 @@ def ratio(own: list[float], other: list[float] | None) -> str:
 
 
 def race(
-    rows: list[tuple[str, str, int, list[str]]], bases: list[str], tell: Callable[[str], None]
+    rows: list[tuple[str, str, int, list[str]]], bases: list[str], tell: Tell
 ) -> dict[str, dict[str, float]]:
     """Tells a table of jobs a second, with ratios to the bases; returns the medians by row."""
     tell("| | contestant | jobs/s | " + " | ".join(f"× {base}" for base in bases) + " |")
@@ -177,36 +140,67 @@ def race(
     return medians
 
 
+class Results:
+    """The lines of the results: printed, and kept for RESULTS.md."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.times: list[str] = []
+
+    def tell(self, line: str) -> None:
+        print(line, flush=True)
+        self.lines.append(line)
+
+    @contextlib.contextmanager
+    def part(self, title: str) -> Iterator[Tell]:
+        """Begins a part of the results; tells how long it took on stderr."""
+        self.tell(f"## {title}")
+        self.tell("")
+        started = time.monotonic()
+        yield self.tell
+        self.times.append(f"{title}: {time.monotonic() - started:.0f} s")
+        print(self.times[-1], file=sys.stderr, flush=True)
+
+    def write(self, path: Path) -> None:
+        """Replaces the figures of a file. What people wrote below them stays."""
+        written = path.read_text(encoding="utf-8").partition(BELOW)
+        text = "# Results\n\n" + "\n".join(self.lines) + "\n" + "".join(written[1:])
+        path.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Prints the tables, and writes them to RESULTS.md and chart.png."""
-    results = HERE / "RESULTS.md"
-    lines: list[str] = []
-
-    def tell(line: str) -> None:
-        print(line, flush=True)
-        lines.append(line)
-
-    tell(
-        f"Jobs a second: median (least to most) of {REPETITIONS} interleaved runs after a warm-up."
+    started = time.monotonic()
+    results = Results()
+    chart = None
+    results.tell(
+        f"`make bench`, in one run on {os.cpu_count()} cores. Jobs a second: median (least to "
+        f"most) of {REPETITIONS} interleaved runs after a warm-up. gearmand has one thread for "
+        "connections, unless a table says otherwise."
     )
-    tell("")
-    race(ROWS, ["C", "bare"], tell)
-    tell("The asyncio client:")
-    tell("")
-    race(AIO_ROWS, ["gearmanny"], tell)
+    results.tell("")
+    with results.part("Beside C and a bare loop") as tell:
+        race(ROWS, ["C", "bare"], tell)
+    with results.part("The asyncio client") as tell:
+        race(AIO_ROWS, ["gearmanny"], tell)
     if Path(PEERS).exists():
-        tell("Beside the peers, each with Redis:")
-        tell("")
-        chart = race(PEER_ROWS, ["gearmanny"], tell)
-    costs(tell)
-    # What people wrote below the figures stays.
-    heading = "## Where the time goes"
-    written = results.read_text(encoding="utf-8").partition(heading)
-    text = "# Results\n\n" + "\n".join(lines) + "\n" + "".join(written[1:])
-    results.write_text(text, encoding="utf-8")
-    if Path(PEERS).exists():
+        with results.part("Beside the peers, each with Redis") as tell:
+            chart = race(PEER_ROWS, ["gearmanny"], tell)
+    with results.part("Tails") as tell:
+        tails(PEERS, tell)
+    with results.part("Memory of worker processes") as tell:
+        memory(PEERS, tell)
+    with results.part("Growth") as tell:
+        growth(tell)
+    with results.part("gearmand's threads") as tell:
+        threads(tell, REPETITIONS)
+    with results.part("Further costs") as tell:
+        costs(tell, REPETITIONS)
+    results.write(HERE / "RESULTS.md")
+    if chart:
         drawing = [PEERS, str(HERE / "chart.py"), str(HERE / "chart.png")]
         subprocess.run(drawing, input=json.dumps(chart), text=True, check=True)
+    print(f"In all: {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

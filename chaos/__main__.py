@@ -4,9 +4,33 @@ from __future__ import annotations
 
 import sys
 
-from chaos import addresses, durability, interrupts, neighbours, network, poison, restarts
+from chaos import (
+    addresses,
+    durability,
+    durable,
+    helpers,
+    interrupts,
+    limits,
+    memory,
+    neighbours,
+    network,
+    poison,
+    restarts,
+)
 
-_RUNS = (network, neighbours, interrupts, addresses, restarts, poison, durability)
+_RUNS = (
+    network,
+    neighbours,
+    interrupts,
+    addresses,
+    restarts,
+    helpers,
+    limits,
+    memory,
+    poison,
+    durability,
+    durable,
+)
 
 if __name__ == "__main__":
     failed = [run.__name__ for run in _RUNS if not run.main()]

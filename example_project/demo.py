@@ -45,10 +45,9 @@ def start_gearmand(processes: Processes, host: str) -> None:
     _, _, port = host.rpartition(":")
     # As root, it would switch to a user that may not exist.
     user = ["-u", "root"] if os.geteuid() == 0 else []
-    listen = ["-L", LOOPBACK, "-p", port]
-    processes.start(
-        "gearmand", program, *listen, "-l", "stderr", "-P", processes.folder / "gearmand.pid", *user
-    )
+    # One thread: more of them cost gearmand more time than they save.
+    options = ["--threads=1", "-L", LOOPBACK, "-p", port, "-l", "stderr", *user]
+    processes.start("gearmand", program, *options, "-P", processes.folder / "gearmand.pid")
     server = JobServer(host, timeout=2)
     processes.wait_until("gearmand", lambda: _answers(server))
 

@@ -11,15 +11,17 @@ import sys
 from collections.abc import Sequence
 
 from gearmanny import __version__
+from gearmanny.admin import JobServer as Admin
 from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.process import dispatch
 from gearmanny.embedded import JobServer
-from gearmanny.errors import GearmanException, InvalidOption
+from gearmanny.errors import GearmanException, InvalidOption, printable
 from gearmanny.logs import escape_unprintable
 from gearmanny.net.hosts import DEFAULT_PORT, HOSTS
 from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY, Rule
 from gearmanny.payload.fields import flag_type, options_of
 from gearmanny.payload.masking import MASK
+from gearmanny.protocol.versions import traps_of
 from gearmanny.records.console import Console, add_jobs, run_jobs
 from gearmanny.records.sql import SQLStore
 from gearmanny.serving.process import serve_until
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("dispatch", help="hand over recorded jobs, apart from the workers")
     )
     _add_jobs(commands.add_parser("jobs", help="show and change recorded jobs"))
+    _add_status(commands.add_parser("status", help="show what a job server says of itself"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -180,3 +183,26 @@ def _store(options: argparse.Namespace, command: str) -> SQLStore:
             f"gearmanny {command} --records postgresql://user:password@host/name."
         )
     return SQLStore(options.records)
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Prints the version of a job server, the jobs and workers of its functions, and the known "
+        "traps of that version."
+    )
+    parser.add_argument("host", nargs="*", default=HOSTS, help="name:port (default: %(default)s)")
+    parser.set_defaults(run=_print_status)
+
+
+def _print_status(options: argparse.Namespace) -> None:
+    for server in [Admin(host) for host in options.host]:
+        version = server.version()
+        print(f"{server}: {printable(version)}")  # noqa: T201
+        for row in sorted(server.status()):
+            waiting = row.total - row.running
+            print(  # noqa: T201
+                f"  {printable(row.function)}: {waiting} waiting, {row.running} running, "
+                f"{row.workers} workers"
+            )
+        for trap in traps_of(version):
+            print(f"  trap {trap.name}: {trap.text} {trap.advice}")  # noqa: T201

@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from gearmanny.aio import AioClient
     from gearmanny.client import AsyncClient, SimpleClient
-    from gearmanny.eager.joined import Sent
+    from gearmanny.eager.outbox import Sent
     from gearmanny.embedded import JobServer
     from gearmanny.testing import Gearmand
     from gearmanny.worker import BaseWorker
@@ -62,7 +62,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     joined = sys.modules.get("gearmanny.eager.joined")
     if joined is not None:
         joined.renew_all()
-        joined.outbox.clear()
+    outbox = sys.modules.get("gearmanny.eager.outbox")
+    if outbox is not None:
+        outbox.outbox.clear()
 
 
 @pytest.fixture

@@ -16,11 +16,14 @@ from typing import Self
 
 from gearmanny.admin import JobServer
 from gearmanny.eager.everywhere import calls_run_in
-from gearmanny.eager.joined import Eager, Sent, outbox
+from gearmanny.eager.joined import Eager
+from gearmanny.eager.outbox import Sent, outbox
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.helpers.switch import switch
 from gearmanny.net.hosts import Host
 from gearmanny.net.loopback import free_port
+from gearmanny.net.permission import permission
+from gearmanny.running.factory import check_kind
 from gearmanny.tasks.agreement import check_interface, differences
 from gearmanny.tasks.finding import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
@@ -145,10 +148,12 @@ class Gearmand:
                 stderr=subprocess.DEVNULL,
             )
             _until(self._answers, lambda: process.poll() is None)
+        permission.add_own(self.port)
 
     def stop(self) -> None:
         """Stops it, which ends all its connections."""
         if self._process is not None:
+            permission.remove_own(self.port)
             _end(self._process)
             self._process = None
 
@@ -213,9 +218,11 @@ def running_process(worker: type[BaseWorker], host: str) -> Iterator[subprocess.
         The process of the `WorkRunner`.
 
     Raises:
+        InvalidTask: it is not a worker class.
         InvalidOption: no other process can import the class.
         RuntimeError: the worker did not start.
     """
+    check_kind(worker)
     if "." in worker.__qualname__ or worker.__module__ == "__main__":
         raise InvalidOption(
             f"{worker.__qualname__} cannot be imported by another process. "

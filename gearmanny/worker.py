@@ -11,6 +11,7 @@ from gearmanny.logs import ROOT, show_log
 from gearmanny.net.forks import ending_forks, stopped_by_sigterm
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
+from gearmanny.payload.checks import FLAG
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.records.contract import Store
 from gearmanny.tasks.finding import find_tasks, find_tasks_of, help_function, takes_payload
@@ -24,7 +25,12 @@ from gearmanny.working.exported import Callback, Exported, Loop, Owner, owners
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.working.loop import loop_of
 from gearmanny.working.observer import Observer
-from gearmanny.working.options import Privacy, Transaction, WorkerOptions
+from gearmanny.working.options import (
+    Privacy,
+    Transaction,
+    WorkerOptions,
+    check_work_class,
+)
 from gearmanny.working.reports import Reports
 from gearmanny.working.runners import (
     AttemptRunner,
@@ -47,7 +53,10 @@ def set_verbosity(verbosity: int) -> None:
         show_log()
 
 
-def _checked(gearman_worker: object) -> GearmanWorker | None:
+def _checked(gearman_worker: object, kind: type[BaseWorker]) -> GearmanWorker | None:
+    for flag in ("send_tracebacks", "send_exceptions"):
+        FLAG.check(f"{kind.__name__}.{flag}", getattr(kind, flag))
+    check_work_class(f"{kind.__name__}.work_class", kind.work_class)
     if gearman_worker is None or isinstance(gearman_worker, GearmanWorker):
         return gearman_worker
     raise InvalidOption(
@@ -171,9 +180,9 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, hook, number, `gearman_worker`, `tls` or `records` is invalid.
+            InvalidOption: an argument, or an attribute of the class, has a value that is invalid.
         """
-        self.gearman_worker = _checked(gearman_worker) or self.work_class()
+        self.gearman_worker = _checked(gearman_worker, type(self)) or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)
         set_verbosity(verbosity)
         self.hosts = parse_hosts(
@@ -194,29 +203,37 @@ class BaseWorker(Reports, Interface):
         self._stopped = False
         self._export_tasks(tasks)
         self.setUp()
-        self._export_own(tasks)
+        self._export_own()
 
     def _export_tasks(self, tasks: list[TaskSpec]) -> None:
+        self._assigned: dict[str, Any] = {}
+        self._tasks = {spec.function: spec for spec in tasks}
         for spec in tasks:
             self._export(spec.function, self._runner_of(spec)(self, spec))
         self._export(help_function(type(self)), CallbackRunner(self, lambda *_: self._help))
-        self._tell_help(tasks)
+        self._tell_help()
 
-    def _export_own(self, tasks: list[TaskSpec]) -> None:
-        """Exports the tasks that `setUp` has added to this object, or has replaced in it."""
-        own = find_tasks_of(self, self.gearman_worker)
+    def _export_own(self) -> None:
+        """Exports the tasks that were added to this object, or replaced in it, since the last time:
+        by `setUp`, or by the `__init__` of a class when that of this class has returned."""
+        assigned, self._assigned = self._assigned, vars(self).copy()
+        own = [
+            spec
+            for spec in find_tasks_of(self, self.gearman_worker)
+            if assigned.get(spec.method) is not self._assigned[spec.method]
+        ]
+        for spec in own:
+            runner = self._runner_of(spec)(self, spec)
+            if spec.function in self._tasks:
+                self.gearman_worker.register_task(spec.function, runner)
+            else:
+                self._export(spec.function, runner)
+            self._tasks[spec.function] = spec
         if own:
-            known = {spec.function: spec for spec in tasks}
-            for spec in own:
-                runner = self._runner_of(spec)(self, spec)
-                if spec.function in known:
-                    self.gearman_worker.register_task(spec.function, runner)
-                else:
-                    self._export(spec.function, runner)
-                known[spec.function] = spec
-            self._tell_help(sorted(known.values(), key=lambda spec: spec.function))
+            self._tell_help()
 
-    def _tell_help(self, tasks: list[TaskSpec]) -> None:
+    def _tell_help(self) -> None:
+        tasks = sorted(self._tasks.values(), key=lambda spec: spec.function)
         self._help: Any = help_table(tasks)
         self._help_table: dict[str, Any] = self._help
         if takes_payload(self.gearman_worker):
@@ -234,8 +251,8 @@ class BaseWorker(Reports, Interface):
 
     def setUp(self) -> None:
         """Called once the tasks are registered, in the process that runs them. Override it to
-        open what they need, or to register more. A function that it assigns to `self.task_<name>`
-        is a task, too: it is given no `self`."""
+        open what they need, or to register more. A function that is assigned to
+        `self.task_<name>`, here or in `__init__`, is a task, too: it is given no `self`."""
 
     def register_task(self, name: str, callback: Callback) -> None:
         """Exports a function that is no method.
@@ -263,6 +280,9 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidOption: a task is atomic, and there is no `transaction`.
         """
+        for owner in {self, *owners(self.gearman_worker)}:
+            if isinstance(owner, BaseWorker):
+                owner._export_own()
         options = self.worker_options.settled([self])
         self.work_loop = loop = loop_of(self.gearman_worker, options, self.observer)
         try:
@@ -286,6 +306,15 @@ class BaseWorker(Reports, Interface):
             if loop is not None:
                 loop.stop()
                 self._stopped = False
+
+    def __getstate__(self) -> object:
+        # As multiprocessing asks for, where it is given a method of a worker.
+        name = type(self).__name__
+        raise TypeError(
+            f"A {name} cannot be sent to another process, because its connections belong to this "
+            f"one. Give that process a static method of {name}, or a function of a module, and let "
+            "that return what it finds."
+        )
 
     def _export(self, function: str, callback: Exported) -> None:
         known = self.gearman_worker.worker_abilities.get(function)

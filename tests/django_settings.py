@@ -49,5 +49,6 @@ GEARMANNY = {
     "CONCURRENCY": int(os.environ.get("TEST_CONCURRENCY") or 0) or None,
     "TLS": {"ca": os.environ["TEST_CA"]} if "TEST_CA" in os.environ else None,
     "RECORDS": json.loads(os.environ.get("TEST_RECORDS", "{}")),
+    "LIVE_IN_TESTS": "TEST_ALONE" not in os.environ,
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
 }

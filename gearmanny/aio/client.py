@@ -23,6 +23,7 @@ from gearmanny.calling.window import map_calls
 from gearmanny.errors import EncodingError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
+from gearmanny.payload.names import encoded_unique
 from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 
@@ -223,7 +224,7 @@ class AioClient(Caller):
             RuntimeError: another event loop uses this client.
         """
         deadline, hosts = Deadline(timeout), self._servers.hosts
-        return await self._driver.run(find_status(hosts, unique.encode(), deadline))
+        return await self._driver.run(find_status(hosts, encoded_unique(unique), deadline))
 
     async def close(self) -> None:
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call

@@ -14,6 +14,7 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host
 from gearmanny.net.polling import has_ended
 from gearmanny.net.tls import TLS
+from gearmanny.net.vanishing import LOOK_EVERY, VANISHED, Vigil
 from gearmanny.protocol.client import ClientConnection, Request
 
 _ENOUGH_TO_SEND = 256 * 1024
@@ -101,13 +102,21 @@ class AioConnection(Conversation):
         self._writable.set()
         self._turn = asyncio.Lock()
         self._closed = asyncio.Event()
+        # None for a Unix socket: its peer cannot vanish.
+        self._vigil = Vigil() if host.port else None
+        self._descriptor = -1
+        self._looking: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._descriptor = self.fileno()
 
     def usable(self) -> bool:
         """Returns whether a job may be sent: a connection that the server closed meanwhile is
         noticed here, before anything is sent on it."""
         if self.error is not None or self.transport.is_closing():
             return False
-        return self._flushing is not None or not has_ended(self.transport.get_extra_info("socket"))
+        return self._flushing is not None or not has_ended(self)
 
     @property
     def busy(self) -> bool:
@@ -192,6 +201,8 @@ class AioConnection(Conversation):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._vigil is not None:
+            self._vigil.heard(self._descriptor)
         try:
             for exchange, event in self._machine.receive(data):
                 assert isinstance(exchange, Exchange)
@@ -243,6 +254,8 @@ class AioConnection(Conversation):
         self._unsent = 0
         try:
             while self.error is None and not self._full and (data := self._machine.data_to_send()):
+                if self._vigil is not None:
+                    self._watch_over(self._vigil, len(data))
                 self.transport.write(data)
         except MemoryError:  # part of it may have been sent
             self._end(JobServerLost(str(self.host), "not enough memory to send on"))
@@ -250,6 +263,22 @@ class AioConnection(Conversation):
         except BaseException:
             self._break_off("sending")
             raise
+
+    def _watch_over(self, vigil: Vigil, size: int) -> None:
+        """Notes that bytes are sent, and checks from time to time whether the peer is there."""
+        vigil.sending(self._descriptor, size)
+        if vigil.is_due and self._looking is None:
+            self._looking = self.loop.call_later(LOOK_EVERY, self._look_for_the_peer, vigil)
+
+    def _look_for_the_peer(self, vigil: Vigil) -> None:
+        self._looking = None
+        if self.error is not None or not vigil.is_due:
+            return
+        if vigil.has_vanished(self._descriptor):
+            self._end(JobServerLost(str(self.host), VANISHED))
+            self.transport.abort()
+        else:
+            self._looking = self.loop.call_later(LOOK_EVERY, self._look_for_the_peer, vigil)
 
     def _break_off(self, doing: str) -> None:
         self.transport.abort()
@@ -260,6 +289,8 @@ class AioConnection(Conversation):
         self.error = self.error or error
         self._lose_all(self.error)
         self._writable.set()
+        if self._looking is not None:
+            self._looking.cancel()
 
     def _lose_all(self, error: GearmanException) -> None:
         for exchange in self._machine.unanswered():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 from collections.abc import AsyncGenerator, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -16,6 +17,11 @@ from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
+from gearmanny.net.once import ask_once
+from gearmanny.net.permission import permission
+from gearmanny.protocol.versions import version_question
+
+logger = logging.getLogger("gearmanny.client")
 
 if TYPE_CHECKING:
     from gearmanny.calling.handover import JobHandOver
@@ -61,8 +67,11 @@ class StreamDialer:
         return ordinary
 
     async def dial(self, host: Host, servers: Servers, timeout: float) -> AioConnection:
+        permission.ask(host)
         connection = AioConnection(host, servers.tls, servers.max_packet)
         await connect(connection, timeout)
+        if logger.isEnabledFor(logging.INFO):
+            ask_once(host, servers.tls, *version_question(str(host), logger))
         return connection
 
 
@@ -140,7 +149,7 @@ class AioConnections:
         if self._loop is not asyncio.get_running_loop():
             await self._bind()
         pool = self.pool
-        found = pool.at_hand(dialer, hosts[0])
+        found = pool.first_at_hand(dialer, hosts)
         if found is not None:
             return found
         budget = deadline.within(self.servers.connect_timeout)

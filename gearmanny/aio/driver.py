@@ -16,6 +16,7 @@ from gearmanny.calling.exchange import Exchange
 from gearmanny.calling.resending import send_again
 from gearmanny.calling.steps import (
     Ask,
+    Avoid,
     Command,
     Consult,
     Give,
@@ -124,6 +125,8 @@ class AioDriver:
                 return await wait(question, question.is_answered, deadline)
             case Command(host, tls, command, receive, timeout):
                 return await ask(host, tls, timeout, command, receive)
+            case Avoid(host):
+                return self.connections.pool.avoid(host)
             case Tell(on_update, update):
                 told = on_update(update)
                 return await told if inspect.isawaitable(told) else told

@@ -31,12 +31,13 @@ class Conversation(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        # Asked for now: a transport of TLS that was closed twice raises an AttributeError.
+        self._socket = transport.get_extra_info("socket")
         keep_from_children(self)
 
     def fileno(self) -> int:
         """Returns the descriptor of the socket; -1 when it is closed."""
-        sock = self.transport.get_extra_info("socket")
-        return sock.fileno() if sock is not None else -1
+        return int(self._socket.fileno())
 
     def data_received(self, data: bytes) -> None:
         self.heard = True

@@ -23,6 +23,7 @@ from gearmanny.calling.window import map_calls
 from gearmanny.errors import EncodingError
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Servers
+from gearmanny.payload.names import encoded_unique
 from gearmanny.protocol.client import Request
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Client(Caller):
             InvalidOption: the timeout is not a number of seconds, or no job can have that id.
         """
         deadline, hosts = Deadline(timeout), self._servers.hosts
-        return self._driver.run(find_status(hosts, unique.encode(), deadline))
+        return self._driver.run(find_status(hosts, encoded_unique(unique), deadline))
 
     def close(self) -> None:
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call

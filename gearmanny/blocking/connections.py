@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -16,7 +17,12 @@ from gearmanny.calling.walk import Walk
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.hosts import Host, Servers
+from gearmanny.net.once import ask_once
+from gearmanny.net.permission import permission
 from gearmanny.net.transport import connect
+from gearmanny.protocol.versions import version_question
+
+logger = logging.getLogger("gearmanny.client")
 
 if TYPE_CHECKING:
     from gearmanny.calling.handover import JobHandOver
@@ -59,7 +65,11 @@ class SocketDialer:
         return ordinary
 
     def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
-        return Channel(connect(host, timeout, tls=servers.tls), servers.max_packet)
+        permission.ask(host)
+        channel = Channel(connect(host, timeout, tls=servers.tls), servers.max_packet)
+        if logger.isEnabledFor(logging.INFO):
+            ask_once(host, servers.tls, *version_question(str(host), logger))
+        return channel
 
 
 SOCKETS = SocketDialer()
@@ -126,7 +136,7 @@ class Connections:
         pool, dialer = self.pool, dialers.instead_of(self._dialer)
         if not dialer.lasting:
             return dialer.dial(hosts[0], self.servers, self.servers.connect_timeout)
-        found = pool.at_hand(dialer, hosts[0])
+        found = pool.first_at_hand(dialer, hosts)
         if found is not None:
             return found
         budget = deadline.within(self.servers.connect_timeout)

@@ -20,6 +20,7 @@ from gearmanny.calling.exchange import Question
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.steps import (
     Ask,
+    Avoid,
     Command,
     Consult,
     Give,
@@ -201,6 +202,8 @@ class Driver:
                 machine = AdminConnection()
                 sent, receive = machine.command(command), partial(receive, machine)
                 return ask(host, command, sent, receive, timeout=timeout, tls=tls)
+            case Avoid(host):
+                return self.connections.pool.avoid(host)
             case Tell(on_update, update):
                 return on_update(update)
             case Record(store, jobs, hand_over):

@@ -161,6 +161,7 @@ def as_completed(
         InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)
+    soon = Deadline(waiting.UNSERVED) if timeout is None else None
     group = Group()
     pending = {work._call: work for work in results}
     channels = {call.line for call in pending if call.record is None}
@@ -171,8 +172,11 @@ def as_completed(
             group.notice(call)
     while pending:
         while not group.ended:
-            if not _wait_for_any(group, channels, deadline):
-                raise _late(pending, timeout)
+            if not _wait_for_any(group, channels, soon or deadline):
+                if soon is None:
+                    raise _late(pending, timeout)
+                soon = None
+                _warn_of_unserved(pending.values())
             if not group.ended:  # an interrupt came before we were notified
                 group.ended.extend(call for call in pending if call.is_lost or call.is_answered())
         ended = group.ended.popleft()
@@ -203,13 +207,23 @@ def wait(
         InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)
-    done: set[WorkResult] = set()
-    pending = set(results)
-    for work in list(pending):
-        if work._driver.wait(work._call, work._call.is_answered, deadline):
-            pending.discard(work)
-            done.add(work)
-    return done, pending
+    works = set(results)
+    if timeout is None:
+        soon = Deadline(waiting.UNSERVED)
+        if late := {work for work in works if not _wait_for(work, soon)}:
+            _warn_of_unserved(late)
+    done = {work for work in works if _wait_for(work, deadline)}
+    return done, works - done
+
+
+def _wait_for(work: WorkResult, deadline: Deadline) -> bool:
+    return work._driver.wait(work._call, work._call.is_answered, deadline)
+
+
+def _warn_of_unserved(works: Iterable[WorkResult]) -> None:
+    """Logs which functions no worker offers. Once for each: there may be thousands of calls."""
+    for work in {work.function: work for work in works if not work._call.is_answered()}.values():
+        work._driver.run(waiting.warn_if_unserved(work._call))
 
 
 def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> bool:

@@ -16,6 +16,9 @@ from gearmanny.net.hosts import Host
 from gearmanny.payload.backoff import Backoff
 from gearmanny.protocol.client import Request
 
+_MOST_LOSSES = 10
+"""Losses after which a job is given up: perhaps it is what ends the connections."""
+
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 1.0
 """Seconds before job servers where a job was lost are asked again, at first and at most."""
@@ -25,7 +28,8 @@ class Again:
     """How one job is sent again after a loss."""
 
     __slots__ = (
-        "_backoff", "_closings", "_due", "_key", "_lost_at", "_pool", "lost", "patience", "request",
+        "_backoff", "_closings", "_due", "_key", "_losses", "_lost_at", "_pool", "lost", "patience",
+        "request",
     )  # fmt: skip
 
     def __init__(self, request: Request, key: str | None, pool: Pool[Any, Any]) -> None:
@@ -42,6 +46,7 @@ class Again:
         self._pool = pool
         self._closings = pool.closings
         self._backoff = Backoff(first=_FIRST_DELAY, longest=_LONGEST_DELAY)
+        self._losses = 0
         self._lost_at: set[Host] = set()
 
     @property
@@ -49,8 +54,14 @@ class Again:
         """Whether the client was closed since the job was first sent."""
         return self._pool.closings != self._closings
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the next loss is one too many."""
+        return self._losses + 1 >= _MOST_LOSSES
+
     def lose(self, error: GearmanException, host: Host) -> None:
         """Notes that the connection to a host ended before the job was answered."""
+        self._losses += 1
         self._lost_at.add(host)
         # A job server that restarts gets the time for it that making a connection may take.
         self.patience = Deadline(self._pool.servers.connect_timeout)

@@ -187,6 +187,9 @@ class Call(Exchange[L]):
         if again is None or not lost or self.is_answered():
             super().lose(error)
         elif again.lost is None:
+            if again.is_hopeless:
+                super().lose(error)
+                return
             self.handle = None
             again.lose(error, self.line.host)
             self.notify()

@@ -20,10 +20,11 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol
 
-from gearmanny.errors import JobServerLost, JobServerUnavailable, ProtocolError
+from gearmanny.calling.line import Line, Sender, Wait
+from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host, Servers
-from gearmanny.protocol.client import ClientConnection, Rejected, Request
+from gearmanny.protocol.client import Request
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
 from gearmanny.records.values import Submitted
@@ -44,40 +45,18 @@ looked after them."""
 MOST_WAITING = 1000
 """The number of calls whose jobs wait for a connection at the same time."""
 
-_REST = 1.0
-"""Seconds for which a job server is left alone that could not be reached."""
-
 GOODBYE = 0.05
 """Seconds that closing may take."""
-
-_LOOKS = 64
-"""Reads of what has come back: as many as the buffers of the kernel can fill."""
-
-
-class Sender(Protocol):
-    """A connection that never waits."""
-
-    def send_now(self, data: bytes | memoryview, /) -> int:
-        """Returns how many of the bytes have left; raises JobServerLost."""
-
-    def receive(self) -> bytes | memoryview:
-        """Returns what has arrived, if anything; raises JobServerLost."""
-
-    def finish(self, timeout: float, /) -> None:
-        """Closes it when the job server has read everything, or the time is over."""
-
-    def close(self) -> None:
-        """Closes it."""
 
 
 Receive = Callable[[Sender | JobServerUnavailable], object]
 
-Wait = Callable[[float], object]
-"""Waits for so many seconds at most; may be called again."""
-
 
 class Aside(Protocol):
     """Makes connections in other threads."""
+
+    def check(self, host: Host, /) -> None:
+        """Raises an AssertionError in a test that must not connect to this host."""
 
     def new_lock(self) -> AbstractContextManager[Any]:
         """Returns a lock that its thread may acquire again."""
@@ -85,97 +64,6 @@ class Aside(Protocol):
     def connect(self, host: Host, servers: Servers, receive: Receive, /) -> Wait:
         """Connects to a host in another thread, where `receive` is called with the connection, or
         with the reason why there is none. Returns what waits for that."""
-
-
-class _Line:
-    """The connection to one job server."""
-
-    def __init__(self, host: Host, max_packet: int) -> None:
-        self.host = host
-        self.wait: Wait | None = None
-        """Waits for the connection that is being made."""
-        self._max_packet = max_packet
-        self._sender: Sender | None = None
-        self._is_half_done = False
-        """Whether something is being sent; or an interrupt has left half of it."""
-        self._rest: Deadline | None = None
-        self._is_reported = False
-
-    def is_up(self) -> bool:
-        """Returns whether there is a connection, which may have ended."""
-        return self._sender is not None
-
-    def may_connect(self) -> bool:
-        """Returns whether a connection should be made."""
-        has_rested = self._rest is None or self._rest.has_passed()
-        return self._sender is None and self.wait is None and has_rested
-
-    def connected(self, sender: Sender) -> None:
-        self._machine = ClientConnection(self._max_packet)
-        self._unsent: bytes | memoryview = b""
-        self._rest, self._is_reported, self._is_half_done = None, False, False
-        self._sender = sender
-
-    def failed(self, reason: object) -> None:
-        """Leaves the job server alone for a while, and says so once."""
-        self._rest = Deadline(_REST)
-        if not self._is_reported:
-            self._is_reported = True
-            logger.warning(
-                "Recorded jobs are not handed over to %s, but left to the dispatchers: %s",
-                self.host,
-                reason,
-                extra={"action": "hand_over_failed"},
-            )
-
-    def send(self, requests: Sequence[Request]) -> bool:
-        """Sends jobs, as far as they leave at once. Reads what has come back before.
-
-        Returns:
-            Whether this line has taken them: the connection has not ended, and nothing else waits
-            to leave.
-        """
-        sender, is_taken = self._sender, False
-        assert sender is not None
-        if self._is_half_done:
-            self._drop(sender)
-            return False
-        self._is_half_done = True
-        try:
-            self._read(sender)
-            if not self._unsent or self._flush(sender):
-                is_taken = True
-                for request in requests:
-                    self._machine.submit(request.unique, *request)
-                self._flush(sender)
-        except (JobServerLost, ProtocolError):
-            self._drop(sender)
-        self._is_half_done = False
-        return is_taken
-
-    def take(self) -> Sender | None:
-        """Returns the connection, if there is one, for somebody else to close."""
-        sender, self._sender = self._sender, None
-        return sender
-
-    def _drop(self, sender: Sender) -> None:
-        self._sender = None
-        sender.close()
-
-    def _read(self, sender: Sender) -> None:
-        for _ in range(_LOOKS):
-            if not (data := sender.receive()):
-                return
-            for _, event in self._machine.receive(data):
-                if isinstance(event, Rejected):
-                    self.failed(f"it refuses them ({event.code.decode(errors='replace')})")
-
-    def _flush(self, sender: Sender) -> bool:
-        while data := self._unsent or self._machine.data_to_send():
-            self._unsent = memoryview(data)[sender.send_now(data) :]
-            if self._unsent:
-                return False
-        return True
 
 
 class JobHandOver:
@@ -201,11 +89,12 @@ class JobHandOver:
         self._reset()
 
     def _reset(self) -> None:
-        self._lines = [_Line(host, self.servers.max_packet) for host in self.servers.hosts]
+        self._lines = [Line(host, self.servers.max_packet) for host in self.servers.hosts]
         self._waiting: deque[tuple[Deadline, list[Request]]] = deque(maxlen=MOST_WAITING)
 
     def __call__(self, jobs: Sequence[Submitted]) -> None:
         """Hands over jobs. See `gearmanny.records.contract.HandOver`."""
+        self._aside.check(self.servers.hosts[0])
         try:
             store = self.store.id
             begun = self._hand_over([_request(store, job) for job in jobs])
@@ -227,7 +116,7 @@ class JobHandOver:
         with self._lock:
             lines = self._lines
             self._reset()
-        for sender in filter(None, map(_Line.take, lines)):
+        for sender in filter(None, map(Line.take, lines)):
             sender.finish(deadline.remaining() or 0.0)
 
     def _wait_for_any(self, begun: list[Wait], deadline: Deadline) -> None:
@@ -272,10 +161,10 @@ class JobHandOver:
             self._waiting.clear()
         return self._begun(begun)
 
-    def _begun(self, lines: Sequence[_Line]) -> list[Wait]:
+    def _begun(self, lines: Sequence[Line]) -> list[Wait]:
         return [line.wait for line in lines if line.wait is not None]
 
-    def _connect_line(self, line: _Line) -> None:
+    def _connect_line(self, line: Line) -> None:
         line.wait = _begins
         try:
             wait = self._aside.connect(line.host, self.servers, partial(self._receive, line))
@@ -288,7 +177,7 @@ class JobHandOver:
             if line.wait is not None:  # it is not over yet
                 line.wait = wait
 
-    def _receive(self, line: _Line, made: Sender | JobServerUnavailable) -> None:
+    def _receive(self, line: Line, made: Sender | JobServerUnavailable) -> None:
         with self._lock:
             line.wait = None
             is_wanted = line in self._lines and not line.is_up()  # it may be closed by now

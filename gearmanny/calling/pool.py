@@ -71,6 +71,13 @@ class Pool(Generic[D, C]):
         connection = self._connections.get((dialer, host))
         return connection if connection is not None and connection.usable() else None
 
+    def first_at_hand(self, dialer: D, hosts: list[Host]) -> C | None:
+        """Returns the connection to the first of some hosts; None where there is none that can be
+        used, or where that host is avoided and there are others."""
+        if len(hosts) > 1 and self.is_avoided(hosts[0]):
+            return None
+        return self.at_hand(dialer, hosts[0])
+
     def reach(
         self, dialer: D, hosts: list[Host], failed_rounds: int, budget: Deadline
     ) -> Generator[Dial, C, C]:
@@ -103,7 +110,7 @@ class Pool(Generic[D, C]):
                 failures |= error.failures
                 # One that had much less time than others get is not to blame.
                 if timeout > share / 2:
-                    self._avoided[host] = Deadline(_AVOID_UNREACHABLE)
+                    self.avoid(host)
                 else:
                     was_given_time = False
                 continue
@@ -115,8 +122,12 @@ class Pool(Generic[D, C]):
             self.failed_rounds += 1
         raise JobServerUnavailable(failures)
 
+    def avoid(self, host: Host) -> None:
+        """Lets calls go to other hosts for a while, as far as there are others that are up."""
+        self._avoided[host] = Deadline(_AVOID_UNREACHABLE)
+
     def is_avoided(self, host: Host) -> bool:
-        """Returns whether a host could not be reached lately."""
+        """Returns whether a host could not be reached lately, or did not answer."""
         until = self._avoided.get(host)
         return until is not None and until.remaining() != 0
 

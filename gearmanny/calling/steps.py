@@ -83,6 +83,12 @@ class Command(NamedTuple):
     """Seconds that it may take, connecting included; None for as long as it takes."""
 
 
+class Avoid(NamedTuple):
+    """Lets calls go to other hosts for a while, as far as there are others."""
+
+    host: Host
+
+
 class Tell(NamedTuple):
     """Calls the `on_update` of a call with an update."""
 
@@ -117,7 +123,21 @@ class Give(NamedTuple):
     item: Any
 
 
-Step = Wait | Look | Pause | Reach | Send | Ask | Command | Tell | Record | Consult | Submit | Give
+Step = (
+    Wait
+    | Look
+    | Pause
+    | Reach
+    | Send
+    | Ask
+    | Command
+    | Avoid
+    | Tell
+    | Record
+    | Consult
+    | Submit
+    | Give
+)
 
 Steps = Generator[Step, Any, R]
 """Steps that lead to a result."""

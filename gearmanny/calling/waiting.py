@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gearmanny.calling.call import Call
-from gearmanny.calling.steps import Command, Give, Steps, Submit, Tell, Wait
+from gearmanny.calling.steps import Avoid, Command, Give, Steps, Submit, Tell, Wait
 from gearmanny.calling.values import Data, Update
-from gearmanny.errors import GearmanException, TaskTimeout
+from gearmanny.errors import GearmanException, JobServerUnavailable, TaskTimeout
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.protocol.admin import AdminConnection, FunctionStatus, parse_status, read_rows
 
@@ -78,8 +78,11 @@ def explain_silence(call: Call[Any]) -> Steps[str]:
     try:
         rows = yield Command(host, tls, "status", AdminConnection.receive_rows, _ASK_WHY_TIMEOUT)
         return why_silent(str(host), call.function, read_rows(parse_status, rows))
+    except JobServerUnavailable:  # perhaps it was stopped, and its connections stay as they are
+        yield Avoid(host)
     except GearmanException:
-        return silent_too(str(host))
+        pass
+    return silent_too(str(host))
 
 
 class Pace:

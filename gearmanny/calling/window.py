@@ -35,43 +35,58 @@ def map_calls(
 
     Raises:
         TaskTimeout: no answer in time; and what `Call.value` raises.
+        Exception: what the inputs raise, or sending them: once all calls before are answered.
     """
     size = (window + 1) // 2  # half of a window leaves in one send while the other half runs
     under_way: deque[Call[Any]] = deque()
+    failure: Exception | None = None
     more = True
     try:
         while more or under_way:
             if more and len(under_way) <= window - size:
-                batch = take(inputs, size, clock)
-                more = bool(batch)
-                if more:
-                    under_way.extend((yield Submit(batch)))
+                batch: list[object] = []
+                try:
+                    take(inputs, size, clock, batch)
+                    more = bool(batch)
+                except Exception as error:
+                    more, failure = False, error
+                if batch:
+                    try:
+                        under_way.extend((yield Submit(batch)))
+                    except Exception as error:
+                        # Calls before these may have been lost: whoever hears only that nothing
+                        # could be sent would send them again.
+                        more, failure = False, error
                 if more and len(under_way) <= window - size:
                     yield Look(under_way[0])
                     if not under_way[0].is_answered():
                         continue
             if under_way:
                 yield Give((yield from _answer(under_way, timeout, return_exceptions)))
+        if failure is not None:
+            raise failure
     finally:
+        failure = None  # its traceback leads here
         for call in under_way:
             call.forget()
 
 
-def take(inputs: Iterator[object], size: int, clock: Callable[[], float]) -> list[object]:
-    """Returns the next inputs: so many, or those that came before the time to send was over.
+def take(
+    inputs: Iterator[object], size: int, clock: Callable[[], float], batch: list[object]
+) -> None:
+    """Takes the next inputs: so many, or those that came before the time to send was over.
 
     Args:
         inputs: where they are taken from.
         size: how many.
         clock: returns the seconds of a monotonic clock.
+        batch: where they are added, also those before one that raises.
     """
-    batch: list[object] = []
     until = clock() + _FILL_SECONDS
     for arguments in inputs:
         batch.append(arguments)
         if len(batch) == size or clock() >= until:
             break
-    return batch
 
 
 def _answer(

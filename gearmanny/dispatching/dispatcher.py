@@ -215,7 +215,9 @@ class Dispatcher:
             self._schedule.hurry(Chore.LOOK, now)
 
     def _hand_over_again(self, jobs: list[HandedOver], now: float) -> None:
-        again = self._store.hand_over_again(jobs, counts=self._losses.counts(now))
+        again = self._store.hand_over_again(
+            jobs, counts=self._losses.counts(now), seconds=self._losses.pause(now)
+        )
         for job in again.failed:
             log.never_claimed(job)
         if again.handed:

@@ -135,6 +135,15 @@ class Losses:
         """
         return now - self._upheaval >= MERCY
 
+    def pause(self, now: float) -> float:
+        """Returns the seconds for which a job that is handed over again is left alone: workers that
+        have not been told of the store yet may refuse it, and are being replaced.
+
+        Args:
+            now: the current time.
+        """
+        return CONFIRMED_FOR if self.counts(now) else 0.0
+
     def judge(self, job: HandedOver, now: float, *, is_known: bool) -> Verdict:
         """Returns what is done about a job.
 

@@ -10,7 +10,7 @@ from gearmanny.aio.connection import AioConnection
 from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
 from gearmanny.eager.joined import HOST, ClientEnd, Eager
-from gearmanny.eager.sent import keep
+from gearmanny.eager.outbox import keep
 from gearmanny.errors import JobServerLost
 from gearmanny.net.deadline import NEVER
 from gearmanny.net.hosts import Host, Servers
@@ -47,6 +47,7 @@ class _EagerAioConnection(AioConnection):
         super().__init__(HOST, None, MAX_PACKET)
         self._eager = eager
         self._timeout: float | None = None
+        self._vigil = None
         self.connection_made(_EagerTransport(self, eager))
 
     def queue(self, call: Call[AioConnection], request: Request) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from gearmanny.aio.connections import dialers as aio_dialers
 from gearmanny.blocking.connections import dialers
 from gearmanny.eager.aio import AioEagerDialer
-from gearmanny.eager.joined import Eager, EagerDialer, outbox
+from gearmanny.eager.joined import Eager, EagerDialer
+from gearmanny.eager.outbox import outbox
 from gearmanny.helpers.switch import switch
 
 

@@ -27,8 +27,8 @@ from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.waiting import UNSERVED
 from gearmanny.eager.environment import EventLoopWithoutPauses, run_until_idle
+from gearmanny.eager.outbox import keep
 from gearmanny.eager.recorded import run_recorded
-from gearmanny.eager.sent import Sent, keep, outbox
 from gearmanny.errors import InvalidTask, TaskTimeout
 from gearmanny.net.deadline import Deadline
 from gearmanny.net.hosts import Host, Servers
@@ -41,15 +41,13 @@ from gearmanny.running.factory import check_kind, check_kinds, make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.context import JobLoop
-from gearmanny.working.hooks import SyncToAsync
+from gearmanny.working.hooks import SyncToAsync, check_hooks
 from gearmanny.working.options import Transaction, WorkerOptions
 
 if TYPE_CHECKING:
     from gearmanny.calling.handover import JobHandOver
     from gearmanny.payload.encoding import Encoder
     from gearmanny.records.contract import HandOver, Store
-
-__all__ = ["Eager", "Sent", "outbox"]
 
 HOST = Host("eager", 4730)
 """The host that connections in memory name."""
@@ -90,7 +88,7 @@ class Eager:
             InvalidTask: a worker cannot be exported, or two export the same function.
         """
         self._options = WorkerOptions(
-            hooks=tuple(hooks),
+            hooks=check_hooks(hooks),
             sync_to_async=sync_to_async,
             send_tracebacks=send_tracebacks,
             default_work_class=default_work_class,
@@ -249,7 +247,11 @@ class _End(Connection):
         return -1
 
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        self.send_some(data)
+
+    def send_some(self, data: bytes | memoryview) -> int:
         self._server.receive(self._peer, data, time.time(), time.monotonic())
+        return len(data)
 
     def receive(self) -> bytes:
         return b"".join(iter(self._peer.data_to_send, b""))
@@ -292,10 +294,11 @@ class ClientEnd(_End):
         self.waits_for_ever = False
         """Whether the call has no timeout: the first seconds of its wait are not one."""
 
-    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+    def send_some(self, data: bytes | memoryview) -> int:
         # At the end of all time: also what is to be done later is done at once.
         self._server.receive(self._peer, data, math.inf, math.inf)
         self._eager.work_off(self._server)
+        return len(data)
 
     def receive(self) -> bytes:
         self._server.ready.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gearmanny.calling.options import CallOptions
-from gearmanny.eager.sent import Sent, outbox
+from gearmanny.eager.outbox import Sent, outbox
 from gearmanny.net.deadline import NEVER
 from gearmanny.net.transport import Connection
 from gearmanny.payload.encoding import Encoder, decode

@@ -8,11 +8,16 @@ from typing import Any
 
 from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.hosts import Host, Servers
+from gearmanny.net.permission import permission
 from gearmanny.net.transport import Connection, connect, reason_of
 
 
 class Aside:
     """Makes connections in threads that end with them."""
+
+    def check(self, host: Host) -> None:
+        """Raises an AssertionError in a test that must not connect to this host."""
+        permission.ask(host)
 
     def new_lock(self) -> Any:
         """Returns a lock that its thread may acquire again."""

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import weakref
+from _signal import getsignal  # type: ignore[import-not-found]  # `signal` adds 4 µs for an enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -84,7 +85,7 @@ def _close_copies() -> None:
         return
     nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for owner in _kept:
-        with contextlib.suppress(OSError):  # raised by a closed pipe
+        with contextlib.suppress(Exception):  # one that is closed must not keep others open
             descriptor = owner.fileno()
             if descriptor >= 0:
                 # Not closed: another file could get the number before the owner closes it.
@@ -112,11 +113,40 @@ def handle_signals(handlers: Mapping[signal.Signals, Handler]) -> None:
         handlers: the handlers by signal. Use `ignore` in place of `SIG_IGN`, which programs
             would inherit.
     """
-    _handled.update(handlers)
+    reset_in_children(*handlers)
     for number, handler in handlers.items():
         signal.signal(number, handler)
         if handler is ignore:  # no need to interrupt system calls of C code
             signal.siginterrupt(number, False)
+
+
+def reset_in_children(*numbers: signal.Signals) -> None:
+    """Gives forked processes Python's default handlers of signals, from their first moment on.
+
+    Args:
+        numbers: the signals.
+    """
+    _handled.update(numbers)
+
+
+class HandledSignals:
+    """The handlers of signals that are for this process only, as they are now. Code of others may
+    replace them: `asyncio.run` sets those of the system when it ends, where its coroutine has
+    handled a signal."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[signal.Signals, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: getsignal(number) for number in _handled}
+
+    def restore(self) -> list[str]:
+        """Sets them again, and returns the names of the signals that had other handlers."""
+        replaced = [
+            number for number, handler in self._handlers.items() if getsignal(number) is not handler
+        ]
+        for number in replaced:
+            handle_signals({number: self._handlers[number]})
+        return [number.name for number in replaced]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from gearmanny.net.polling import Poller, has_ended
 from gearmanny.net.racing import connect_to_any
 from gearmanny.net.resolving import UNREACHABLE, resolve
 from gearmanny.net.tls import TLS, TLSSocket
-from gearmanny.net.vanishing import LOOK_EVERY, Vigil, notice_vanishing
+from gearmanny.net.vanishing import LOOK_EVERY, VANISHED, Vigil, notice_vanishing
 
 _RECEIVE_BYTES = 256 * 1024
 
@@ -57,55 +57,49 @@ class Connection:
             JobServerLost: the connection ended, or the deadline passed. Part of the data may have
                 been sent: do not use the connection any more.
         """
-        try:
-            if self._vigil is not None:
-                self._vigil.sending(self.fileno(), len(data))
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise self._lost(reason_of(error)) from error
+        sent = self.send_some(data)
         if sent < len(data):
             self._send_rest(memoryview(data)[sent:], deadline)
 
-    def send_now(self, data: bytes | memoryview) -> int:
-        """Sends as much of the data as leaves without waiting.
+    def send_some(self, data: bytes | memoryview) -> int:
+        """Sends what the peer takes at once. The rest has to be sent next.
 
         Args:
-            data: the bytes. What did not leave has to be sent before anything else.
+            data: the bytes.
 
         Returns:
-            The number of bytes that left.
+            How many bytes were sent; 0 if the peer takes none at the moment.
 
         Raises:
             JobServerLost: the connection ended.
         """
-        if self._vigil is not None:
-            self._vigil.sending(self.fileno(), len(data))
-        sent = 0
         try:
-            while sent < len(data):
-                sent += self._socket.send(memoryview(data)[sent:])
+            if self._vigil is not None:
+                self._vigil.sending(self.fileno(), len(data))
+            return self._socket.send(data)
         except BlockingIOError:
-            return sent
+            return 0
         except OSError as error:
             raise self._lost(reason_of(error)) from error
-        return sent
 
     def _send_rest(self, unsent: memoryview, deadline: Deadline) -> None:
-        writable = Poller()
-        writable.add(self._socket, to_write=True)
+        writable = self._writable()
         while unsent:
             remaining = deadline.remaining()
             # A peer that takes little at a time is always ready for more.
             if not self._wait(writable, remaining) or remaining == 0:
                 raise JobServerLost(str(self.host), "it does not take what is sent")
-            try:
-                unsent = unsent[self._socket.send(unsent) :]
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self._lost(reason_of(error)) from error
+            unsent = unsent[self.send_some(unsent) :]
+
+    def wait_to_send(self) -> None:
+        """Waits until the peer takes something, or the connection has ended. A peer that pauses is
+        waited for, and one that has vanished is not."""
+        self._wait(self._writable(), None)
+
+    def _writable(self) -> Poller:
+        writable = Poller()
+        writable.add(self._socket, to_write=True)
+        return writable
 
     def receive(self) -> bytes | memoryview:
         """Receives the bytes that have arrived.
@@ -156,7 +150,7 @@ class Connection:
     def _look_for_the_peer(self) -> None:
         with contextlib.suppress(OSError):  # closed meanwhile
             if self._vigil is not None and self._vigil.has_vanished(self.fileno()):
-                self._gone = "the peer has vanished: it acknowledges nothing any more"
+                self._gone = VANISHED
                 self.shutdown()  # so that threads that read or send notice
 
     def has_ended(self) -> bool:

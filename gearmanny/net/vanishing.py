@@ -31,6 +31,9 @@ _FITS_ANY_WINDOW = 16 * 1024
 LOOK_EVERY = 10.0
 """Seconds between two checks while waiting."""
 
+VANISHED = "the peer has vanished: it acknowledges nothing any more"
+"""The reason why a connection was ended then."""
+
 _INFO = struct.Struct("=BBBBBBBB24I")
 """The beginning of Linux's `struct tcp_info`."""
 _RETRANSMITS, _PROBES, _LAST_ACK_RECEIVED = 2, 3, 8 + 12
@@ -64,6 +67,11 @@ class Vigil:
         self._unheard = 0
         """Bytes sent since the peer last sent something."""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether to check every `LOOK_EVERY` seconds, because the kernel does not."""
+        return self._unheard > _FITS_ANY_WINDOW
+
     def sending(self, descriptor: int, size: int) -> None:
         """Must be called before bytes are sent.
 
@@ -93,7 +101,7 @@ class Vigil:
         Args:
             descriptor: the descriptor of the socket.
         """
-        if self._unheard <= _FITS_ANY_WINDOW or not hasattr(socket, "TCP_INFO"):
+        if not self.is_due or not hasattr(socket, "TCP_INFO"):
             return False
         with _plain(descriptor) as sock:
             info = _INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))

@@ -2,7 +2,8 @@
 
 orjson is many times faster, but it writes infinity as null, calls UUIDs and enums strings, reads
 integers of more than 64 bits as floats, and keeps the last of several equal keys. So its answers
-count only where a check that runs in C proves them; for all else the caller uses `json`.
+count only where a check that runs in C proves them; for all else the caller uses `json`. Large
+texts are checked apart from the rest, in pieces (`largetexts.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, Final
 
 try:
     import orjson
+
+    from gearmanny.payload import largetexts
 except ImportError:
     orjson = None  # type: ignore[assignment]
 
@@ -44,6 +47,10 @@ _FEW_BYTES = 2048
 _SPARE = 2**20
 """Bytes besides, for its stack and the arenas of Python."""
 
+_MEMORY_OF_TEXT = {True: 16, False: 72}
+"""Bytes that orjson may need for each character of a text that is ASCII, or is not: it reserves up
+to 16 for each byte in UTF-8, and has a copy of those of the latter."""
+
 _MEMORY = 64
 """Bytes that orjson may need for each byte of a payload, or of what marshal writes: it reserves as
 much for each item of a list, and `[],` becomes a list in a list."""
@@ -73,15 +80,17 @@ def encode(value: Any) -> bytes | None:
         it, or to refuse it.
     """
     try:
-        guard = marshal.dumps(value, _MARSHAL_VERSION)
-        if not _is_memory_for(len(guard)):
+        rest, texts = largetexts.set_apart(value)
+        guard = marshal.dumps(rest, _MARSHAL_VERSION)
+        if not _is_memory_for(len(guard), texts):
             return None
         payload: bytes = orjson.dumps(value, option=_OPTIONS)
+        written = orjson.dumps(rest, option=_OPTIONS) if texts else payload
     except (ValueError, TypeError):
         return None
-    if b"null" in payload and _NOT_FINITE.search(guard):
+    if b"null" in written and _NOT_FINITE.search(guard):
         return None
-    if _has_small_float(payload) or _EXPONENT.search(payload):
+    if _has_small_float(written) or _EXPONENT.search(written):
         return None
     return payload
 
@@ -99,8 +108,11 @@ def decode(payload: bytes) -> Any:
     if not _is_memory_for(len(payload)):
         return UNDECIDED
     try:
-        value = orjson.loads(payload)
-        return value if orjson.dumps(value) == payload else UNDECIDED
+        if len(payload) < largetexts.LARGE:
+            value = orjson.loads(payload)
+            return value if orjson.dumps(value) == payload else UNDECIDED
+        value = largetexts.read(payload)
+        return value if largetexts.is_written(value, payload) else UNDECIDED
     except (ValueError, TypeError):
         return UNDECIDED
 
@@ -114,13 +126,16 @@ def _has_small_float(payload: bytes) -> bool:
     return at >= 0
 
 
-def _is_memory_for(size: int) -> bool:
-    """Returns whether there is memory for a payload: orjson crashes where an allocation fails."""
-    if size <= _FEW_BYTES:
+def _is_memory_for(size: int, texts: list[str] | None = None) -> bool:
+    """Returns whether there is memory for a payload, and for large texts besides: orjson crashes
+    where an allocation fails."""
+    if size <= _FEW_BYTES and not texts:
         return True
+    for_texts = sum(len(text) * _MEMORY_OF_TEXT[text.isascii()] for text in texts or ())
     try:
         # No page of it is touched.
-        mmap.mmap(-1, size * _MEMORY + _SPARE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+        trial = size * _MEMORY + for_texts + _SPARE
+        mmap.mmap(-1, trial, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except (OSError, OverflowError):
         return False
     return True

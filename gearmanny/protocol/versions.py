@@ -1,13 +1,18 @@
 """The known defects and surprises of gearmand, by version.
 
-`docs/reliability.md` shows the table, and `gearmanny.admin.JobServer.traps()` returns the rows that
-concern a job server.
+`docs/reliability.md` shows the table; `gearmanny.admin.JobServer.traps()` returns the rows that
+concern a job server, `gearmanny status` prints them, and the log of clients and workers names them.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Callable
 from typing import NamedTuple
+
+from gearmanny.errors import printable
+from gearmanny.protocol.admin import AdminConnection
 
 Version = tuple[int, ...]
 
@@ -101,7 +106,7 @@ TRAPS = (
         "http_obeyed",
         "HTTP requests are skipped line by line, and packets in their bodies are obeyed: any web "
         "page that is open on a machine can submit jobs to a gearmand that the machine can reach.",
-        "See below.",
+        'Run gearmand where no browser can reach it. See "Web pages" in docs/reliability.md.',
     ),
 )
 
@@ -124,6 +129,43 @@ def traps_of(version: str) -> list[Trap]:
         for trap in TRAPS
         if trap.since <= number and (trap.until is None or number < trap.until)
     ]
+
+
+class VersionQuestion(NamedTuple):
+    """The question for the version of a job server, for the log. See `net.once.ask_once`."""
+
+    command: str
+    question: bytes
+    receive: Callable[[bytes], str | None]
+    then: Callable[[str], None]
+
+
+def version_question(host: str, logger: logging.Logger) -> VersionQuestion:
+    """Returns the question whose answer is logged if that version has traps.
+
+    It is logged at INFO: each trap concerns certain options or uses of gearmand, and gearmanny
+    avoids what it can.
+
+    Args:
+        host: the job server, for the log.
+        logger: writes the line.
+    """
+
+    def log(version: str) -> None:
+        names = [trap.name for trap in traps_of(version)]
+        if names:
+            logger.info(
+                "the job server %s is gearmand %s, which has known traps: %s. "
+                "`gearmanny status %s` tells what to do",
+                host,
+                printable(version),
+                ", ".join(names),
+                host,
+                extra={"action": "server_traps"},
+            )
+
+    machine = AdminConnection()
+    return VersionQuestion("version", machine.command("version"), machine.receive_line, log)
 
 
 def _written(version: Version) -> str:

@@ -119,13 +119,11 @@ class Store(Releasing, Protocol):
     def claim(
         self, id: str, function: str, number: int, process: str, limits: Limits | None = None
     ) -> Claimed | Refused:
-        """Claims a job, `id` of `function`, that a job server has assigned.
+        """Claims a job, `id` of `function`, that was handed over with a number.
 
         Args:
-            number: of the hand-over.
-            process: id of the process that is to run it, which is registered again, under the
-                same id, if it was taken for dead.
-            limits: of its task. A job over them is held in the database.
+            process: id of the process that is to run it; if it was taken for dead, it is back.
+            limits: of its task; a job over them is held.
         """
 
     def take_over(
@@ -248,6 +246,7 @@ class Store(Releasing, Protocol):
         *,
         counts: bool = True,
         max_handovers: int = MAX_HANDOVERS,
+        seconds: float = 0.0,
     ) -> HandedAgain:
         """Hands over jobs that job servers do not have any more.
 
@@ -255,6 +254,7 @@ class Store(Releasing, Protocol):
             jobs: as they were handed over.
             counts: whether a worker may be to blame. Not after a job server has lost its queue.
             max_handovers: after so many hand-overs without a claim that count, a job fails.
+            seconds: from now on, before `handed_before` begins to count.
         """
 
     def counts(self) -> list[Count]:

@@ -243,10 +243,11 @@ class SQLStore(Listing, Limiting):
         *,
         counts: bool = True,
         max_handovers: int = MAX_HANDOVERS,
+        seconds: float = 0.0,
     ) -> HandedAgain:
         return self._run(
             lambda session: handing.hand_over_again(
-                session, jobs, counts=counts, max_handovers=max_handovers
+                session, jobs, counts=counts, max_handovers=max_handovers, seconds=seconds
             )
         )
 

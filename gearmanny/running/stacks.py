@@ -12,6 +12,8 @@ import os
 import signal
 import tempfile
 
+from gearmanny.net.forks import reset_in_children
+
 SIGNAL = signal.SIGUSR1
 
 WRITTEN_WITHIN = 0.5
@@ -32,6 +34,7 @@ class Stacks:
     def write_on_signal(self) -> None:
         """Has this process, the child, write its stacks when it gets the signal. Processes that it
         forks handle the signal as usual."""
+        reset_in_children(SIGNAL)
         signal.signal(SIGNAL, signal.SIG_DFL)
         faulthandler.register(SIGNAL, self._file)
         os.register_at_fork(after_in_child=_unregister)

@@ -20,6 +20,7 @@ from typing import Self
 
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.net.hosts import Host
+from gearmanny.net.permission import permission
 from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
 from gearmanny.serving.listening import Listener, bind, warn_of_strangers
 from gearmanny.serving.loop import Peer, ServerLoop
@@ -152,11 +153,13 @@ class JobServer:
             self.port = sockets[0].getsockname()[1]
             listener = Listener(sockets, partial(Peer, running))
             try:
+                permission.add_own(self.port)
                 warn_of_strangers(sockets)
                 if listening is not None:
                     listening()
                 await running.ended
             finally:
+                permission.remove_own(self.port)
                 await listener.close()
         finally:
             try:

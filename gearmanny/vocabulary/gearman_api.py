@@ -18,6 +18,7 @@ __all__ = [
     "GearmanJob",
     "GearmanWorker",
     "Job",
+    "handle_of",
     "hosts_of",
     "tls_of",
 ]
@@ -75,3 +76,13 @@ def tls_of(manager: GearmanWorker | GearmanClient) -> dict[str, str] | None:
                 "key": connection.keyfile,
             }
     return None
+
+
+def handle_of(job: GearmanJob) -> bytes:
+    """Returns the handle of a job, as it travels.
+
+    Args:
+        job: the job.
+    """
+    handle: str = job.handle
+    return handle.encode(errors="surrogateescape")

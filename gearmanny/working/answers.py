@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import logging
 import time
-import traceback
 
 from gearmanny.errors import (
     EncodingError,
@@ -16,16 +13,15 @@ from gearmanny.errors import (
     WorkerLost,
 )
 from gearmanny.payload.failures import encode_failure, message_of, type_name
-from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, handle_of
 from gearmanny.working.claims import Claims
 from gearmanny.working.exported import owner_of
+from gearmanny.working.frames import clear_frames
 from gearmanny.working.interrupts import GivenBack, Skipped, is_failure, stops_worker
 from gearmanny.working.ledger import Ledger
-from gearmanny.working.link import Link, handle_of
+from gearmanny.working.link import Link
 
 logger = logging.getLogger("gearmanny.worker")
-
-_MAY_GO_ON = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class Answers:
@@ -182,27 +178,6 @@ def _log_failure(job: GearmanJob, error: BaseException) -> None:
             type_name(error),
             extra=extra,
         )
-
-
-def clear_frames(error: BaseException) -> None:
-    """Forgets the variables of the functions that an exception came through. They would be kept
-    with the exception: by a handler of the log, or in a circle, until that is collected.
-
-    Args:
-        error: the exception, which is needed no more but to be printed.
-    """
-    chain: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while chain:
-        each = chain.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            for frame, _ in traceback.walk_tb(each.__traceback__):
-                # A coroutine may have caught the same exception, and go on: this would close it.
-                if not frame.f_code.co_flags & _MAY_GO_ON:
-                    with contextlib.suppress(RuntimeError):  # it still runs
-                        frame.clear()
-            chain += (each.__cause__, each.__context__)
 
 
 def about(what: str, job: GearmanJob) -> dict[str, str]:

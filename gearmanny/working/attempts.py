@@ -17,11 +17,11 @@ from typing import Any
 from gearmanny.net.polling import HasDescriptor, Poller, Waker
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.options import TaskOptions
-from gearmanny.vocabulary.gearman_api import GearmanJob
-from gearmanny.working.answers import clear_frames
+from gearmanny.vocabulary.gearman_api import GearmanJob, handle_of
 from gearmanny.working.decisions import Fail, GiveBack, Retry, after_failure
+from gearmanny.working.frames import clear_frames
 from gearmanny.working.interrupts import GivenBack
-from gearmanny.working.link import Link, handle_of
+from gearmanny.working.link import Link
 
 logger = logging.getLogger("gearmanny.worker")
 

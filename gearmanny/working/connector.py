@@ -14,16 +14,22 @@ from collections.abc import Sequence
 
 from gearmanny.errors import GearmanException, JobServerLost, JobServerUnavailable
 from gearmanny.net.hosts import Host
+from gearmanny.net.once import ask_once
 from gearmanny.net.polling import Waker
 from gearmanny.net.tls import TLS
 from gearmanny.net.transport import Connection, connect
 from gearmanny.payload.backoff import Backoff
+from gearmanny.protocol.versions import version_question
 
 logger = logging.getLogger("gearmanny.worker")
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
 """Seconds between attempts to reach a job server that is away."""
+
+_SOUND = 5.0
+"""Seconds after its first answer for which a connection has to last, so that the delays begin anew.
+A job server that answers and then breaks off is not to be asked, and logged, without end."""
 
 
 class Connector:
@@ -43,6 +49,8 @@ class Connector:
         self._backoffs = {
             host: Backoff(first=_FIRST_DELAY, longest=_LONGEST_DELAY) for host in hosts
         }
+        self._answered_at: dict[Host, float] = {}
+        """When the connection to a host that was away first answered, by `time.monotonic`."""
         self._away: set[Host] = set()
         """Hosts that the log says are away."""
         self._news: queue.SimpleQueue[tuple[Host, Connection | JobServerUnavailable]] = (
@@ -83,7 +91,10 @@ class Connector:
             host: the job server.
             error: why.
         """
-        self._due[host] = time.monotonic() + self._backoffs[host].next_delay()
+        now = time.monotonic()
+        if now - self._answered_at.pop(host, now) >= _SOUND:
+            self._backoffs[host].reset()
+        self._due[host] = now + self._backoffs[host].next_delay()
         if host not in self._away:
             self._away.add(host)
             logger.warning(
@@ -113,7 +124,7 @@ class Connector:
         """
         if host in self._away:
             self._away.discard(host)
-            self._backoffs[host].reset()
+            self._answered_at[host] = time.monotonic()
             logger.warning("the job server %s is back", host, extra={"action": "server_back"})
 
     def close(self) -> None:
@@ -129,6 +140,9 @@ class Connector:
             attempt = connect(host, tls=self._tls)
         except JobServerUnavailable as error:
             attempt = error
+        else:
+            if logger.isEnabledFor(logging.INFO):
+                ask_once(host, self._tls, *version_question(str(host), logger))
         with self._ending:
             if self._ended:
                 _close(attempt)

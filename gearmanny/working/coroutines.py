@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from functools import partial
-from types import AsyncGeneratorType
 from typing import Any, NoReturn
 
 from gearmanny.errors import JobServerLost, TaskTimeLimitExceeded
@@ -29,7 +28,7 @@ from gearmanny.working.handler import Handler, handler_of
 from gearmanny.working.interrupts import GivenBack, stops_worker
 from gearmanny.working.lastresort import where
 from gearmanny.working.runners import HandedOver
-from gearmanny.working.streams import Stream, send_all
+from gearmanny.working.streams import Stream, settled
 
 
 class CoroutineRunner(Exported):
@@ -214,7 +213,7 @@ class _Life:
 
     async def _result(self) -> Any:
         result = self._method(**self._task.check_arguments(self._job.data))
-        if not isinstance(result, AsyncGeneratorType):
-            return await result
-        stream = Stream(self._task, self._worker, self._link, self._job)
-        return await send_all(result, stream)
+        return await settled(result, self._new_stream, self._loop.pause)
+
+    def _new_stream(self) -> Stream:
+        return Stream(self._task, self._worker, self._link, self._job)

@@ -10,10 +10,10 @@ from gearmanny.errors import GearmanException
 from gearmanny.payload.encoding import encode
 from gearmanny.payload.failures import encode_failure
 from gearmanny.records.values import Payload
-from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob, GearmanWorker
+from gearmanny.vocabulary.gearman_api import DataEncoder, GearmanJob, GearmanWorker, handle_of
 from gearmanny.working.context import Context
 from gearmanny.working.decisions import recorded
-from gearmanny.working.link import Link, handle_of
+from gearmanny.working.link import Link
 from gearmanny.working.progress import fitted
 
 
@@ -89,6 +89,7 @@ class Handler:
         Raises:
             InvalidOption: the numbers are not whole, or negative.
             JobServerLost: the connection has ended.
+            JobServerUnavailable: the job server does not take what is sent.
         """
         done, total = fitted(numerator, denominator)
         self.link.send_status(handle_of(current_job), b"%d" % done, b"%d" % total)
@@ -105,6 +106,7 @@ class Handler:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection has ended.
+            JobServerUnavailable: the job server does not take what is sent.
         """
         self.link.send_data(handle_of(current_job), self._encode(data))
 
@@ -118,6 +120,7 @@ class Handler:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection has ended.
+            JobServerUnavailable: the job server does not take what is sent.
         """
         self.link.send_warning(handle_of(current_job), self._encode(data))
 

@@ -102,7 +102,7 @@ class SharedLedger(Ledger):
 
     def sent(self, link: Link) -> None:
         # A task that closes all files ends the connection, and soon the process.
-        if not link.closed:
+        if not (link.closed or link.full):
             self.lost(link)
 
     def lost(self, link: Link) -> None:

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from gearmanny.errors import JobServerLost
-from gearmanny.net.deadline import NEVER
+from gearmanny.errors import JobServerUnavailable
 from gearmanny.net.forks import this_process
 from gearmanny.net.transport import Connection
 from gearmanny.payload.backoff import rest_between_calls
 from gearmanny.payload.failures import shortened
-from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.protocol.worker import Event, WorkerConnection
-from gearmanny.vocabulary.gearman_api import GearmanJob
+from gearmanny.working.sending import Sender
 from gearmanny.working.timelimits import TimeLimit
 
 _FINISH_TIMEOUT = 2.0
 """Seconds in which a job server takes in the last answer of a worker that leaves."""
 
+_LEAVE_TIMEOUT = 30.0
+"""Seconds that a worker that leaves waits for a job server that takes nothing."""
+
+_LONGEST_SILENCE = 60.0
+"""Seconds that a report waits for a job server that takes nothing."""
+
 
 class Link:
     """One connection: its protocol machine, its socket, and a lock around both.
 
-    Tasks may report from threads of their own. Reports are sent before the call
-    returns; answers are queued, to leave together with the question for the next
-    job.
+    Tasks may report from threads of their own. Reports are sent before the call returns; answers
+    are queued, to leave together with the question for the next job.
     """
 
-    def __init__(self, connection: Connection, max_packet: int = MAX_PACKET) -> None:
+    def __init__(
+        self, connection: Connection, max_packet: int, on_emptied: Callable[[], object]
+    ) -> None:
         """
         Args:
             connection: the socket.
             max_packet: bytes of the longest packet, both ways.
+            on_emptied: called when the job server has taken what had to wait.
         """
         self.host = connection.host
         self.host_name = str(connection.host).encode()
@@ -48,10 +55,25 @@ class Link:
         self.unwanted = False
         """Whether it is to be closed, so that a job goes back to its queue."""
         self._connection = connection
-        self._lock: AbstractContextManager[Any] = threading.Lock()
+        lock = threading.Lock()
+        self._lock: AbstractContextManager[Any] = lock
+        self._sender = Sender(connection, lock, self.machine.data_to_send, on_emptied)
+        self._waiting_bytes = 0
+        """Bytes of the reports that coroutines have queued while nothing could be sent."""
         self._forks = this_process.forks
-        self.closed = False
+        self.heard = False
+        """Whether the job server ever sent anything."""
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
         """Whether the connection has ended: its jobs were given to others."""
+        return self._closed or self._sender.error is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether something waits until the job server takes it."""
+        return self._sender.full
 
     @property
     def ask_from(self) -> float:
@@ -84,22 +106,18 @@ class Link:
         data = self._connection.receive()
         if not data:
             return None
+        self.heard = True
         with self._lock:
             return list(self.machine.receive(data))
 
     def flush(self) -> None:
-        """Sends the queued bytes.
+        """Sends the queued bytes. Those that the job server does not take at once are sent later.
 
         Raises:
             JobServerLost: the connection has ended.
         """
         with self._lock:
-            try:
-                while data := self.machine.data_to_send():
-                    self._connection.send(data, NEVER)
-            except JobServerLost:
-                self.closed = True
-                raise
+            self._sender.flush()
 
     def introduce(self, client_id: str) -> None:
         """Sends the name of the worker.
@@ -138,9 +156,10 @@ class Link:
 
         Raises:
             JobServerLost: the connection has ended.
+            JobServerUnavailable: the job server does not take what is sent. Nothing was sent.
             RuntimeError: this is not the process of the worker.
         """
-        self._check_process()
+        self._make_room(len(done) + len(total))
         with self._lock:
             self.machine.send_status(handle, done, total)
         self.flush()
@@ -154,9 +173,10 @@ class Link:
 
         Raises:
             JobServerLost: the connection has ended.
+            JobServerUnavailable: the job server does not take what is sent. Nothing was sent.
             RuntimeError: this is not the process of the worker.
         """
-        self._check_process()
+        self._make_room(len(payload))
         with self._lock:
             if handle in self.machine.held:
                 self.data_sent[handle] = self.data_sent.get(handle, 0) + len(payload)
@@ -172,20 +192,44 @@ class Link:
 
         Raises:
             JobServerLost: the connection has ended.
+            JobServerUnavailable: the job server does not take what is sent. Nothing was sent.
             RuntimeError: this is not the process of the worker.
         """
-        self._check_process()
+        self._make_room(len(payload))
         with self._lock:
             self.machine.send_warning(handle, payload)
         self.flush()
 
-    def _check_process(self) -> None:
+    def _make_room(self, size: int) -> None:
+        """Holds a report back while the job server takes nothing: the task waits, or, in an event
+        loop that must not wait, is told when too much has been queued."""
         if this_process.forks != self._forks:
             raise RuntimeError(
                 "A process that a task has forked cannot report on the job: the connection to the "
                 "job server belongs to the worker. Send the report to the task, for example over a "
                 "multiprocessing.Queue, and let the task send it."
             )
+        if not self.full:
+            self._waiting_bytes = 0
+        elif not _in_event_loop():
+            if not self._sender.wait(_LONGEST_SILENCE):
+                raise self._stuck()
+        else:
+            self._waiting_bytes += size
+            if self._waiting_bytes > self.max_packet:
+                raise self._stuck()
+
+    def check_taken(self) -> None:
+        """Checks that the job server takes what is sent, at least from time to time.
+
+        Raises:
+            JobServerUnavailable: it has taken nothing for a minute.
+        """
+        if self._sender.silence() >= _LONGEST_SILENCE:
+            raise self._stuck()
+
+    def _stuck(self) -> JobServerUnavailable:
+        return JobServerUnavailable({str(self.host): "it does not take what is sent"})
 
     def complete(self, handle: bytes, payload: bytes) -> None:
         """Queues the result of a job.
@@ -262,19 +306,17 @@ class Link:
 
     def finish(self) -> None:
         """Leaves the job server once it has taken in the last answer."""
-        self._connection.finish(_FINISH_TIMEOUT)
+        if self._sender.wait(_LEAVE_TIMEOUT):
+            self._connection.finish(_FINISH_TIMEOUT)
 
     def close(self) -> None:
         """Leaves the job server: it gives jobs without an answer to other workers."""
-        self.closed = True
-        self._connection.close()
+        self._closed = True
+        self._sender.close()
 
 
-def handle_of(job: GearmanJob) -> bytes:
-    """Returns the handle of a job, as it travels.
-
-    Args:
-        job: the job.
-    """
-    handle: str = job.handle
-    return handle.encode(errors="surrogateescape")
+def _in_event_loop() -> bool:
+    """Returns whether this thread runs an event loop."""
+    # Where nobody has imported asyncio, nobody runs one.
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None

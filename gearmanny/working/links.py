@@ -169,7 +169,7 @@ class Links:
         self._waker.close()
 
     def _handler(self, connection: Connection) -> Handler:
-        link = Link(connection, self._max_packet)
+        link = Link(connection, self._max_packet, self._waker.wake)
         handler = Handler(link, self._worker.data_encoder, self._context, self._name_functions)
         self._worker.handler_to_connection_map[handler] = handler
         self._worker.connection_to_handler_map[handler] = handler

@@ -16,7 +16,7 @@ import time
 from functools import partial
 
 from gearmanny.errors import JobServerLost, ProtocolError
-from gearmanny.net.forks import end_as_a_program, this_process
+from gearmanny.net.forks import HandledSignals, end_as_a_program, this_process
 from gearmanny.protocol.worker import Assigned, Refused
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.answers import Answers
@@ -34,6 +34,7 @@ from gearmanny.working.links import Links, name_of
 from gearmanny.working.membership import Facts
 from gearmanny.working.observer import Observer
 from gearmanny.working.options import WorkerOptions
+from gearmanny.working.refusals import Refusals
 
 logger = logging.getLogger("gearmanny.worker")
 
@@ -45,7 +46,11 @@ _GIVE_UP = 10.0
 """Seconds after which a server that does not answer a question is connected to anew. gearmand
 answers at once; with a question lost on the way, a worker would look alive and take nothing."""
 
-_LINK_CHORES = (_ASK_AGAIN, _GIVE_UP)
+_UNHEARD = 0.25
+"""Seconds after which a server that never sent anything, perhaps because it has stopped, keeps us
+from the others no longer. A worker connects to such a server again and again."""
+
+_LINK_CHORES = (_UNHEARD, _ASK_AGAIN, _GIVE_UP)
 
 
 class WorkLoop:
@@ -97,10 +102,12 @@ class WorkLoop:
             options.transaction,
         )
         self._links = Links(gearman_worker, environment, self._context, options.max_packet)
+        self._refusals = Refusals()
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
         self._forks = this_process.forks
+        self._handled_signals = HandledSignals()
 
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
@@ -125,6 +132,7 @@ class WorkLoop:
             self._claims.close()
 
     def _run(self) -> None:
+        self._handled_signals = HandledSignals()
         self._links.open()
         try:
             while not self._stopping:
@@ -175,6 +183,8 @@ class WorkLoop:
         for link in list(self._links):
             if now - link.asked_at >= _ASK_AGAIN:
                 link.machine.wake()
+            if link.full:
+                continue  # it pauses: to leave it would make a job run twice that is done
             if link.machine.asking and not link.machine.held and now - link.asked_at >= _GIVE_UP:
                 # Its answer may have come while a job of another server was running.
                 heard = self._links.wait(0) if heard is None else heard
@@ -214,10 +224,12 @@ class WorkLoop:
         self._rested_at = math.inf
         for link in self._links:
             machine = link.machine
-            if machine.asking and not machine.held and now - link.asked_at >= _ASK_AGAIN:
+            patience = _ASK_AGAIN if link.heard else _UNHEARD
+            silent = link.full or now - link.asked_at >= patience
+            if machine.asking and not machine.held and silent:
                 continue  # it does not answer, and must not keep us from the others for ever
             free -= machine.asking + len(machine.held)
-            if not machine.awake:
+            if link.full or not machine.awake:
                 continue
             if machine.empty_calls and link.ask_from > now:
                 self._rested_at = min(self._rested_at, link.ask_from)
@@ -240,10 +252,12 @@ class WorkLoop:
         self._connector.works(link.host)
         if self._unready:
             self._report_ready()
+        had_job = False
         for event in events:
             if isinstance(event, Refused):
-                _log_refusal(link, event)
+                self._refusals.log(link.host, event)
                 continue
+            had_job = True
             self._work(handler, event)
             # A finished answer leaves at once, and where it can in one send with the next
             # question; a worker that stops gives back what it did not begin.
@@ -254,12 +268,20 @@ class WorkLoop:
             self._ledger.sent(link)
             if link not in self._links:
                 return
-        if not events:  # called, or told that there is no job
+        if not had_job:  # called, or told that there is no job, perhaps behind a refusal
             self._ask()
             self._links.flush(link)
 
     def _work(self, handler: Handler, assigned: Assigned) -> None:
         answered = self._jobs.run(handler, assigned, self._links.function_of(assigned.function))
+        replaced = self._handled_signals.restore()
+        if replaced:
+            logger.warning(
+                "%s replaced the handlers of signals that stop this worker, %s; they are restored",
+                assigned.function.decode(errors="replace"),
+                ", ".join(replaced),
+                extra={"action": "signals_restored"},
+            )
         if self._context.interrupted and self._observer is not None:
             self._context.interrupted = False
             self._observer.interrupted()
@@ -267,16 +289,6 @@ class WorkLoop:
             self._job_done()
         elif handler.link.unwanted:
             self._links.leave(handler.link)
-
-
-def _log_refusal(link: Link, refused: Refused) -> None:
-    logger.warning(
-        "the job server %s refused: %s (%s)",
-        link.host,
-        refused.code.decode(errors="replace"),
-        refused.text.decode(errors="replace"),
-        extra={"action": "server_refused"},
-    )
 
 
 def loop_of(

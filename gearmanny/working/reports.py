@@ -9,6 +9,7 @@ from typing import Any, overload
 from gearmanny.vocabulary.gearman_api import GearmanWorker, Job
 from gearmanny.working.exported import current_job
 from gearmanny.working.progress import Item, counted, counted_async
+from gearmanny.working.strays import is_stray
 
 
 class Reports:
@@ -26,9 +27,17 @@ class Reports:
         Whether anybody still waits for the answer, gearmand tells no worker.
 
         Raises:
-            RuntimeError: there is none.
+            RuntimeError: there is none, or the job that has started this thread has ended.
         """
-        job = current_job.get() or self.only_job
+        job = current_job.get()
+        if job is None and self.only_job is not None:
+            if is_stray():
+                raise RuntimeError(
+                    "The job that has started this thread has ended, and the one that runs now is "
+                    "another. End the thread with its job; one that is to serve many jobs is "
+                    "started in setUp()."
+                )
+            job = self.only_job
         if job is None:
             raise RuntimeError(
                 f"{type(self).__name__} runs no job now: only a task can ask for its job, and "
@@ -66,6 +75,7 @@ class Reports:
         Raises:
             InvalidOption: the numbers are not whole, or negative.
             JobServerLost: the connection is gone; another worker gets this job.
+            JobServerUnavailable: the job server does not take what is sent.
             RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         report = partial(self.gearman_worker.send_job_status, self.job)
@@ -84,6 +94,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
+            JobServerUnavailable: the job server does not take what is sent.
             RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_data(self.job, value)
@@ -97,6 +108,7 @@ class Reports:
         Raises:
             EncodingError: it cannot be encoded.
             JobServerLost: the connection is gone; another worker gets this job.
+            JobServerUnavailable: the job server does not take what is sent.
             RuntimeError: there is no current job, or a process that the task has forked reports.
         """
         self.gearman_worker.send_job_warning(self.job, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Coroutine
 from contextvars import copy_context
 from functools import partial
@@ -12,11 +11,12 @@ from typing import Any
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.working import strays
 from gearmanny.working.attempts import Attempts, describe
 from gearmanny.working.exported import Callback, Exported, Owner, current_job
 from gearmanny.working.handler import handler_of
 from gearmanny.working.hooksteps import HookStack
-from gearmanny.working.streams import Stream, send_all
+from gearmanny.working.streams import Stream, settled
 from gearmanny.working.timelimits import TimeLimit
 
 
@@ -38,11 +38,13 @@ class CallbackRunner(Exported):
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         self.worker.only_job = job
+        strays.job_begins()
         try:
             # Of its own: the next job must not see which variables this one sets.
             return copy_context().run(self._within_hooks, gearman_worker, job)
         finally:
             self.worker.only_job = None
+            strays.job_has_ended()
 
     def _within_hooks(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         current_job.set(job)
@@ -83,7 +85,9 @@ def _await_in_event_loop(
 
 
 async def _awaited(result: Any) -> Any:
-    return await result
+    while hasattr(type(result), "__await__"):
+        result = await result
+    return result
 
 
 class TaskRunner(CallbackRunner):
@@ -115,23 +119,21 @@ class TaskRunner(CallbackRunner):
 
     def _result(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         result = self._method(**self.task.check_arguments(job.data))
-        if not isinstance(result, GeneratorType):
-            return self._awaited(gearman_worker, job, result)
-        stream = Stream(self.task, gearman_worker, handler_of(gearman_worker, job).link, job)
-        with contextlib.closing(result):
-            for item in result:
-                stream.send(item)
-        return stream.whole()
+        if isinstance(result, GeneratorType):
+            return self._new_stream(gearman_worker, job).send_all(result)
+        return self._awaited(gearman_worker, job, result)
 
     def _awaited(self, gearman_worker: GearmanWorker, job: GearmanJob, result: Any) -> Any:
         """Returns a result; what is to be awaited, as where a plain decorator wraps an `async def`
         task, is waited for in the event loop."""
-        if isinstance(result, AsyncGeneratorType):
-            stream = Stream(self.task, gearman_worker, handler_of(gearman_worker, job).link, job)
-            return _await_in_event_loop(gearman_worker, job, send_all(result, stream))
-        if hasattr(type(result), "__await__"):
-            return _await_in_event_loop(gearman_worker, job, _awaited(result))
+        if isinstance(result, AsyncGeneratorType) or hasattr(type(result), "__await__"):
+            new_stream = partial(self._new_stream, gearman_worker, job)
+            pause = handler_of(gearman_worker, job).context.event_loop().pause
+            return _await_in_event_loop(gearman_worker, job, settled(result, new_stream, pause))
         return result
+
+    def _new_stream(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Stream:
+        return Stream(self.task, gearman_worker, handler_of(gearman_worker, job).link, job)
 
 
 class AttemptRunner(TaskRunner):

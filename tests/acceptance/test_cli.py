@@ -13,8 +13,11 @@ import pytest
 
 from gearmanny import cli
 from gearmanny.admin import JobServer as Admin
+from gearmanny.client import SimpleClient
 from gearmanny.embedded import JobServer
 from gearmanny.protocol.packets import PacketType as P
+from gearmanny.protocol.versions import traps_of
+from gearmanny.testing import Gearmand
 from tests.contract.wire import Wire
 from tests.support.servers import PATIENCE, ROOT, end
 
@@ -207,3 +210,18 @@ def test_the_help_of_dispatch_has_its_options(capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     for option in ("--records", "--host", "--keep", "--max-unclaimed", "--max-deaths"):
         assert option in shown
+
+
+def test_status_shows_the_functions_and_the_traps_of_a_version(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Gearmand() as server, SimpleClient([server.host]) as client:
+        client.using(background=True).shop_price()
+        assert cli.main(["status", server.host]) == 0
+        said = capsys.readouterr().out
+        version = Admin(server.host).version()
+    assert said.startswith(f"{server.host}: {version}\n  shop_price: 1 waiting, 0 running, 0 work")
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("  trap ")] == [
+        f"{trap.name}:" for trap in traps_of(version)
+    ]
+    assert cli.main(["status", server.host]) == 1

@@ -36,8 +36,8 @@ from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Submitted
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import url_of
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, ROOT, Server, Start, free_port, until, workers_of
+from tools.postgres import Postgres
 
 ALIAS = "recorded"
 
@@ -524,6 +524,7 @@ def run_tests(entry: dict[str, Any]) -> Run:
                 "TEST_ADMIN": "1",
                 "TEST_DATABASES": json.dumps({"default": made}),
                 "TEST_RECORDS": json.dumps({"STORE": "database"}),
+                "TEST_ALONE": "1",
                 **environment,
             },
             stdout=subprocess.PIPE,

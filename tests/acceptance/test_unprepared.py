@@ -38,11 +38,18 @@ TESTS = """
 import asyncio
 import os
 from django.test import SimpleTestCase, override_settings
+from gearmanny.aio import AioClient
+from gearmanny.client import AsyncClient, RawClient, SimpleClient
 from gearmanny.contrib.django import aio_client, async_client, client, raw_client
 from gearmanny.contrib.django.testing import eager
+from gearmanny.embedded import JobServer
 from shop.workers import Shop
 
-REFUSED = "This test calls the job server .* of the project, because nothing has prepared it"
+REFUSED = "This test calls the job server .*, because nothing has prepared it"
+
+async def call_by_hand():
+    async with AioClient([os.environ["TEST_HOST"]], timeout=20) as client:
+        await client.using(background=True).shop_price()
 
 async def call():
     async with aio_client as client:
@@ -72,6 +79,18 @@ class TestCalls(SimpleTestCase):
 
     def test_nothing_is_sent_afterwards(self):
         self.test_nothing_is_sent()
+
+    def test_clients_of_its_own_send_nothing_either(self):
+        for kind in (SimpleClient, AsyncClient, RawClient):
+            with kind([os.environ["TEST_HOST"]], timeout=20) as each:
+                with self.assertRaisesRegex(AssertionError, REFUSED):
+                    each.using(background=True).shop_price()
+        with self.assertRaisesRegex(AssertionError, REFUSED):
+            asyncio.run(call_by_hand())
+
+    def test_they_may_call_a_job_server_of_the_test(self):
+        with JobServer() as server, SimpleClient([server.host], timeout=20) as each:
+            each.using(background=True).shop_price()
 """
 
 LIVE = """
@@ -121,7 +140,7 @@ def queued(server: Server) -> dict[str, int]:
 
 def test_calls_are_refused_under_pytest(project: pytest.Pytester, gearman_server: Server) -> None:
     project.makepyfile(test_calls=TESTS)
-    project.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=5)
+    project.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=7)
     assert queued(gearman_server) == {"nobody_home": 1}
 
 
@@ -131,7 +150,7 @@ def test_calls_are_refused_under_the_test_runner_of_django(
     project.makepyfile(test_calls=TESTS)
     result = project.run(sys.executable, "-m", "django", "test", "test_calls")
     assert result.ret == 0, result.stderr.str()
-    assert "Ran 5 tests" in result.stderr.str()
+    assert "Ran 7 tests" in result.stderr.str()
     assert queued(gearman_server) == {"nobody_home": 1}
 
 
@@ -152,3 +171,6 @@ def test_a_project_may_let_its_tests_call(
 def test_the_outbox_is_empty_at_the_beginning_of_each_test(project: pytest.Pytester) -> None:
     project.makepyfile(test_outbox=OUTBOX)
     project.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=2)
+    result = project.run(sys.executable, "-m", "django", "test", "test_outbox")
+    assert result.ret == 0, result.stderr.str()
+    assert "Ran 2 tests" in result.stderr.str()

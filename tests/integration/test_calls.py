@@ -153,6 +153,22 @@ class TestCalls:
             assert [work.get_result(timeout=PATIENCE) for work in works] == [1, 1, 2, 2]
         assert (one.seen, two.seen) == ([0, 2], [1, 3])
 
+    @pytest.mark.usefixtures("workers")
+    def test_calls_leave_out_a_server_that_accepts_connections_and_never_answers(
+        self, make: MakeClient, client: Client, gearman_server: Server
+    ) -> None:
+        assert client.called_echo(value=0) == 0  # the workers are there
+        timeouts = 0
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            host = "127.0.0.1:%d" % silent.getsockname()[1]
+            client = make(host, gearman_server.host, timeout=2)
+            for n in range(6):
+                try:
+                    assert client.called_echo(value=n) == n
+                except TaskTimeout:
+                    timeouts += 1
+        assert timeouts == 1
+
     def test_calls_leave_out_a_server_that_is_away(
         self, make: MakeClient, gearman_server: Server, second_server: Server
     ) -> None:

@@ -31,8 +31,8 @@ from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Snapshot
 from tests.contract.records.conftest import Database, url_of
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, ROOT, Gearmand, Server, end, until
+from tools.postgres import Postgres
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -265,6 +265,26 @@ def test_a_backlog_stays_in_the_database(
     assert total(gearman_server) <= 50
 
 
+def pass_a_minute(store: SQLStore) -> None:
+    """Lets jobs look as if they had been handed over earlier, which are left alone for a while."""
+    assert store.handed_before(0, 10) == []
+    store.confirm([job.id for job in store.handed_before(-60, 10)], -60)
+
+
+@only_sqlite
+def test_workers_that_refuse_a_job_have_time_to_be_replaced(
+    database: Database, store: SQLStore, dispatch: Start, gearman_server: Server
+) -> None:
+    dispatch()
+    (id,) = waiting(store)
+    with taking(gearman_server.host, None) as old:
+        until(lambda: (id, 2) in old.got, "another hand-over")
+    with taking(gearman_server.host, database.open()) as new:
+        pass_a_minute(store)
+        until_state(store, id, State.SUCCEEDED)
+    assert (old.got, new.got) == ([(id, 1), (id, 2)], [(id, 3)])
+
+
 @only_sqlite
 def test_what_no_worker_claims_fails(
     store: SQLStore, dispatch: Start, gearman_server: Server, log: Path
@@ -272,6 +292,9 @@ def test_what_no_worker_claims_fails(
     dispatch()
     (id,) = waiting(store)
     with taking(gearman_server.host, None) as taker:
+        for number in (2, 3):
+            until(lambda number=number: (id, number) in taker.got, "another hand-over")
+            pass_a_minute(store)
         found = until_state(store, id, State.FAILED)
     assert taker.got == [(id, 1), (id, 2), (id, 3)]
     assert found.error is not None

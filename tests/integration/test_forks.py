@@ -135,3 +135,34 @@ def test_a_job_server_ends_with_its_process() -> None:
 
     with killed(JOB_SERVER, f"127.0.0.1:{port}"):
         until(refused, "nobody listening")
+
+
+AT_ONCE = """
+import os, signal, sys
+number = signal.Signals[sys.argv[1]]
+# Runs before what gearmanny does in children: the first moment of one.
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), number))
+
+from gearmanny.net.forks import handle_signals, ignore
+from gearmanny.running.stacks import Stacks
+
+handle_signals({signal.SIGTERM: ignore})
+Stacks().write_on_signal()
+child = os.fork()
+if not child:
+    os._exit(3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+def test_a_signal_in_the_first_moment_of_a_child_ends_it(number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, number.name],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert int(done.stdout) == -number

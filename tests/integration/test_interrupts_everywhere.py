@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from gearmanny.calling.handover import Receive, Wait
+from gearmanny.calling.handover import Receive
+from gearmanny.calling.line import Wait
 from gearmanny.client import AsyncClient, WorkResult
 from gearmanny.errors import GearmanException
 from gearmanny.net.hosts import Host, Servers

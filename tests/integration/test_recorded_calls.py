@@ -501,13 +501,13 @@ def test_an_interrupt_leaves_no_half_of_a_job(
         line = client._recorder.hand_over._lines[0]
         sender = line._sender
         assert sender is not None
-        send = sender.send_now
+        send = sender.send_some
 
         def interrupted(data: bytes | memoryview) -> int:
             send(bytes(data)[:30])
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(sender, "send_now", interrupted)
+        monkeypatch.setattr(sender, "send_some", interrupted)
         with pytest.raises(KeyboardInterrupt):
             later.called_echo(value=2)
         later.called_echo(value=3)

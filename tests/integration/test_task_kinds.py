@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +16,23 @@ from gearmanny.contrib.django import client as client_of_django
 from gearmanny.contrib.django.testing import eager as django_eager
 from gearmanny.errors import TaskError, TaskTimeLimitExceeded
 from gearmanny.testing import eager
-from gearmanny.worker import BaseWorker, RawWorker, task
+from gearmanny.worker import BaseWorker, JsonWorker, RawWorker, task
 from tests.support.servers import PATIENCE, RunWorker
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def without_await(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that forgets to await."""
+
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
     return wrapper
@@ -72,6 +82,23 @@ class Kinds(BaseWorker):
     async def task_yields(self, n: int) -> AsyncIterator[int]:
         for i in range(n):
             yield i
+
+    @without_await
+    @without_await
+    async def task_wrapped_later(self, a: int) -> int:
+        return a
+
+    @without_await
+    async def task_yields_later(self, n: int) -> AsyncIterator[int]:
+        for i in range(n):
+            yield i
+
+    @without_await
+    def task_counts_later(self, n: int) -> Iterator[int]:
+        yield from range(n)
+
+    def task_any(self, **others: int) -> dict[str, int]:
+        return others
 
     def task_soon(self) -> Awaitable[str]:
         return Soon()
@@ -134,6 +161,18 @@ def test_what_a_plain_task_returns_to_be_awaited_is_awaited(client: SimpleClient
     assert client.kinds_registered(a=1) == {"a": 1}
 
 
+def test_so_is_what_a_coroutine_returns(client: SimpleClient) -> None:
+    assert client.kinds_wrapped_later(a=1) == 1
+    assert client.kinds_yields_later(n=3) == [0, 1, 2]
+    assert client.kinds_counts_later(n=3) == [0, 1, 2]
+
+
+def test_no_argument_takes_the_place_of_the_worker(client: SimpleClient) -> None:
+    assert client.kinds_any(other=1) == {"other": 1}
+    with pytest.raises(TaskError, match=r"InvalidArguments: .* got unexpected argument: 'self'"):
+        client.kinds_any(self=1)
+
+
 def test_what_an_awaited_result_raises_is_the_failure_of_its_job(client: SimpleClient) -> None:
     with pytest.raises(TaskError, match="LookupError: not found"):
         client.kinds_fails()
@@ -170,6 +209,43 @@ def test_what_is_awaited_uses_the_database_in_the_thread_of_a_django_test() -> N
 
     with django_eager([Threads]):
         assert client_of_django.threads_orm() == threading.get_ident()
+
+
+class Made(BaseWorker):
+    name = "made"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.task_early = lambda: "early"
+        super().__init__(*args, **options)
+        self.task_later = lambda a: a
+        self.task_replaced = lambda: "new"
+
+    def task_replaced(self) -> str:
+        return "old"
+
+
+def test_functions_that_init_assigns_are_tasks(
+    gearman_worker: RunWorker, gearman_client: SimpleClient
+) -> None:
+    def check(client: SimpleClient) -> None:
+        assert client.made_early() == "early"
+        assert client.made_later(a=3) == 3
+        assert client.made_replaced() == "new"
+        assert {"made_early", "made_later", "made_replaced"} <= set(client.made_help())
+
+    gearman_worker(Made)
+    check(gearman_client)
+    with eager([Made]), SimpleClient() as client:
+        check(client)
+
+
+def test_so_are_those_of_workers_that_share_a_loop(
+    gearman_worker: RunWorker, gearman_client: SimpleClient
+) -> None:
+    shared = JsonWorker()
+    Made(gearman_worker=shared)
+    gearman_worker(Kinds, gearman_worker=shared)
+    assert gearman_client.made_later(a=3) == 3
 
 
 def test_the_help_of_a_raw_worker_has_the_tasks_of_its_setup(gearman_worker: RunWorker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import functools
@@ -10,6 +11,7 @@ import pickle
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,8 @@ import pytest
 
 from gearmanny import testing
 from gearmanny.admin import JobServer
+from gearmanny.aio.opening import Conversation
+from gearmanny.aio.opening import connect as open_conversation
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import (
     GearmanException,
@@ -146,6 +150,29 @@ class TestCalls:
                 os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert tls_client.called_echo(value="parent again") == "parent again"
+
+    @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+    def test_a_forked_child_is_not_disturbed_by_one_that_asyncio_has_closed(
+        self, secured: Proxy, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A transport of TLS that was closed twice raises an AttributeError when it is asked for
+        its socket: the connections behind it would stay open in the child."""
+
+        async def closed() -> Conversation:
+            conversation = Conversation(parse_host(secured.host), TLS({"ca": authority.file}))
+            await open_conversation(conversation, PATIENCE)
+            conversation.transport.abort()
+            conversation.transport.close()
+            conversation.transport.close()
+            return conversation
+
+        conversation = asyncio.run(closed())
+        monkeypatch.setattr(sys, "unraisablehook", lambda _: os._exit(1))
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert conversation.fileno() == -1
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_an_interrupt_at_any_moment_leaves_a_client_that_works(

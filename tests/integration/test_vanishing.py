@@ -125,15 +125,51 @@ print("noticed")
 """
 
 
+AIO_VANISHING = """
+import asyncio, socket, subprocess
+
+from gearmanny.aio import AioClient, connection
+from gearmanny.errors import JobServerLost
+from gearmanny.net import vanishing
+
+vanishing._GONE_AFTER, connection.LOOK_EVERY = 2, 0.5  # seconds
+
+def link(state):
+    subprocess.run(["ip", "link", "set", "lo", state], check=True)
+
+async def main():
+    link("up")
+    with socket.create_server(("127.0.0.1", 4730)) as listening:
+        client = AioClient(["127.0.0.1:4730"])
+        call = asyncio.ensure_future(client.nobody_home(much="x" * 50_000_000))
+        peer, _ = await asyncio.to_thread(listening.accept)
+        with peer:
+            await asyncio.wait([call], timeout=3)
+            assert not call.done(), "a pause was taken for an end"
+            link("down")
+            try:
+                await asyncio.wait_for(call, 30)
+            except JobServerLost as error:
+                assert "the peer has vanished" in str(error), error
+            else:
+                raise AssertionError("it was not noticed")
+            await client.close()
+    print("noticed")
+
+asyncio.run(main())
+"""
+
+
 @needs_linux
-def test_a_peer_that_has_vanished_is_noticed_while_its_window_is_closed() -> None:
+@pytest.mark.parametrize("script", [VANISHING, AIO_VANISHING], ids=["blocking", "asyncio"])
+def test_a_peer_that_has_vanished_is_noticed_while_its_window_is_closed(script: str) -> None:
     unshare = shutil.which("unshare")
     command = [unshare or "unshare", "--map-root-user", "--net"]
     possible = unshare and shutil.which("ip")
     if not possible or subprocess.run([*command, "true"], check=False).returncode:
         pytest.skip("no network of its own can be made here")
     done = subprocess.run(
-        [*command, sys.executable, "-c", VANISHING],
+        [*command, sys.executable, "-c", script],
         cwd=ROOT,
         capture_output=True,
         text=True,

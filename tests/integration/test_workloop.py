@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import logging
+import socket
+import time
 
 import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.errors import JobServerLost
+from gearmanny.net.hosts import parse_host
+from gearmanny.net.polling import Waker
+from gearmanny.working import loop
+from gearmanny.working.connector import Connector
 from tests.support.servers import PATIENCE, Gearmand, Server, answering, until, workers_of, working
 from tests.support.workers import Called, Gate
+
+GRAB_JOB = b"\0REQ\0\0\0\x1e\0\0\0\0"
+PRE_SLEEP = b"\0REQ\0\0\0\x04\0\0\0\0"
+REFUSAL = b"\0RES\0\0\0\x13\0\0\0\x0aE\x1b[2J\nC\0no"
+NO_JOB = b"\0RES\0\0\0\x0a\0\0\0\0"
+
+
+def read_until(connection: socket.socket, end: bytes) -> None:
+    connection.settimeout(PATIENCE)
+    received = b""
+    while not received.endswith(end):
+        more = connection.recv(65536)
+        assert more, "the connection has ended"
+        received += more
 
 
 def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -58,6 +78,63 @@ def test_a_server_that_is_down_does_not_keep_a_worker_from_the_others() -> None:
         for server in (one, two, one):
             with SimpleClient([server.host], timeout=PATIENCE) as client:
                 assert client.called_echo(value=server.host) == server.host
+
+
+def test_a_server_that_never_answers_does_not_keep_a_worker_from_the_others(
+    gearman_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long is a server waited for that has answered before.
+    monkeypatch.setattr(loop, "_ASK_AGAIN", 3600.0)
+    monkeypatch.setattr(loop, "_GIVE_UP", 3600.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = "127.0.0.1:%d" % silent.getsockname()[1]
+        with (
+            working(Called([host, gearman_server.host])),
+            SimpleClient([gearman_server.host], timeout=PATIENCE) as client,
+        ):
+            connection, _ = silent.accept()
+            with connection:
+                read_until(connection, GRAB_JOB)
+                assert client.called_echo(value=1) == 1
+
+
+def test_a_worker_goes_to_sleep_when_a_refusal_and_no_job_arrive_together() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        working(Called(["127.0.0.1:%d" % server.getsockname()[1]])),
+    ):
+        connection, _ = server.accept()
+        with connection:
+            read_until(connection, GRAB_JOB)
+            connection.sendall(REFUSAL + NO_JOB)
+            read_until(connection, PRE_SLEEP)
+
+
+def test_a_server_that_answers_and_breaks_off_is_asked_less_and_less_often() -> None:
+    host, waker = parse_host("localhost:4730"), Waker()
+    connector = Connector([host], waker)
+    for _ in range(9):
+        connector.lost(host, JobServerLost(str(host), "closed by the job server"))
+        connector.works(host)
+    (due,) = connector.due()
+    assert due - time.monotonic() > 1
+    waker.close()
+
+
+def test_refusals_without_end_are_logged_in_part_and_escaped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host = "127.0.0.1:%d" % server.getsockname()[1]
+        with working(Called([host])):
+            connection, _ = server.accept()
+            with connection:
+                read_until(connection, GRAB_JOB)
+                connection.sendall(REFUSAL * 1000 + NO_JOB)
+                read_until(connection, PRE_SLEEP)
+    lines = [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "server_refused"]
+    assert 10 <= len(lines) < 100
+    assert lines[0] == f"the job server {host} refused: E\\x1b[2J\\nC (no)"
 
 
 def test_a_job_whose_server_went_is_dropped_and_the_worker_goes_on(

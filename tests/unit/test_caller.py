@@ -103,6 +103,7 @@ def test_a_client_without_hosts_has_one_here() -> None:
     "options",
     [
         {"connect_timeout": -1},
+        {"connect_timeout": None},
         {"max_packet": 0},
         {"timeout": -1},
         {"tls": 5},

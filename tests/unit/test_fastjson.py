@@ -244,7 +244,7 @@ def test_an_encoder_that_writes_plain_json_in_its_own_way_is_asked(
 
 
 def test_without_memory_for_orjson_json_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    value = ["a" * 1000]
+    value = ["a" * 5000]
     payload = encode(Strict, value)
     assert fastjson.encode(value) == payload
     monkeypatch.setattr(fastjson, "_SPARE", 2**62)  # more than any address space has

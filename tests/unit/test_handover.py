@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gearmanny.calling import handover
+from gearmanny.calling import handover, line
 from gearmanny.calling.handover import JobHandOver, Receive
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.net.hosts import Host, Servers
@@ -49,8 +49,8 @@ class FakeSender:
         """The jobs that have arrived."""
         return [job.unique for job in self.server.broker.queue.jobs.values()]
 
-    def send_now(self, data: bytes | memoryview) -> int:
-        self.sends += 1
+    def send_some(self, data: bytes | memoryview) -> int:
+        self.sends += self.room > 0
         if self.error is not None:
             raise self.error
         sent = min(self.room, len(data))
@@ -79,6 +79,11 @@ class FakeAside:
         self.waits: list[float] = []
         self.up: dict[Host, FakeSender | JobServerUnavailable] = {}
         self.error: BaseException | None = None
+        self.refusal: AssertionError | None = None
+
+    def check(self, host: Host) -> None:
+        if self.refusal is not None:
+            raise self.refusal
 
     def new_lock(self) -> Any:
         return threading.RLock()
@@ -166,7 +171,7 @@ def test_a_job_server_that_is_away_is_left_alone_for_a_while(
     for _ in range(3):
         hand_over([job()])
     assert (len(aside.asked), hand_over._waiting) == (1, collections.deque())
-    monkeypatch.setattr(handover, "_REST", 0)
+    monkeypatch.setattr(line, "_REST", 0)
     hand_over._lines[0].failed("again")
     hand_over([job()])
     assert len(aside.asked) == 2
@@ -272,7 +277,7 @@ def test_it_reads_for_no_longer_than_buffers_are_deep(aside: FakeAside) -> None:
     reads = itertools.count()
     sender.receive = lambda: next(pieces) if next(reads) >= 0 else b""  # type: ignore[method-assign]
     hand_over([one := job()])
-    assert next(reads) == handover._LOOKS
+    assert next(reads) == line._LOOKS
     assert sender.uniques[-1:] == uniques(one)
 
 

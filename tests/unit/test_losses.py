@@ -107,6 +107,8 @@ def test_for_a_while_no_worker_is_to_blame() -> None:
     assert known.counts(0.0)
     known.server_went(0.0)
     assert not known.counts(MERCY - 1)
+    assert known.pause(MERCY - 1) == 0
     assert known.counts(MERCY)
+    assert known.pause(MERCY) == CONFIRMED_FOR  # time for workers to be replaced
     known.server_came(MERCY)
     assert not known.counts(MERCY + 1)

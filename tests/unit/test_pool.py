@@ -89,6 +89,17 @@ def test_a_host_that_was_given_little_time_is_not_to_blame() -> None:
     assert (pool.is_avoided(A), pool.failed_rounds) == (False, 0)
 
 
+def test_calls_go_to_other_hosts_than_one_that_is_to_be_avoided() -> None:
+    pool = pool_of(A, B)
+    carry_out(pool.reach("dialer", [A], 0, NEVER), first := FakeLine())
+    assert pool.first_at_hand("dialer", [A, B]) is first
+    pool.avoid(A)
+    assert pool.first_at_hand("dialer", [A, B]) is None
+    assert pool.first_at_hand("dialer", [A]) is first
+    found, steps, _ = carry_out(pool.reach("dialer", [A, B], 0, NEVER), other := FakeLine(B))
+    assert (found, [step.host for step in steps]) == (other, [B])
+
+
 def test_a_closed_pool_gives_its_connections_back() -> None:
     pool, line = pool_of(A), FakeLine()
     carry_out(pool.reach("dialer", [A], 0, NEVER), line)

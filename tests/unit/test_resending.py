@@ -95,6 +95,17 @@ def test_a_closed_client_gives_it_up() -> None:
     assert "closed by this client" in str(call.outcome)
 
 
+def test_a_job_that_ends_every_connection_is_given_up() -> None:
+    call = call_of(pool=pool_of(A))
+    for _ in range(9):
+        call.lose(LOST)
+        assert call.is_lost
+        carry_out(send_again(call, NEVER), None, FakeLine(), queued)
+    call.lose(LOST)
+    assert not call.is_lost
+    assert call.outcome is LOST
+
+
 def test_patience_may_have_no_end() -> None:
     call = call_of(pool=pool_of(A, connect_timeout=1e12))
     call.lose(LOST)

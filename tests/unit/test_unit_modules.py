@@ -13,6 +13,7 @@ WINGS = ("calling", "payload", "protocol", "tasks")
 TOGETHER = {
     "calling/again": "test_resending",
     "calling/exchange": "test_call",
+    "calling/line": "test_handover",
     "calling/steps": "test_walk",
     "calling/values": "test_call",
     "calling/work": "test_workobjects",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from gearmanny.protocol.versions import TRAPS, traps_of
+from gearmanny.protocol.versions import TRAPS, traps_of, version_question
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reliability.md"
 
@@ -48,3 +49,28 @@ def test_the_document_shows_the_table() -> None:
     rows = [f"| {trap.versions()} | {trap.text} {trap.advice} |" for trap in TRAPS]
     text = DOCUMENT.read_text(encoding="utf-8")
     assert "\n".join(rows) in text
+
+
+@pytest.mark.parametrize(("version", "lines"), [("1.1.20+ds", 1), ("gearmanny-1.0", 0)])
+def test_the_log_names_the_traps_of_a_version(
+    caplog: pytest.LogCaptureFixture, version: str, lines: int
+) -> None:
+    question = version_question("here:4730", logging.getLogger("gearmanny.client"))
+    assert question.question == b"version\r\n"
+    with caplog.at_level(logging.INFO, "gearmanny.client"):
+        answer = question.receive(f"OK {version}\n".encode())
+        assert answer == version
+        question.then(answer)
+    assert len(caplog.records) == lines
+    for record in caplog.records:
+        for trap in traps_of(version):
+            assert trap.name in record.getMessage()
+
+
+def test_what_a_stranger_calls_its_version_stands_on_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    question = version_question("here:4730", logging.getLogger("gearmanny.client"))
+    with caplog.at_level(logging.INFO, "gearmanny.client"):
+        question.then("1.1\x1b[2J")
+    assert "\x1b" not in caplog.text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gearmanny.calling.steps import Command, Submit, Tell, Wait
+from gearmanny.calling.steps import Avoid, Command, Submit, Tell, Wait
 from gearmanny.calling.unread import MOST_UNREAD
 from gearmanny.calling.values import Data, Progress
 from gearmanny.calling.waiting import (
@@ -103,9 +103,12 @@ class TestTimeouts:
             assert (step.host, step.command) == (A, "status")
             return answer
 
-        said = answer if isinstance(answer, Exception) else ask
+        def avoid(step: Avoid) -> None:
+            assert step.host == A
+
+        said = [answer, avoid] if isinstance(answer, Exception) else [ask]
         with pytest.raises(TaskTimeout, match=reason):
-            carry_out(until(call, call.is_answered, Deadline(0), 5), False, said)
+            carry_out(until(call, call.is_answered, Deadline(0), 5), False, *said)
 
 
 class TestWaitsWithoutATimeout:

@@ -13,7 +13,7 @@ from gearmanny.calling.exchange import Outcome
 from gearmanny.calling.steps import Give, Look, Submit
 from gearmanny.calling.walk import Walk
 from gearmanny.calling.window import map_calls, take
-from gearmanny.errors import TaskError, TaskTimeout
+from gearmanny.errors import JobServerUnavailable, TaskError, TaskTimeout
 from gearmanny.protocol.client import Completed, Failed
 from tests.unit.steps import FakeLine, call_of
 
@@ -26,6 +26,8 @@ class Mapping:
         self.under_way: dict[Call[FakeLine], Any] = {}
         self.most = 0
         self.failing: set[Any] = set()
+        self.unreachable: set[Any] = set()
+        """Inputs that cannot be sent."""
         self.looking: Callable[[Call[FakeLine]], None] = lambda call: None
         self.walk: Walk[Any, None] = Walk(
             map_calls(iter(inputs), window, 0, exceptions, lambda: 0.0)
@@ -36,6 +38,8 @@ class Mapping:
             if isinstance(step, Give):
                 yield step.item
                 self.walk.answer(None)
+            elif isinstance(step, Submit) and self.unreachable.intersection(step.inputs):
+                self.walk.fail(JobServerUnavailable({"a:4730": "connection refused"}))
             elif isinstance(step, Submit):
                 self.sent.append(step.inputs)
                 calls = {call_of(): value for value in step.inputs}
@@ -126,8 +130,45 @@ def test_what_is_under_way_is_forgotten_when_it_is_left_early() -> None:
 
 
 def test_inputs_are_taken_until_there_are_enough_or_the_time_is_over() -> None:
-    assert take(iter(range(9)), 3, lambda: 0.0) == [0, 1, 2]
-    assert take(iter([1]), 3, lambda: 0.0) == [1]
-    assert take(iter([]), 3, lambda: 0.0) == []
-    clock = iter([0.0, 0.005, 0.02])
-    assert take(iter(range(9)), 9, lambda: next(clock)) == [0, 1]
+    def taken(inputs: Iterable[int], size: int, *times: float) -> list[object]:
+        batch: list[object] = []
+        take(iter(inputs), size, iter([0.0, *times, *[0.0] * 9]).__next__, batch)
+        return batch
+
+    assert taken(range(9), 3) == [0, 1, 2]
+    assert taken([1], 3) == [1]
+    assert taken([], 3) == []
+    assert taken(range(9), 9, 0.005, 0.02) == [0, 1]
+
+
+def outcomes(mapping: Mapping) -> list[Any]:
+    """Returns the answers of a map, and the error with which it ends."""
+    outcomes: list[Any] = []
+    try:
+        outcomes.extend(iter(mapping))
+    except Exception as error:
+        outcomes.append(error)
+    return outcomes
+
+
+def test_what_the_inputs_raise_comes_behind_the_answers_before() -> None:
+    failure = KeyError("no more")
+
+    def inputs() -> Iterator[int]:
+        yield from (1, 2, 3)
+        raise failure
+
+    mapping = Mapping(inputs(), 4)
+    assert outcomes(mapping) == [1, 2, 3, failure]
+    assert mapping.sent == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize("failing", [set(), {2}])
+def test_that_nothing_could_be_sent_comes_behind_the_failures_before(failing: set[int]) -> None:
+    """Whoever hears it may send the rest again: what was sent before must not seem unsent."""
+    mapping = Mapping(range(1, 9), 4)
+    mapping.unreachable = {3}
+    mapping.failing = failing
+    *answers, error = outcomes(mapping)
+    assert answers == ([1] if failing else [1, 2])
+    assert isinstance(error, TaskError if failing else JobServerUnavailable)

@@ -15,7 +15,7 @@ class GearmannyConfig(AppConfig):
     verbose_name = gettext_lazy("Gearman workers")
 
     def ready(self) -> None:
-        from gearmanny.contrib.django import checks  # noqa: F401, PLC0415  registers itself
+        from gearmanny.contrib.django import checks, guard  # noqa: F401, PLC0415  register themselves
 
         post_migrate.connect(_name_store, sender=self)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from gearmanny.blocking.client import Client
 from gearmanny.client import AsyncClient, RawClient, SimpleClient
-from gearmanny.contrib.django.guard import GUARDED
+from gearmanny.contrib.django import guard  # noqa: F401  registers itself
 
 if TYPE_CHECKING:
     import asyncio
@@ -71,7 +71,6 @@ class _Configured(abc.ABC, Generic[C]):
                     records=get_store(),
                 )
                 self._made = settings, made
-                self._guard(made)
                 if settings.EAGER:
                     self._run_jobs_here(made)
             return self._made[1]
@@ -92,10 +91,6 @@ class _Configured(abc.ABC, Generic[C]):
         """Lets a client run its jobs itself."""
 
     @abc.abstractmethod
-    def _guard(self, made: C) -> None:
-        """Keeps tests that are not prepared from calling the job servers of the project."""
-
-    @abc.abstractmethod
     def _close(self, made: C) -> None:
         """Closes a client that was replaced."""
 
@@ -112,9 +107,6 @@ class _Blocking(_Configured[B]):
 
         made._connections.dial_with(EagerDialer(eager))
 
-    def _guard(self, made: B) -> None:
-        made._connections.dial_with(GUARDED)
-
     def _close(self, made: B) -> None:
         made.close()
 
@@ -124,11 +116,6 @@ class _OfOneLoop(_Configured["AioClient"]):
         from gearmanny.eager.aio import AioEagerDialer  # noqa: PLC0415
 
         made._connections.dial_with(AioEagerDialer(eager))
-
-    def _guard(self, made: AioClient) -> None:
-        from gearmanny.contrib.django.aioguard import AIO_GUARDED  # noqa: PLC0415
-
-        made._connections.dial_with(AIO_GUARDED)
 
     def _close(self, made: AioClient) -> None:
         import asyncio  # noqa: PLC0415

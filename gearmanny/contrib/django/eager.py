@@ -19,6 +19,7 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.contrib.django.transactions import transactions_of_the_test
 from gearmanny.eager.joined import Eager
+from gearmanny.eager.outbox import outbox
 from gearmanny.protocol.server import Server
 from gearmanny.worker import BaseWorker
 from gearmanny.working.asynchooks import Outcome
@@ -27,17 +28,24 @@ from gearmanny.working.eventloop import EventLoop
 from gearmanny.working.interrupts import stops_worker
 
 
+def _current_test() -> object:
+    """Returns the outbox for mails: Django's test cases have a new one each, in any test runner."""
+    return getattr(mail, "outbox", None)
+
+
+outbox.tell_tests_by(_current_test)
+
+
 class DjangoEager(Eager):
     """Eager mode whose jobs run in the thread that has the database connections of the test, also
     those of `async def` tasks and those that async views call."""
 
-    _outbox: object = None
+    _test: object = None
 
     def work_off(self, server: Server) -> None:
-        # Django's test cases have a new one each, in any test runner.
-        outbox = getattr(mail, "outbox", None)
-        if outbox is not self._outbox:
-            self._outbox = outbox
+        test = _current_test()
+        if test is not self._test:
+            self._test = test
             self.renew()
         super().work_off(server)
 

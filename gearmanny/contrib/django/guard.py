@@ -1,30 +1,23 @@
-"""Keeps tests of a project from calling its real job servers by mistake."""
+"""Keeps tests of a project from calling real job servers by mistake: with the clients of the
+project, and with others. Importing this does it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from gearmanny.blocking.channel import Channel
-from gearmanny.blocking.connections import SocketDialer
-from gearmanny.net.hosts import Host, Servers
-
-if TYPE_CHECKING:
-    from gearmanny.calling.handover import JobHandOver
-    from gearmanny.calling.options import CallOptions
-    from gearmanny.payload.encoding import Encoder
-    from gearmanny.records.contract import HandOver
-    from gearmanny.records.values import Submitted
+from gearmanny.net.hosts import Host
+from gearmanny.net.permission import permission
 
 _HINT = (
-    "This test calls the job server {host} of the project, because nothing has prepared it for "
-    "calls. Set GEARMANNY['EAGER'] to True in the settings of the tests, or use the fixture "
-    "gearman_eager or gearman_worker, or gearmanny.contrib.django.testing.eager(). To let tests "
-    "call the job servers of GEARMANNY['HOSTS'], set GEARMANNY['LIVE_IN_TESTS'] to True."
+    "This test calls the job server {host}, because nothing has prepared it for calls. Use the "
+    "fixture gearman_eager or gearman_worker, or gearmanny.contrib.django.testing.eager(), or "
+    "start a job server in the test. For the clients of the project, GEARMANNY['EAGER'] may be "
+    "True in the settings of the tests. To let tests call real job servers, set "
+    "GEARMANNY['LIVE_IN_TESTS'] to True."
 )
 
 
@@ -44,8 +37,8 @@ def _count(*, setting: str, enter: bool = True, **kwargs: Any) -> None:
         _overrides.depth += 1 if enter else -1
 
 
-def check_call(host: Host) -> None:
-    """Checks that a connection to a job server of the project may be made.
+def _check_call(host: Host) -> None:
+    """Checks that a connection to a job server may be made.
 
     Args:
         host: the job server.
@@ -67,31 +60,4 @@ def is_test() -> bool:
     return utils is not None and hasattr(utils._TestState, "saved_data")
 
 
-def guarded(ordinary: JobHandOver) -> HandOver:
-    """Returns what hands over recorded jobs, and checks in tests that it may.
-
-    Args:
-        ordinary: does it without a check.
-    """
-
-    def hand_over(jobs: Sequence[Submitted]) -> None:
-        check_call(ordinary.servers.hosts[0])
-        ordinary(jobs)
-
-    return hand_over if is_test() else ordinary
-
-
-class GuardedDialer(SocketDialer):
-    """Makes the connections of the blocking clients of a project."""
-
-    def hand_over(
-        self, ordinary: JobHandOver, encoder: type[Encoder], options: CallOptions
-    ) -> HandOver | None:
-        return guarded(ordinary)
-
-    def dial(self, host: Host, servers: Servers, timeout: float) -> Channel:
-        check_call(host)
-        return super().dial(host, servers, timeout)
-
-
-GUARDED = GuardedDialer()
+permission.require(_check_call)

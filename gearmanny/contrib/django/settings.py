@@ -218,7 +218,7 @@ class Settings:
     )
     EAGER: bool = option(False, SWITCH, "for tests: run jobs where they are called")
     LIVE_IN_TESTS: bool = option(
-        False, SWITCH, "let tests call the job servers of `HOSTS`, though nothing prepared them"
+        False, SWITCH, "let tests call real job servers, though nothing prepared them"
     )
     MASK: Sequence[str] = option(list(MASK), check_mask, options_of(WorkerOptions)["mask"].help)
     RECORDS: RecordsSettings = RecordsSettings()

@@ -1,0 +1,120 @@
+"""Servers, workers and clients in processes of their own, which benchmarks start and measure."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from gearmanny.admin import JobServer
+from gearmanny.net.loopback import free_port
+from gearmanny.serving.process import running_where_none_is
+from gearmanny.testing import Gearmand
+from tools.processes import end, find_program, until
+
+HERE = Path(__file__).parent
+CONTESTANT = [sys.executable, str(HERE / "contestant.py")]
+AIO_CONTESTANT = [sys.executable, str(HERE / "aio.py")]
+LONGEST_RUN = 120
+"""Seconds after which a run counts as hung."""
+
+Tell = Callable[[str], None]
+"""Takes the next line of the results, in Markdown."""
+
+
+@contextlib.contextmanager
+def job_server(*options: str) -> Iterator[str]:
+    """Runs a gearmand with these options, or else with one thread; yields its port."""
+    with Gearmand(*(options or ["--threads=1"])) as server:
+        yield str(server.port)
+
+
+@contextlib.contextmanager
+def own_job_server() -> Iterator[str]:
+    """Runs gearmanny's own job server; yields its port."""
+    port = free_port()
+    with running_where_none_is([f"127.0.0.1:{port}"]):
+        yield str(port)
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """Runs a Redis; yields its port."""
+    port = str(free_port())
+    program = find_program("redis-server", "redis-server")
+    options = ["--bind", "127.0.0.1", "--port", port, "--save", "", "--loglevel", "warning"]
+    process = subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True)
+    try:
+        ping = [program.replace("-server", "-cli"), "-p", port, "ping"]
+        until(lambda: subprocess.run(ping, check=False, capture_output=True).stdout == b"PONG\n")
+        yield port
+    finally:
+        end(process)
+
+
+@contextlib.contextmanager
+def running(
+    commands: list[list[str]], *, cwd: Path | str | None = None, env: dict[str, str] | None = None
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Runs programs until the block ends; what they print is discarded."""
+    quiet = subprocess.DEVNULL
+    processes: list[subprocess.Popen[str]] = []
+    try:
+        for command in commands:
+            processes.append(
+                subprocess.Popen(command, stdout=quiet, stderr=quiet, text=True, cwd=cwd, env=env)
+            )
+        yield processes
+    finally:
+        for process in processes:
+            end(process)
+
+
+@contextlib.contextmanager
+def workers(port: str, number: int = 1) -> Iterator[list[int]]:
+    """Runs so many workers at a job server; yields the ids of their processes."""
+    with running([[*CONTESTANT, port, "work", "0"]] * number) as processes:
+        until(lambda: offered(port) == number)
+        yield [process.pid for process in processes]
+
+
+def offered(port: str, function: str = "bench_add") -> int:
+    """Returns how many workers offer a function."""
+    status = JobServer(f"127.0.0.1:{port}").status()
+    return sum(row.workers for row in status if row.function == function)
+
+
+def run(*command: str, timeout: float = LONGEST_RUN) -> list[float]:
+    """Returns the numbers that a program printed."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=timeout, check=True)
+    return [float(number) for number in done.stdout.split()]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Returns the processor time of all threads of a process that live."""
+    return sum(
+        int((thread / "schedstat").read_text().split()[0]) / 1e9
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+    )
+
+
+def tree(pid: int) -> Iterator[int]:
+    """Yields a process and all that came from it."""
+    yield pid
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            yield from tree(int(child))
+
+
+def pid_of(port: str) -> int:
+    """Returns the process that listens on a port of the loopback address."""
+    address = f"0100007F:{int(port):04X}"
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[1] == address and row[3] == "0A"}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(str(fd.readlink()) in sockets for fd in (process / "fd").iterdir()):
+                return int(process.name)
+    raise ProcessLookupError(f"no process listens on port {port}")
