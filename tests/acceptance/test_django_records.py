@@ -25,7 +25,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from gearmanny.contrib.django import client
-from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
+from gearmanny.contrib.django.models import JobLimit, JobNote, JobRecord, WorkerProcess
 from gearmanny.contrib.django.records import DjangoStore
 from gearmanny.contrib.django.schema import TABLES
 from gearmanny.contrib.django.store import get_store, store_in, task_transaction
@@ -41,7 +41,7 @@ from tools.postgres import Postgres
 
 ALIAS = "recorded"
 
-MODELS = (JobRecord, JobNote, WorkerProcess)
+MODELS = (JobRecord, JobNote, JobLimit, WorkerProcess)
 
 
 @contextlib.contextmanager
@@ -388,7 +388,7 @@ class TestTables:
 
     def test_models_are_what_the_statements_make(self, store: DjangoStore) -> None:
         migrated = described()
-        assert len(migrated["indexes"]) == 9
+        assert len(migrated["indexes"]) == 12
         migrate("gearmanny", "zero")
         assert described() == {"columns": [], "indexes": []}
         with connections[ALIAS].schema_editor() as editor:

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy
 
-from gearmanny.contrib.django.fields import MomentField
+from gearmanny.contrib.django.fields import MomentField, NameField
 
 
 class StoreManager(models.Manager[Any]):
@@ -140,7 +140,7 @@ class JobNote(models.Model):
 class JobLimit(models.Model):
     """A limit of a function, or of one key of it."""
 
-    name = models.TextField(primary_key=True)
+    name = NameField(primary_key=True)
     max_running = models.IntegerField(null=True)
     every = models.FloatField(null=True)
     next = MomentField(null=True)

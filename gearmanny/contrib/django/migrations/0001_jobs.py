@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from gearmanny.contrib.django.fields import MomentField
+from gearmanny.contrib.django.fields import MomentField, NameField
 from gearmanny.contrib.django.schema import StoreVersion
 
 
@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 migrations.CreateModel(
                     name="JobLimit",
                     fields=[
-                        ("name", models.TextField(primary_key=True, serialize=False)),
+                        ("name", NameField(primary_key=True, serialize=False)),
                         ("max_running", models.IntegerField(null=True)),
                         ("every", models.FloatField(null=True)),
                         ("next", MomentField(null=True)),
