@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -19,7 +20,9 @@ from gearmanny.logs import escape_unprintable
 from gearmanny.net.hosts import DEFAULT_PORT, HOSTS
 from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY, Rule
 from gearmanny.payload.fields import flag_type, options_of
+from gearmanny.payload.masking import MASK
 from gearmanny.protocol.versions import traps_of
+from gearmanny.records.console import Console, add_jobs, run_jobs
 from gearmanny.records.sql import SQLStore
 from gearmanny.serving.process import serve_until
 
@@ -56,15 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_dispatch(
         commands.add_parser("dispatch", help="hand over recorded jobs, apart from the workers")
     )
+    _add_jobs(commands.add_parser("jobs", help="show and change recorded jobs"))
     _add_status(commands.add_parser("status", help="show what a job server says of itself"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        options.run(options)
+        code: int | None = options.run(options)
     except GearmanException as error:
         print(f"gearmanny: {error}", file=sys.stderr)  # noqa: T201
         return FAILED
-    return OK
+    return OK if code is None else code
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
@@ -119,13 +123,7 @@ def _add_dispatch(parser: argparse.ArgumentParser) -> None:
         "Hands over the recorded jobs that are due, and those that got lost. Every runner does so, "
         "unless told otherwise; any number of dispatchers work side by side."
     )
-    parser.add_argument(
-        "--records",
-        metavar="URL",
-        default=os.environ.get("GEARMANNY_RECORDS"),
-        help="the database: sqlite:///jobs.db or postgresql://user:password@host/name. A password "
-        "is better kept from the command line, in the environment variable GEARMANNY_RECORDS",
-    )
+    _add_records(parser)
     parser.add_argument(
         "--host",
         dest="hosts",
@@ -147,18 +145,44 @@ def _add_dispatch(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_dispatch(options: argparse.Namespace) -> None:
-    if not options.records:
-        raise InvalidOption(
-            "No database is given. Name the one that callers and workers have as records=: "
-            "gearmanny dispatch --records postgresql://user:password@host/name."
-        )
+    store = _store(options, "dispatch")
     logging.getLogger("gearmanny").setLevel(logging.INFO)
-    store = SQLStore(options.records)
     dispatch(
         store,
         options.hosts,
         **{name: getattr(options, name) for name in options_of(DispatchOptions)},
     )
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Shows recorded jobs, queues them again, cancels and deletes them."
+    _add_records(parser)
+    add_jobs(parser)
+    parser.set_defaults(run=_run_jobs)
+
+
+def _run_jobs(options: argparse.Namespace) -> int:
+    with contextlib.closing(_store(options, "jobs")) as store:
+        return run_jobs(vars(options), Console(store, print, MASK))
+
+
+def _add_records(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--records",
+        metavar="URL",
+        default=os.environ.get("GEARMANNY_RECORDS"),
+        help="the database: sqlite:///jobs.db or postgresql://user:password@host/name. A password "
+        "is better kept from the command line, in the environment variable GEARMANNY_RECORDS",
+    )
+
+
+def _store(options: argparse.Namespace, command: str) -> SQLStore:
+    if not options.records:
+        raise InvalidOption(
+            "No database is given. Name the one that callers and workers have as records=: "
+            f"gearmanny {command} --records postgresql://user:password@host/name."
+        )
+    return SQLStore(options.records)
 
 
 def _add_status(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.logs import ROOT, show_log
@@ -25,7 +25,7 @@ from gearmanny.working.exported import Callback, Exported, Loop, Owner, owners
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.working.loop import loop_of
 from gearmanny.working.observer import Observer
-from gearmanny.working.options import Transaction, WorkerOptions, check_work_class
+from gearmanny.working.options import Privacy, Transaction, WorkerOptions, check_work_class
 from gearmanny.working.reports import Reports
 from gearmanny.working.runners import (
     AttemptRunner,
@@ -153,6 +153,7 @@ class BaseWorker(Reports, Interface):
         tls: TLSOption = None,
         records: Store | None = None,
         transaction: Transaction | None = None,
+        **privacy: Unpack[Privacy],
     ) -> None:
         """
         Args:
@@ -169,10 +170,8 @@ class BaseWorker(Reports, Interface):
             max_packet: bytes of the longest packet, both ways. A longer job or result fails.
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
                 `gearman_worker` was told, or plain connections.
-            records: the store of background jobs that have a record, such as
-                `SQLStore("sqlite:///jobs.db")`; None for a worker that runs none of them.
-            transaction: returns the transaction in which an atomic task runs: a context manager
-                that yields the connection of the driver, commits, and rolls back after an error.
+            records, transaction, privacy: the store of recorded jobs, the transaction of atomic
+                tasks, and `max_result`, `forget_arguments` and `mask`, as `WorkRunner` takes them.
 
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
@@ -194,6 +193,7 @@ class BaseWorker(Reports, Interface):
             tls=TLS.of(tls_of(self.gearman_worker) if tls is None else tls),
             records=records,
             transaction=transaction,
+            **privacy,
         )
         self.worker_options.settled([self])  # reports now what the loop could not take
         self._stopped = False

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Unpack
 
+from gearmanny.dispatching.options import Keep
 from gearmanny.errors import InvalidTask
 from gearmanny.net.hosts import parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
@@ -32,7 +34,8 @@ from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
 from gearmanny.working.atomic import check_transaction
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
-from gearmanny.working.options import Transaction, WorkerOptions
+from gearmanny.working.limited import check_limits
+from gearmanny.working.options import Privacy, Transaction, WorkerOptions
 
 __all__ = ["WorkRunner"]
 
@@ -81,19 +84,26 @@ class WorkRunner:
             None: never.
         records: the store of background jobs that have a record, such as
             `SQLStore("sqlite:///jobs.db")`; None for workers that run none of them.
-        transaction: returns the transaction in which an atomic task runs, as `BaseWorker` takes it.
+        transaction: returns the transaction in which an atomic task runs: a context manager that
+            yields the connection of the driver, commits, and rolls back after an error.
         dispatch: with `records`, whether a process beside the workers hands over the jobs that are
             due, and those that got lost. If not, run `gearmanny dispatch` somewhere.
         keep: seconds for which that process keeps the records of jobs that have ended. None: for
-            ever.
+            ever. A dict may say it for each state: `{"succeeded": 86400, "failed": None}`; the
+            states are `"succeeded"`, `"failed"` and `"cancelled"`, and the others have the default.
+        max_result: bytes of the largest result in a record: a job with a larger one fails, and is
+            not tried again. None: any size.
+        forget_arguments: whether the record of a job that has succeeded keeps no arguments.
+        mask: names whose values are masked where arguments are logged. A name is one of them if it
+            contains one, in any case: `"api_key"` is found in `"X-Api-Key"`.
         connect_timeout: seconds from the start within which a job server has to answer. None:
             job servers are waited for, however long it takes.
 
     Raises:
         InvalidTask: there are no workers, one cannot be exported, or two export the same function.
         InvalidOption: a host, a hook, a number, `tls` or `records` is invalid, a task is atomic
-            and there is no `transaction`, or this process already takes more memory than
-            `max_memory` allows.
+            and there is no `transaction`, it has limits and there are no `records`, or this
+            process already takes more memory than `max_memory` allows.
     """
 
     _supervisor: Supervisor | None = None
@@ -125,9 +135,10 @@ class WorkRunner:
         records: Store | None = None,
         transaction: Transaction | None = None,
         dispatch: bool = RunnerOptions.dispatch,
-        keep: float | None = RunnerOptions.keep,
+        keep: Keep = RunnerOptions.keep,
+        **privacy: Unpack[Privacy],
     ) -> None:
-        self._workers = _checked(workers, transaction)
+        self._workers = _checked(workers, transaction, records, max_memory)
         self._options = RunnerOptions(
             worker=WorkerOptions(
                 hosts=() if hosts is None else parse_hosts(hosts),
@@ -142,7 +153,7 @@ class WorkRunner:
                 tls=TLS.of(tls),
                 records=records,
                 transaction=transaction,
-                max_deaths=max_deaths,
+                **privacy,
             ),
             grace=grace,
             max_jobs=max_jobs,
@@ -156,7 +167,6 @@ class WorkRunner:
             dispatch=dispatch,
             keep=keep,
         )
-        check_memory(max_memory)
         set_verbosity(verbosity)
         self._companions: list[Companion] = []
 
@@ -211,7 +221,8 @@ class WorkRunner:
         worker = self._options.worker
         if worker.records is None:
             return self._options
-        return replace(self._options, worker=replace(worker, runner=new_id()))
+        worker = replace(worker, runner=new_id(), max_deaths=self._options.max_deaths)
+        return replace(self._options, worker=worker)
 
     def stop(self) -> None:
         """Lets `start()` return once the current jobs are done; a second call ends them at once.
@@ -260,7 +271,12 @@ class WorkRunner:
         ]
 
 
-def _checked(workers: object, transaction: Transaction | None) -> Sequence[type[BaseWorker]]:
+def _checked(
+    workers: object,
+    transaction: Transaction | None,
+    records: Store | None,
+    max_memory: int | None,
+) -> Sequence[type[BaseWorker]]:
     workers = check_kinds(workers, "WorkRunner")
     if not workers:
         raise InvalidTask("There are no workers to run. Give at least one worker class.")
@@ -268,6 +284,7 @@ def _checked(workers: object, transaction: Transaction | None) -> Sequence[type[
     for worker in workers:
         check_hooks(worker.hooks)
         check_transaction(find_tasks(worker), transaction)
+        check_limits(find_tasks(worker), records)
         for function in functions_of(worker):
             if function in owners:
                 raise InvalidTask(
@@ -275,6 +292,7 @@ def _checked(workers: object, transaction: Transaction | None) -> Sequence[type[
                     f"{_path(worker)}. Give one of them another name."
                 )
             owners[function] = worker
+    check_memory(max_memory)
     return workers
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from gearmanny.aio.connection import AioConnection
 from gearmanny.aio.connections import AioConnections
 from gearmanny.aio.driver import AioDriver
+from gearmanny.aio.recorded import RecordedJobs
 from gearmanny.aio.results import AioWorkResult
 from gearmanny.calling.again import Again
 from gearmanny.calling.asking import find_status
 from gearmanny.calling.call import Call
-from gearmanny.calling.caller import Caller
 from gearmanny.calling.exchange import Watcher
 from gearmanny.calling.tracing import CallSpans
 from gearmanny.calling.values import JobStatus
@@ -28,13 +28,11 @@ from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 
 if TYPE_CHECKING:
-    from gearmanny.aio.records import AioRecord
-    from gearmanny.aio.schedules import AioSchedules
     from gearmanny.calling.recording import Recorder
-    from gearmanny.records.contract import HandOver, Store
+    from gearmanny.records.contract import Store
 
 
-class AioClient(Caller):
+class AioClient(RecordedJobs):
     """Calls and awaits: `await AioClient().myworker_add(a=10, b=15)` returns 25.
 
     Any number of tasks of one event loop may use one; the loop that uses it first has it until
@@ -56,19 +54,6 @@ class AioClient(Caller):
         from gearmanny.net.aside import ASIDE  # noqa: PLC0415
 
         return Recorder(store, self._servers, ASIDE)
-
-    @property
-    def schedules(self) -> AioSchedules:
-        """The schedules in the store of this client. Its methods are awaited.
-
-        Raises:
-            InvalidOption: the client has no `records`.
-        """
-        from gearmanny.aio.schedules import AioSchedules  # noqa: PLC0415
-        from gearmanny.calling.schedules import Schedules  # noqa: PLC0415
-
-        store = None if self._recorder is None else self._recorder.store
-        return AioSchedules(Schedules(store, self._encoder))
 
     async def __aenter__(self) -> Self:
         return self
@@ -214,21 +199,6 @@ class AioClient(Caller):
         steps = recorder.record_many(function, payloads, self._encoder, options, hand_over)
         return await self._driver.run(steps)
 
-    async def record(self, id: str) -> AioRecord:
-        """Returns the record of a background job, from anywhere.
-
-        Args:
-            id: `work.id` of its caller.
-
-        Raises:
-            UnknownJob: there is no record with this id.
-            StoreUnavailable: the database cannot be reached.
-            InvalidOption: the client has no records, or the id is no UUID.
-        """
-        from gearmanny.aio.records import AioRecord  # noqa: PLC0415  clients with records alone
-
-        return await AioRecord.read(self._records().find(id, self._encoder))
-
     def stream(self, function: str, /, **kwargs: Any) -> AsyncIterator[Any]:
         """Calls a function, and yields the parts of its result as they come:
         `async for row in client.stream("f", …)`.
@@ -331,14 +301,6 @@ class AioClient(Caller):
                 call.forget()
             raise
         return calls
-
-    async def _record(
-        self, function: str, payloads: Iterable[bytes | EncodingError], hand_over: HandOver
-    ) -> list[Call[AioConnection]]:
-        assert self._recorder is not None
-        return await self._driver.run(
-            self._recorder.record(function, payloads, self._encoder, self._options, hand_over)
-        )
 
     def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
         return Again(request, self._options.unique, self._connections.pool), (self._driver,)

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import random
 import time
 from collections.abc import Callable
 
-from gearmanny.dispatching import counting, log
+from gearmanny.dispatching import log
+from gearmanny.dispatching.children import Children
 from gearmanny.dispatching.jobservers import JobServers, Question
 from gearmanny.dispatching.listening import Listener
 from gearmanny.dispatching.losses import CONFIRMED_FOR, MISSING_FOR, Losses, Verdict
 from gearmanny.dispatching.notices import Receiver
 from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.schedule import SPACING, Chore, Schedule
-from gearmanny.net.doorbell import ring
-from gearmanny.net.forks import nudge
 from gearmanny.net.polling import Poller, Waker
 from gearmanny.records.contract import Store
-from gearmanny.records.states import State
-from gearmanny.records.values import Change, HandedOver, Process, StoreUnavailable
+from gearmanny.records.values import Change, HandedOver, StoreUnavailable
 
 _BATCH = 500
 """Jobs that are handed over at a time."""
@@ -43,9 +40,6 @@ _QUIET_WITHIN = 600.0
 _DATABASE_SETTLES = 30.0
 """Seconds after the database was lost in which deaths do not count: it takes everybody's locks with
 it, and who is slow to take a lock again looks dead."""
-
-_NOTICE_COMES = 1.0
-"""Seconds after the end of a process in which the runner sends its notice."""
 
 _PARTING = 1.0
 """Seconds in which job servers may answer what was sent, in the end."""
@@ -78,14 +72,7 @@ class Dispatcher:
             options.hosts, options.tls, self._poller, self._waker.wake, self._losses
         )
         self._question: Question | None = None
-        self._ended: dict[int, bool] = {}
-        """Processes of the runner that have ended, and whether that was ordered."""
-        self._children: dict[str, int] = {}
-        """Processes of the runner that live: their pids, by their ids."""
-        self._cancelled: set[str] = set()
-        """Ids of jobs that were cancelled while they ran, as the store said."""
-        self._gone: set[str] = set()
-        """Ids of processes of the runner that have ended without a notice."""
+        self._children = Children(store, options, self._schedule)
         self._database_lost = -math.inf
         self._handed_at = -math.inf
         self._pruned_at = now
@@ -94,9 +81,10 @@ class Dispatcher:
         self._held_until = -math.inf
         self._stopped = False
         self._chores: dict[Chore, Callable[[float], None]] = {
-            Chore.CHILDREN: self._look_after_children,
-            Chore.INTERRUPT: self._interrupt,
+            Chore.CHILDREN: self._children.look_after,
+            Chore.INTERRUPT: self._children.interrupt,
             Chore.TICK: self._tick,
+            Chore.RELEASE: self._release,
             Chore.HAND_OVER: self._hand_over,
             Chore.LOOK: self._look,
             Chore.BURY: self._bury,
@@ -144,27 +132,15 @@ class Dispatcher:
         if "due" in subjects:
             self._schedule.hurry(Chore.HAND_OVER, now)
         if "cancel" in subjects:
-            self._cancelled.update(change.id for change in changes if change.subject == "cancel")
+            self._children.cancelled.update(
+                change.id for change in changes if change.subject == "cancel"
+            )
             self._schedule.hurry(Chore.INTERRUPT, now)
-
-    def _interrupt(self, now: float) -> None:
-        """Has processes of this machine look at once for jobs that they have to interrupt, as they
-        do every second where they can."""
-        ours = self._store.cancelling(list(self._children)) if self._children else []
-        for id in self._cancelled.union(claim.id for claim in ours):
-            job = self._store.look(id)
-            if job is not None and job.cancelling and job.process is not None:
-                ring(job.process)
-                if job.process in self._children:
-                    nudge(self._children[job.process])
-                elif self._options.runner:  # it may be a new one
-                    self._schedule.hurry(Chore.CHILDREN, now)
-        self._cancelled.clear()
 
     def _take(self, descriptor: int) -> None:
         now = time.monotonic()
         if descriptor == self._notice_descriptor and self._notices is not None:
-            self._ended.update(self._notices.receive())
+            self._children.ended.update(self._notices.receive())
             self._schedule.hurry(Chore.CHILDREN, now)
             if self._notices.is_closed:
                 self._poller.remove(descriptor)
@@ -218,6 +194,13 @@ class Dispatcher:
             self._handed_at = now
             self._schedule.hurry(Chore.HAND_OVER, now + SPACING)
 
+    def _release(self, now: float) -> None:
+        released = self._store.release()
+        if released.jobs:
+            self._schedule.hurry(Chore.HAND_OVER, now)
+        if released.wait < math.inf:
+            self._schedule.hurry(Chore.RELEASE, now + released.wait)
+
     def _look(self, now: float) -> None:
         """Asks job servers for the jobs that nobody has claimed for a while."""
         if self._servers.held and now >= self._held_until:
@@ -262,57 +245,22 @@ class Dispatcher:
             self._servers.hand_over(again.handed, self._store.id, now)
             log.lost(again.handed)
 
-    def _look_after_children(self, now: float) -> None:
-        runner = self._options.runner
-        if not runner:
-            return
-        ended = dict(self._ended)
-        alive: dict[str, int] = {}
-        gone: set[str] = set()
-        for process in self._store.processes():
-            if process.runner != runner:
-                continue
-            if process.pid in ended:
-                self._take_back(process, process.id, counts=not ended[process.pid], now=now)
-            elif _exists(process.pid):
-                alive[process.id] = process.pid
-            elif process.id in self._gone:  # whoever was to be told of that has been replaced
-                self._take_back(process, process.id, counts=True, now=now)
-            else:
-                gone.add(process.id)
-        if alive.keys() - self._children.keys():
-            self._schedule.hurry(Chore.INTERRUPT, now)
-        self._gone, self._children = gone, alive
-        if gone:
-            self._schedule.hurry(Chore.CHILDREN, now + _NOTICE_COMES)
-        self._store.beat(list(alive))
-        for pid in ended:
-            del self._ended[pid]
-
     def _bury(self, now: float) -> None:
         counts = now - self._database_lost >= _DATABASE_SETTLES
         for id in self._store.dead_processes():
-            self._take_back(id, id, counts=counts, now=now)
-
-    def _take_back(self, process: Process | str, id: str, *, counts: bool, now: float) -> None:
-        returned = self._store.take_back(id, counts=counts, max_deaths=self._options.deaths_allowed)
-        log.taken_back(process, returned)
-        for job in returned:
-            for listener in counting.listeners:
-                listener(job)
-        self._schedule.hurry(Chore.HAND_OVER, now)
+            self._children.take_back(id, id, counts=counts, now=now)
 
     def _count(self, now: float) -> None:
         log.counted(self._store.counts())
 
     def _prune(self, now: float) -> None:
         """Forgets one batch of old records, unless there is other work."""
-        keep = self._options.keep
         is_busy = now - self._handed_at < 1.0
-        if keep is None or (is_busy and now - self._pruned_at < _QUIET_WITHIN):
+        if is_busy and now - self._pruned_at < _QUIET_WITHIN:
             return
         self._pruned_at = now
-        for state in (State.SUCCEEDED, State.CANCELLED, State.FAILED):
+        self._store.forget_limits()
+        for state, keep in self._options.kept.items():
             count = self._store.prune(state, keep, _PRUNED)
             if count:
                 log.pruned(count)
@@ -321,21 +269,10 @@ class Dispatcher:
 
     def _part(self) -> None:
         """Does what is left to do in the end: the last processes of the runner have ended."""
-        if self._ended:
-            self._do(Chore.CHILDREN, self._look_after_children)
+        if self._children.ended:
+            self._do(Chore.CHILDREN, self._children.look_after)
         until = time.monotonic() + _PARTING
         while self._servers.is_waiting and (left := until - time.monotonic()) > 0:
             for descriptor in self._poller.wait(left):
                 self._take(descriptor)
             self._waker.clear()
-
-
-def _exists(pid: int) -> bool:
-    """Returns whether a process of this host exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS
 from gearmanny.payload.checks import COUNT, SECONDS
 from gearmanny.payload.fields import check_options, option
+from gearmanny.records.checks import by_state
 from gearmanny.records.contract import MAX_DEATHS
+from gearmanny.records.states import ENDED, State
+
+Keep = float | None | Mapping[str, float | None]
+"""Seconds for which the records of jobs that have ended are kept; None for ever. Or a mapping of
+these by state, in which states may be left out."""
+
+KEEP = by_state(SECONDS)
+
+_WEEK = 7 * 86400.0
 
 _EVER = 2**31 - 1
 """More deaths than any job can have."""
@@ -28,10 +39,10 @@ class DispatchOptions:
     """How they are secured; None for plain connections."""
     runner: str = ""
     """The id of the runner whose processes it looks after; empty if it belongs to none."""
-    keep: float | None = option(
-        7 * 86400.0,
-        SECONDS,
-        "seconds for which the records of jobs that have ended are kept",
+    keep: Keep = option(
+        _WEEK,
+        KEEP,
+        "seconds for which the records of jobs that have ended are kept, or a dict by state",
         none="for ever",
         metavar="SECONDS",
     )
@@ -51,6 +62,14 @@ class DispatchOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def kept(self) -> dict[State, float]:
+        """The seconds for which records are kept, by the states whose records are forgotten."""
+        keep = self.keep
+        given = keep if isinstance(keep, Mapping) else dict.fromkeys(ENDED, keep)
+        kept: dict[State, float | None] = {state: given.get(state, _WEEK) for state in ENDED}
+        return {state: seconds for state, seconds in kept.items() if seconds is not None}
 
     @property
     def deaths_allowed(self) -> int:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from gearmanny.dispatching.dispatcher import Dispatcher
-from gearmanny.dispatching.options import DispatchOptions
+from gearmanny.dispatching.options import DispatchOptions, Keep
 from gearmanny.net.forks import stopped_by_sigterm
 from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
@@ -21,7 +21,7 @@ def dispatch(
     hosts: Sequence[str] | None = None,
     *,
     tls: TLSOption = None,
-    keep: float | None = DispatchOptions.keep,
+    keep: Keep = DispatchOptions.keep,
     max_unclaimed: int = DispatchOptions.max_unclaimed,
     max_deaths: int | None = DispatchOptions.max_deaths,
 ) -> None:
@@ -33,7 +33,8 @@ def dispatch(
             `localhost:4730`.
         tls: how the job servers are secured: True, a dict with the paths of PEM files `"ca"`,
             `"cert"` and `"key"`, or an `ssl.SSLContext`; None for plain connections.
-        keep: seconds for which the records of jobs that have ended are kept. None: for ever.
+        keep: seconds for which the records of jobs that have ended are kept. None: for ever. A dict
+            may say it for each state, `{"failed": None}`; other states have the default.
         max_unclaimed: jobs of one function that may wait at the job servers; the others wait in
             the database.
         max_deaths: processes that a job may kill, before it is failed instead of run. None: any

@@ -23,6 +23,8 @@ class Chore(Enum):
     """Have processes look for jobs that were cancelled while they run."""
     TICK = auto()
     """Make the jobs of schedules that are due."""
+    RELEASE = auto()
+    """Release jobs that waited for their limits, so that they are handed over."""
     HAND_OVER = auto()
     """Hand over what is due."""
     LOOK = auto()
@@ -39,6 +41,7 @@ EVERY = {
     Chore.CHILDREN: 8.0,
     Chore.INTERRUPT: 1.0,
     Chore.TICK: 1.0,
+    Chore.RELEASE: 1.0,
     Chore.HAND_OVER: 1.0,
     Chore.LOOK: 1.0,
     Chore.BURY: 1.0,

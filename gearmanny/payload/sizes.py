@@ -9,6 +9,7 @@ that does not fit into memory.
 
 from __future__ import annotations
 
+from gearmanny.errors import EncodingError
 from gearmanny.payload.checks import whole_number
 
 MAX_PACKET = 256 * 1024 * 1024
@@ -75,4 +76,25 @@ def check_payload(payload: bytes, max_packet: int) -> None:
             f"its {len(payload)} bytes exceed {longest}, which is max_packet minus "
             f"{ROOM_FOR_NAMES} bytes for names. Raise max_packet on both sides, or send less at a "
             "time"
+        )
+
+
+def check_result(function: object, result: str | bytes | None, limit: int | None) -> None:
+    """Checks the size of a result that is to be recorded.
+
+    Args:
+        function: the Gearman function.
+        result: as it travels; None where there is none.
+        limit: bytes; None for any size.
+
+    Raises:
+        EncodingError: it is larger.
+    """
+    if limit is None or result is None or 4 * len(result) <= limit:
+        return
+    size = len(result) if isinstance(result, bytes) else len(result.encode())
+    if size > limit:
+        raise EncodingError(
+            f"The result of {function}() has {size} bytes, and max_result allows {limit} in a "
+            "record. Store it elsewhere and return where it is, or raise max_result."
         )

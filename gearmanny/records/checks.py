@@ -1,11 +1,14 @@
-"""Whether something is a store: it is given to clients, workers and runners."""
+"""Checks of what is given to clients, workers and runners."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gearmanny.errors import InvalidOption
+from gearmanny.payload.checks import Rule
 from gearmanny.records.contract import Store
+from gearmanny.records.states import ENDED
 
 
 def check_store(records: Any) -> Store:
@@ -23,3 +26,24 @@ def check_store(records: Any) -> Store:
         )
     store: Store = records
     return store
+
+
+def by_state(rule: Rule) -> Rule:
+    """Returns a rule for a value, or for a mapping of such values by the state in which a job has
+    ended. Each may be None.
+
+    Args:
+        rule: for one value.
+    """
+
+    def allows(value: object) -> bool:
+        if not isinstance(value, Mapping):
+            return rule.allows(value)
+        return all(
+            state in tuple(ENDED) and (each is None or rule.allows(each))
+            for state, each in value.items()
+        )
+
+    return Rule(
+        f"{rule.words}, or a dict of such numbers by state ({', '.join(ENDED)})", allows, rule.read
+    )

@@ -61,16 +61,25 @@ def claim(
     )
     if row is not None:
         return _claimed(claim, *row[:-1])
+    return unclaimed(session, claim, function, number, process)
+
+
+def unclaimed(
+    session: Session, claim: Claim, function: str, number: int, process: str
+) -> Claimed | Refused:
+    """Returns why a job was not claimed just now; the claim, where it was claimed before, and the
+    answer was lost."""
+    row_id, process_id = session.dialect.id(claim.id), session.dialect.id(process)
     found = session.prepared_row(_LOOK, process_id, row_id)
     if found is None or found[0] != function:
         return Refused(Refusal.UNKNOWN)
     _, state, handovers, owner_token, owner, is_due, is_registered = found
     if state == State.RUNNING:
-        if owner_token == token:  # the answer to the same statement was lost
-            row = session.row(_MINE, row_id, token)
+        if owner_token == claim.token:  # the answer to the same statement was lost
+            row = session.row(_MINE, row_id, claim.token)
             if row is not None:
                 return _claimed(claim, *row)
-        return Refused(Refusal.RUNNING, canonical(owner), Claim(id, owner_token))
+        return Refused(Refusal.RUNNING, canonical(owner), Claim(claim.id, owner_token))
     if not State(state).is_open:
         return Refused(Refusal.OVER)
     if handovers != number:

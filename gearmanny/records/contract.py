@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from gearmanny.records.limits import Limits, Releasing
 from gearmanny.records.scheduling import Scheduling
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import (
@@ -39,7 +40,7 @@ HandOver = Callable[[Sequence[Submitted]], object]
 calls of a client have the same, so that jobs of several calls can leave together."""
 
 
-class Store(Watched, Scheduling, Protocol):
+class Store(Watched, Scheduling, Releasing, Protocol):
     """A store of records, for all threads of a process and for those that are forked from it.
 
     Every method raises `StoreUnavailable` when the database cannot be reached.
@@ -108,15 +109,14 @@ class Store(Watched, Scheduling, Protocol):
 
     # Workers
 
-    def claim(self, id: str, function: str, number: int, process: str) -> Claimed | Refused:
-        """Claims a job that a job server has assigned.
+    def claim(
+        self, id: str, function: str, number: int, process: str, limits: Limits | None = None
+    ) -> Claimed | Refused:
+        """Claims a job, `id` of `function`, that was handed over with a number.
 
         Args:
-            id: of the record.
-            function: that of the job.
-            number: of the hand-over.
-            process: id of the process that is to run it, as registered. This process is
-                registered again, under the same id, if it was taken for dead.
+            process: id of the process that is to run it; if it was taken for dead, it is back.
+            limits: of its task; a job over them is held.
         """
 
     def take_over(

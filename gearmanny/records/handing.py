@@ -27,7 +27,7 @@ _FUNCTIONS = """
     )
     SELECT function FROM known WHERE function IS NOT NULL
 """
-_WAITING = _FUNCTIONS.format(condition="handed IS NULL")
+_WAITING = _FUNCTIONS.format(condition="handed IS NULL AND held IS NULL")
 _UNCLAIMED = _FUNCTIONS.format(condition="handed IS NOT NULL")
 
 _COUNT = """
@@ -40,8 +40,8 @@ _COUNT = """
 _HAND_OVER = """
     WITH picked AS MATERIALIZED (
         SELECT id FROM {jobs}
-        WHERE state = 'queued' AND handed IS NULL AND function = %s AND priority = %s
-            AND due <= {now}
+        WHERE state = 'queued' AND handed IS NULL AND held IS NULL AND function = %s
+            AND priority = %s AND due <= {now}
         ORDER BY due LIMIT %s {skip_locked}
     )
     UPDATE {jobs} SET {event[handed_over]}, unclaimed = unclaimed + 1, handed = {now}

@@ -26,6 +26,9 @@ _COUNTS = """
         {epoch[now]} - min(CASE WHEN state = 'queued' THEN {epoch[due]} END)
     FROM (
         SELECT function, state, due FROM {jobs} WHERE state = 'queued' AND handed IS NULL
+            AND held IS NULL
+        UNION ALL
+        SELECT function, state, due FROM {jobs} WHERE state = 'queued' AND held IS NOT NULL
         UNION ALL
         SELECT function, state, due FROM {jobs} WHERE state = 'queued' AND handed IS NOT NULL
         UNION ALL

@@ -28,7 +28,7 @@ _CANCELLING = """
 
 _REVIVE = """
     UPDATE {jobs} SET {event[revived]}, due = {now}, handed = NULL, finished = NULL,
-        unclaimed = 0, failures = 0, deaths = 0
+        unclaimed = 0, failures = 0, deaths = 0, limited = NULL, held = NULL
     WHERE id = %s AND {before[revived]}
 """
 

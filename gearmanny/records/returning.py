@@ -20,6 +20,7 @@ _LOCK = """
 _BACK = {
     event: f"""
         UPDATE {{jobs}} SET {{event[{event}]}}, due = {{later}}, handed = NULL, unclaimed = 0,
+            limited = NULL, held = NULL,
             error = coalesce(%s, error), errors = errors || {{attempt}}
         WHERE id = %s AND claim = %s AND {{before[{event}]}}
         RETURNING {{tell_waiting}}

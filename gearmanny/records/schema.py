@@ -41,13 +41,21 @@ _FIRST = (
         unclaimed integer NOT NULL,
         claim bigint NULL,
         process {id_type} NULL,
-        cancelling {bool_type} NOT NULL
+        cancelling {bool_type} NOT NULL,
+        limited text NULL,
+        held {time_type} NULL
     )""",
     """CREATE TABLE {notes} (
         id {id_type} NOT NULL PRIMARY KEY,
         numerator bigint NULL,
         denominator bigint NULL,
         watched {bool_type} NOT NULL
+    )""",
+    """CREATE TABLE {limits} (
+        name text NOT NULL PRIMARY KEY,
+        max_running integer NULL,
+        every {float_type} NULL,
+        next {time_type} NULL
     )""",
     """CREATE TABLE {processes} (
         id {id_type} NOT NULL PRIMARY KEY,
@@ -84,9 +92,13 @@ _FIRST = (
     )""",
     # All of them are partial: an index over the state of a million finished jobs is slow.
     """CREATE INDEX "{prefix}_due" ON {jobs} (function, priority, due)
-        WHERE state = 'queued' AND handed IS NULL""",
+        WHERE state = 'queued' AND handed IS NULL AND held IS NULL""",
     """CREATE INDEX "{prefix}_handed" ON {jobs} (function, handed)
         WHERE state = 'queued' AND handed IS NOT NULL""",
+    """CREATE INDEX "{prefix}_held" ON {jobs} (limited, priority, id)
+        WHERE state = 'queued' AND held IS NOT NULL""",
+    """CREATE INDEX "{prefix}_limited" ON {jobs} (limited)
+        WHERE limited IS NOT NULL AND held IS NULL AND state IN ('queued', 'running')""",
     """CREATE INDEX "{prefix}_running" ON {jobs} (process) WHERE state = 'running'""",
     """CREATE INDEX "{prefix}_finished" ON {jobs} (state, finished)
         WHERE finished IS NOT NULL""",

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from gearmanny.errors import InvalidOption, StoreUnavailable
-from gearmanny.records import claiming, handing, looking, requests, returning, submitting
+from gearmanny.records import claiming, handing, limiting, looking, requests, returning, submitting
 from gearmanny.records import processes as rows
 from gearmanny.records.connections import Connections
 from gearmanny.records.connectors import Connector, connector_of
 from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
+from gearmanny.records.limiting import Limiting
+from gearmanny.records.limits import Limits
+from gearmanny.records.listing import Listing
 from gearmanny.records.presence import Presence
 from gearmanny.records.schedules import SQLScheduling
 from gearmanny.records.session import Session
@@ -45,7 +48,7 @@ PREFIX = "gearmanny_"
 Result = TypeVar("Result")
 
 
-class SQLStore(WatchedSQL, SQLScheduling):
+class SQLStore(WatchedSQL, SQLScheduling, Listing, Limiting):
     """A store of records in a database; `gearmanny.records.contract.Store` says what it does.
 
     One connection for each process, which all its threads share; it is made anew after a restart
@@ -120,11 +123,13 @@ class SQLStore(WatchedSQL, SQLScheduling):
         id = canonical(id)
         return self._run(lambda session: requests.revive(session, id))
 
-    def claim(self, id: str, function: str, number: int, process: str) -> Claimed | Refused:
-        id, token = canonical(id), claiming.new_token()
+    def claim(
+        self, id: str, function: str, number: int, process: str, limits: Limits | None = None
+    ) -> Claimed | Refused:
+        id, token, within = canonical(id), claiming.new_token(), limiting.claiming_within(limits)
 
         def claim(session: Session) -> Claimed | Refused:
-            return claiming.claim(session, id, function, number, process, token)
+            return within(session, id, function, number, process, token)
 
         with self._doubts.unless_answered(Claim(id, token)):
             answer = self._run(claim)

@@ -104,6 +104,9 @@ TRANSITIONS: dict[Event, Transition] = {
 }
 """Every event. The SQL of the store is made from this table."""
 
+ENDED = (State.SUCCEEDED, State.CANCELLED, State.FAILED)
+"""The states of jobs that have ended."""
+
 ENDINGS = (Event.SUCCEEDED, Event.FAILED, Event.INTERRUPTED)
 """The events by which the owner of a running job ends it."""
 

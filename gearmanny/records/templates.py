@@ -34,6 +34,8 @@ class Tables(NamedTuple):
     notes: str
     """Progress, and whether anybody waits. Apart from the jobs: a task in a REPEATABLE READ
     transaction could not finish its own record if anybody else had written to that row."""
+    limits: str
+    """The limits of functions, or of a key of theirs. A claim locks the row of its limit."""
     processes: str
     schedules: str
     store: str

@@ -93,6 +93,10 @@ class Refusal(StrEnum):
     """It is not due yet."""
     RUNNING = "running"
     """Another process has it."""
+    LIMITED = "limited"
+    """Its limit is reached: it waits in the database until a dispatcher releases it."""
+    SOON = "soon"
+    """It may begin within a moment, by its rate. Claim it again."""
     UNREGISTERED = "unregistered"
     """The process that claims it has no row: it left, or was taken for dead."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gearmanny.dispatching.options import DispatchOptions
+from gearmanny.dispatching.options import DispatchOptions, Keep
 from gearmanny.payload.checks import COUNT, SECONDS, SWITCH, TIME_LIMIT
 from gearmanny.payload.fields import check_options, option, same_as
 from gearmanny.working.options import WorkerOptions
@@ -67,7 +67,7 @@ class RunnerOptions:
     dispatch: bool = option(
         True, SWITCH, "hand over recorded jobs that are due, and those that got lost"
     )
-    keep: float | None = same_as(DispatchOptions, "keep")
+    keep: Keep = same_as(DispatchOptions, "keep")
     connect_timeout: float | None = option(
         None,
         SECONDS,

@@ -213,6 +213,12 @@ def _specify(worker: object, function: str, attribute: str, timeout: float | Non
             f"{where} is atomic and async: coroutines run at the same time, and would share one "
             "transaction. Write it without async, or leave atomic=True out."
         )
+    key = options.limit_key
+    if key is not None and key not in accepted and not takes_any(signature):
+        raise InvalidTask(
+            f"{where} has limit_key={key!r}, and no such argument. It takes "
+            f"{', '.join(sorted(accepted)) or 'none'}."
+        )
     return TaskSpec(
         function=function,
         method=attribute,

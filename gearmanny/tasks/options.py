@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, cast, overload
 
 from gearmanny.errors import (
     InvalidArguments,
@@ -18,6 +18,7 @@ from gearmanny.errors import (
 from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.checks import SECONDS, SWITCH, TIME_LIMIT, Rule, whole_number
 from gearmanny.schedules.timetable import OptionsOfTimetable, Planned, planned
+from gearmanny.tasks.limits import LimitOptions, checked_limits
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -65,6 +66,17 @@ class TaskOptions:
     """Whether what it writes and the end of its job are one transaction."""
     schedule: Planned | None = None
     """When it is called by itself, and with which arguments."""
+    max_running: int | None = None
+    """Its jobs with a record that may run at a time; None for any number."""
+    rate: str | None = None
+    """How often such a job may begin, such as "10/m"; None for any number of times."""
+    limit_key: str | None = None
+    """The argument whose values have limits of their own; None for limits of all jobs."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit for its jobs with a record."""
+        return self.max_running is not None or self.rate is not None
 
     @property
     def limit(self) -> float | None:
@@ -114,7 +126,20 @@ class TaskOptions:
             entries["atomic"] = True
         if self.schedule is not None:
             entries["schedule"] = self.schedule.timetable.help()
+        for name in ("max_running", "rate", "limit_key"):
+            if getattr(self, name) is not None:
+                entries[name] = getattr(self, name)
         return entries
+
+
+class MoreOptions(LimitOptions, OptionsOfTimetable, total=False):
+    """The options of `@task` about its limits, and about its schedule."""
+
+
+def _told_apart(more: Mapping[str, Any]) -> tuple[LimitOptions, dict[str, Any]]:
+    limits = {name: more[name] for name in LimitOptions.__annotations__ if name in more}
+    schedule = {name: value for name, value in more.items() if name not in limits}
+    return cast("LimitOptions", limits), schedule
 
 
 @overload
@@ -130,7 +155,7 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
-    **schedule: Unpack[OptionsOfTimetable],
+    **more: Unpack[MoreOptions],
 ) -> Callable[[Method], Method]: ...
 
 
@@ -144,30 +169,29 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
-    **schedule: Unpack[OptionsOfTimetable],
+    **more: Unpack[MoreOptions],
 ) -> Callable[..., Any]:
-    """Makes a method a task, whatever its name, and gives it options. The method itself is not
-    changed. A subclass that overrides it has a task with options of its own.
+    """Makes a method a task, whatever its name, and gives it options. The method is not changed.
+    A subclass that overrides it has a task with options of its own.
 
     Args:
         method: a method of a worker class. Omitted where there are options: `@task(timeout=…)`.
         timeout: seconds after which `TaskTimeLimitExceeded` is raised inside the task, in every
             attempt anew; None for never. Default: the `timeout` of the worker class.
         retries: how often the task is tried again after it failed. Meanwhile the worker holds
-            the job, and serves no other; a task that has sent data is not tried again. A job with
-            a record goes back to the queue until then, and any worker takes it.
+            the job, and serves no other; one with a record goes back to the queue. A task that has
+            sent data is not tried again, unless it has a record.
         retry_on: the exceptions after which it is tried again. `InvalidArguments` and
             `RejectJob` never are among them; `TaskTimeLimitExceeded` only when it is named here.
         backoff: seconds before the second attempt; the delays double from there to a minute, and
-            are shortened at random by up to a half. Or a function that is given the number of the
-            attempt that failed, 1 for the first, and returns the seconds to wait.
-        cached: whether equal calls have equal answers, as those of a task with `@cachewrap`.
-            Equal calls over `using()` of its class that are under way at a time become one job,
-            and all get its answer. Calls that have a `unique` or a trace of their own do not.
+            are shortened at random by up to a half; or a function of the attempt's number from 1.
+        cached: whether equal calls have equal answers, as with `@cachewrap`. Those over `using()`
+            of its class become one job, whose answer all get, unless they have a `unique` or a
+            trace of their own.
         atomic: whether what the task writes is one transaction, which is committed when it
             returns; and, of a job with a record, one with the end of that job: both are there, or
             neither is. The worker has to have a `transaction`. Not for `async def`.
-        **schedule: `every` or `cron`, and more of `OptionsOfTimetable`: calls it by itself.
+        **more: limits (`LimitOptions`), and when it is called by itself (`OptionsOfTimetable`).
 
     Raises:
         InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.
@@ -177,11 +201,11 @@ def task(
         return _marked(method, TaskOptions())
     check_timeout("timeout", timeout)
     _RETRIES.check("retries", retries)
-    kinds = retry_on if isinstance(retry_on, tuple) else (retry_on,)
-    _check_retry_on(kinds)
+    limits, schedule = _told_apart(more)
+    kinds = _checked_retry_on(retry_on)
     _BACKOFF.check("backoff", backoff)
-    SWITCH.check("cached", cached)
-    SWITCH.check("atomic", atomic)
+    for name, switch in (("cached", cached), ("atomic", atomic)):
+        SWITCH.check(name, switch)
     options = TaskOptions(
         timeout=timeout,
         retries=retries,
@@ -189,8 +213,9 @@ def task(
         backoff=backoff,
         cached=cached,
         atomic=atomic,
+        **checked_limits(**limits),
     )
-    if not retries and options != TaskOptions(timeout=timeout, cached=cached, atomic=atomic):
+    if not retries and (options.retry_on, backoff) != (TaskOptions().retry_on, 1.0):
         raise InvalidOption(
             "retry_on and backoff have no effect without retries. Add retries=3, for example."
         )
@@ -277,7 +302,10 @@ def _function(method: object) -> object:
     return method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
 
 
-def _check_retry_on(kinds: tuple[object, ...]) -> None:
+def _checked_retry_on(
+    retry_on: type[BaseException] | tuple[type[BaseException], ...],
+) -> tuple[type[BaseException], ...]:
+    kinds = retry_on if isinstance(retry_on, tuple) else (retry_on,)
     for kind in kinds:
         if not isinstance(kind, type) or not issubclass(kind, (Exception, TaskTimeLimitExceeded)):
             raise InvalidOption(
@@ -288,3 +316,4 @@ def _check_retry_on(kinds: tuple[object, ...]) -> None:
         raise InvalidOption(
             "retry_on is empty. Name the exceptions after which the task is tried again."
         )
+    return kinds

@@ -11,6 +11,7 @@ from gearmanny.errors import RejectJob
 from gearmanny.payload.backoff import Backoff
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
+from gearmanny.records.limits import Limits
 from gearmanny.records.values import Claimed, Refusal, Refused, StoreUnavailable
 from gearmanny.working.decisions import GiveBack, LookAgain, Refuse, Run, Skip, after_claim
 from gearmanny.working.interrupts import GivenBack, Skipped
@@ -66,6 +67,7 @@ class Claimant:
         link: Link,
         pause: Pause,
         has_others: Callable[[], bool],
+        limits: Limits | None = None,
     ) -> Claimed:
         """Claims a job.
 
@@ -75,6 +77,7 @@ class Claimant:
             link: the connection that it came by.
             pause: waits for some seconds, less when the link ends or the worker stops.
             has_others: returns whether other jobs that came by that connection are running.
+            limits: of its task.
 
         Raises:
             Skipped: it is in other hands.
@@ -84,7 +87,7 @@ class Claimant:
         """
         began = time.monotonic()
         while True:
-            decision = self._decide(travelling, function, began)
+            decision = self._decide(travelling, function, limits, began)
             if isinstance(decision, Run):
                 self._rests.reset()
                 return decision.claimed
@@ -109,12 +112,12 @@ class Claimant:
         return self._stopping() or link.has_ended()
 
     def _decide(
-        self, travelling: Travelling, function: str, began: float
+        self, travelling: Travelling, function: str, limits: Limits | None, began: float
     ) -> Run | Skip | Refuse | LookAgain | GiveBack:
         try:
             if travelling.store != self._store.id:
                 return Refuse(_STRANGE.format(travelling.store, self._store.id))
-            answer = self._claim(travelling, function)
+            answer = self._claim(travelling, function, limits)
         except StoreUnavailable as error:
             logger.warning(
                 "%s cannot be claimed and goes back to its queue: %s",
@@ -125,9 +128,13 @@ class Claimant:
             return GiveBack()
         return after_claim(answer, time.monotonic() - began)
 
-    def _claim(self, travelling: Travelling, function: str) -> Claimed | Refused:
+    def _claim(
+        self, travelling: Travelling, function: str, limits: Limits | None
+    ) -> Claimed | Refused:
         process = self._membership.process()
-        answer = self._store.claim(travelling.id, function, travelling.number, process)
+        answer = self._store.claim(travelling.id, function, travelling.number, process, limits)
+        if limits is not None:  # what a dead process began is a start, too: a dispatcher takes it
+            return answer
         if isinstance(answer, Refused) and answer.reason is Refusal.RUNNING:
             limit = _ANY_NUMBER if self._max_deaths is None else self._max_deaths
             answer = self._store.take_over(answer, process, limit)

@@ -8,15 +8,14 @@ the result. It uses the connection of the store, which no task can break.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from gearmanny.errors import GearmanException
-from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.failures import encode_failure
+from gearmanny.payload.sizes import check_result
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
 from gearmanny.records.scheduling import NewSchedule
@@ -25,15 +24,10 @@ from gearmanny.records.values import Claimed, Payload, Settled, StoreUnavailable
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.claiming import Claimant
 from gearmanny.working.held import Held
-from gearmanny.working.interrupts import GivenBack
 from gearmanny.working.membership import Facts, membership_of
+from gearmanny.working.patience import Patience
 
 logger = logging.getLogger("gearmanny.worker")
-
-Result = TypeVar("Result")
-
-_LAST_TRIES = 5.0
-"""Seconds for which a worker that stops tries to write what became of a job."""
 
 
 class ClaimLost(GearmanException):
@@ -43,16 +37,28 @@ class ClaimLost(GearmanException):
 class Claims:
     """The jobs with a record that a loop runs."""
 
-    def __init__(self, store: Store, stopping: Callable[[], bool], max_deaths: int | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        stopping: Callable[[], bool],
+        *,
+        max_deaths: int | None,
+        max_result: int | None,
+        forget_arguments: bool,
+    ) -> None:
         """
         Args:
             store: of the records.
             stopping: returns whether the worker stops.
             max_deaths: how many processes a job may kill; None for any number.
+            max_result: bytes of the largest result; None for any size.
+            forget_arguments: whether a job that succeeded keeps no arguments.
         """
         self._store = store
+        self._max_result = max_result
+        self._forgets = forget_arguments
         self._membership = membership_of(store)
-        self._stopping = stopping
+        self._patience = Patience(self._membership, stopping)
         self._claimant = Claimant(store, self._membership, stopping, max_deaths)
         self._held: dict[int, Held] = {}
         """By `id()` of the job."""
@@ -161,6 +167,7 @@ class Claims:
             result: as it travels.
 
         Raises:
+            EncodingError: it is larger than `max_result`.
             GivenBack: the worker stops, and the store cannot be reached.
         """
         self._finish(job, Event.SUCCEEDED, result, None)
@@ -192,8 +199,13 @@ class Claims:
         held = self._held.get(id(job))
         if held is None:
             return
-        finish = partial(self._store.finish, held.claim, event, result, error)
-        is_valid = self._until_available(finish)
+        check_result(job.task, result, self._max_result)
+        finish = partial(
+            self._store.finish,
+            *(held.claim, event, result, error),
+            forget_arguments=self._forgets,
+        )
+        is_valid = self._patience.until_available(finish)
         self._held.pop(id(job), None)
         if not is_valid:
             _log_loss(job)
@@ -213,7 +225,7 @@ class Claims:
             self._store.give_back, self._held[id(job)].claim, Event.RETRIED, delay, error
         )
         try:
-            returned = self._until_available(give_back)
+            returned = self._patience.until_available(give_back)
         except Exception as failure:  # it is too late for that, or too early
             self.fail(job, encode_failure(failure).decode())
             return
@@ -251,12 +263,18 @@ class Claims:
             connection: of the driver, that has the transaction.
 
         Raises:
+            EncodingError: it is larger than `max_result`.
             ClaimLost: somebody else has the job.
         """
         held = self._held.get(id(job))
         if held is None:
             return
-        if not self._store.finish(held.claim, Event.SUCCEEDED, result, connection=connection):
+        check_result(job.task, result, self._max_result)
+        if not self._store.finish(
+            *(held.claim, Event.SUCCEEDED, result),
+            connection=connection,
+            forget_arguments=self._forgets,
+        ):
             raise ClaimLost(f"Somebody else has {job.task}().")
         held.is_committing = True
 
@@ -290,26 +308,10 @@ class Claims:
         if not held.is_committing and not is_transient:
             return None
         held.is_committing = False
-        settled = self._until_available(partial(self._store.settle, held.claim))
+        settled = self._patience.until_available(partial(self._store.settle, held.claim))
         if settled is not Settled.LOST:
             self._held.pop(id(job))
         return settled, is_transient
-
-    def _until_available(self, operation: Callable[[], Result]) -> Result:
-        """Returns what an operation returns, as soon as the store can be reached: a database that
-        restarts must not cost a result."""
-        self._membership.resume()
-        rests = Backoff(first=0.1, longest=1.0)
-        until: float | None = None
-        while True:
-            try:
-                return operation()
-            except StoreUnavailable:
-                if self._stopping():
-                    until = until or time.monotonic() + _LAST_TRIES
-                    if time.monotonic() > until:
-                        raise GivenBack from None
-            time.sleep(rests.next_delay())
 
 
 def _log_loss(job: GearmanJob) -> None:

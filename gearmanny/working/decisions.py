@@ -15,6 +15,9 @@ to finish it, or to be found dead."""
 _BETWEEN_LOOKS = 0.2
 """Seconds."""
 
+_UNTIL_SOON = 0.02
+"""Seconds between looks at a job that may begin in a moment."""
+
 MAX_RUNS = 10
 """How often a task is run whose transaction is lost each time, before that is its failure."""
 
@@ -86,6 +89,7 @@ _SKIPPED = {
     Refusal.OVER: "it has ended",
     Refusal.OUTDATED: "it was handed over again",
     Refusal.EARLY: "it is not due yet",
+    Refusal.LIMITED: "its limit is reached, and it waits in the database",
     Refusal.RUNNING: "another process is running it",
 }
 
@@ -107,6 +111,8 @@ def after_claim(
         )
     if answer.reason is Refusal.UNREGISTERED:  # the database has not noticed yet that we are back
         return GiveBack()
+    if answer.reason is Refusal.SOON:
+        return LookAgain(_UNTIL_SOON)
     if answer.reason is Refusal.RUNNING and waited < LOOKED_AT:
         return LookAgain(_BETWEEN_LOOKS)
     return Skip(_SKIPPED[answer.reason])

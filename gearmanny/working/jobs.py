@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from gearmanny.errors import RejectJob
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.payload.encoding import decode
+from gearmanny.payload.masking import MASK, masked
 from gearmanny.protocol.worker import Assigned
 from gearmanny.records.ids import parse_unique
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
@@ -25,6 +27,7 @@ from gearmanny.working.answers import about
 from gearmanny.working.attempts import describe
 from gearmanny.working.claiming import UNRECORDED
 from gearmanny.working.handler import Handler
+from gearmanny.working.limited import limits_of
 from gearmanny.working.runners import HandedOver
 
 logger = logging.getLogger("gearmanny.worker")
@@ -37,11 +40,13 @@ _RECORDED = b"j:"
 class JobRunner:
     """Runs the jobs of a `GearmanWorker`, one at a time."""
 
-    def __init__(self, gearman_worker: GearmanWorker) -> None:
+    def __init__(self, gearman_worker: GearmanWorker, mask: Sequence[str] = MASK) -> None:
         """
         Args:
             gearman_worker: the worker.
+            mask: names of arguments whose values are not logged.
         """
+        self._mask = mask
         self._worker = gearman_worker
 
     def run(self, handler: Handler, assigned: Assigned, task: str | bytes) -> bool:
@@ -90,7 +95,10 @@ class JobRunner:
             job.data = decode(self._worker.data_encoder, data)
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug(
-                    "%s is called with %r", job.task, job.data, extra=about("started", job)
+                    "%s is called with %r",
+                    job.task,
+                    masked(job.data, self._mask),
+                    extra=about("started", job),
                 )
             self._worker.on_job_execute(job)
             if this_process.forks != forks:
@@ -114,7 +122,8 @@ class JobRunner:
             raise RejectJob(UNRECORDED)
         function = assigned.function.decode(errors="backslashreplace")
         claimed = context.claims.claim(
-            job, travelling, function, link, context.pause, partial(_has_others, handler)
+            *(job, travelling, function, link, context.pause, partial(_has_others, handler)),
+            limits_of(self._worker, job),
         )
         describe(job, traceparent=claimed.trace, attempt=claimed.failures + 1)
         arguments = claimed.arguments

@@ -28,6 +28,7 @@ from gearmanny.working.exported import help_of
 from gearmanny.working.handler import Handler
 from gearmanny.working.jobs import JobRunner
 from gearmanny.working.ledger import Ledger
+from gearmanny.working.limited import check_limits, registered_tasks
 from gearmanny.working.link import Link
 from gearmanny.working.links import Links, name_of
 from gearmanny.working.membership import Facts
@@ -76,14 +77,20 @@ class WorkLoop:
         self._connector = environment.connector
         self._observer = observer
         self._unready = observer is not None
-        self._jobs = JobRunner(gearman_worker)
+        self._jobs = JobRunner(gearman_worker, options.mask)
         self._ledger = Ledger() if observer is None else observer.ledger
         self._worker = gearman_worker
         self._options = options
         self._claims = (
             None
             if options.records is None
-            else Claims(options.records, self._is_stopping, options.max_deaths)
+            else Claims(
+                options.records,
+                self._is_stopping,
+                max_deaths=options.max_deaths,
+                max_result=options.max_result,
+                forget_arguments=options.forget_arguments,
+            )
         )
         self._answers = Answers(gearman_worker, self._ledger, self._claims)
         self._context = Context(
@@ -300,8 +307,10 @@ def loop_of(
         observer: notified when the loop serves, and of every job.
 
     Raises:
-        InvalidOption: a task is atomic, and there is no transaction.
+        InvalidOption: a task is atomic, and there is no transaction; or it has limits, and there
+            are no records.
     """
     check_transaction(atomic_tasks(gearman_worker), options.transaction)
+    check_limits(registered_tasks(gearman_worker), options.records)
     environment = environment_of(list(options.hosts), options.tls)
     return WorkLoop(gearman_worker, options, environment, observer)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from gearmanny.errors import InvalidOption
 from gearmanny.net.hosts import Host
 from gearmanny.net.tls import TLS
-from gearmanny.payload.checks import COUNT, FLAG
+from gearmanny.payload.checks import COUNT, FLAG, SWITCH
 from gearmanny.payload.fields import check_options, option
+from gearmanny.payload.masking import MASK, check_mask
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.records.contract import MAX_DEATHS, Store
 from gearmanny.vocabulary.gearman_api import GearmanWorker
@@ -20,6 +21,15 @@ from gearmanny.working.hooks import Hook, SyncToAsync
 Transaction = Callable[[], AbstractContextManager[Any]]
 """Returns the transaction in which an atomic task runs: it yields the connection of the driver,
 commits at its end, and rolls back after an exception."""
+
+
+class Privacy(TypedDict, total=False):
+    """The options of what is kept of jobs, and shown of them. `WorkerOptions` has their defaults,
+    `WorkRunner` describes them."""
+
+    max_result: int | None
+    forget_arguments: bool
+    mask: Sequence[str]
 
 
 class Capacity(Protocol):
@@ -93,6 +103,18 @@ class WorkerOptions:
     """The id that the processes of one runner share in that store."""
     max_deaths: int | None = MAX_DEATHS
     """How many processes a job with a record may kill; None for any number."""
+    max_result: int | None = option(
+        16 * 1024 * 1024,
+        COUNT,
+        "bytes of the largest result in a record; a job with a larger one fails",
+        none="any size",
+    )
+    forget_arguments: bool = option(
+        False, SWITCH, "empty the arguments in the record of a job that has succeeded"
+    )
+    mask: Sequence[str] = option(
+        MASK, check_mask, "names whose values are masked in logs and on pages"
+    )
     transaction: Transaction | None = None
     """Makes the transaction of atomic tasks; None: there must not be any."""
 

@@ -29,7 +29,13 @@ from django.test import RequestFactory, override_settings
 from django.utils import timezone
 
 from gearmanny.contrib.django import client
-from gearmanny.contrib.django.models import JobNote, JobRecord, JobSchedule, WorkerProcess
+from gearmanny.contrib.django.models import (
+    JobLimit,
+    JobNote,
+    JobRecord,
+    JobSchedule,
+    WorkerProcess,
+)
 from gearmanny.contrib.django.records import DjangoStore, store_in
 from gearmanny.contrib.django.schema import TABLES
 from gearmanny.contrib.django.store import get_store, task_transaction
@@ -45,7 +51,7 @@ from tools.postgres import Postgres
 
 ALIAS = "recorded"
 
-MODELS = (JobRecord, JobNote, JobSchedule, WorkerProcess)
+MODELS = (JobRecord, JobNote, JobSchedule, JobLimit, WorkerProcess)
 
 
 @contextlib.contextmanager
@@ -392,7 +398,7 @@ class TestTables:
 
     def test_models_are_what_the_statements_make(self, store: DjangoStore) -> None:
         migrated = described()
-        assert len(migrated["indexes"]) == 11
+        assert len(migrated["indexes"]) == 13
         migrate("gearmanny", "zero")
         assert described() == {"columns": [], "indexes": []}
         with connections[ALIAS].schema_editor() as editor:

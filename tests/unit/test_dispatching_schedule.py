@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gearmanny.dispatching.schedule import EVERY, SPACING, Chore, Schedule
 
-EACH_SECOND = [Chore.INTERRUPT, Chore.TICK, Chore.HAND_OVER, Chore.LOOK, Chore.BURY]
+EACH_SECOND = [Chore.INTERRUPT, Chore.TICK, Chore.RELEASE, Chore.HAND_OVER, Chore.LOOK, Chore.BURY]
 
 
 def at_zero(random: float = 0.0) -> Schedule:

@@ -18,6 +18,7 @@ from gearmanny.contrib.django.models import JobRecord, WorkerProcess
 from gearmanny.contrib.django.schema import session_on
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.errors import InvalidOption
+from gearmanny.payload.masking import masked
 from gearmanny.records.ids import canonical
 from gearmanny.records.looking import counts
 
@@ -170,7 +171,9 @@ def _shown(text: str | None, raw: Any) -> SafeString | str:
         text = repr(bytes(raw)[:_LONGEST])
     elif text:
         value = _json(text)
-        text = text if value is text else json.dumps(value, indent=2, ensure_ascii=False)
+        if value is not text:
+            value = masked(value, get_settings().MASK)
+            text = json.dumps(value, indent=2, ensure_ascii=False)
     return _block(text) if text else "-"
 
 

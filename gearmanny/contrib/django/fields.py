@@ -29,3 +29,12 @@ class MomentField(models.DateTimeField):  # type: ignore[type-arg]
         if timezone.is_naive(moment):
             moment = timezone.make_aware(moment)
         return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+class NameField(models.TextField):  # type: ignore[type-arg]
+    """A text as a primary key, without the second index that Django makes for LIKE in PostgreSQL,
+    which it does where the type is spelled "text"."""
+
+    def db_type(self, connection: Any) -> str:
+        kind = str(super().db_type(connection))
+        return kind.upper() if connection.vendor == "postgresql" else kind

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy
 
-from gearmanny.contrib.django.fields import MomentField
+from gearmanny.contrib.django.fields import MomentField, NameField
 
 
 class StoreManager(models.Manager[Any]):
@@ -60,6 +60,8 @@ class JobRecord(models.Model):
     claim = models.BigIntegerField(null=True)
     process = models.UUIDField(null=True)
     cancelling = models.BooleanField()
+    limited = models.TextField(null=True)  # noqa: DJ001
+    held = MomentField(null=True)
 
     objects = StoreManager()
 
@@ -72,7 +74,19 @@ class JobRecord(models.Model):
             models.Index(
                 fields=["function", "priority", "due"],
                 name="gearmanny_jobs_due",
-                condition=Q(state="queued") & Q(handed__isnull=True),
+                condition=Q(state="queued") & Q(handed__isnull=True) & Q(held__isnull=True),
+            ),
+            models.Index(
+                fields=["limited", "priority", "id"],
+                name="gearmanny_jobs_held",
+                condition=Q(state="queued") & Q(held__isnull=False),
+            ),
+            models.Index(
+                fields=["limited"],
+                name="gearmanny_jobs_limited",
+                condition=Q(limited__isnull=False)
+                & Q(held__isnull=True)
+                & Q(state__in=["queued", "running"]),
             ),
             models.Index(
                 fields=["function", "handed"],
@@ -179,6 +193,24 @@ class JobSchedule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}"
+
+
+class JobLimit(models.Model):
+    """A limit of a function, or of one key of it."""
+
+    name = NameField(primary_key=True)
+    max_running = models.IntegerField(null=True)
+    every = models.FloatField(null=True)
+    next = MomentField(null=True)
+
+    objects = StoreManager()
+
+    class Meta:
+        db_table = "gearmanny_limits"
+        required_db_features = ("supports_partial_indexes",)
+
+    def __str__(self) -> str:
+        return str(self.name)
 
 
 class WorkerProcess(models.Model):

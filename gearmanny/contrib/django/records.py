@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from gearmanny.contrib.django.commits import commit_outbox_of
 from gearmanny.contrib.django.connectors import connector_of, is_in_memory
 from gearmanny.contrib.django.guard import is_test
 from gearmanny.contrib.django.schema import DIALECTS, TABLES, find_store
@@ -79,7 +79,7 @@ class TransactionStore(SQLStore):
 
         submitted = self._run(submit)
         if ours := [job for job in submitted if job.is_handed_over]:
-            outbox = _outbox_of(connection)
+            outbox = commit_outbox_of(connection)
             # It does not raise, but in tests, which call job servers that they should not.
             robust = not is_test()
             transaction.on_commit(lambda: outbox.send(hand_over, ours), self.alias, robust)
@@ -286,50 +286,3 @@ class OwnConnections(Connections):
             self._connector = connector_of(self._alias)
             self.store_id = None
             self._name = name
-
-
-class _Outbox:
-    """Lets the jobs of a transaction leave together, when all of its commit hooks have run."""
-
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self._held: dict[HandOver, list[Submitted]] | None = None
-        self._connection = weakref.ref(connection)
-
-    def send(self, hand_over: HandOver, jobs: Sequence[Submitted]) -> None:
-        """Hands jobs over, now or when the hooks of this transaction have run."""
-        if self._held is None:
-            hand_over(jobs)
-        else:
-            self._held.setdefault(hand_over, []).extend(jobs)
-
-    def run_and_clear_commit_hooks(self) -> None:
-        """Does what the method of the connection does, whose place it takes."""
-        connection = self._connection()
-        assert connection is not None
-        run = type(connection).run_and_clear_commit_hooks
-        if self._held is not None:  # a hook has committed a transaction of its own
-            run(connection)
-            return
-        held: dict[HandOver, list[Submitted]] = {}
-        self._held = held
-        try:
-            run(connection)
-        finally:
-            self._held = None
-            for hand_over, jobs in held.items():
-                hand_over(jobs)
-
-
-_OUTBOX = "_gearmanny_outbox"
-
-
-def _outbox_of(connection: Any) -> _Outbox:
-    """Returns the outbox of a connection. Its method that runs commit hooks is not public: without
-    it, the jobs of a transaction would leave one by one."""
-    outbox: _Outbox | None = getattr(connection, _OUTBOX, None)
-    if outbox is None:
-        outbox = _Outbox(connection)
-        setattr(connection, _OUTBOX, outbox)
-        if hasattr(connection, "run_and_clear_commit_hooks"):
-            connection.run_and_clear_commit_hooks = outbox.run_and_clear_commit_hooks
-    return outbox

@@ -18,6 +18,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
+from gearmanny.dispatching.options import Keep
 from gearmanny.errors import InvalidOption
 from gearmanny.helpers.options import STALE
 from gearmanny.hooks import Hook, check_hooks
@@ -36,6 +37,8 @@ from gearmanny.payload.checks import (
     number,
 )
 from gearmanny.payload.fields import check_options, option, options_of, same_as
+from gearmanny.payload.masking import MASK, check_mask
+from gearmanny.records.checks import by_state
 from gearmanny.running.options import RunnerOptions
 from gearmanny.working.options import WorkerOptions
 
@@ -143,14 +146,29 @@ class RecordsSettings:
         none="nowhere",
     )
     DATABASE: str = option("default", _TEXT, "alias of that database, in DATABASES")
-    KEEP_DAYS: float | None = option(
-        7, _DAYS, "days for which jobs that have ended are kept", none="for ever"
+    KEEP_DAYS: float | Mapping[str, float | None] | None = option(
+        7,
+        by_state(_DAYS),
+        "days for which jobs that have ended are kept, or a dict by state",
+        none="for ever",
+    )
+    MAX_RESULT: int | None = same_as(WorkerOptions, "max_result")
+    ARGUMENTS: str = option(
+        "keep",
+        choice("keep", "forget"),
+        'what becomes of the arguments of jobs that have succeeded: "keep" or "forget"',
     )
 
     @property
-    def keep(self) -> float | None:
-        """The seconds for which jobs that have ended are kept; None for ever."""
-        return None if self.KEEP_DAYS is None else self.KEEP_DAYS * 86400
+    def keep(self) -> Keep:
+        """The seconds for which jobs that have ended are kept, as dispatchers take them."""
+        if isinstance(self.KEEP_DAYS, Mapping):
+            return {state: _seconds(days) for state, days in self.KEEP_DAYS.items()}
+        return _seconds(self.KEEP_DAYS)
+
+
+def _seconds(days: float | None) -> float | None:
+    return None if days is None else days * 86400
 
 
 def _check_hooks(hooks: object) -> None:
@@ -202,6 +220,7 @@ class Settings:
     LIVE_IN_TESTS: bool = option(
         False, SWITCH, "let tests call real job servers, though nothing prepared them"
     )
+    MASK: Sequence[str] = option(list(MASK), check_mask, options_of(WorkerOptions)["mask"].help)
     RECORDS: RecordsSettings = RecordsSettings()
     CACHE: CacheSettings = CacheSettings()
 
@@ -221,7 +240,12 @@ class Settings:
         """Returns the arguments of a `WorkRunner` that are settings as they are."""
         names = [*options_of(WorkerOptions), *options_of(RunnerOptions)]
         given = {name: getattr(self, name.upper()) for name in names if hasattr(self, name.upper())}
-        return {**given, "keep": self.RECORDS.keep}
+        return {
+            **given,
+            "keep": self.RECORDS.keep,
+            "max_result": self.RECORDS.MAX_RESULT,
+            "forget_arguments": self.RECORDS.ARGUMENTS == "forget",
+        }
 
 
 _NESTED: dict[str, type] = {"RECORDS": RecordsSettings, "CACHE": CacheSettings}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.test import TestCase, override_settings
 
 from gearmanny.contrib.django.models import JobRecord, JobSchedule
@@ -70,6 +73,27 @@ class RecordPages(TestCase):
         self.assertNotContains(page, 'name="_save"')
         raw = self.record("raw", arguments=b"\x00\xff")
         self.assertContains(self.client.get(f"{LIST}{raw}/change/"), r"b&#x27;\x00\xff&#x27;")
+
+    def test_a_page_masks_secrets(self) -> None:
+        id = self.record("shop_ship", arguments='{"user": {"api_key": "s3cret"}}')
+        self.store.finish(self.claim(id, "shop_ship"), Event.SUCCEEDED, '[{"Token": "s3cret"}]')
+        page = self.client.get(f"{LIST}{id}/change/")
+        self.assertContains(page, "&quot;api_key&quot;: &quot;********&quot;")
+        self.assertNotContains(page, "s3cret")
+
+    def test_the_command_does_what_it_is_told(self) -> None:
+        first = self.record("shop_ship", arguments='{"customer": 17, "pin": 1}')
+        second = self.record("shop_ship", arguments='{"customer": 18}')
+        out = StringIO()
+        with override_settings(GEARMANNY={"RECORDS": {"STORE": "database"}, "MASK": ["pin"]}):
+            call_command("gearmanny", "jobs", "show", first, stdout=out)
+        assert '{"customer": 17, "pin": "********"}' in out.getvalue()
+        call_command("gearmanny", "jobs", "delete", "--argument", "customer=17", stdout=out)
+        assert [str(job.id) for job in JobRecord.objects.all()] == [second]
+        with pytest.raises(SystemExit, match="1"):
+            call_command("gearmanny", "jobs", "cancel", first, stdout=out)
+        with self.assertRaisesMessage(CommandError, "Say which jobs to delete"):
+            call_command("gearmanny", "jobs", "delete", stdout=out)
 
     def test_a_page_shows_what_failed(self) -> None:
         id = self.record("shop_ship")

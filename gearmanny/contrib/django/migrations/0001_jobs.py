@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from gearmanny.contrib.django.fields import MomentField
+from gearmanny.contrib.django.fields import MomentField, NameField
 from gearmanny.contrib.django.schema import StoreVersion
 
 
@@ -105,6 +105,19 @@ class Migration(migrations.Migration):
                     },
                 ),
                 migrations.CreateModel(
+                    name="JobLimit",
+                    fields=[
+                        ("name", NameField(primary_key=True, serialize=False)),
+                        ("max_running", models.IntegerField(null=True)),
+                        ("every", models.FloatField(null=True)),
+                        ("next", MomentField(null=True)),
+                    ],
+                    options={
+                        "db_table": "gearmanny_limits",
+                        "required_db_features": ("supports_partial_indexes",),
+                    },
+                ),
+                migrations.CreateModel(
                     name="WorkerProcess",
                     fields=[
                         ("id", models.UUIDField(primary_key=True, serialize=False)),
@@ -167,6 +180,8 @@ class Migration(migrations.Migration):
                         ("claim", models.BigIntegerField(null=True)),
                         ("process", models.UUIDField(null=True)),
                         ("cancelling", models.BooleanField()),
+                        ("limited", models.TextField(null=True)),
+                        ("held", MomentField(null=True)),
                     ],
                     options={
                         "verbose_name": "job",
@@ -175,7 +190,11 @@ class Migration(migrations.Migration):
                         "required_db_features": ("supports_partial_indexes",),
                         "indexes": [
                             models.Index(
-                                condition=models.Q(("state", "queued"), ("handed__isnull", True)),
+                                condition=models.Q(
+                                    ("state", "queued"),
+                                    ("handed__isnull", True),
+                                    ("held__isnull", True),
+                                ),
                                 fields=["function", "priority", "due"],
                                 name="gearmanny_jobs_due",
                             ),
@@ -183,6 +202,20 @@ class Migration(migrations.Migration):
                                 condition=models.Q(("state", "queued"), ("handed__isnull", False)),
                                 fields=["function", "handed"],
                                 name="gearmanny_jobs_handed",
+                            ),
+                            models.Index(
+                                condition=models.Q(("state", "queued"), ("held__isnull", False)),
+                                fields=["limited", "priority", "id"],
+                                name="gearmanny_jobs_held",
+                            ),
+                            models.Index(
+                                condition=models.Q(
+                                    ("limited__isnull", False),
+                                    ("held__isnull", True),
+                                    ("state__in", ["queued", "running"]),
+                                ),
+                                fields=["limited"],
+                                name="gearmanny_jobs_limited",
                             ),
                             models.Index(
                                 condition=models.Q(("state", "running")),

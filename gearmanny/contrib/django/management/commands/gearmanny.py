@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from argparse import ArgumentParser
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
@@ -15,13 +15,17 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.logs import escape_unprintable, show_log
+from gearmanny.records.console import Console, add_jobs, run_jobs
 from gearmanny.worker import set_verbosity
+
+if TYPE_CHECKING:
+    from gearmanny.contrib.django.records import DjangoStore
 
 
 class Command(BaseCommand):
     """Does what its verb says."""
 
-    help = "Shows and clears the cache; hands over recorded jobs."
+    help = "Shows and clears the cache; hands over, shows and changes recorded jobs."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         escape_unprintable()
@@ -39,6 +43,11 @@ class Command(BaseCommand):
             "dispatch", help="hand over recorded jobs, for `runworkers --no-dispatch`"
         )
         dispatch.set_defaults(run=self._dispatch)
+        jobs = subjects.add_parser(
+            "jobs", help="show recorded jobs, queue them again, cancel and delete them"
+        )
+        add_jobs(jobs)
+        jobs.set_defaults(run=self._jobs)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs the verb.
@@ -72,11 +81,7 @@ class Command(BaseCommand):
         from gearmanny.dispatching.process import dispatch  # noqa: PLC0415  only needed here
 
         try:
-            settings, store = get_settings(), get_store()
-            if store is None:
-                raise CommandError(
-                    "There are no recorded jobs: GEARMANNY['RECORDS']['STORE'] is None."
-                )
+            settings, store = get_settings(), _store()
             show_log()
             set_verbosity(min(options["verbosity"], 2))
             dispatch(
@@ -88,3 +93,20 @@ class Command(BaseCommand):
             )
         except (ImproperlyConfigured, InvalidOption, StoreUnavailable) as error:
             raise CommandError(str(error)) from error
+
+    def _jobs(self, options: dict[str, Any]) -> None:
+        try:
+            # On Django's connection, as everything else that a command does.
+            console = Console(_store().of_callers, self.stdout.write, get_settings().MASK)
+            code = run_jobs(options, console)
+        except (ImproperlyConfigured, InvalidOption, StoreUnavailable) as error:
+            raise CommandError(str(error)) from error
+        if code:
+            raise SystemExit(code)
+
+
+def _store() -> DjangoStore:
+    store = get_store()
+    if store is None:
+        raise CommandError("There are no recorded jobs: GEARMANNY['RECORDS']['STORE'] is None.")
+    return store

@@ -1,0 +1,85 @@
+"""Secrets in arguments and results, masked by their names before anybody reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from gearmanny.errors import InvalidOption
+
+MASK = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "authorization",
+    "cookie",
+    "credential",
+    "api_key",
+    "access_key",
+    "private_key",
+)
+"""Names whose values are masked by default."""
+
+MASKED = "********"
+"""Stands for a value that is masked."""
+
+_DEEPEST = 50
+"""Levels of nesting that are looked through; what is deeper is masked as a whole."""
+
+_SEPARATORS = re.compile(r"[^a-z0-9]+")
+
+
+def check_mask(names: object) -> tuple[str, ...]:
+    """Returns the names whose values are masked.
+
+    Args:
+        names: any sequence of them; an empty one masks nothing.
+
+    Raises:
+        InvalidOption: it is not a sequence of strings with a letter or digit in each.
+    """
+    found = tuple(names) if isinstance(names, Sequence) and not isinstance(names, str) else (None,)
+    if all(isinstance(name, str) and _plain(name) for name in found):
+        return found
+    raise InvalidOption(
+        f'mask must be a list of names, such as ["password", "api_key"], not {names!r}.'
+    )
+
+
+def masked(value: Any, names: Sequence[str]) -> Any:
+    """Returns a copy of a value in which the values of some names are masked.
+
+    A name is one of them if it contains one, whatever its case and separators are: "api_key" is
+    found in "X-Api-Key" and "stripeApiKey". Names are looked for in all dicts, however they are
+    nested in dicts, lists and tuples. Values without such names are returned as they are.
+
+    Args:
+        value: arguments or a result, decoded.
+        names: as `check_mask` returns them.
+    """
+    plain = tuple(_plain(name) for name in names)
+    return _masked(value, plain, _DEEPEST) if plain else value
+
+
+def _masked(value: Any, names: tuple[str, ...], levels: int) -> Any:
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if not levels:
+        return MASKED
+    if isinstance(value, dict):
+        return {
+            key: MASKED if _is_secret(key, names) else _masked(each, names, levels - 1)
+            for key, each in value.items()
+        }
+    return [_masked(each, names, levels - 1) for each in value]
+
+
+def _is_secret(key: object, names: tuple[str, ...]) -> bool:
+    return isinstance(key, str) and any(name in _plain(key) for name in names)
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", name.lower())

@@ -1,0 +1,123 @@
+"""The limits of a task: how many of its jobs run at a time, and how often one begins.
+
+A job over a limit is held in the database: it is queued, and not handed over before there is room
+for it. Jobs of a key have limits of their own, so that none waits for those of another key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any, NamedTuple, Protocol
+
+_LONGEST = 300
+"""Characters of a name; a longer key is replaced by a hash."""
+
+AHEAD = 0.1
+"""Seconds by which a job may be released before its start: it has to travel. A worker waits for
+them."""
+
+_LOOK_EVERY = 0.1
+"""Seconds after which to look for room that a job leaves when it ends."""
+
+
+class Limits(NamedTuple):
+    """The limits of a task, for all of its jobs, or for those with the same key."""
+
+    max_running: int | None = None
+    """Jobs that may run at a time."""
+    every: float | None = None
+    """Seconds from the start of one to the start of the next, at least."""
+    key: str | None = None
+    """The argument whose value is the key; None where all jobs share the limits."""
+
+    def name(self, function: str, arguments: str | bytes) -> str:
+        """Returns the name of the limit of a job.
+
+        Args:
+            function: that of the job.
+            arguments: as they travel. What is not JSON, or lacks the key, has the key null.
+        """
+        if self.key is None:
+            return function
+        text = json.dumps(_value(arguments, self.key), sort_keys=True)
+        if len(text) > _LONGEST:
+            text = hashlib.sha256(text.encode()).hexdigest()
+        return f"{function} {text}"
+
+
+def _value(arguments: str | bytes, key: str) -> Any:
+    try:
+        decoded = json.loads(arguments)
+    except ValueError:
+        return None
+    return decoded.get(key) if isinstance(decoded, dict) else None
+
+
+class Use(NamedTuple):
+    """The use of a limit at a moment."""
+
+    max_running: int | None
+    every: float | None
+    wait: float
+    """Seconds until the next job may begin, by the rate; 0 or less if one may begin now."""
+    running: int
+    released: int
+    """Jobs that were released, and have not begun."""
+
+    def has_room(self, *, was_released: bool, others_are_held: bool) -> bool:
+        """Returns whether a job may begin, as soon as the rate allows it.
+
+        Args:
+            was_released: whether it was held before.
+            others_are_held: whether jobs wait that came before it.
+        """
+        if self.wait > AHEAD:
+            return False
+        if not was_released and (others_are_held or (self.released and self.every)):
+            return False
+        before = self.running if was_released else self.running + self.released
+        return self.max_running is None or before < self.max_running
+
+    @property
+    def room(self) -> int:
+        """The number of jobs to release."""
+        rooms = [1000]
+        if self.max_running is not None:
+            rooms.append(self.max_running - self.running - self.released)
+        if self.every is not None:
+            ahead = AHEAD - max(self.wait, 0.0)
+            rooms.append((0 if ahead < 0 else int(ahead / self.every) + 1) - self.released)
+        return max(min(rooms), 0)
+
+    @property
+    def look_after(self) -> float:
+        """Seconds after which to look for room again."""
+        is_full = self.max_running is not None and self.running >= self.max_running
+        if is_full or self.every is None:
+            return _LOOK_EVERY
+        return min(max(self.wait - AHEAD, _LOOK_EVERY / 2), 1.0)
+
+
+class Released(NamedTuple):
+    """An answer about the jobs that are held."""
+
+    jobs: int
+    """Those that may be handed over now."""
+    wait: float
+    """Seconds after which to ask again; `math.inf` if no job is held."""
+
+
+NONE_HELD = Released(0, math.inf)
+
+
+class Releasing(Protocol):
+    """A store that holds jobs until there is room for them."""
+
+    def release(self) -> Released:
+        """Releases held jobs for which there is room, so that they are handed over: of each
+        function and key, the urgent first, and then the oldest."""
+
+    def forget_limits(self) -> None:
+        """Forgets a batch of keys that have no open jobs."""

@@ -1,0 +1,240 @@
+"""Pages of records, deleting some, and the command that does so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gearmanny import cli
+from gearmanny.errors import InvalidOption
+from gearmanny.records import listing
+from gearmanny.records.listing import Wanted
+from gearmanny.records.sql import SQLStore
+from gearmanny.records.states import Event, State
+from gearmanny.records.values import Refusal, Refused
+from tests.contract.records.conftest import Claiming, Database
+from tests.contract.records.test_jobs import look, submit
+
+NOBODY = "018f0000-0000-7000-8000-000000000000"
+
+Jobs = Callable[..., tuple[int, list[Any]]]
+
+
+def wanted(store: SQLStore, **wanted: Any) -> list[str]:
+    """All pages."""
+    found, after = [], None
+    while True:
+        page = store.page(Wanted(**wanted), after)
+        found += page.ids
+        after = page.after
+        if after is None:
+            return found
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a statement read few records."""
+    monkeypatch.setattr(listing, "_READ", 2)
+
+
+@pytest.mark.usefixtures("few")
+def test_pages_show_every_record_once_the_newest_first(store: SQLStore) -> None:
+    ids = [submit(store) for _ in range(5)]
+    assert wanted(store) == sorted(ids, reverse=True)
+    assert len(store.page(Wanted()).ids) == 2
+
+
+@pytest.mark.usefixtures("few")
+def test_what_comes_and_goes_between_two_pages_moves_no_other(store: SQLStore) -> None:
+    ids = sorted(submit(store) for _ in range(4))
+    first = store.page(Wanted())
+    store.delete(first.ids)
+    submit(store)
+    assert list(store.page(Wanted(), first.after).ids) == [ids[1], ids[0]]
+
+
+@pytest.mark.usefixtures("few")
+def test_records_are_found_by_what_they_are(store: SQLStore, running: Claiming) -> None:
+    plain, keyed = submit(store, "f"), submit(store, "g", unique="k")
+    waiting = submit(store, "f", unique_waiting="k")
+    runs = running("g").claim.id
+    assert wanted(store, function="f") == sorted([plain, waiting], reverse=True)
+    assert wanted(store, state=State.RUNNING) == [runs]
+    assert wanted(store, key="k") == sorted([keyed, waiting], reverse=True)
+    assert wanted(store, key="k", function="g", state=State.QUEUED) == [keyed]
+    assert wanted(store, key="other") == []
+
+
+def test_a_search_that_cannot_find_anything_is_refused(store: SQLStore) -> None:
+    with pytest.raises(InvalidOption, match="NUL"):
+        store.page(Wanted(key="\0"))
+
+
+def test_what_is_deleted_is_gone(store: SQLStore, running: Claiming, database: Database) -> None:
+    ended, waits, runs = running(), submit(store), running()
+    store.progress(ended.claim, 1, 2)
+    store.finish(ended.claim, Event.SUCCEEDED, "1")
+    assert set(store.delete([ended.claim.id, waits, runs.claim.id, NOBODY])) == {
+        ended.claim.id,
+        waits,
+    }
+    assert store.look(ended.claim.id) is None
+    assert database.execute("SELECT count(*) FROM gearmanny_notes") == [(0,)]
+    assert look(store, runs.claim.id).state is State.RUNNING
+    assert store.delete([]) == []
+
+
+def test_a_deleted_job_never_runs(store: SQLStore, running: Claiming) -> None:
+    process = running().claim
+    id = submit(store)
+    store.delete([id])
+    owner = look(store, process.id).process
+    assert owner is not None
+    assert store.claim(id, "f", 1, owner) == Refused(Refusal.UNKNOWN)
+
+
+@pytest.fixture
+def jobs(database: Database, store: SQLStore, capsys: pytest.CaptureFixture[str]) -> Jobs:
+    """Runs `gearmanny jobs --json`; returns the exit code, and what was written."""
+    assert store.id
+
+    def jobs(*arguments: str) -> tuple[int, list[Any]]:
+        code = cli.main(["jobs", "--records", database.url, *arguments, "--json"])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return jobs
+
+
+def failed(store: SQLStore, running: Claiming, function: str = "f", **options: Any) -> str:
+    claim = running(function, **options).claim
+    error = '{"gearmanny_error": {"type": "builtins.ValueError", "message": "no"}}'
+    store.finish(claim, Event.FAILED, error=error)
+    return claim.id
+
+
+class TestTheCommand:
+    def test_it_lists_jobs(self, jobs: Jobs, store: SQLStore) -> None:
+        ids = sorted([submit(store), submit(store), submit(store, "g")], reverse=True)
+        code, found = jobs("list")
+        assert (code, [job["id"] for job in found]) == (0, ids)
+        assert [job["function"] for job in jobs("list", "--function", "g")[1]] == ["g"]
+        assert len(jobs("list", "--limit", "2")[1]) == 2
+        assert jobs("list", "--state", "failed") == (0, [])
+
+    def test_it_shows_a_job_without_its_secrets(
+        self, jobs: Jobs, store: SQLStore, running: Claiming
+    ) -> None:
+        claim = running(arguments='{"user": "ada", "password": "s3cret"}').claim
+        store.finish(claim, Event.SUCCEEDED, '{"api_key": "s3cret"}')
+        code, (job,) = jobs("show", claim.id)
+        assert (code, job["state"], job["arguments"]["user"]) == (0, "succeeded", "ada")
+        assert "s3cret" not in json.dumps(job)
+        assert jobs("show", NOBODY) == (1, [{"id": NOBODY, "state": None}])
+
+    def test_bytes_are_shown_by_their_number(self, jobs: Jobs, store: SQLStore) -> None:
+        assert jobs("show", submit(store, arguments=b"\xff\0"))[1][0]["arguments"] == "2 bytes"
+
+    def test_it_queues_failed_jobs_again(
+        self, jobs: Jobs, store: SQLStore, running: Claiming
+    ) -> None:
+        first, second = failed(store, running), failed(store, running, "g")
+        assert jobs("retry", first)[0] == 0
+        assert (look(store, first).state, look(store, second).state) == ("queued", "failed")
+        code, (report,) = jobs("retry", first)
+        assert (code, report["jobs"]) == (1, 0)
+        assert report["problems"] == [f"{first} is queued: only a failed job can be queued again"]
+        assert jobs("retry", "--state", "failed")[1][0]["jobs"] == 1
+        assert look(store, second).state is State.QUEUED
+
+    def test_a_key_that_is_taken_is_reported(
+        self, jobs: Jobs, store: SQLStore, running: Claiming
+    ) -> None:
+        id = failed(store, running, unique="k")
+        submit(store, unique="k")
+        code, (report,) = jobs("retry", id)
+        assert code == 1
+        assert "another one has its key now" in report["problems"][0]
+
+    def test_it_cancels_jobs(self, jobs: Jobs, store: SQLStore, running: Claiming) -> None:
+        waits, runs, ended = submit(store), running().claim.id, failed(store, running)
+        assert jobs("cancel", waits, runs) == (
+            0,
+            [{"verb": "cancel", "jobs": 2, "problems": []}],
+        )
+        assert (look(store, waits).state, look(store, runs).cancelling) == ("cancelled", True)
+        assert jobs("cancel", ended)[0] == 1
+
+    def test_somebodys_data_is_deleted_by_one_command(self, jobs: Jobs, store: SQLStore) -> None:
+        hers = [
+            submit(store, arguments='{"customer": 17}'),
+            submit(store, "g", arguments='{"customer": "17", "more": 1}'),
+        ]
+        others = [
+            submit(store, arguments='{"customer": 18}'),
+            submit(store, arguments="[17]"),
+            submit(store, arguments=b"17"),
+        ]
+        code, (report,) = jobs("delete", "--argument", "customer=17")
+        assert (code, report["jobs"]) == (0, 2)
+        assert [store.look(id) for id in hers] == [None, None]
+        assert None not in [store.look(id) for id in others]
+        assert jobs("delete", "--all")[1][0]["jobs"] == 3
+
+    def test_what_runs_is_not_deleted(self, jobs: Jobs, store: SQLStore, running: Claiming) -> None:
+        runs = running().claim.id
+        code, (report,) = jobs("delete", runs)
+        assert code == 1
+        assert report["problems"] == [f"{runs} is running: cancel it before you delete it"]
+        assert look(store, runs).state is State.RUNNING
+
+    def test_it_deletes_what_ended_long_ago(
+        self, jobs: Jobs, store: SQLStore, running: Claiming
+    ) -> None:
+        id, waits = failed(store, running), submit(store)
+        assert jobs("prune", "--days", "1")[1][0]["jobs"] == 0
+        assert jobs("prune", "--days", "0", "--state", "succeeded")[1][0]["jobs"] == 0
+        assert jobs("prune", "--days", "0")[1][0]["jobs"] == 1
+        assert store.look(id) is None
+        assert look(store, waits).state is State.QUEUED
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (["delete"], "Say which jobs to delete"),
+            (["delete", NOBODY, "--all"], "Say which jobs to delete"),
+            (["cancel", NOBODY, "--function", "f"], "Say which jobs to cancel"),
+            (["list", "--argument", "a"], "must be NAME=VALUE"),
+            (["prune", "--days", "-1"], "must be 0 or more"),
+            (["show", "five"], "The id of a record is a UUID"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_refused(
+        self,
+        database: Database,
+        capsys: pytest.CaptureFixture[str],
+        arguments: list[str],
+        text: str,
+    ) -> None:
+        assert cli.main(["jobs", "--records", database.url, *arguments]) == 1
+        assert text in capsys.readouterr().err
+
+    def test_people_read_lines(
+        self,
+        database: Database,
+        store: SQLStore,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        id = submit(store, "shop_ship", arguments='{"parcel": 5}')
+
+        def said(*arguments: str) -> str:
+            cli.main(["jobs", "--records", database.url, *arguments])
+            return capsys.readouterr().out
+
+        assert said("list").split() == [id, "queued", *said("list").split()[2:4], "shop_ship"]
+        assert 'arguments       {"parcel": 5}' in said("show", id)
+        assert said("show", NOBODY) == f"{NOBODY}: no such job\n"
+        assert said("cancel", id, NOBODY) == f"{NOBODY}: no such job\n1 jobs cancelled\n"
+        assert said("prune", "--days", "0") == "1 jobs deleted\n"
