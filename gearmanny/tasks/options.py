@@ -202,14 +202,13 @@ def task(
     check_timeout("timeout", timeout)
     _RETRIES.check("retries", retries)
     limits, schedule = _told_apart(more)
-    kinds = _checked_retry_on(retry_on)
     _BACKOFF.check("backoff", backoff)
     for name, switch in (("cached", cached), ("atomic", atomic)):
         SWITCH.check(name, switch)
     options = TaskOptions(
         timeout=timeout,
         retries=retries,
-        retry_on=kinds,
+        retry_on=_checked_retry_on(retry_on),
         backoff=backoff,
         cached=cached,
         atomic=atomic,
