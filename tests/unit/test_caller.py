@@ -59,6 +59,13 @@ def test_tasks_are_called_by_name() -> None:
         client._repr_html_  # noqa: B018
 
 
+def test_a_function_is_called_and_nothing_else() -> None:
+    function = Recording(["a"]).myworker_add
+    with pytest.raises(AttributeError, match="delay"):
+        function.delay  # noqa: B018
+    assert copy.copy(function)(a=1) == ("myworker_add", (), {"a": 1})
+
+
 def test_a_copy_connects_anew_with_the_same_options() -> None:
     client = Recording(["a", "b"], timeout=5, max_packet=9000).using(priority="high")
     for twin in (copy.copy(client), pickle.loads(pickle.dumps(client))):
@@ -123,6 +130,19 @@ def test_what_is_for_one_call_is_not_for_many() -> None:
     with pytest.raises(InvalidTask):
         Recording()._check_map("a b", 1)
     Recording()._check_map("f", 1)
+
+
+def test_many_jobs_are_submitted_where_they_are_recorded() -> None:
+    with pytest.raises(InvalidOption, match=r"This client has no records: give it a store"):
+        Recording()._check_many("f")
+    client = Recording(records=FakeStore())  # type: ignore[arg-type]
+    recorder, options = client.using(priority="high")._check_many("f")
+    assert recorder is client._recorder
+    assert (options.background, options.priority) == (True, "high")
+    with pytest.raises(InvalidOption, match=r"records its jobs\. Use map\(\) for others"):
+        client.using(recorded=False)._check_many("f")
+    with pytest.raises(InvalidOption, match="unique is for one call"):
+        client.using(unique="key")._check_many("f")
 
 
 def test_what_may_run_twice_or_later_is_no_stream() -> None:

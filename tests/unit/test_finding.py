@@ -280,6 +280,17 @@ def test_a_task_whose_arguments_cannot_be_found_out_is_refused() -> None:
         find_tasks(worker_with(task_most=staticmethod(max)))
 
 
+def test_set_up_is_a_plain_function() -> None:
+    async def coroutine(self: object) -> None: ...
+
+    def generator(self: object) -> Any:
+        yield
+
+    for set_up in (coroutine, generator):
+        with pytest.raises(InvalidTask, match=r"Made\.setUp\(\) must be a plain function"):
+            find_tasks(worker_with(setUp=set_up))
+
+
 def test_a_coroutine_cannot_be_atomic() -> None:
     @task(atomic=True)
     async def task_write(self: object) -> None: ...

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from gearmanny.calling import asking
+from gearmanny.calling import asking, recording
 from gearmanny.calling.call import Call
 from gearmanny.calling.options import CallOptions
 from gearmanny.calling.recording import RecordedCall, Recorder
@@ -155,9 +156,10 @@ def test_its_call_has_been_accepted(store: FakeStore) -> None:
     assert repr(work) == f"<Work f {call.record} (recorded)>"
 
 
-def snapshot(state: State, progress: tuple[int, int] | None = None) -> Any:
-    values = dict.fromkeys(Snapshot._fields)
-    return Snapshot(**{**values, "state": state, "progress": progress})  # type: ignore[arg-type]
+def snapshot(state: State, progress: tuple[int, int] | None = None, **others: Any) -> Snapshot:
+    values: dict[str, Any] = dict.fromkeys(Snapshot._fields)
+    values |= {"function": "f", "state": state, "progress": progress}
+    return Snapshot(**values | others)
 
 
 @pytest.mark.parametrize(
@@ -209,3 +211,52 @@ def test_other_calls_have_no_record() -> None:
 def test_closing_it_closes_its_connections(store: FakeStore) -> None:
     _, (step,), _ = carry_out(recorder(store).close(), lambda step: step.ask())
     assert isinstance(step, Consult)
+
+
+def recording_many(store: FakeStore, *payloads: bytes | EncodingError) -> Any:
+    options = CallOptions(background=True)
+    return recorder(store).record_many("f", iter(payloads), JSONDataEncoder, options, print)
+
+
+def test_any_number_of_jobs_is_recorded_in_batches(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "BATCH", 2)
+    steps = recording_many(store, b"1", b"2", b"3")
+    ids, batches, _ = carry_out(steps, *[lambda step: store.record(step.jobs, print)] * 2)
+    assert [[job.arguments for job in batch.jobs] for batch in batches] == [["1", "2"], ["3"]]
+    assert ids == [job.id for batch in batches for job in batch.jobs]
+    assert {batch.hand_over for batch in batches} == {print}
+    assert carry_out(recording_many(store)) == ([], [], [])
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_an_error_says_how_many_jobs_were_recorded_before(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch, is_away: bool
+) -> None:
+    monkeypatch.setattr(recording, "BATCH", 2)
+    error = StoreUnavailable("away") if is_away else EncodingError("cannot encode this")
+    payloads = [b"1", b"2", b"3", *([] if is_away else [error])]
+    answers = [lambda step: store.record(step.jobs, print), *([error] if is_away else [])]
+    with pytest.raises(type(error)) as caught:
+        carry_out(recording_many(store, *payloads), *answers)
+    assert caught.value is error
+    assert error.__notes__ == ["2 jobs of f() were recorded before."]
+
+
+def test_a_call_that_was_pickled_finds_its_record(store: FakeStore) -> None:
+    call, other = recorded(store), recorded(store)
+    twin, third = pickle.loads(pickle.dumps([call, other]))
+    assert str(twin) == str(call)
+    assert (twin.unique, twin.options) == (call.unique, call.options)
+    assert twin.recorded.store is third.recorded.store, "many have one connection"
+
+
+def test_a_record_is_found_by_its_id(store: FakeStore) -> None:
+    id = recorded(store).record
+    store.found = snapshot(State.QUEUED)
+    found = recorder(store).find(id.replace("-", ""), JSONDataEncoder)
+    assert (found.id, found.store) == (id, store)
+    assert carry_out(found.look(), lambda step: step.ask())[0] == store.found
+    with pytest.raises(InvalidOption, match="The id of a record is a UUID, not 'H:1'"):
+        recorder(store).find("H:1", JSONDataEncoder)

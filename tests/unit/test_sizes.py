@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.payload.sizes import (
     MAX_PACKET,
     PACKET_SIZE,
@@ -14,6 +14,7 @@ from gearmanny.payload.sizes import (
     SMALLEST_MAX_PACKET,
     Oversized,
     check_payload,
+    check_result,
 )
 
 
@@ -48,3 +49,19 @@ def test_what_stands_for_a_payload_is_empty_and_knows_why(limit: int | None, rea
     replacement = Oversized.of(11, limit)
     assert (replacement, replacement.length, replacement.limit) == (b"", 11, limit)
     assert re.search(reason, replacement.reason())
+
+
+@pytest.mark.parametrize(
+    ("result", "limit"),
+    [(None, 0), ("x" * 99, None), ("x" * 4, 16), ("ü" * 4, 8), ("x" * 8, 8), (b"x" * 8, 8)],
+)
+def test_a_result_may_have_so_many_bytes(result: str | bytes | None, limit: int | None) -> None:
+    check_result("f", result, limit)
+
+
+@pytest.mark.parametrize("result", ["ü" * 4 + "x", "x" * 9, b"x" * 9])
+def test_a_result_with_more_bytes_is_not_recorded(result: str | bytes) -> None:
+    with pytest.raises(
+        EncodingError, match=r"The result of f\(\) has 9 bytes, and max_result allows 8 in a record"
+    ):
+        check_result("f", result, 8)

@@ -14,6 +14,7 @@ TOGETHER = {
     "calling/again": "test_resending",
     "calling/exchange": "test_call",
     "calling/line": "test_handover",
+    "calling/recordvalues": "test_records",
     "calling/steps": "test_walk",
     "calling/values": "test_call",
     "calling/work": "test_workobjects",

@@ -21,6 +21,7 @@ from gearmanny.errors import (
     EncodingError,
     InvalidTask,
     JobServerUnavailable,
+    ProtocolError,
     TaskError,
     TaskTimeout,
 )
@@ -94,6 +95,7 @@ class TestTimeouts:
             (["f\t5\t2\t3"], r"3 worker\(s\) offer it; 2 of its jobs run and 3 wait"),
             (["f\t5\t2\t0", "g\t0\t0\t1"], "No worker offers it on a:4730"),
             (JobServerUnavailable({"a:4730": "timed out"}), "a:4730 does not answer either"),
+            (ProtocolError("no status"), "a:4730 does not answer either"),
         ],
     )
     def test_a_wait_is_explained_by_the_job_server(self, answer: Any, reason: str) -> None:
@@ -101,12 +103,15 @@ class TestTimeouts:
 
         def ask(step: Command) -> Any:
             assert (step.host, step.command) == (A, "status")
+            if isinstance(answer, Exception):
+                raise answer
             return answer
 
         def avoid(step: Avoid) -> None:
             assert step.host == A
 
-        said = [answer, avoid] if isinstance(answer, Exception) else [ask]
+        is_away = isinstance(answer, JobServerUnavailable)
+        said = [answer, avoid] if is_away else [ask]
         with pytest.raises(TaskTimeout, match=reason):
             carry_out(until(call, call.is_answered, Deadline(0), 5), False, *said)
 
