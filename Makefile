@@ -81,6 +81,7 @@ browser:
 postgres:
 	@tools/require.sh postgres postgresql
 	@tools/require.sh pgbouncer pgbouncer
+	@tools/require.sh faketime faketime
 
 memcached:
 	@tools/require.sh memcached memcached
