@@ -31,6 +31,7 @@ from gearmanny.working.runners import (
     AttemptRunner,
     CallbackRunner,
     TaskRunner,
+    interruptible,
     waiting_for_result,
 )
 
@@ -242,7 +243,7 @@ class BaseWorker(Reports, Interface):
             return CoroutineRunner
         if spec.options.atomic:
             return AtomicRunner
-        return AttemptRunner if spec.options.says_anything else TaskRunner
+        return AttemptRunner if spec.options.retries else TaskRunner
 
     def setUp(self) -> None:
         """Called once the tasks are registered, in the process that runs them. Override it to
@@ -260,7 +261,10 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidTask: the function is exported already, or cannot have that name.
         """
-        self._export(name, CallbackRunner(self, waiting_for_result(ending_forks(callback))))
+        self._export(
+            name,
+            CallbackRunner(self, interruptible(self, waiting_for_result(ending_forks(callback)))),
+        )
 
     def start(self) -> None:
         """Takes jobs until `stop()` is called. A job server that is away is waited for.

@@ -193,6 +193,32 @@ class Caller(abc.ABC):
                     f"{name} is for one call, and map() makes many. Submit them one by one."
                 )
 
+    def _records(self) -> Recorder:
+        """Returns what records the jobs of this client.
+
+        Raises:
+            InvalidOption: the client has no records.
+        """
+        if self._recorder is None:
+            raise InvalidOption(
+                "This client has no records: give it a store, as records=SQLStore(…); in Django, "
+                "set GEARMANNY['RECORDS']."
+            )
+        return self._recorder
+
+    def _check_many(self, function: str) -> tuple[Recorder, CallOptions]:
+        """Returns what records many jobs of a function, and their options.
+
+        Raises:
+            InvalidTask: no function can have that name.
+            InvalidOption: the client has no records, or an option that is for one call.
+        """
+        self._check_map(function, 1)
+        options = self._options.changed(True, background=True)
+        if not options.recorded:
+            raise InvalidOption("submit_many() records its jobs. Use map() for others.")
+        return self._records(), options
+
     def _check_stream(self, function: str) -> None:
         """Raises InvalidTask or InvalidOption when a function cannot be called as a stream."""
         check_function_name(function)

@@ -213,6 +213,17 @@ def ignore(number: int, frame: FrameType | None) -> None:
     """
 
 
+def nudge(pid: int) -> None:
+    """Lets the other threads of a process run for a moment, where its main thread runs a task in C
+    code that keeps the lock of the interpreter, and looks at signals. Does nothing elsewhere.
+
+    Args:
+        pid: the id of the process.
+    """
+    with contextlib.suppress(OSError):  # it has ended
+        os.kill(pid, signal.SIGURG)
+
+
 @contextlib.contextmanager
 def signals_held_back(numbers: Sequence[int]) -> Iterator[None]:
     """Blocks signals while a child is forked.

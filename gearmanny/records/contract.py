@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from gearmanny.records.scheduling import Scheduling
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import (
-    Changes,
     Claim,
     Claimed,
     Count,
@@ -27,6 +26,7 @@ from gearmanny.records.values import (
     Snapshot,
     Submitted,
 )
+from gearmanny.records.waiting import Watched
 
 MAX_DEATHS = 3
 """With so many deaths of processes that ran it, a job is not run again."""
@@ -39,7 +39,7 @@ HandOver = Callable[[Sequence[Submitted]], object]
 calls of a client have the same, so that jobs of several calls can leave together."""
 
 
-class Store(Scheduling, Protocol):
+class Store(Watched, Scheduling, Protocol):
     """A store of records, for all threads of a process and for those that are forked from it.
 
     Every method raises `StoreUnavailable` when the database cannot be reached.
@@ -105,13 +105,6 @@ class Store(Scheduling, Protocol):
         Raises:
             InvalidOption: another job has its key now.
         """
-
-    def watch(self, id: str) -> None:
-        """Lets `changes()` report the progress and the end of an open job. Look at the record
-        afterwards, and now and then: a change at the same moment may be missed."""
-
-    def changes(self) -> Changes:
-        """Returns a wait for changes, with a connection of its own."""
 
     # Workers
 

@@ -72,6 +72,7 @@ class PostgreSQL(Dialect):
     has_table = "SELECT count(*) FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid)"
     lock_schema = f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0)"
     notifies = True
+    has_arrays = True
     expressions = _POSTGRESQL_EXPRESSIONS
     times = _POSTGRESQL_TIMES
     types = _POSTGRESQL_TYPES

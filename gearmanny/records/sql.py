@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.records import claiming, handing, looking, requests, returning, submitting
 from gearmanny.records import processes as rows
-from gearmanny.records.changes import changes_of
 from gearmanny.records.connections import Connections
 from gearmanny.records.connectors import Connector, connector_of
 from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
@@ -21,7 +20,6 @@ from gearmanny.records.session import Session
 from gearmanny.records.states import ENDINGS, RETURNS, Event, State
 from gearmanny.records.templates import Tables, tables_with
 from gearmanny.records.values import (
-    Changes,
     Claim,
     Claimed,
     Count,
@@ -37,6 +35,7 @@ from gearmanny.records.values import (
     Snapshot,
     Submitted,
 )
+from gearmanny.records.watched import WatchedSQL
 
 __all__ = ["SQLStore", "StoreUnavailable"]
 
@@ -46,7 +45,7 @@ PREFIX = "gearmanny_"
 Result = TypeVar("Result")
 
 
-class SQLStore(SQLScheduling):
+class SQLStore(WatchedSQL, SQLScheduling):
     """A store of records in a database; `gearmanny.records.contract.Store` says what it does.
 
     One connection for each process, which all its threads share; it is made anew after a restart
@@ -66,7 +65,7 @@ class SQLStore(SQLScheduling):
             connector_of(url) if isinstance(url, str) or not hasattr(url, "connect") else url
         )
         names = tables_with(tables) if isinstance(tables, str) else tables
-        self._connections = Connections(connector, names)
+        super().__init__(Connections(connector, names))
         self._doubts = Doubts()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -107,9 +106,7 @@ class SQLStore(SQLScheduling):
         return submitted
 
     async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
-        import asyncio  # noqa: PLC0415  workers without coroutines have no use for it
-
-        return await asyncio.to_thread(self.record, jobs, hand_over)
+        return await self.aside(lambda: self.record(jobs, hand_over))
 
     def look(self, id: str) -> Snapshot | None:
         id = canonical(id)
@@ -122,14 +119,6 @@ class SQLStore(SQLScheduling):
     def revive(self, id: str) -> bool:
         id = canonical(id)
         return self._run(lambda session: requests.revive(session, id))
-
-    def watch(self, id: str) -> None:
-        id = canonical(id)
-        self._run(lambda session: requests.watch(session, id))
-
-    def changes(self) -> Changes:
-        self.id  # noqa: B018 - the tables exist
-        return changes_of(self._connections.connector, self._connections.tables)
 
     def claim(self, id: str, function: str, number: int, process: str) -> Claimed | Refused:
         id, token = canonical(id), claiming.new_token()
@@ -311,6 +300,7 @@ class SQLStore(SQLScheduling):
         return self._run(lambda session: requests.cancelling(session, processes))
 
     def close(self) -> None:
+        self._listener.close()
         self._connections.close()
 
 

@@ -99,6 +99,8 @@ class Dialect:
     """Placeholders in one statement."""
     notifies = False
     """Whether sessions can be woken by others."""
+    has_arrays = False
+    """Whether a value can be an array."""
 
     expressions: Mapping[str, str]
     times: Mapping[str, str]

@@ -118,7 +118,7 @@ class _Reporter:
 
     def interrupted(self) -> None:
         if self._recycle_after_timeout and not self._asked:
-            self._ask_for_replacement("it interrupted a task at its time limit")
+            self._ask_for_replacement("it interrupted a task")
 
     def job_done(self) -> None:
         self._jobs += 1

@@ -38,7 +38,9 @@ class RunnerOptions:
         metavar="MIB",
     )
     recycle_after_timeout: bool = option(
-        True, SWITCH, "recycle a process that interrupted a task at its time limit"
+        True,
+        SWITCH,
+        "recycle a process that interrupted a task: its time was over, or its job cancelled",
     )
     max_crashes: int | None = option(
         7,

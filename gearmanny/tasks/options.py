@@ -72,11 +72,6 @@ class TaskOptions:
         ever."""
         return None if isinstance(self.timeout, Inherited) else self.timeout
 
-    @property
-    def says_anything(self) -> bool:
-        """Whether there is a time limit, or another attempt."""
-        return self.limit is not None or self.retries > 0
-
     def retries_after(self, attempt: int, error: BaseException) -> bool:
         """Returns whether another attempt may follow one that failed.
 
@@ -159,7 +154,8 @@ def task(
         timeout: seconds after which `TaskTimeLimitExceeded` is raised inside the task, in every
             attempt anew; None for never. Default: the `timeout` of the worker class.
         retries: how often the task is tried again after it failed. Meanwhile the worker holds
-            the job, and serves no other; a task that has sent data is not tried again.
+            the job, and serves no other; a task that has sent data is not tried again. A job with
+            a record goes back to the queue until then, and any worker takes it.
         retry_on: the exceptions after which it is tried again. `InvalidArguments` and
             `RejectJob` never are among them; `TaskTimeLimitExceeded` only when it is named here.
         backoff: seconds before the second attempt; the delays double from there to a minute, and

@@ -17,7 +17,7 @@ from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, handle_o
 from gearmanny.working.claims import Claims
 from gearmanny.working.exported import owner_of
 from gearmanny.working.frames import clear_frames
-from gearmanny.working.interrupts import GivenBack, Skipped, is_failure, stops_worker
+from gearmanny.working.interrupts import GivenBack, Skipped, TriedLater, is_failure, stops_worker
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link
 
@@ -84,11 +84,19 @@ class Answers:
         if isinstance(error, Skipped):
             logger.info("%s is skipped: %s", job.task, error, extra=about("skipped", job))
             link.complete(handle_of(job), b"")
+        elif isinstance(error, TriedLater):
+            self._try_later(link, job, error)
         elif stops_worker(error):
             self._give_back(job)
             raise error
         else:
             self.fail(link, job, error)
+
+    def _try_later(self, link: Link, job: GearmanJob, later: TriedLater) -> None:
+        assert self._claims is not None
+        self._claims.try_later(job, self._encoded(job, later.failure).decode(), later.delay)
+        link.complete(handle_of(job), b"")
+        self._failed[id(job)] = later.failure
 
     def _give_back(self, job: GearmanJob) -> None:
         if self._claims is not None:
@@ -105,9 +113,13 @@ class Answers:
         Raises:
             GivenBack: the failure cannot be recorded.
         """
+        cancelled = self._claims is not None and self._claims.is_cancelled(job)
         self._queue_failure(link, job, error)
         self._failed[id(job)] = error
-        _log_failure(job, error)
+        if cancelled:
+            logger.info("%s was cancelled", job.task, extra=about("cancelled", job))
+        else:
+            _log_failure(job, error)
 
     def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         """Answers a job for a task that cannot be ended, in a process that is about to be.
@@ -147,7 +159,7 @@ class Answers:
 
     def _queue_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         owner = owner_of(self._worker, job.task)
-        failure = encode_failure(error, owner is not None and owner.send_tracebacks)
+        failure = self._encoded(job, error)
         if self._claims is not None:
             self._claims.fail(job, failure.decode())
         link.fail_with(
@@ -155,6 +167,10 @@ class Answers:
             failure,
             as_exception=owner is not None and owner.send_exceptions,
         )
+
+    def _encoded(self, job: GearmanJob, error: BaseException) -> bytes:
+        owner = owner_of(self._worker, job.task)
+        return encode_failure(error, owner is not None and owner.send_tracebacks)
 
 
 def _log_failure(job: GearmanJob, error: BaseException) -> None:

@@ -58,7 +58,11 @@ class AtomicRunner(AttemptRunner):
                     raise
                 settled, is_transient = fate
                 decision = after_transaction(
-                    settled, runs, is_transient=is_transient, stopping=context.stopping()
+                    settled,
+                    runs,
+                    is_transient=is_transient,
+                    stopping=context.stopping(),
+                    cancelled=claims.is_cancelled(job),
                 )
                 match decision:
                     case Done():

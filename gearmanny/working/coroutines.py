@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NoReturn
 
-from gearmanny.errors import JobServerLost, TaskTimeLimitExceeded
+from gearmanny.errors import JobCancelled, JobServerLost, TaskTimeLimitExceeded
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
@@ -152,7 +152,13 @@ class _Life:
                 self._worker.on_job_exception(self._job, sys.exc_info())
 
     async def _attempts(self) -> Any:
-        attempts = Attempts(self._job, self.task.options, self._link, self._context.stopping)
+        attempts = Attempts(
+            self._job,
+            self.task.options,
+            self._link,
+            self._context.stopping,
+            self._context.claims,
+        )
         while True:
             try:
                 return await self._in_hooks(self._within_limit())
@@ -170,34 +176,65 @@ class _Life:
         return await run_in_hooks(owner.hooks, self._job, coroutine, owner.sync_to_async)
 
     async def _within_limit(self) -> Any:
-        timeout, grace = self.task.options.limit, self._owner.timeout_grace
-        if timeout is None:
+        timeout = self.task.options.limit
+        if timeout is None and not self._has_record():
             return await self._call()
         limit = asyncio.timeout(timeout)
         try:
-            with self._last_resort(timeout, grace):
+            with contextlib.ExitStack() as stack:
+                self._last_resort(stack, timeout)
+                if self._has_record():
+                    stack.enter_context(self._cancellation(stack, limit))
                 async with limit:
                     return await self._call()
         except TimeoutError:
             if limit.expired():
-                raise TaskTimeLimitExceeded(self.task.function, timeout) from None
+                raise self._interruption(timeout) from None
             raise
         finally:
             if limit.expired():
                 describe(self._job, interrupted=True)
 
-    def _last_resort(self, timeout: float, grace: float | None) -> AbstractContextManager[None]:
-        """Returns what ends the process when the task goes on after its time and its grace."""
-        if grace is None:
-            return contextlib.nullcontext()
+    def _cancellation(
+        self, stack: contextlib.ExitStack, limit: asyncio.Timeout
+    ) -> AbstractContextManager[None]:
+        """Returns a block that a cancellation of the job ends, as a time limit does."""
+        claims, loop = self._context.claims, asyncio.get_running_loop()
+        assert claims is not None
         thread = threading.get_ident()
 
+        def end() -> None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                limit.reschedule(loop.time())
+
+        def interrupt() -> None:
+            self._last_resort(stack, 0.0, thread)
+            loop.call_soon_threadsafe(end)
+
+        return claims.interruptible(self._job, interrupt)
+
+    def _interruption(self, timeout: float | None, *grace: float) -> BaseException:
+        claims = self._context.claims
+        if claims is not None and claims.is_cancelled(self._job):
+            return JobCancelled(self.task.function)
+        assert timeout is not None
+        return TaskTimeLimitExceeded(self.task.function, timeout, *grace)
+
+    def _last_resort(
+        self, stack: contextlib.ExitStack, timeout: float | None, thread: int = 0
+    ) -> None:
+        """Ends the process when the task goes on after some time and its grace, and the stack has
+        not been left."""
+        grace = self._owner.timeout_grace
+        if timeout is None or grace is None:
+            return
+        thread = thread or threading.get_ident()
+
         def last_words() -> None:
-            error = TaskTimeLimitExceeded(self.task.function, timeout, grace)
-            error = error.with_traceback(where(thread))
+            error = self._interruption(timeout, grace).with_traceback(where(thread))
             self._context.answers.fail_at_last(self._link, self._job, error)
 
-        return self._context.last_resort.after(timeout + grace, last_words)
+        stack.enter_context(self._context.last_resort.after(timeout + grace, last_words))
 
     async def _call(self) -> Any:
         forks = this_process.forks

@@ -11,10 +11,12 @@ import contextlib
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from gearmanny.net.doorbell import Doorbell
 from gearmanny.records.contract import Store
 from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.values import StoreUnavailable
@@ -60,8 +62,8 @@ class Membership:
         self._schedules: list[NewSchedule] = []
         """Those in code that the store has not been told yet."""
         self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
-        """Set to end the thread; each has its own, as the last one may be slow to end."""
+        self._bell: Doorbell | None = None
+        """The one of that thread; each has its own, as the last one may be slow to end."""
         self._is_away = False
 
     def join(
@@ -75,8 +77,8 @@ class Membership:
 
         Args:
             facts: about this process.
-            chore: called about once a second by the thread; raises StoreUnavailable as the store
-                does.
+            chore: called about once a second by the thread, and when a dispatcher rings; raises
+                StoreUnavailable as the store does.
             schedules: those of the tasks of the loop.
 
         Raises:
@@ -114,10 +116,10 @@ class Membership:
         if self._thread is None:
             with self._lock:
                 if self._thread is None and self._chores:
-                    self._ended = threading.Event()
+                    self._bell = Doorbell()
                     self._thread = threading.Thread(
                         target=self._run,
-                        args=(self._ended,),
+                        args=(self._bell,),
                         name="gearmanny records",
                         daemon=True,
                     )
@@ -131,7 +133,8 @@ class Membership:
         """
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            self._ended.set()
+            assert self._bell is not None
+            self._bell.end()
             thread.join(timeout)
             self._thread = None
 
@@ -153,22 +156,33 @@ class Membership:
                 with contextlib.suppress(StoreUnavailable):  # it will be found dead
                     self._store.leave()
 
-    def _run(self, ended: threading.Event) -> None:
-        while not ended.wait(INTERVAL):
-            try:
-                self._show()
-            except Exception as error:
-                self._note(error)
-            else:
-                self._note(None)
+    def _run(self, bell: Doorbell) -> None:
+        renewed = time.monotonic()
+        with contextlib.closing(bell):
+            while True:
+                if self._process is not None:
+                    bell.answer_to(self._process)
+                bell.wait(max(0.0, renewed + INTERVAL - time.monotonic()))
+                if bell.is_over:
+                    return
+                now = time.monotonic()
+                is_due = now >= renewed + INTERVAL
+                try:
+                    if is_due:
+                        renewed = now
+                        self._show()
+                    for chore in list(self._chores):
+                        chore()
+                except Exception as error:
+                    self._note(error)
+                else:
+                    self._note(None)
 
     def _show(self) -> None:
         if self._chores:
             self.process()
             self._offer()
         self._store.renew()
-        for chore in list(self._chores):
-            chore()
 
     def _note(self, error: Exception | None) -> None:
         if error is not None and not isinstance(error, StoreUnavailable) and not self._is_away:
@@ -207,4 +221,9 @@ def _rest() -> None:
         membership.rest()
 
 
-os.register_at_fork(before=_rest, after_in_child=_memberships.clear)
+def _resume() -> None:
+    for membership in list(_memberships.values()):
+        membership.resume()
+
+
+os.register_at_fork(before=_rest, after_in_parent=_resume, after_in_child=_memberships.clear)

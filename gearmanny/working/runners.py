@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Coroutine
 from contextvars import copy_context
 from functools import partial
@@ -61,6 +63,20 @@ def _run_in_event_loop(
     return handler_of(gearman_worker, job).context.event_loop().run(coroutine)
 
 
+def interruptible(worker: Owner, callback: Callback) -> Callback:
+    """Returns a callback that calls another one, and is interrupted when its job is cancelled.
+
+    Args:
+        worker: the worker that registers it.
+        callback: the other one.
+    """
+
+    def run(gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        return within_limit(worker, gearman_worker, job, callback)
+
+    return run
+
+
 def waiting_for_result(callback: Callback) -> Callback:
     """Returns a callback that waits, in the event loop of the worker, for what another one returns
     where that is to be awaited.
@@ -90,6 +106,51 @@ async def _awaited(result: Any) -> Any:
     return result
 
 
+def within_limit(
+    worker: Owner,
+    gearman_worker: GearmanWorker,
+    job: GearmanJob,
+    callback: Callback,
+    timeout: float | None = None,
+) -> Any:
+    """Returns what a callback returns that is interrupted when its time is over, or when its job
+    is cancelled.
+
+    Args:
+        worker: the worker that registered it.
+        gearman_worker: the worker that has the job.
+        job: the job.
+        callback: is called with both.
+        timeout: seconds that it may take; None for ever.
+
+    Raises:
+        BaseException: the exception of the callback, or what interrupted it.
+    """
+    handler = handler_of(gearman_worker, job)
+    context, link, claims = handler.context, handler.link, handler.context.claims
+    cancellation: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    is_held = claims is not None and claims.holds(job)
+    if timeout is None and not is_held:
+        return callback(gearman_worker, job)
+    fail = partial(context.answers.fail_at_last, link, job)
+    limit = TimeLimit(
+        context.watchdog,
+        job.task,
+        math.inf if timeout is None else timeout,
+        worker.timeout_grace,
+        fail,
+    )
+    if claims is not None and is_held:
+        cancellation = claims.interruptible(job, limit.cancel)
+    try:
+        with link.reporting_whole(limit), cancellation:
+            return limit.run(partial(callback, gearman_worker, job))
+    finally:
+        if limit.is_over:
+            describe(job, interrupted=True)
+            context.interrupted = True
+
+
 class TaskRunner(CallbackRunner):
     """Runs a plain task: its arguments are checked first, and a generator is streamed."""
 
@@ -106,6 +167,11 @@ class TaskRunner(CallbackRunner):
         self._method = getattr(worker, task.method)
 
     def _call(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        return within_limit(
+            self.worker, gearman_worker, job, self._checked, self.task.options.limit
+        )
+
+    def _checked(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         forks = this_process.forks
         try:
             return self._result(gearman_worker, job)
@@ -139,12 +205,12 @@ class TaskRunner(CallbackRunner):
 
 
 class AttemptRunner(TaskRunner):
-    """Runs a plain task that has a time limit, or is tried again when it fails."""
+    """Runs a plain task that is tried again when it fails."""
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         handler = handler_of(gearman_worker, job)
         context, link = handler.context, handler.link
-        attempts = Attempts(job, self.task.options, link, context.stopping)
+        attempts = Attempts(job, self.task.options, link, context.stopping, context.claims)
         while True:
             try:
                 return self._attempt(gearman_worker, job)
@@ -157,20 +223,3 @@ class AttemptRunner(TaskRunner):
 
     def _attempt(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         return super().__call__(gearman_worker, job)
-
-    def _call(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        call = partial(super()._call, gearman_worker, job)
-        timeout, grace = self.task.options.limit, self.worker.timeout_grace
-        if timeout is None:
-            return call()
-        handler = handler_of(gearman_worker, job)
-        context, link = handler.context, handler.link
-        fail = partial(context.answers.fail_at_last, link, job)
-        limit = TimeLimit(context.watchdog, job.task, timeout, grace, fail)
-        try:
-            with link.reporting_whole(limit):
-                return limit.run(call)
-        finally:
-            if limit.is_over:
-                describe(job, interrupted=True)
-                context.interrupted = True
