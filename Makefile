@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where the package is installed from its own folder, setuptools warns of that very folder.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
 
-.PHONY: demo test lint types unit matrix fuzz bench bench-cache bench-peers chaos gearmand browser postgres memcached \
+.PHONY: demo test lint types unit matrix fuzz bench bench-cache bench-peers chaos gearmand browser postgres memcached faketime \
     clean
 
 # ONCE=1 makes one call and ends; GEARMAND=1 takes gearmand, not the job server of our own.
@@ -14,7 +14,7 @@ demo: .venv/demo $(if $(GEARMAND),gearmand)
 
 # Tests wait for processes most of the time, so three at a time pay on two cores, too.
 TEST_PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 3 ? cores : 3)))
-test: .venv/dev gearmand browser postgres memcached lint types unit
+test: .venv/dev gearmand browser postgres memcached faketime lint types unit
 	$(BIN)/python -m pytest --gearmand -n $(TEST_PROCESSES) --ignore=tests/unit
 
 lint: .venv/dev
@@ -29,7 +29,7 @@ unit: .venv/dev
 	$(BIN)/python -m pytest tests/unit -n $(TEST_PROCESSES) --cov
 
 # 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1: each where that Python is installed.
-matrix: gearmand postgres memcached
+matrix: gearmand postgres memcached faketime
 	tools/matrix.sh
 
 .venv/bin/python:
@@ -62,7 +62,7 @@ bench-cache: .venv/dev
 	$(BIN)/python -m benchmarks.cache .venv/peers/bin/python
 
 # Long runs with faults, with figures: about 20 minutes.
-chaos: .venv/dev gearmand
+chaos: .venv/dev gearmand faketime
 	$(BIN)/python -m chaos
 
 # The field's peers, for `make bench`, in a virtual environment of their own.
@@ -84,6 +84,9 @@ postgres:
 
 memcached:
 	@tools/require.sh memcached memcached
+
+faketime:
+	@tools/require.sh faketime faketime
 
 clean:
 	rm -rf .venv .matrix build dist *.egg-info

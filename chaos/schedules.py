@@ -41,6 +41,9 @@ class Report(NamedTuple):
 
     ticks: int
     missed: int
+    passed_over: int
+    """Ticks of schedules that make up for the last one alone: no dispatcher lived for longer than
+    `EVERY`, and a later tick stands for them."""
     made_twice: int
     killed: int
     seconds: float
@@ -76,9 +79,14 @@ def run(ticks: int, url: str) -> Report:
         name: [1000 * tick for tick in range(1, round((last[name] - begun[name]) / EVERY) + 1)]
         for name in begun
     }
+    missed = [0, 0]
+    for name in begun:
+        makes_up_for_all = int(name[1:]) % 2
+        missed[makes_up_for_all] += sum(found[name][tick] == 0 for tick in due_ticks[name])
     return Report(
         ticks=sum(map(len, due_ticks.values())),
-        missed=sum(found[name][tick] == 0 for name in begun for tick in due_ticks[name]),
+        missed=missed[1],
+        passed_over=missed[0],
         made_twice=sum(found[name].total() - len(found[name].keys() & set(due_ticks[name]))
                        for name in begun),
         killed=killed,
@@ -145,7 +153,8 @@ def main(ticks: int = 10_000, url: str = "") -> bool:
     with tempfile.TemporaryDirectory() as folder:
         report = run(ticks, url or f"sqlite:///{Path(folder) / 'jobs.db'}")
     print(
-        f"schedules: {report.ticks} ticks: {report.missed} missed, {report.made_twice} twice; "
+        f"schedules: {report.ticks} ticks: {report.missed} missed, {report.made_twice} twice, "
+        f"{report.passed_over} passed over for a later one; "
         f"{report.killed} dispatchers killed in {report.seconds:.0f} s"
     )
     return not report.missed and not report.made_twice

@@ -66,7 +66,7 @@ def with_clock(offset: str) -> dict[str, str]:
     """
     found = sorted(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"))
     if not found:
-        raise FileNotFoundError("libfaketime is missing: apt-get install libfaketime")
+        raise FileNotFoundError("libfaketime is missing: apt-get install faketime")
     faked = {"LD_PRELOAD": str(found[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     return os.environ | faked
 
