@@ -246,7 +246,7 @@ def test_an_error_says_how_many_jobs_were_recorded_before(
 
 def test_a_call_that_was_pickled_finds_its_record(store: FakeStore) -> None:
     call, other = recorded(store), recorded(store)
-    twin, third = pickle.loads(pickle.dumps([call, other]))
+    twin, third = (pickle.loads(pickle.dumps(each)) for each in (call, other))
     assert str(twin) == str(call)
     assert (twin.unique, twin.options) == (call.unique, call.options)
     assert twin.recorded.store is third.recorded.store, "many have one connection"
