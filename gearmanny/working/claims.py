@@ -18,7 +18,7 @@ from gearmanny.payload.backoff import Backoff
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
 from gearmanny.records.states import Event
-from gearmanny.records.values import Claim, Claimed, Payload, Settled, StoreUnavailable
+from gearmanny.records.values import Claim, Claimed, Payload, Settled, Snapshot, StoreUnavailable
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.claiming import Claimant
 from gearmanny.working.interrupts import GivenBack
@@ -98,6 +98,21 @@ class Claims:
     def holds(self, job: GearmanJob) -> bool:
         """Returns whether a job has a record that this process has to finish."""
         return id(job) in self._held
+
+    def look(self, job: GearmanJob) -> Snapshot:
+        """Returns the record of a job.
+
+        Args:
+            job: the job, which this process holds.
+
+        Raises:
+            GivenBack: the worker stops, and the store cannot be reached; or the record is gone.
+        """
+        claim = self._held[id(job)].claim
+        found = self._until_available(partial(self._store.look, claim.id))
+        if found is None:
+            raise GivenBack
+        return found
 
     def progress(self, job: GearmanJob, done: int, total: int) -> None:
         """Notes how far a job is. That is written about once a second, by another thread: a report
