@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,13 +23,15 @@ from gearmanny.contrib.django import client
 from gearmanny.contrib.django.compat import (
     InvalidTask,
     TaskResultDoesNotExist,
+    task_backends,
     task_enqueued,
 )
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.tasks import GearmanBackend
-from gearmanny.errors import EncodingError
+from gearmanny.contrib.django.testing import eager
+from gearmanny.errors import EncodingError, TaskError
 from tests.acceptance.test_django_records import ALIAS, Stopped, database, groups, migrate
-from tests.support.servers import PATIENCE, Server, Start, until, workers_of
+from tests.support.servers import PATIENCE, ROOT, Server, Start, until, workers_of
 
 PATH = "gearmanny.contrib.django.tasks.GearmanBackend"
 
@@ -292,3 +296,122 @@ class TestRefusals:
         store.cancel(result.id)
         result.refresh()
         assert (str(result.status), result.errors, result.worker_ids) == ("FAILED", [], [])
+
+
+FOREIGN = {
+    "task": "tests.djangoapps.tasking.tasks.echo",
+    "backend": "default",
+    "priority": 0,
+    "run_after": None,
+    "enqueued_at": 0.0,
+    "args": [],
+    "kwargs": {},
+    "id": "a",
+}
+
+
+@pytest.mark.parametrize("entry", ["sqlite"], indirect=True)
+class TestWithoutRecords:
+    @pytest.fixture(autouse=True)
+    def unrecorded(self, tasks: Any, gearman_server: Server) -> Iterator[None]:
+        of_tests = settings_of(gearman_server.host, DATABASE=ALIAS)
+        with override_settings(GEARMANNY=of_tests):
+            yield
+            client.close()
+
+    def test_tasks_run_and_have_no_results(self, run: Any, tasks: Any) -> None:
+        run(TEST_RECORDS="{}")
+        result = tasks.write.enqueue("at once")
+        with contextlib.suppress(Stopped), transaction.atomic(using=ALIAS):
+            tasks.write.enqueue("rolled back")
+            raise Stopped
+        with transaction.atomic(using=ALIAS):
+            tasks.write.enqueue("committed")
+            with pytest.raises(EncodingError):
+                tasks.write.enqueue(float("nan"))
+        until(lambda: groups() == ["at once", "committed"], "both tasks")
+        with pytest.raises(NotImplementedError):
+            result.refresh()
+        with pytest.raises(InvalidTask, match="run_after"):
+            tasks.echo.using(run_after=timezone.now())
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"task": "os.path.join"}, "There is no task os.path.join"),
+            ({"task": "antigravity.fly"}, "antigravity.fly is in no app of INSTALLED_APPS"),
+            ({"task": "tests.djangoapps.tasking.tasks.undecorated"}, "There is no task tests"),
+            ({"task": "tests.djangoapps.tasking.tasks.Plain.enqueue"}, "is in no app"),
+            ({"backend": "other"}, "has no queue 'default' on Gearman"),
+            ({"backend": "nowhere"}, "has no queue 'default' on Gearman"),
+            ({"surprise": 1}, "surprise"),
+        ],
+    )
+    def test_only_tasks_of_ours_are_run(
+        self, gearman_server: Server, tasks: Any, changes: dict[str, Any], reason: str
+    ) -> None:
+        from gearmanny.contrib.django.taskworker import worker_of_tasks  # noqa: PLC0415
+
+        worker = worker_of_tasks()
+        assert worker is not None
+        with eager([worker]), pytest.raises(TaskError) as raised:
+            client.call("tasks_default", **{**FOREIGN, **changes})
+        assert reason in str(raised.value)
+
+    def test_eager_mode_runs_them_at_once(self, tasks: Any) -> None:
+        with eager(), pytest.raises(TaskError, match="no luck"):
+            client.call("tasks_default", **{**FOREIGN, "task": tasks.fail.module_path})
+        with eager():
+            found = client.call("tasks_default", **{**FOREIGN, "args": [1]})
+        assert found == [[1], {}]
+
+
+@pytest.mark.parametrize("entry", ["sqlite"], indirect=True)
+def test_eager_mode_with_records(tasks: Any) -> None:
+    migrate()
+    with eager():
+        with transaction.atomic(using=ALIAS):
+            result = tasks.echo_later.enqueue(2)
+            result.refresh()
+            assert str(result.status) == "READY"
+        result.refresh()
+        assert result.return_value == 2
+        failed = tasks.fail.enqueue()
+        failed.refresh()
+        assert [error.exception_class for error in failed.errors] == [ValueError]
+
+
+class TestChecks:
+    def problems(self, **backend: Any) -> list[str]:
+        with override_settings(TASKS={"default": {"BACKEND": PATH, **backend}}):
+            return [str(each.id) for each in task_backends["default"].check()]
+
+    def test_queues(self) -> None:
+        recorded = {"RECORDS": {"STORE": "database"}}
+        with override_settings(GEARMANNY=recorded):
+            assert self.problems() == []
+            assert self.problems(QUEUES=["a", "b"]) == []
+            assert self.problems(QUEUES=[]) == ["gearmanny.E010"]
+            assert self.problems(QUEUES=["a b", "help"]) == ["gearmanny.E011"] * 2
+
+    def test_records(self) -> None:
+        assert self.problems() == ["gearmanny.W010"]
+
+    def test_management_commands_run_them(self, start_command: Start, tmp_path: Path) -> None:
+        broken = {"default": {"BACKEND": PATH, "QUEUES": []}}
+        assert start_command("check", TEST_TASKS=json.dumps(broken)).wait(PATIENCE) == 1
+        assert "gearmanny.E010" in (tmp_path / "stderr").read_text()
+
+
+def test_a_task_is_decorated_without_models_or_connections() -> None:
+    code = (
+        "import json, sys; from django.conf import settings; "
+        f"settings.configure(TASKS={TASKS!r}, GEARMANNY={{'RECORDS': {{'STORE': 'database'}}}}); "
+        "from tests.djangoapps.tasking import tasks; tasks.echo.using(priority=3); "
+        "print([name for name in ('gearmanny.contrib.django.models', 'psycopg', "
+        "'gearmanny.contrib.django.records') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -60,12 +60,12 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
     @property
     def supports_get_result(self) -> bool:  # type: ignore[override]
         """Whether results can be retrieved: where jobs are recorded."""
-        return get_store() is not None
+        return _has_records()
 
     @property
     def supports_defer(self) -> bool:  # type: ignore[override]
         """Whether tasks may have `run_after`: where jobs are recorded."""
-        return get_store() is not None
+        return _has_records()
 
     def enqueue(self, task: Task[P, R], args: Any, kwargs: Any) -> TaskResult[P, R]:
         """Enqueues a task: when the transaction of the caller is committed, if there is one.
@@ -88,7 +88,7 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
         """
         self.validate_task(task)
         _check_place(task)
-        is_recorded = get_store() is not None
+        is_recorded = _has_records()
         id = "" if is_recorded else get_random_string(32)
         result = new_result(task, id, moment(_now()), args, kwargs)
         function, arguments = PREFIX + task.queue_name, Envelope.of(result).arguments()
@@ -147,13 +147,18 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
             problem = problem_of_queue(queue)
             if problem:
                 yield Error(f"{where}['QUEUES']: {problem}", id="gearmanny.E011")
-        if get_store() is None:
+        if not _has_records():
             yield Warning(
                 f"{where} enqueues tasks, but {NAME}['RECORDS']['STORE'] is None: no results can "
                 "be retrieved, run_after is refused, and tasks get lost with their job server.",
                 hint=f'Set {NAME} = {{"RECORDS": {{"STORE": "database"}}, …}}, and run migrate.',
                 id="gearmanny.W010",
             )
+
+
+def _has_records() -> bool:
+    # Not by the store, which need not be loaded when a task is decorated.
+    return get_settings().RECORDS.STORE is not None
 
 
 def _check_place(task: Task[..., Any]) -> None:

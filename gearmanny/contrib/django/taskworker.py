@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -47,9 +48,12 @@ def queues_of_tasks() -> set[str]:
 
 def worker_of_tasks() -> type[BaseWorker] | None:
     """Returns the worker class of all queues; None where no backend is ours."""
-    queues = [queue for queue in sorted(queues_of_tasks()) if not problem_of_queue(queue)]
-    if not queues:
-        return None
+    queues = tuple(queue for queue in sorted(queues_of_tasks()) if not problem_of_queue(queue))
+    return _worker_of(queues) if queues else None
+
+
+@functools.cache
+def _worker_of(queues: tuple[str, ...]) -> type[BaseWorker]:
     tasks = {f"task_{queue}": _task_of(queue) for queue in queues}
     home = type(task_backends).__module__
     return type("Tasks", (_Queues,), {"__module__": home, "name": "tasks", **tasks})
