@@ -29,7 +29,7 @@ from gearmanny.contrib.django.compat import (
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.tasks import GearmanBackend
 from gearmanny.contrib.django.testing import eager
-from gearmanny.errors import EncodingError, TaskError
+from gearmanny.errors import EncodingError, StoreUnavailable, TaskError
 from tests.acceptance.test_django_records import ALIAS, Stopped, database, groups, migrate
 from tests.support.servers import PATIENCE, ROOT, Server, Start, until, workers_of
 
@@ -286,6 +286,43 @@ class TestRefusals:
         finally:
             task_enqueued.disconnect(receive)
         assert seen == [(GearmanBackend, result.id)]
+
+    def test_a_receiver_that_raises_takes_the_task_back(self, tasks: Any) -> None:
+        def receive(**kwargs: Any) -> None:
+            assert JobRecord.objects.exists()
+            raise Stopped
+
+        task_enqueued.connect(receive)
+        try:
+            with pytest.raises(Stopped):
+                tasks.echo.enqueue()
+        finally:
+            task_enqueued.disconnect(receive)
+        assert not JobRecord.objects.exists()
+
+    def test_a_transaction_of_which_nobody_knows_the_end(self, tasks: Any) -> None:
+        transaction.set_autocommit(False, using=ALIAS)
+        try:
+            rolled_back = tasks.echo.enqueue()
+            transaction.rollback(using=ALIAS)
+            result = tasks.echo.enqueue()
+            transaction.commit(using=ALIAS)
+        finally:
+            transaction.set_autocommit(True, using=ALIAS)
+        result.refresh()
+        assert str(result.status) == "READY"
+        with pytest.raises(TaskResultDoesNotExist):
+            rolled_back.refresh()
+
+    def test_a_database_that_is_away(self, tasks: Any) -> None:
+        entry = {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "PORT": "1"}
+        away = settings_of("127.0.0.1:1", STORE="database", DATABASE="away")
+        with (
+            database({**entry, "HOST": "127.0.0.1"}, "away"),
+            override_settings(GEARMANNY=away),
+            pytest.raises(StoreUnavailable),
+        ):
+            tasks.echo.enqueue()
 
     def test_a_cancelled_task_has_failed(self, tasks: Any) -> None:
         result = tasks.echo.using(run_after=timezone.now() + timedelta(hours=1)).enqueue()

@@ -9,6 +9,7 @@ Each queue is a Gearman function, `tasks_<queue>`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar, cast
 
 from django.core.checks import CheckMessage, Error, Warning
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils.crypto import get_random_string
 
 from gearmanny.contrib.django.clients import client
@@ -41,7 +42,7 @@ from gearmanny.contrib.django.taskresults import (
     new_result,
     read,
 )
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.payload.encoding import encode
 
 P = ParamSpec("P")
@@ -94,10 +95,12 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
         function, arguments = PREFIX + task.queue_name, Envelope.of(result).arguments()
         submit = functools.partial(_caller(task).call, function, **arguments)
         if is_recorded:
-            change(result, id=submit().id)
+            with _transaction():
+                change(result, id=submit().id)
+                task_enqueued.send(type(self), task_result=result)
         else:
             _once_committed(submit, arguments)
-        task_enqueued.send(type(self), task_result=result)
+            task_enqueued.send(type(self), task_result=result)
         return cast("TaskResult[P, R]", result)
 
     def get_result(self, result_id: str) -> TaskResult[..., Any]:
@@ -187,6 +190,26 @@ def _caller(task: Task[..., Any]) -> Any:
         priority="high" if task.priority > 0 else "low" if task.priority < 0 else "normal",
         at=due if due and due > datetime.now(UTC) else None,
     )
+
+
+@contextlib.contextmanager
+def _transaction() -> Iterator[None]:
+    """Runs the block in the transaction of the caller, or else in one of its own: receivers of the
+    signal come before every worker, and what one of them raises takes the task back."""
+    alias = get_settings().RECORDS.DATABASE
+    connection = connections[alias]
+    if connection.in_atomic_block:
+        yield
+        return
+    try:
+        if connection.get_autocommit():
+            with transaction.atomic(using=alias):
+                yield
+        else:
+            yield
+    except (OperationalError, InterfaceError) as error:
+        connection.close_if_unusable_or_obsolete()
+        raise StoreUnavailable(f"The store does not answer: {error}") from error
 
 
 def _once_committed(submit: Callable[[], Any], arguments: dict[str, Any]) -> None:
