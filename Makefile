@@ -61,7 +61,7 @@ bench: .venv/dev gearmand
 bench-cache: .venv/dev
 	$(BIN)/python -m benchmarks.cache .venv/peers/bin/python
 
-# Long runs with faults, with figures: about 10 minutes.
+# Long runs with faults, with figures: about 20 minutes.
 chaos: .venv/dev gearmand
 	$(BIN)/python -m chaos
 

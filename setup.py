@@ -17,6 +17,7 @@ OPENTELEMETRY = ["opentelemetry-api>=1.30"]
 PROMETHEUS = ["prometheus_client>=0.21"]
 FAST = ["orjson>=3.11"]
 POSTGRES = ["psycopg>=3.2"]
+SCHEDULES = ["cronsim>=2.6"]
 # A server that speaks MongoDB's wire protocol. GPL: never a dependency of the package itself.
 DEMO = [*DJANGO, *MONGO, "SecantusDB==0.7.0b3"]
 TEST = [
@@ -24,6 +25,7 @@ TEST = [
     *FAST,
     *OPENTELEMETRY,
     *PROMETHEUS,
+    *SCHEDULES,
     "coverage>=7.10",
     'django-tasks>=0.12; python_version < "3.12"',
     "gunicorn>=22",
@@ -63,6 +65,7 @@ setup(
         "opentelemetry": OPENTELEMETRY,
         "postgres": POSTGRES,
         "prometheus": PROMETHEUS,
+        "schedules": SCHEDULES,
         "demo": DEMO,
         "test": TEST,
         "dev": [*TEST, "basedpyright>=1.31", "django-stubs>=5.2", "mypy>=1.15", "ruff>=0.12"],

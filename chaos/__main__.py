@@ -7,6 +7,7 @@ import sys
 from chaos import (
     addresses,
     durability,
+    durable,
     helpers,
     interrupts,
     limits,
@@ -15,6 +16,7 @@ from chaos import (
     network,
     poison,
     restarts,
+    schedules,
 )
 
 _RUNS = (
@@ -28,6 +30,8 @@ _RUNS = (
     memory,
     poison,
     durability,
+    durable,
+    schedules,
 )
 
 if __name__ == "__main__":

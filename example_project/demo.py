@@ -12,10 +12,12 @@ import http.client
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 
 from corpus.survey import summarise
 from processes import (
+    HERE,
     LOOPBACK,
     START_TIMEOUT,
     DemoError,
@@ -77,6 +79,18 @@ def start_mongodb(processes: Processes) -> None:
     processes.wait_until("MongoDB", lambda: accepts(port))
     processes.environment["MONGODB_URI"] = f"mongodb://{LOOPBACK}:{port}/"
     tell("MongoDB", f"{LOOPBACK}:{port}  (SecantusDB, in a temporary folder)")
+
+
+def make_tables(processes: Processes) -> None:
+    """Makes the tables of records and schedules, in a temporary folder unless DATABASE is set."""
+    processes.environment.setdefault("DATABASE", str(processes.folder / "corpus.sqlite3"))
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--skip-checks", "--verbosity", "0"],
+        cwd=HERE,
+        env=processes.environment,
+        check=True,
+    )
+    tell("database", processes.environment["DATABASE"])
 
 
 def start_workers(processes: Processes, host: str) -> None:
@@ -143,6 +157,7 @@ def run(processes: Processes, *, gearmand: bool, once: bool) -> None:
     if gearmand:
         start_gearmand(processes, host)
     start_mongodb(processes)
+    make_tables(processes)
     start_workers(processes, host)
     url = start_site(processes)
     call_once(host)

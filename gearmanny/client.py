@@ -84,6 +84,27 @@ class KeywordClient(Client):
         """
         return self._map(function, arguments, window, return_exceptions)
 
+    def submit_many(self, function: str, arguments: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Records any number of background jobs, a batch of them in one transaction, and hands each
+        batch over with one send. The arguments are taken as their batch is next.
+
+        Args:
+            function: the name of the Gearman function.
+            arguments: a mapping of keyword arguments for every job.
+
+        Returns:
+            The ids of the records, in the order of the jobs; empty ones in eager mode without
+            records.
+
+        Raises:
+            InvalidTask: no function can have that name.
+            InvalidOption: the client has no records, or an option that is for one call.
+            EncodingError: arguments of a job are refused by the encoder.
+            StoreUnavailable: the database cannot be reached. A note of each error says how many
+                jobs earlier batches have recorded.
+        """
+        return self._submit_many(function, arguments)
+
     def stream(self, function: str, /, **kwargs: Any) -> Iterator[Any]:
         """Calls a function, and yields the parts of its result as they come: what a generator
         task yields, and what any task sends ahead. The job is sent when the first is asked for.
@@ -260,6 +281,27 @@ class RawClient(Client):
             EncodingError: the payload is not bytes, or it or the answer is over `max_packet`.
         """
         return self._map(function, payloads, window, return_exceptions)
+
+    def submit_many(self, function: str, payloads: Iterable[bytes]) -> list[str]:
+        """Records any number of background jobs, a batch of them in one transaction, and hands each
+        batch over with one send. Payloads are taken as their batch is next.
+
+        Args:
+            function: the name of the Gearman function.
+            payloads: the bytes for every job.
+
+        Returns:
+            The ids of the records, in the order of the jobs; empty ones in eager mode without
+            records.
+
+        Raises:
+            InvalidTask: no function can have that name.
+            InvalidOption: the client has no records, or an option that is for one call.
+            EncodingError: a payload is not bytes, or is over `max_packet`.
+            StoreUnavailable: the database cannot be reached. A note of each error says how many
+                jobs earlier batches have recorded.
+        """
+        return self._submit_many(function, payloads)
 
     def stream(self, function: str, payload: bytes = b"", /) -> Iterator[Any]:
         """Calls a function, and yields the parts of its result as they come. A result that comes

@@ -4,7 +4,7 @@
 
     GearmanException
     ├── TaskError               the task itself failed, on the worker
-    ├── JobCancelled            the job was cancelled before a worker began it
+    ├── JobCancelled            the job was cancelled
     ├── TaskTimeout             no answer in time; the job may still run  (TimeoutError)
     ├── JobServerUnavailable    no job server reached, nothing was sent   (ConnectionError)
     ├── JobServerLost           the connection ended after sending; the job may or may not run
@@ -15,6 +15,7 @@
     ├── InvalidArguments        arguments that the task does not accept        (TypeError)
     ├── RejectJob               raised by a hook to prevent a job from running
     ├── StoreUnavailable        the database with the records is not reached   (ConnectionError)
+    ├── UnknownJob              no record of a job with that id                (LookupError)
     ├── InvalidTransition       an event that is not allowed in the state of a recorded job
     ├── InvalidTask             an invalid worker class or task        (TypeError, ValueError)
     └── InvalidOption           an option with an invalid value                (ValueError)
@@ -51,6 +52,7 @@ __all__ = [
     "TaskError",
     "TaskTimeLimitExceeded",
     "TaskTimeout",
+    "UnknownJob",
     "WorkerLost",
 ]
 
@@ -179,18 +181,26 @@ class TaskTimeout(GearmanException, TimeoutError):
 
 
 class JobCancelled(GearmanException):
-    """The job was cancelled by `cancel()` while it waited in its queue. It will not run.
+    """The job was cancelled by `cancel()`: it will not run, or was interrupted.
+
+    It is also raised inside a task whose job has a record and is cancelled while it runs, at any
+    line: catch it only to clean up, and raise it again.
 
     Attributes:
-        function: the Gearman function that was called.
+        function: the Gearman function that was called. In a thread other than the main thread, it
+            is empty until the exception has left the task.
     """
 
-    def __init__(self, function: str, /) -> None:
+    def __init__(self, function: str = "", /) -> None:
         super().__init__(function)
         self.function = function
 
     def __str__(self) -> str:
-        return f"The job of {self.function}() was cancelled while it waited for a worker."
+        return (
+            f"The job of {self.function}() was cancelled."
+            if self.function
+            else ("The job was cancelled.")
+        )
 
 
 class JobServerUnavailable(GearmanException, ConnectionError):
@@ -289,6 +299,10 @@ class RejectJob(GearmanException):
 class StoreUnavailable(GearmanException, ConnectionError):
     """The database of the store cannot be reached, or does not answer. What was asked of it may
     or may not have been done; it can be asked again."""
+
+
+class UnknownJob(GearmanException, LookupError):
+    """There is no record of a job with this id in the store."""
 
 
 class InvalidTransition(GearmanException):

@@ -23,6 +23,7 @@ from gearmanny.helpers.switch import switch
 from gearmanny.net.hosts import Host
 from gearmanny.net.loopback import free_port
 from gearmanny.net.permission import permission
+from gearmanny.running.factory import check_kind
 from gearmanny.tasks.agreement import check_interface, differences
 from gearmanny.tasks.finding import functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
@@ -217,9 +218,11 @@ def running_process(worker: type[BaseWorker], host: str) -> Iterator[subprocess.
         The process of the `WorkRunner`.
 
     Raises:
+        InvalidTask: it is not a worker class.
         InvalidOption: no other process can import the class.
         RuntimeError: the worker did not start.
     """
+    check_kind(worker)
     if "." in worker.__qualname__ or worker.__module__ == "__main__":
         raise InvalidOption(
             f"{worker.__qualname__} cannot be imported by another process. "

@@ -11,6 +11,7 @@ from gearmanny.logs import ROOT, show_log
 from gearmanny.net.forks import ending_forks, stopped_by_sigterm
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
+from gearmanny.payload.checks import FLAG
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.records.contract import Store
 from gearmanny.tasks.finding import find_tasks, find_tasks_of, help_function, takes_payload
@@ -24,12 +25,13 @@ from gearmanny.working.exported import Callback, Exported, Loop, Owner, owners
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.working.loop import loop_of
 from gearmanny.working.observer import Observer
-from gearmanny.working.options import Transaction, WorkerOptions
+from gearmanny.working.options import Transaction, WorkerOptions, check_work_class
 from gearmanny.working.reports import Reports
 from gearmanny.working.runners import (
     AttemptRunner,
     CallbackRunner,
     TaskRunner,
+    interruptible,
     waiting_for_result,
 )
 
@@ -47,7 +49,10 @@ def set_verbosity(verbosity: int) -> None:
         show_log()
 
 
-def _checked(gearman_worker: object) -> GearmanWorker | None:
+def _checked(gearman_worker: object, kind: type[BaseWorker]) -> GearmanWorker | None:
+    for flag in ("send_tracebacks", "send_exceptions"):
+        FLAG.check(f"{kind.__name__}.{flag}", getattr(kind, flag))
+    check_work_class(f"{kind.__name__}.work_class", kind.work_class)
     if gearman_worker is None or isinstance(gearman_worker, GearmanWorker):
         return gearman_worker
     raise InvalidOption(
@@ -172,9 +177,9 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,
                 or a function is exported by another worker of the same `gearman_worker`.
-            InvalidOption: a host, hook, number, `gearman_worker`, `tls` or `records` is invalid.
+            InvalidOption: an argument, or an attribute of the class, has a value that is invalid.
         """
-        self.gearman_worker = _checked(gearman_worker) or self.work_class()
+        self.gearman_worker = _checked(gearman_worker, type(self)) or self.work_class()
         tasks = find_tasks(type(self), self.gearman_worker)
         set_verbosity(verbosity)
         self.hosts = parse_hosts(
@@ -238,7 +243,7 @@ class BaseWorker(Reports, Interface):
             return CoroutineRunner
         if spec.options.atomic:
             return AtomicRunner
-        return AttemptRunner if spec.options.says_anything else TaskRunner
+        return AttemptRunner if spec.options.retries else TaskRunner
 
     def setUp(self) -> None:
         """Called once the tasks are registered, in the process that runs them. Override it to
@@ -256,7 +261,10 @@ class BaseWorker(Reports, Interface):
         Raises:
             InvalidTask: the function is exported already, or cannot have that name.
         """
-        self._export(name, CallbackRunner(self, waiting_for_result(ending_forks(callback))))
+        self._export(
+            name,
+            CallbackRunner(self, interruptible(self, waiting_for_result(ending_forks(callback)))),
+        )
 
     def start(self) -> None:
         """Takes jobs until `stop()` is called. A job server that is away is waited for.
@@ -297,6 +305,15 @@ class BaseWorker(Reports, Interface):
             if loop is not None:
                 loop.stop()
                 self._stopped = False
+
+    def __getstate__(self) -> object:
+        # As multiprocessing asks for, where it is given a method of a worker.
+        name = type(self).__name__
+        raise TypeError(
+            f"A {name} cannot be sent to another process, because its connections belong to this "
+            f"one. Give that process a static method of {name}, or a function of a module, and let "
+            "that return what it finds."
+        )
 
     def _export(self, function: str, callback: Exported) -> None:
         known = self.gearman_worker.worker_abilities.get(function)

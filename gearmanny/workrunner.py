@@ -67,8 +67,9 @@ class WorkRunner:
             once a fresh one is ready to serve. None: never.
         max_memory: MiB of resident memory with which a process is recycled after a job. None:
             never. Not enforced, with a warning, on systems without `/proc/self/statm`.
-        recycle_after_timeout: whether a process that interrupted a plain task at its time limit is
-            recycled, likewise: the task may have left a lock held, or an object half changed.
+        recycle_after_timeout: whether a process that interrupted a plain task, at its time limit or
+            because its job was cancelled, is recycled, likewise: the task may have left a lock
+            held, or an object half changed.
         max_crashes: with `keepAlive`, how many crashes of a process and its replacements within
             `crash_window` make the runner give up. None: it never does. A process that was running
             a job counts for `max_deaths` instead.

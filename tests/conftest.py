@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gearmanny.helpers.switch import switch
-from tests.support.postgres import Postgres
 from tests.support.servers import Server, find_program, memcached, mongodb
+from tools.postgres import Postgres
 
 _numbers = itertools.count()
 
@@ -67,6 +67,7 @@ def mongodb_uri() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL for all tests: do not stop it."""
+    find_program("postgres", "postgresql")
     with Postgres() as server:
         yield server
 
@@ -74,6 +75,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
     """A PostgreSQL for this test alone, which may stop and start it."""
+    find_program("postgres", "postgresql")
     with Postgres() as server:
         yield server
 

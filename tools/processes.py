@@ -55,6 +55,22 @@ def find_program(name: str, package: str) -> str:
     return path
 
 
+def with_clock(offset: str) -> dict[str, str]:
+    """Returns the environment of a process whose clock is wrong, by libfaketime.
+
+    Args:
+        offset: such as "+5s". Times that pass are right.
+
+    Raises:
+        FileNotFoundError: it is not installed.
+    """
+    found = sorted(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"))
+    if not found:
+        raise FileNotFoundError("libfaketime is missing: apt-get install libfaketime")
+    faked = {"LD_PRELOAD": str(found[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return os.environ | faked
+
+
 def end(process: subprocess.Popen[str]) -> None:
     """Ends a process, politely first."""
     process.terminate()

@@ -18,11 +18,20 @@ INSTALLED_APPS = [
     "corpus",
 ]
 
+# Where the records of background jobs and schedules are. Run `manage.py migrate` first.
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("DATABASE", BASE_DIR / "corpus.sqlite3"),
+    }
+}
+
 GEARMANNY = {
     "HOSTS": os.environ.get("GEARMAN_HOSTS", "localhost:4730").split(","),
     # Nothing to install: runworkers starts a job server unless one runs. Production has gearmand.
     "EMBEDDED": os.environ.get("GEARMAN_EMBEDDED", "1").lower() not in OFF,
     "TIMEOUT": 60,
+    "RECORDS": {"STORE": "database"},
     "CACHE": {
         "HOST": os.environ.get("MONGODB_URI", "mongodb://localhost:27017/"),
         "DBNAME": "gearmanny_example",

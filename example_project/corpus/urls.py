@@ -12,4 +12,5 @@ urlpatterns = [
     path("api/packages/", views.packages, name="packages"),
     path("api/search/", views.search, name="search"),
     path("api/compare/", views.compare, name="compare"),
+    path("api/census/", views.census, name="census"),
 ]

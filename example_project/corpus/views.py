@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from corpus.packages import STDLIB
 from corpus.stream import error_line, survey_lines
 from corpus.survey import summarise
 from gearmanny.contrib.django import async_client, client
+from gearmanny.contrib.django.models import JobRecord
 from gearmanny.errors import GearmanException
 
 LONGEST_TEXT = 100
@@ -114,3 +116,13 @@ def _text(request: HttpRequest, name: str, default: str = "") -> str:
 
 def _is_text(text: str) -> bool:
     return 0 < len(text) <= LONGEST_TEXT
+
+
+@answers_json
+def census(request: HttpRequest) -> dict[str, Any]:
+    """Returns the last census, which the workers take by themselves every ten seconds."""
+    taken = JobRecord.objects.filter(function="corpus_census", state=JobRecord.State.SUCCEEDED)
+    last = taken.order_by("-id").first()
+    if last is None:
+        return {"census": None}
+    return {"census": json.loads(last.result), "taken": last.finished}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from corpus.packages import STDLIB, Package, find_sources, list_packages
 from corpus.survey import Hits, Row, search, survey_file
 from gearmanny.contrib.django import cachewrap
-from gearmanny.worker import BaseWorker
+from gearmanny.worker import BaseWorker, task
 
 
 class CorpusWorker(BaseWorker):
@@ -31,6 +32,13 @@ class CorpusWorker(BaseWorker):
                 told = percent
             yield survey_file(file)
         self.progress(len(files), len(files))
+
+    @task(every=timedelta(seconds=10), timeout=60)
+    def task_census(self) -> dict[str, int]:
+        """Counts the packages that can be surveyed and their files; runs by itself"""
+        packages = list_packages()
+        sources = [find_sources(package["name"]) for package in packages]
+        return {"packages": len(packages), "files": sum(map(len, sources))}
 
     @cachewrap("corpus_search", max_days_age=1)
     def task_search(self, package: str, text: str) -> Hits:

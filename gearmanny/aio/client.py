@@ -28,6 +28,8 @@ from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 
 if TYPE_CHECKING:
+    from gearmanny.aio.records import AioRecord
+    from gearmanny.aio.schedules import AioSchedules
     from gearmanny.calling.recording import Recorder
     from gearmanny.records.contract import HandOver, Store
 
@@ -54,6 +56,19 @@ class AioClient(Caller):
         from gearmanny.net.aside import ASIDE  # noqa: PLC0415
 
         return Recorder(store, self._servers, ASIDE)
+
+    @property
+    def schedules(self) -> AioSchedules:
+        """The schedules in the store of this client. Its methods are awaited.
+
+        Raises:
+            InvalidOption: the client has no `records`.
+        """
+        from gearmanny.aio.schedules import AioSchedules  # noqa: PLC0415
+        from gearmanny.calling.schedules import Schedules  # noqa: PLC0415
+
+        store = None if self._recorder is None else self._recorder.store
+        return AioSchedules(Schedules(store, self._encoder))
 
     async def __aenter__(self) -> Self:
         return self
@@ -171,6 +186,48 @@ class AioClient(Caller):
                 function, self._encode_all(function, batch), keeps_updates=False
             ),
         )
+
+    async def submit_many(self, function: str, arguments: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Records any number of background jobs: each batch in one transaction, and with one send.
+        The arguments are taken when their batch is next.
+
+        Args:
+            function: the name of the Gearman function.
+            arguments: a mapping of keyword arguments for every job.
+
+        Returns:
+            The ids of the records, in order; empty ones in eager mode without records.
+
+        Raises:
+            InvalidTask: no function can have that name.
+            InvalidOption: the client has no records, or an option that is for one call.
+            EncodingError: arguments are refused by the encoder.
+            StoreUnavailable: the database is away. Notes say how many jobs were recorded before.
+            RuntimeError: another event loop uses this client.
+        """
+        recorder, options = self._check_many(function)
+        payloads = self._encode_all(function, arguments)
+        hand_over = self._connections.hand_over(recorder.hand_over, self._encoder, options)
+        if hand_over is None:  # eager mode without records
+            client = self.using(background=True)
+            return [(await client.submit(function, **each)).id or "" for each in arguments]
+        steps = recorder.record_many(function, payloads, self._encoder, options, hand_over)
+        return await self._driver.run(steps)
+
+    async def record(self, id: str) -> AioRecord:
+        """Returns the record of a background job, from anywhere.
+
+        Args:
+            id: `work.id` of its caller.
+
+        Raises:
+            UnknownJob: there is no record with this id.
+            StoreUnavailable: the database cannot be reached.
+            InvalidOption: the client has no records, or the id is no UUID.
+        """
+        from gearmanny.aio.records import AioRecord  # noqa: PLC0415  clients with records alone
+
+        return await AioRecord.read(self._records().find(id, self._encoder))
 
     def stream(self, function: str, /, **kwargs: Any) -> AsyncIterator[Any]:
         """Calls a function, and yields the parts of its result as they come:

@@ -4,88 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar, assert_never
+from typing import Any
 
 from gearmanny.aio.connection import AioConnection, wait
 from gearmanny.aio.connections import AioConnections
 from gearmanny.aio.questions import ask
+from gearmanny.aio.walker import AioWalker
 from gearmanny.calling import waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import Exchange
 from gearmanny.calling.resending import send_again
-from gearmanny.calling.steps import (
-    Ask,
-    Avoid,
-    Command,
-    Consult,
-    Give,
-    Look,
-    Pause,
-    Reach,
-    Record,
-    Send,
-    Step,
-    Steps,
-    Submit,
-    Tell,
-    Wait,
-)
-from gearmanny.calling.walk import Walk
+from gearmanny.calling.steps import Ask, Avoid, Command, Look, Reach, Send, Step, Tell, Wait
 from gearmanny.errors import GearmanException, JobServerLost
 from gearmanny.net.deadline import NEVER, Deadline
 
-R = TypeVar("R")
 
-
-class AioDriver:
+class AioDriver(AioWalker):
     """Carries out the steps of the calls of one client, for any number of tasks of its loop."""
 
     def __init__(self, connections: AioConnections) -> None:
         self.connections = connections
-
-    async def run(self, steps: Steps[R]) -> R:
-        """Carries out steps to their end, and returns or raises what they do."""
-        walk = Walk(steps)
-        while (step := walk.step) is not None:
-            try:
-                answer = await self._carry_out(step)
-            except BaseException as error:
-                walk.fail(error)
-            else:
-                walk.answer(answer)
-        return walk.result
-
-    async def iterate(
-        self,
-        steps: Steps[None],
-        submit: Callable[[list[Any]], Awaitable[list[Call[AioConnection]]]] | None = None,
-    ) -> AsyncIterator[Any]:
-        """Carries out steps, and yields what they give.
-
-        Args:
-            steps: ended where this is left early.
-            submit: sends jobs together, where the steps have any sent.
-        """
-        walk = Walk(steps)
-        try:
-            while (step := walk.step) is not None:
-                if isinstance(step, Give):
-                    yield step.item
-                    walk.answer(None)
-                    continue
-                try:
-                    if isinstance(step, Submit):
-                        assert submit is not None
-                        answer = await submit(step.inputs)
-                    else:
-                        answer = await self._carry_out(step)
-                except BaseException as error:
-                    walk.fail(error)
-                else:
-                    walk.answer(answer)
-        finally:
-            walk.close()
 
     async def result(self, call: Call[AioConnection], timeout: float | None) -> Any:
         """Returns what a task returned, or raises what its job ended with."""
@@ -111,8 +49,6 @@ class AioDriver:
                 return await wait(call, ready, deadline)
             case Look():
                 return None  # the event loop takes in what arrives
-            case Pause(seconds):
-                return await asyncio.sleep(seconds)
             case Reach(hosts, deadline):
                 return await self.connections.reach(hosts, deadline)
             case Send(call, line, deadline):
@@ -130,13 +66,7 @@ class AioDriver:
             case Tell(on_update, update):
                 told = on_update(update)
                 return await told if inspect.isawaitable(told) else told
-            case Record(store, jobs, hand_over):
-                return await store.arecord(jobs, hand_over)
-            case Consult(ask_store):
-                return await asyncio.to_thread(ask_store)
-            case Submit() | Give():
-                raise AssertionError("steps that give something are iterated over")
-        assert_never(step)
+        return await super()._carry_out(step)
 
 
 def _settle(call: Call[AioConnection], task: asyncio.Task[bool]) -> None:

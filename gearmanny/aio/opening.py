@@ -36,8 +36,8 @@ class Conversation(asyncio.Protocol):
         keep_from_children(self)
 
     def fileno(self) -> int:
-        """Returns the descriptor of the socket; -1 when it is closed."""
-        return int(self._socket.fileno())
+        """Returns the descriptor of the socket; -1 when it is closed, or there is none."""
+        return -1 if self._socket is None else int(self._socket.fileno())
 
     def data_received(self, data: bytes) -> None:
         self.heard = True

@@ -7,6 +7,7 @@ from typing import Any
 
 from gearmanny.aio.connection import AioConnection
 from gearmanny.aio.driver import AioDriver
+from gearmanny.aio.walker import WALKER
 from gearmanny.calling import asking, waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.values import JobStatus, Progress, Update
@@ -27,23 +28,37 @@ class AioWorkResult(Work[AioConnection]):
         self._call = call
         self._driver = driver
 
+    @classmethod
+    def _of_record(cls, call: Call[AioConnection]) -> AioWorkResult:
+        walker: Any = WALKER  # nothing is asked of a job server
+        return cls(call, walker)
+
     def __await__(self) -> Generator[Any, None, Any]:
         """Returns what `get_result` returns, within the timeout of the client."""
+        if self._call.record is not None:
+            return self.get_result(self._call.options.timeout).__await__()
         return self._driver.result(self._call, self._call.options.timeout).__await__()
 
     @property
     def progress(self) -> Progress | None:
-        """The last progress that the worker reported, or None."""
+        """The last progress that the worker reported, or None. That of a recorded job is known
+        from the last look at its record, as by `status()` or `updates()`."""
+        if self._call.record is not None:
+            return self._recorded.progress()
         return self._call.progress
 
     def is_done(self) -> bool:
-        """Returns whether there is an answer, good or bad."""
+        """Returns whether there is an answer, good or bad. A recorded job is waited for in the
+        background from the first question on."""
+        if self._call.record is not None:
+            return self._driver.follows(self._recorded)
         return self._call.is_answered()
 
     async def get_result(self, timeout: float | None = 60) -> Any:
         """Returns what the task returned. May be called again.
 
-        A background job has no answer: this returns None once the job server has accepted it.
+        A background job has no answer: this returns None once the job server has accepted it. A
+        recorded one has: its record is waited for.
         `on_update` may be a coroutine function, and is awaited then.
 
         Args:
@@ -52,16 +67,21 @@ class AioWorkResult(Work[AioConnection]):
         Raises:
             TaskError: the task failed on its worker.
             TaskTimeout: no answer in time. The job may still run, and may still be waited for.
-            JobCancelled: `cancel()` took it from its queue.
+            JobCancelled: it was cancelled.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerUnavailable: an idempotent job was lost, and no job server could be reached.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.
             EncodingError: the answer, or an update for `on_update`, cannot be decoded.
+            UnknownJob: there is no record of the job any more.
+            StoreUnavailable: the database with the record cannot be reached.
+            GearmanException: the end cannot be seen in the transaction that is open here.
             InvalidOption: the timeout is not a number of seconds.
             RuntimeError: the job belongs to another event loop.
             Exception: any that `on_update` raises.
         """
+        if self._call.record is not None:
+            return await self._driver.run(self._recorded.result(Deadline(timeout), timeout))
         return await self._driver.result(self._call, timeout)
 
     async def exception(self, timeout: float | None = 60) -> Exception | None:
@@ -76,6 +96,8 @@ class AioWorkResult(Work[AioConnection]):
             InvalidOption: the timeout is not a number of seconds.
             RuntimeError: the job belongs to another event loop.
         """
+        if self._call.record is not None:
+            return await self._driver.run(self._recorded.exception(Deadline(timeout), timeout))
         error: Exception | None = await self._run(waiting.exception, timeout)
         return error
 
@@ -83,7 +105,8 @@ class AioWorkResult(Work[AioConnection]):
         """Yields what the worker sends while the job runs, in its order, until the job ends:
         `async for update in work.updates()`.
 
-        Every update is given out once. How the job ended, `get_result()` says.
+        Every update is given out once. How the job ended, `get_result()` says. Of a recorded job,
+        each `Progress` is yielded that its store has.
 
         Args:
             timeout: seconds for the whole job to end; None waits for as long as it takes.
@@ -94,6 +117,8 @@ class AioWorkResult(Work[AioConnection]):
             InvalidOption: the timeout is not a number of seconds.
             RuntimeError: the job belongs to another event loop.
         """
+        if self._call.record is not None:
+            return self._driver.iterate(self._recorded.progresses(Deadline(timeout), timeout))
         return self._driver.iterate(waiting.updates(self._call, Deadline(timeout), timeout))
 
     async def status(self, timeout: float | None = 60) -> JobStatus:
@@ -124,7 +149,7 @@ class AioWorkResult(Work[AioConnection]):
 
         With a `unique` key, all its callers lose the job; gearmand 1.1.20 lets new calls with
         that key join it, and be lost with it, until a worker asks for the function again. A
-        recorded job is cancelled in its store; one that runs is asked to stop.
+        recorded job is cancelled in its store; one that runs is interrupted.
 
         Args:
             timeout: seconds to wait for the job server; None waits for as long as it takes.

@@ -27,7 +27,9 @@ from gearmanny.payload.names import encoded_unique
 from gearmanny.protocol.client import Request
 
 if TYPE_CHECKING:
+    from gearmanny.blocking.records import Record
     from gearmanny.calling.recording import Recorder
+    from gearmanny.calling.schedules import Schedules
     from gearmanny.records.contract import HandOver, Store
 
 
@@ -48,6 +50,18 @@ class Client(Caller):
         from gearmanny.net.aside import ASIDE  # noqa: PLC0415
 
         return Recorder(store, self._servers, ASIDE)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules in the store of this client.
+
+        Raises:
+            InvalidOption: the client has no `records`.
+        """
+        from gearmanny.calling.schedules import Schedules  # noqa: PLC0415
+
+        store = None if self._recorder is None else self._recorder.store
+        return Schedules(store, self._encoder)
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +94,34 @@ class Client(Caller):
         """
         deadline, hosts = Deadline(timeout), self._servers.hosts
         return self._driver.run(find_status(hosts, encoded_unique(unique), deadline))
+
+    def record(self, id: str) -> Record:
+        """Returns the record of a background job, from anywhere.
+
+        Args:
+            id: of the record, which is `work.id` of its caller.
+
+        Raises:
+            UnknownJob: there is no record with this id.
+            StoreUnavailable: the database cannot be reached.
+            InvalidOption: the client has no records, or the id is no UUID.
+        """
+        from gearmanny.blocking.records import Record  # noqa: PLC0415  clients with records alone
+
+        record = Record(self._records().find(id, self._encoder))
+        record.refresh()
+        return record
+
+    def _submit_many(self, function: str, inputs: Iterable[object]) -> list[str]:
+        recorder, options = self._check_many(function)
+        payloads = self._encode_all(function, inputs)
+        hand_over = self._connections.hand_over(recorder.hand_over, self._encoder, options)
+        if hand_over is None:  # in eager mode without records: each job runs at once
+            background = self.using(background=True)
+            return ["" for work in (background._sent(function, each) for each in inputs)]
+        return self._driver.run(
+            recorder.record_many(function, payloads, self._encoder, options, hand_over)
+        )
 
     def close(self) -> None:
         """Closes the connections; jobs without an answer get `JobServerLost`. A later call

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, assert_never
+from typing import Any
 
 from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.connections import Connections
 from gearmanny.blocking.turns import Missed, Turns
+from gearmanny.blocking.walker import Walker, blocked_loops
 from gearmanny.calling import resending, waiting
 from gearmanny.calling.again import Again
 from gearmanny.calling.call import Call
@@ -22,54 +20,17 @@ from gearmanny.calling.steps import (
     Ask,
     Avoid,
     Command,
-    Consult,
-    Give,
     Look,
-    Pause,
     Reach,
-    Record,
     Send,
     Step,
-    Steps,
-    Submit,
     Tell,
     Wait,
 )
-from gearmanny.calling.walk import Walk
 from gearmanny.net.deadline import NEVER, Deadline
 from gearmanny.net.question import ask
 from gearmanny.protocol.admin import AdminConnection
 from gearmanny.protocol.client import Request
-
-R = TypeVar("R")
-
-logger = logging.getLogger("gearmanny.client")
-
-
-class _BlockedLoops:
-    """Warns once when a thread waits in which an event loop runs."""
-
-    def __init__(self) -> None:
-        self.reported = False
-
-    def look(self, function: str) -> None:
-        """Warns if an event loop runs in this thread.
-
-        Args:
-            function: the Gearman function whose answer is waited for.
-        """
-        asyncio = sys.modules.get("asyncio")  # where nobody imported it, no loop runs
-        if asyncio is not None and asyncio._get_running_loop() is not None:
-            self.reported = True
-            logger.warning(
-                "%s() is waited for in an event loop, in which nothing else can run meanwhile. "
-                "Use an AioClient in coroutines, which is aio_client in Django.",
-                function,
-                extra={"action": "event_loop_blocked"},
-            )
-
-
-_blocked_loops = _BlockedLoops()
 
 
 class SharedAgain(Again):
@@ -82,54 +43,11 @@ class SharedAgain(Again):
         self.turns = Turns(threading.Lock())
 
 
-class Driver:
+class Driver(Walker):
     """Carries out the steps of the calls of one client. May be used by several threads."""
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
-
-    def run(self, steps: Steps[R]) -> R:
-        """Carries out steps to their end, and returns or raises what they do."""
-        walk = Walk(steps)
-        while (step := walk.step) is not None:
-            try:
-                answer = self._carry_out(step)
-            except BaseException as error:
-                walk.fail(error)
-            else:
-                walk.answer(answer)
-        return walk.result
-
-    def iterate(
-        self,
-        steps: Steps[None],
-        submit: Callable[[list[Any]], list[Call[Channel]]] | None = None,
-    ) -> Iterator[Any]:
-        """Carries out steps, and yields what they give.
-
-        Args:
-            steps: ended where this is left early.
-            submit: sends jobs together, where the steps have any sent.
-        """
-        walk = Walk(steps)
-        try:
-            while (step := walk.step) is not None:
-                if isinstance(step, Give):
-                    yield step.item
-                    walk.answer(None)
-                    continue
-                try:
-                    if isinstance(step, Submit):
-                        assert submit is not None
-                        answer = submit(step.inputs)
-                    else:
-                        answer = self._carry_out(step)
-                except BaseException as error:
-                    walk.fail(error)
-                else:
-                    walk.answer(answer)
-        finally:
-            walk.close()
 
     def result(self, call: Call[Channel], timeout: float | None) -> Any:
         """Returns what a task returned, or raises what its job ended with."""
@@ -154,8 +72,8 @@ class Driver:
                 if not self.send_again(call, deadline):
                     return ready()
                 continue
-            if not _blocked_loops.reported:
-                _blocked_loops.look(call.function)
+            if not blocked_loops.reported:
+                blocked_loops.look(call.function)
             if not call.line.wait(call, ready, deadline):
                 return False
         return True
@@ -190,8 +108,6 @@ class Driver:
                 return self.wait(call, ready, deadline)
             case Look(call):
                 return self.look(call)
-            case Pause(seconds):
-                return time.sleep(seconds)
             case Reach(hosts, deadline):
                 return self.connections.reach(hosts, deadline)
             case Send(call, channel, deadline):
@@ -206,13 +122,7 @@ class Driver:
                 return self.connections.pool.avoid(host)
             case Tell(on_update, update):
                 return on_update(update)
-            case Record(store, jobs, hand_over):
-                return store.record(jobs, hand_over)
-            case Consult(ask_store):
-                return ask_store()
-            case Submit() | Give():
-                raise AssertionError("steps that give something are iterated over")
-        assert_never(step)
+        return super()._carry_out(step)
 
 
 def _send(call: Call[Channel], channel: Any, deadline: Deadline) -> bool:

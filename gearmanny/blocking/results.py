@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.driver import Driver
 from gearmanny.blocking.group import Group
+from gearmanny.blocking.walker import WALKER
 from gearmanny.calling import asking, waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.values import JobStatus, Progress, Update
 from gearmanny.calling.work import Work
+from gearmanny.errors import TaskTimeout
 from gearmanny.net.deadline import Deadline
 
 _TURN = 0.02
 """Seconds for which one of several connections is read, when any of them may bring an answer."""
+
+_LONGEST_PAUSE = 1.0
+"""Seconds between two looks at the records of jobs that are waited for together. They double."""
 
 
 class WorkResult(Work[Channel]):
@@ -27,9 +33,17 @@ class WorkResult(Work[Channel]):
         self._call = call
         self._driver = driver
 
+    @classmethod
+    def _of_record(cls, call: Call[Channel]) -> WorkResult:
+        walker: Any = WALKER  # nothing is asked of a job server
+        return cls(call, walker)
+
     @property
     def progress(self) -> Progress | None:
-        """The last progress that the worker reported, or None. Never waits."""
+        """The last progress that the worker reported, or None. Never waits. That of a recorded job
+        is looked up in its store."""
+        if self._call.record is not None:
+            return self.status().progress
         self._driver.look(self._call)
         return self._call.progress
 
@@ -37,15 +51,22 @@ class WorkResult(Work[Channel]):
         """Returns whether there is an answer, good or bad. Never waits for one.
 
         An idempotent job that was lost is sent again here when it is time, which may take as long
-        as connecting does.
+        as connecting does. The record of a recorded job is looked up in its store.
+
+        Raises:
+            UnknownJob: there is no record of the job any more.
+            StoreUnavailable: the database with the record cannot be reached.
         """
+        if self._call.record is not None:
+            return self._driver.run(self._recorded.has_ended())
         self._driver.look(self._call)
         return self._call.is_answered()
 
     def get_result(self, timeout: float | None = 60) -> Any:
         """Returns what the task returned. May be called again.
 
-        A background job has no answer: this returns None once the job server has accepted it.
+        A background job has no answer: this returns None once the job server has accepted it. A
+        recorded one has: its record is waited for.
 
         Args:
             timeout: seconds to wait; None waits for as long as it takes.
@@ -53,15 +74,20 @@ class WorkResult(Work[Channel]):
         Raises:
             TaskError: the task failed on its worker.
             TaskTimeout: no answer in time. The job may still run, and may still be waited for.
-            JobCancelled: `cancel()` took it from its queue.
+            JobCancelled: it was cancelled.
             JobServerLost: the connection ended; the job may or may not run.
             JobServerUnavailable: an idempotent job was lost, and no job server could be reached.
             JobServerError: the job server refused the job.
             ProtocolError: the other side is no job server.
             EncodingError: the answer, or an update for `on_update`, cannot be decoded.
+            UnknownJob: there is no record of the job any more.
+            StoreUnavailable: the database with the record cannot be reached.
+            GearmanException: the end cannot be seen in the transaction that is open here.
             InvalidOption: the timeout is not a number of seconds.
             Exception: any that `on_update` raises.
         """
+        if self._call.record is not None:
+            return self._driver.run(self._recorded.result(Deadline(timeout), timeout))
         return self._driver.result(self._call, timeout)
 
     def exception(self, timeout: float | None = 60) -> Exception | None:
@@ -75,13 +101,16 @@ class WorkResult(Work[Channel]):
             TaskTimeout: no answer in time. The job may still run, and may still be waited for.
             InvalidOption: the timeout is not a number of seconds.
         """
+        if self._call.record is not None:
+            return self._driver.run(self._recorded.exception(Deadline(timeout), timeout))
         error: Exception | None = self._run(waiting.exception, timeout)
         return error
 
     def updates(self, timeout: float | None = None) -> Iterator[Update]:
         """Yields what the worker sends while the job runs, in its order, until the job ends.
 
-        Every update is given out once. How the job ended, `get_result()` says.
+        Every update is given out once. How the job ended, `get_result()` says. Of a recorded job,
+        each `Progress` is yielded that its store has.
 
         Args:
             timeout: seconds for the whole job to end; None waits for as long as it takes.
@@ -91,6 +120,8 @@ class WorkResult(Work[Channel]):
             EncodingError: an update cannot be decoded.
             InvalidOption: the timeout is not a number of seconds.
         """
+        if self._call.record is not None:
+            return self._driver.iterate(self._recorded.progresses(Deadline(timeout), timeout))
         return self._driver.iterate(waiting.updates(self._call, Deadline(timeout), timeout))
 
     def status(self, timeout: float | None = 60) -> JobStatus:
@@ -120,7 +151,7 @@ class WorkResult(Work[Channel]):
 
         With a `unique` key, all its callers lose the job; gearmand 1.1.20 lets new calls with
         that key join it, and be lost with it, until a worker asks for the function again. A
-        recorded job is cancelled in its store; one that runs is asked to stop.
+        recorded job is cancelled in its store; one that runs is interrupted.
 
         Args:
             timeout: seconds to wait for the job server; None waits for as long as it takes.
@@ -143,6 +174,16 @@ class WorkResult(Work[Channel]):
 
     cancel.alters_data = True  # type: ignore[attr-defined]  # no method of Django's templates
 
+    def _ends(self, deadline: Deadline) -> bool:
+        """Waits for the end of the job; returns whether it came before the deadline."""
+        if self._call.record is None:
+            return self._driver.wait(self._call, self._call.is_answered, deadline)
+        try:
+            self._driver.run(self._recorded.end(deadline, 0.0))
+        except TaskTimeout:
+            return False
+        return True
+
     def _run(self, what: Any, timeout: float | None) -> Any:
         return self._driver.run(what(self._call, Deadline(timeout), timeout))
 
@@ -161,20 +202,30 @@ def as_completed(
         InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)
+    soon = Deadline(waiting.UNSERVED) if timeout is None else None
     group = Group()
     pending = {work._call: work for work in results}
+    recorded = Looks(work for work in pending.values() if work.id is not None)
     channels = {call.line for call in pending if call.record is None}
     for call in pending:
         if call.record is None:
             call.line.watch(call, group)
-        else:  # nobody waits for more
-            group.notice(call)
     while pending:
         while not group.ended:
-            if not _wait_for_any(group, channels, deadline):
-                raise _late(pending, timeout)
+            within = recorded.look(group, soon or deadline)
+            if not group.ended and not _wait_for_any(group, channels, within):
+                if deadline.has_passed():
+                    raise _late(pending, timeout)
+                if soon is not None and soon.has_passed():
+                    soon = None
+                    _warn_of_unserved(pending.values())
+                continue
             if not group.ended:  # an interrupt came before we were notified
-                group.ended.extend(call for call in pending if call.is_lost or call.is_answered())
+                group.ended.extend(
+                    call
+                    for call in pending
+                    if call.record is None and (call.is_lost or call.is_answered())
+                )
         ended = group.ended.popleft()
         if ended not in pending:
             continue
@@ -203,17 +254,45 @@ def wait(
         InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)
-    done: set[WorkResult] = set()
-    pending = set(results)
-    for work in list(pending):
-        if work._driver.wait(work._call, work._call.is_answered, deadline):
-            pending.discard(work)
-            done.add(work)
-    return done, pending
+    works = set(results)
+    if timeout is None:
+        soon = Deadline(waiting.UNSERVED)
+        if late := {work for work in works if not work._ends(soon)}:
+            _warn_of_unserved(late)
+    done = {work for work in works if work._ends(deadline)}
+    return done, works - done
+
+
+def _warn_of_unserved(works: Iterable[WorkResult]) -> None:
+    """Logs which functions no worker offers. Once for each: there may be thousands of calls."""
+    for work in {work.function: work for work in works if not work._call.is_answered()}.values():
+        work._driver.run(waiting.warn_if_unserved(work._call))
+
+
+class Looks:
+    """Looks at recorded jobs from time to time, where several works are waited for."""
+
+    def __init__(self, works: Iterable[WorkResult]) -> None:
+        self._works = list(works)
+        self._pause = _TURN
+
+    def look(self, group: Group, deadline: Deadline) -> Deadline:
+        """Notes those that have ended; returns when to look next, at the latest."""
+        if not self._works:
+            return deadline
+        ended = [work for work in self._works if work.is_done()]
+        for work in ended:
+            self._works.remove(work)
+            group.notice(work._call)
+        self._pause = _TURN if ended else min(self._pause * 2, _LONGEST_PAUSE)
+        return deadline.within(self._pause)
 
 
 def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> bool:
     """Waits until one of a group has ended; returns whether that was before the deadline."""
+    if not channels:
+        time.sleep(deadline.remaining() or 0.0)
+        return False
     if len(channels) == 1:
         (channel,) = channels
         return channel.wait(group, lambda: group.ended, deadline)

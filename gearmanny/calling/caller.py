@@ -7,19 +7,19 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, Unpack
 
 from gearmanny.calling.again import Again
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import Line, Watcher
-from gearmanny.calling.misnomers import INSTEAD, no_such_method
+from gearmanny.calling.misnomers import INSTEAD, no_such_attribute, no_such_method
 from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.calling.tracing import CallSpans, start_span
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.checks import COUNT, WAIT
-from gearmanny.payload.encoding import Encoder, encode, explained
+from gearmanny.payload.encoding import Encoder, check_encoder, encode, explained
 from gearmanny.payload.names import check_function_name, unique_of_key
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
@@ -50,6 +50,11 @@ class RemoteTask:
                 f"write {self._function}(name=value)"
             )
         return self._client.call(self._function, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):  # those that copy and pickle look for, before there is a name
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise AttributeError(no_such_attribute(self._function, name), name=name, obj=self)
 
     def __repr__(self) -> str:
         return f"<Gearman function {self._function} of {self._client!r}>"
@@ -94,7 +99,8 @@ class Caller(abc.ABC):
                 None, the default, records none.
 
         Raises:
-            InvalidOption: a host, a timeout, a limit, `tls` or `records` is invalid.
+            InvalidOption: a host, a timeout, a limit, `data_encoder`, `tls` or `records` is
+                invalid.
         """
         WAIT.check("connect_timeout", connect_timeout)
         PACKET_SIZE.check("max_packet", max_packet)
@@ -105,7 +111,7 @@ class Caller(abc.ABC):
             TLS.of(tls),
         )
         self._options = CallOptions().changed(timeout=timeout)
-        self._encoder = data_encoder or self._default_encoder
+        self._encoder = check_encoder(data_encoder or self._default_encoder)
         self._recorder = None if records is None else self._recorder_for(records)
         self._reach(self._servers)
 
@@ -186,6 +192,32 @@ class Caller(abc.ABC):
                 raise InvalidOption(
                     f"{name} is for one call, and map() makes many. Submit them one by one."
                 )
+
+    def _records(self) -> Recorder:
+        """Returns what records the jobs of this client.
+
+        Raises:
+            InvalidOption: the client has no records.
+        """
+        if self._recorder is None:
+            raise InvalidOption(
+                "This client has no records: give it a store, as records=SQLStore(…); in Django, "
+                "set GEARMANNY['RECORDS']."
+            )
+        return self._recorder
+
+    def _check_many(self, function: str) -> tuple[Recorder, CallOptions]:
+        """Returns what records many jobs of a function, and their options.
+
+        Raises:
+            InvalidTask: no function can have that name.
+            InvalidOption: the client has no records, or an option that is for one call.
+        """
+        self._check_map(function, 1)
+        options = self._options.changed(True, background=True)
+        if not options.recorded:
+            raise InvalidOption("submit_many() records its jobs. Use map() for others.")
+        return self._records(), options
 
     def _check_stream(self, function: str) -> None:
         """Raises InvalidTask or InvalidOption when a function cannot be called as a stream."""

@@ -37,6 +37,27 @@ INSTEAD = {
 """The right way to write it, by name."""
 
 
+_TAKE_FUNCTIONS = ("call", "map", "stream", "submit")
+"""Methods of clients whose first argument is a function."""
+
+
+def no_such_attribute(function: str, name: str) -> str:
+    """Returns the text of the error for an attribute that Gearman functions do not have.
+
+    Args:
+        function: the name of the function.
+        name: the attribute.
+    """
+    text = f"the Gearman function {function} of a client has no attribute {name!r}"
+    if name in _TAKE_FUNCTIONS:
+        return f"{text}. Write client.{name}({function!r}, …)."
+    if name == "using":
+        return f"{text}. Write client.using(…).{function}(…)."
+    if name in INSTEAD:
+        return f"{text}. {INSTEAD[name].replace('<function>', function)}."
+    return text
+
+
 def no_such_method(kind: str, name: str) -> str:
     """Returns the text of the error for a method that clients do not have.
 

@@ -5,28 +5,35 @@ Loaded by clients with records alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+import pickle
+import weakref
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import L
 from gearmanny.calling.handover import PRIORITY_NAMES, Aside, JobHandOver
 from gearmanny.calling.options import CallOptions
+from gearmanny.calling.records import Recorded, progress_of
 from gearmanny.calling.steps import Consult, Record, Steps
 from gearmanny.calling.tracing import CallSpans, start_span, traceparent_of
-from gearmanny.calling.values import JobState, JobStatus, Progress
-from gearmanny.errors import EncodingError
+from gearmanny.calling.values import JobState, JobStatus
+from gearmanny.errors import EncodingError, UnknownJob
 from gearmanny.net.hosts import Servers
 from gearmanny.payload.encoding import Encoder
 from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.client import Created, Request
 from gearmanny.records.checks import check_store
 from gearmanny.records.contract import HandOver, Store
-from gearmanny.records.ids import Travelling, new_id
+from gearmanny.records.ids import Travelling, canonical, new_id
 from gearmanny.records.states import State
-from gearmanny.records.values import NewJob, Payload, Snapshot, Submitted
+from gearmanny.records.values import NewJob, Payload, Submitted
 
 _PRIORITIES = {name: number for number, name in PRIORITY_NAMES.items()}
+
+BATCH = 1000
+"""Jobs that are recorded in one transaction, and leave with one send."""
 
 _STATES = {State.QUEUED: JobState.QUEUED, State.RUNNING: JobState.RUNNING}
 
@@ -34,7 +41,7 @@ _STATES = {State.QUEUED: JobState.QUEUED, State.RUNNING: JobState.RUNNING}
 class RecordedCall(Call[L]):
     """A job that is recorded. It has been accepted, by the database: nobody waits for more."""
 
-    __slots__ = ("record", "store")
+    __slots__ = ("record", "recorded")
 
     record: str
 
@@ -44,7 +51,8 @@ class RecordedCall(Call[L]):
         encoder: type[Encoder],
         options: CallOptions,
         store: Store,
-        submitted: Submitted,
+        id: str,
+        unique: bytes,
     ) -> None:
         """
         Args:
@@ -52,14 +60,20 @@ class RecordedCall(Call[L]):
             encoder: that of the client.
             options: those of the call.
             store: has the record.
-            submitted: what became of the job.
+            id: of the record.
+            unique: the unique id of its first hand-over.
         """
-        unique = bytes(Travelling(store.id, submitted.id, 1))
         request = Request(function.encode(), b"", unique, True)
         super().__init__(_no_line(), function, encoder, options, request)
-        self.store = store
-        self.record = submitted.id
+        self.record = id
+        self.recorded = Recorded(store, id, encoder, function)
         self.outcome = Created(b"")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        share(self.recorded.store)
+        encoder, options = self.recorded.encoder, self.options
+        values = self.function, encoder, options, self.recorded.store, self.record, self.unique
+        return _known_again, values
 
     def __str__(self) -> str:
         return f"{self.function} {self.record} (recorded)"
@@ -70,11 +84,13 @@ class RecordedCall(Call[L]):
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
-        found: Snapshot | None = yield Consult(lambda: self.store.look(self.record))
-        state = _STATES.get(found.state, JobState.UNKNOWN) if found else JobState.UNKNOWN
-        if found is None or found.progress is None or state is JobState.UNKNOWN:
-            return JobStatus(state)
-        return JobStatus(state, Progress(*found.progress))
+        try:
+            found = yield from self.recorded.look()
+        except UnknownJob:
+            return JobStatus(JobState.UNKNOWN)
+        if not found.state.is_open:
+            return JobStatus(JobState.UNKNOWN)
+        return JobStatus(_STATES[found.state], progress_of(found))
 
     def cancel(self) -> Steps[bool]:
         """Cancels the job where it waits; returns whether it will not run.
@@ -82,9 +98,32 @@ class RecordedCall(Call[L]):
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
-        state: State | None = yield Consult(lambda: self.store.cancel(self.record))
-        self.cancelled = state is State.CANCELLED
+        try:
+            self.cancelled = yield from self.recorded.cancel()
+        except UnknownJob:
+            self.cancelled = False
         return self.cancelled
+
+
+_stores: weakref.WeakValueDictionary[bytes, Store] = weakref.WeakValueDictionary()
+"""The stores of calls that were pickled, here or elsewhere."""
+
+
+def share(store: Store) -> Store:
+    """Returns the store of this process that stands for one that was pickled: each of many calls
+    would have connections of its own."""
+    return _stores.setdefault(pickle.dumps(store), store)
+
+
+def _known_again(
+    function: str,
+    encoder: type[Encoder],
+    options: CallOptions,
+    store: Store,
+    id: str,
+    unique: bytes,
+) -> RecordedCall[Any]:
+    return RecordedCall(function, encoder, options, share(store), id, unique)
 
 
 class Recorder:
@@ -129,7 +168,6 @@ class Recorder:
             StoreUnavailable: the database cannot be reached. Nothing was sent.
         """
         check_function_name(function)
-        is_raw = getattr(encoder, "takes_payload", False)
         calls: list[Any] = []
         jobs: list[NewJob] = []
         with CallSpans() as spans:
@@ -138,31 +176,90 @@ class Recorder:
                     calls.append(Call(_no_line(), function, encoder, options, payload))
                     continue
                 calls.append(None)
-                trace = ""
-                if options.trace:
-                    spans.append(start_span(function))
-                    trace = traceparent_of(spans[-1].unique.decode()) or ""
-                jobs.append(_new_job(function, payload, is_raw, options, trace))
+                jobs.append(_new_job(function, payload, encoder, options, spans))
             submitted = iter(
                 (yield Record(self.store, jobs, hand_over or self.hand_over)) if jobs else ()
             )
         for place, call in enumerate(calls):
             if call is None:
                 job = next(submitted)
-                calls[place] = RecordedCall(function, encoder, options, self.store, job)
+                unique = bytes(Travelling(self.store.id, job.id, 1))
+                calls[place] = RecordedCall(function, encoder, options, self.store, job.id, unique)
         return calls
+
+    def record_many(
+        self,
+        function: str,
+        payloads: Iterator[bytes | EncodingError],
+        encoder: type[Encoder],
+        options: CallOptions,
+        hand_over: HandOver,
+    ) -> Steps[list[str]]:
+        """Records any number of jobs, each batch in one transaction, and hands each over with one
+        send. Arguments are taken when their batch is next.
+
+        Args:
+            function: the Gearman function.
+            payloads: the arguments of each; or why they could not be encoded.
+            encoder: that of the client.
+            options: those of the calls.
+            hand_over: hands the jobs over to job servers.
+
+        Returns:
+            The ids of the records, in the order of the jobs.
+
+        Raises:
+            EncodingError: of one of the arguments; and what `record` raises. A note of the error
+                says how many jobs were recorded before.
+        """
+        ids: list[str] = []
+        try:
+            while True:
+                with CallSpans() as spans:
+                    jobs: list[NewJob] = []
+                    for payload in itertools.islice(payloads, BATCH):
+                        if isinstance(payload, EncodingError):
+                            raise payload
+                        jobs.append(_new_job(function, payload, encoder, options, spans))
+                    if not jobs:
+                        return ids
+                    submitted: list[Submitted] = yield Record(self.store, jobs, hand_over)
+                ids.extend(job.id for job in submitted)
+        except Exception as error:
+            error.add_note(f"{len(ids)} jobs of {function}() were recorded before.")
+            raise
+
+    def find(self, id: str, encoder: type[Encoder]) -> Recorded:
+        """Returns the record with an id, which was not read yet.
+
+        Args:
+            id: a UUID.
+            encoder: that of the client.
+
+        Raises:
+            InvalidOption: the id is none.
+        """
+        return Recorded(self.store, canonical(id), encoder)
 
     def close(self) -> Steps[None]:
         """Closes the connections over which jobs are handed over; a later job makes others."""
-        yield Consult(self.hand_over.close)
+        yield Consult(self.store, self.hand_over.close)
 
 
 def _new_job(
-    function: str, payload: bytes, is_raw: bool, options: CallOptions, trace: str
+    function: str,
+    payload: bytes,
+    encoder: type[Encoder],
+    options: CallOptions,
+    spans: CallSpans,
 ) -> NewJob:
+    trace = ""
+    if options.trace:
+        spans.append(start_span(function))
+        trace = traceparent_of(spans[-1].unique.decode()) or ""
     return NewJob(
         function,
-        payload if is_raw else _text(payload),
+        payload if getattr(encoder, "takes_payload", False) else _text(payload),
         new_id(),
         delay=options.delay or 0.0,
         at=options.at,

@@ -21,6 +21,7 @@ from gearmanny.protocol.admin import AdminConnection
 if TYPE_CHECKING:
     from gearmanny.records.contract import HandOver, Store
     from gearmanny.records.values import NewJob
+    from gearmanny.records.waiting import Listener
 
 R = TypeVar("R")
 
@@ -106,9 +107,25 @@ class Record(NamedTuple):
 
 
 class Consult(NamedTuple):
-    """Does something that may block, such as to ask a database. The answer: what `ask` returns."""
+    """Does something with a store, which may block. The answer: what `ask` returns."""
 
+    store: Store
     ask: Callable[[], Any]
+
+
+class Listen(NamedTuple):
+    """Begins to listen for changes of a record. The answer: a bell that rings with each."""
+
+    listener: Listener
+    record: str
+
+
+class Heed(NamedTuple):
+    """Waits until a bell rings. The answer: whether it did before the deadline."""
+
+    bell: Any
+    deadline: Deadline
+    function: str
 
 
 class Submit(NamedTuple):
@@ -123,21 +140,10 @@ class Give(NamedTuple):
     item: Any
 
 
-Step = (
-    Wait
-    | Look
-    | Pause
-    | Reach
-    | Send
-    | Ask
-    | Command
-    | Avoid
-    | Tell
-    | Record
-    | Consult
-    | Submit
-    | Give
-)
+RecordStep = Pause | Record | Consult | Listen | Heed
+"""The steps that need no job server."""
+
+Step = Wait | Look | Reach | Send | Ask | Command | Avoid | Tell | Submit | Give | RecordStep
 
 Steps = Generator[Step, Any, R]
 """Steps that lead to a result."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from gearmanny.calling.call import Call
 from gearmanny.calling.exchange import L
+
+if TYPE_CHECKING:
+    from gearmanny.calling.records import Recorded
 
 
 class Work(Generic[L]):
@@ -17,6 +20,25 @@ class Work(Generic[L]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._call}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The record is found from anywhere; another job only on its connection.
+        if self._call.record is None:
+            raise TypeError(
+                f"Only work objects of recorded jobs can be pickled, and {self.function}() has no "
+                "record."
+            )
+        return type(self)._of_record, (self._call,)
+
+    @classmethod
+    def _of_record(cls, call: Call[L]) -> Work[L]:
+        """Returns the work object of a recorded job that belongs to no client."""
+        raise NotImplementedError
+
+    @property
+    def _recorded(self) -> Recorded:
+        recorded: Recorded = self._call.recorded  # type: ignore[attr-defined]  # a RecordedCall
+        return recorded
 
     @property
     def function(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import random
 import time
 from collections.abc import Callable
 
@@ -20,10 +21,12 @@ from gearmanny.dispatching.losses import CONFIRMED_FOR, MISSING_FOR, Losses, Ver
 from gearmanny.dispatching.notices import Receiver
 from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.schedule import SPACING, Chore, Schedule
+from gearmanny.net.doorbell import ring
+from gearmanny.net.forks import nudge
 from gearmanny.net.polling import Poller, Waker
 from gearmanny.records.contract import Store
 from gearmanny.records.states import State
-from gearmanny.records.values import HandedOver, Process, StoreUnavailable
+from gearmanny.records.values import Change, HandedOver, Process, StoreUnavailable
 
 _BATCH = 500
 """Jobs that are handed over at a time."""
@@ -77,15 +80,23 @@ class Dispatcher:
         self._question: Question | None = None
         self._ended: dict[int, bool] = {}
         """Processes of the runner that have ended, and whether that was ordered."""
+        self._children: dict[str, int] = {}
+        """Processes of the runner that live: their pids, by their ids."""
+        self._cancelled: set[str] = set()
+        """Ids of jobs that were cancelled while they ran, as the store said."""
         self._gone: set[str] = set()
         """Ids of processes of the runner that have ended without a notice."""
         self._database_lost = -math.inf
         self._handed_at = -math.inf
         self._pruned_at = now
+        self._unreadable: dict[str, str] = {}
+        """Schedules that cannot be read, which the log has said."""
         self._held_until = -math.inf
         self._stopped = False
         self._chores: dict[Chore, Callable[[float], None]] = {
             Chore.CHILDREN: self._look_after_children,
+            Chore.INTERRUPT: self._interrupt,
+            Chore.TICK: self._tick,
             Chore.HAND_OVER: self._hand_over,
             Chore.LOOK: self._look,
             Chore.BURY: self._bury,
@@ -120,15 +131,35 @@ class Dispatcher:
         for descriptor in self._poller.wait(max(0.0, wakes_at - now)):
             self._take(descriptor)
         self._waker.clear()
-        heard = listener.take()
-        if "lost" in heard:
-            self._database_lost = time.monotonic()
-        if "due" in heard:
-            self._schedule.hurry(Chore.HAND_OVER, now)
+        self._hear(listener.take(), now)
         question = self._question
         if question is not None and not question.waiting:
             self._question = None
             self._do(Chore.LOOK, lambda now: self._judge(question, now))
+
+    def _hear(self, changes: set[Change], now: float) -> None:
+        subjects = {change.subject for change in changes}
+        if "lost" in subjects:
+            self._database_lost = time.monotonic()
+        if "due" in subjects:
+            self._schedule.hurry(Chore.HAND_OVER, now)
+        if "cancel" in subjects:
+            self._cancelled.update(change.id for change in changes if change.subject == "cancel")
+            self._schedule.hurry(Chore.INTERRUPT, now)
+
+    def _interrupt(self, now: float) -> None:
+        """Has processes of this machine look at once for jobs that they have to interrupt, as they
+        do every second where they can."""
+        ours = self._store.cancelling(list(self._children)) if self._children else []
+        for id in self._cancelled.union(claim.id for claim in ours):
+            job = self._store.look(id)
+            if job is not None and job.cancelling and job.process is not None:
+                ring(job.process)
+                if job.process in self._children:
+                    nudge(self._children[job.process])
+                elif self._options.runner:  # it may be a new one
+                    self._schedule.hurry(Chore.CHILDREN, now)
+        self._cancelled.clear()
 
     def _take(self, descriptor: int) -> None:
         now = time.monotonic()
@@ -163,6 +194,19 @@ class Dispatcher:
             if was_away:
                 log.store_back()
 
+    def _tick(self, now: float) -> None:
+        ticked = self._store.schedules.tick(random.random)
+        for tick in ticked.ticks:
+            log.ticked(tick)
+        for name, reason in ticked.unreadable.items():
+            if self._unreadable.get(name) != reason:
+                log.unreadable(name, reason)
+        self._unreadable = ticked.unreadable
+        if any(tick.jobs for tick in ticked.ticks):
+            self._schedule.hurry(Chore.HAND_OVER, now)
+        if ticked.wait is not None:
+            self._schedule.hurry(Chore.TICK, time.monotonic() + ticked.wait)
+
     def _hand_over(self, now: float) -> None:
         if not self._servers.up:
             return
@@ -191,10 +235,11 @@ class Dispatcher:
         """Does what follows from the answers of job servers."""
         confirmed: list[str] = []
         lost: list[HandedOver] = []
+        known = question.known.union(self._servers.held)
         for job in question.jobs:
-            if job.id in question.undecided - question.known:
+            if job.id in question.undecided - known:
                 continue
-            verdict = self._losses.judge(job, now, is_known=job.id in question.known)
+            verdict = self._losses.judge(job, now, is_known=job.id in known)
             if verdict is Verdict.CONFIRM:
                 confirmed.append(job.id)
             elif verdict is Verdict.AGAIN:
@@ -208,7 +253,9 @@ class Dispatcher:
             self._schedule.hurry(Chore.LOOK, now)
 
     def _hand_over_again(self, jobs: list[HandedOver], now: float) -> None:
-        again = self._store.hand_over_again(jobs, counts=self._losses.counts(now))
+        again = self._store.hand_over_again(
+            jobs, counts=self._losses.counts(now), seconds=self._losses.pause(now)
+        )
         for job in again.failed:
             log.never_claimed(job)
         if again.handed:
@@ -220,7 +267,7 @@ class Dispatcher:
         if not runner:
             return
         ended = dict(self._ended)
-        alive: list[str] = []
+        alive: dict[str, int] = {}
         gone: set[str] = set()
         for process in self._store.processes():
             if process.runner != runner:
@@ -228,15 +275,17 @@ class Dispatcher:
             if process.pid in ended:
                 self._take_back(process, process.id, counts=not ended[process.pid], now=now)
             elif _exists(process.pid):
-                alive.append(process.id)
+                alive[process.id] = process.pid
             elif process.id in self._gone:  # whoever was to be told of that has been replaced
                 self._take_back(process, process.id, counts=True, now=now)
             else:
                 gone.add(process.id)
-        self._gone = gone
+        if alive.keys() - self._children.keys():
+            self._schedule.hurry(Chore.INTERRUPT, now)
+        self._gone, self._children = gone, alive
         if gone:
             self._schedule.hurry(Chore.CHILDREN, now + _NOTICE_COMES)
-        self._store.beat(alive)
+        self._store.beat(list(alive))
         for pid in ended:
             del self._ended[pid]
 

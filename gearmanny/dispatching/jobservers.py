@@ -74,6 +74,7 @@ class JobServers:
         self._losses = losses
         self._refusals = Refusals()
         self._descriptors: dict[int, Link] = {}
+        self._met: set[Link] = set()
         self._turn = 0
 
     @property
@@ -154,6 +155,9 @@ class JobServers:
             if link.failures:
                 log.server_back(link.host)
                 self._losses.server_came(now)
+            elif link not in self._met:
+                self._losses.server_met(now)
+            self._met.add(link)
             link.failures = 0
         self._flush(now)  # jobs that another one refused
 

@@ -7,10 +7,15 @@ from collections.abc import Callable
 
 from gearmanny.payload.backoff import Backoff
 from gearmanny.records.contract import Store
-from gearmanny.records.values import Changes
+from gearmanny.records.values import Change, Changes
 
 _WAIT = 1.0
 """Seconds of one wait: also the time within which the thread ends."""
+
+_LOST = Change("lost")
+
+_HEARD = ("due", "cancel")
+"""The subjects that matter to a dispatcher."""
 
 
 class Listener:
@@ -24,7 +29,7 @@ class Listener:
         """
         self._store = store
         self._wake = wake
-        self._heard: set[str] = set()
+        self._heard: set[Change] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(
@@ -32,9 +37,9 @@ class Listener:
         )
         self._thread.start()
 
-    def take(self) -> set[str]:
-        """Returns the subjects of the changes since the last call, and "lost" where the connection
-        was lost in between."""
+    def take(self) -> set[Change]:
+        """Returns the changes since the last call, and one with the subject "lost" where the
+        connection was lost in between."""
         with self._lock:
             heard, self._heard = self._heard, set()
         return heard
@@ -50,20 +55,21 @@ class Listener:
         while not self._closing.is_set():
             try:
                 changes = changes or self._store.changes()
-                subjects = {change.subject for change in changes.wait(_WAIT)}
+                heard = set(changes.wait(_WAIT))
                 backoff.reset()
             except Exception:  # the dispatcher, which asks the same store, says why in the log
-                self._hear({"lost"})
+                self._hear({_LOST})
                 self._closing.wait(backoff.next_delay())
                 continue
-            if subjects - {"anything"}:
-                self._hear(subjects)
-            elif subjects:  # the dispatcher looks once a second anyway
+            subjects = {change.subject for change in heard}
+            if not subjects.isdisjoint(_HEARD):
+                self._hear(heard)
+            elif "anything" in subjects:  # the dispatcher looks once a second anyway
                 self._closing.wait(_WAIT)
         if changes is not None:
             changes.close()
 
-    def _hear(self, subjects: set[str]) -> None:
+    def _hear(self, heard: set[Change]) -> None:
         with self._lock:
-            self._heard |= subjects
+            self._heard |= heard
         self._wake()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.net.hosts import Host
 from gearmanny.protocol.client import Rejected
+from gearmanny.records.scheduling import Tick
 from gearmanny.records.values import Count, HandedOver, Process, Returned
 
 logger = logging.getLogger("gearmanny.dispatcher")
@@ -53,6 +54,35 @@ def failed() -> None:
     """Logs an error that nobody foresaw, with its traceback."""
     extra = {"action": "dispatch_failed"}
     logger.exception("the dispatcher met an error; trying again", extra=extra)
+
+
+def ticked(tick: Tick) -> None:
+    """Logs that a schedule has ticked."""
+    at = tick.at.isoformat(timespec="seconds")
+    if tick.is_skipped:
+        logger.warning(
+            "the tick of the schedule %s at %s is skipped: the job of an earlier one is not over",
+            *(tick.name, at),
+            extra={"action": "tick_skipped", "schedule": tick.name},
+        )
+    elif tick.jobs:
+        logger.info(
+            "the schedule %s ticked at %s",
+            *(tick.name, at),
+            extra={"action": "schedule_ticked", "schedule": tick.name, "ids": tick.jobs},
+        )
+    if tick.dropped:
+        logger.warning(
+            "the schedule %s has ticks without a job, up to %s: they came too late",
+            *(tick.name, at),
+            extra={"action": "ticks_dropped", "schedule": tick.name},
+        )
+
+
+def unreadable(schedule: str, reason: str) -> None:
+    """Logs that a schedule does not tick."""
+    extra = {"action": "schedule_unreadable", "schedule": schedule}
+    logger.error("the schedule %s does not tick: %s", schedule, reason, extra=extra)
 
 
 def handed_over(jobs: Sequence[HandedOver]) -> None:

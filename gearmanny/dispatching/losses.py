@@ -26,8 +26,8 @@ MISSING_FOR = 0.5
 first one."""
 
 MERCY = 60.0
-"""Seconds after a job server went or came, in which hand-overs that get lost do not count: no
-worker is to blame."""
+"""Seconds after a job server was met, went or came, in which hand-overs that get lost do not
+count: no worker is to blame."""
 
 _SETTLING = 2.0
 """Seconds in which a job server that went may come back, before others get its jobs."""
@@ -73,6 +73,16 @@ class Losses:
         """
         self._upheaval = now
         self._in_doubt_from = min(self._in_doubt_from, now + _SETTLING)
+
+    def server_met(self, now: float) -> None:
+        """Takes in that this dispatcher has reached a job server for the first time: nobody knows
+        what that has lost before, and others may be reached soon.
+
+        Args:
+            now: the current time.
+        """
+        self.server_came(now)
+        self._in_doubt_from += _SETTLING
 
     def server_came(self, now: float) -> None:
         """Takes in that a job server is there again, perhaps without the jobs that it had.
@@ -134,6 +144,15 @@ class Losses:
             now: the current time.
         """
         return now - self._upheaval >= MERCY
+
+    def pause(self, now: float) -> float:
+        """Returns the seconds for which a job that is handed over again is left alone: workers that
+        have not been told of the store yet may refuse it, and are being replaced.
+
+        Args:
+            now: the current time.
+        """
+        return CONFIRMED_FOR if self.counts(now) else 0.0
 
     def judge(self, job: HandedOver, now: float, *, is_known: bool) -> Verdict:
         """Returns what is done about a job.

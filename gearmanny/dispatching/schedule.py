@@ -19,6 +19,10 @@ class Chore(Enum):
     CHILDREN = auto()
     """Look after the processes of its own runner: take back the jobs of those that have ended, and
     give a sign of life for the others."""
+    INTERRUPT = auto()
+    """Have processes look for jobs that were cancelled while they run."""
+    TICK = auto()
+    """Make the jobs of schedules that are due."""
     HAND_OVER = auto()
     """Hand over what is due."""
     LOOK = auto()
@@ -33,6 +37,8 @@ class Chore(Enum):
 
 EVERY = {
     Chore.CHILDREN: 8.0,
+    Chore.INTERRUPT: 1.0,
+    Chore.TICK: 1.0,
     Chore.HAND_OVER: 1.0,
     Chore.LOOK: 1.0,
     Chore.BURY: 1.0,

@@ -41,7 +41,7 @@ from gearmanny.running.factory import check_kind, check_kinds, make_worker
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.context import JobLoop
-from gearmanny.working.hooks import SyncToAsync
+from gearmanny.working.hooks import SyncToAsync, check_hooks
 from gearmanny.working.options import Transaction, WorkerOptions
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Eager:
             InvalidTask: a worker cannot be exported, or two export the same function.
         """
         self._options = WorkerOptions(
-            hooks=tuple(hooks),
+            hooks=check_hooks(hooks),
             sync_to_async=sync_to_async,
             send_tracebacks=send_tracebacks,
             default_work_class=default_work_class,

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import weakref
+from _signal import getsignal  # type: ignore[import-not-found]  # `signal` adds 4 µs for an enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -128,6 +129,26 @@ def reset_in_children(*numbers: signal.Signals) -> None:
     _handled.update(numbers)
 
 
+class HandledSignals:
+    """The handlers of signals that are for this process only, as they are now. Code of others may
+    replace them: `asyncio.run` sets those of the system when it ends, where its coroutine has
+    handled a signal."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[signal.Signals, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: getsignal(number) for number in _handled}
+
+    def restore(self) -> list[str]:
+        """Sets them again, and returns the names of the signals that had other handlers."""
+        replaced = [
+            number for number, handler in self._handlers.items() if getsignal(number) is not handler
+        ]
+        for number in replaced:
+            handle_signals({number: self._handlers[number]})
+        return [number.name for number in replaced]
+
+
 @contextlib.contextmanager
 def stopped_by_sigterm(stop: Callable[[], object]) -> Iterator[None]:
     """Handles SIGTERM in a block, if the program does not and this is the main thread.
@@ -190,6 +211,17 @@ def ignore(number: int, frame: FrameType | None) -> None:
         number: the signal.
         frame: the interrupted stack frame.
     """
+
+
+def nudge(pid: int) -> None:
+    """Lets the other threads of a process run for a moment, where its main thread runs a task in C
+    code that keeps the lock of the interpreter, and looks at signals. Does nothing elsewhere.
+
+    Args:
+        pid: the id of the process.
+    """
+    with contextlib.suppress(OSError):  # it has ended
+        os.kill(pid, signal.SIGURG)
 
 
 @contextlib.contextmanager

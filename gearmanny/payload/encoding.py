@@ -8,9 +8,9 @@ takes bytes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from gearmanny.errors import EncodingError
+from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.payload.failures import message_of
 from gearmanny.payload.sizes import MAX_PACKET, Oversized, check_payload
 
@@ -27,6 +27,23 @@ class Encoder(Protocol):
     @classmethod
     def decode(cls, payload: bytes, /) -> Any:
         """Returns the value of a payload, or raises any exception."""
+
+
+def check_encoder(encoder: object) -> type[Encoder]:
+    """Returns an encoder that was given as an option.
+
+    Args:
+        encoder: the encoder.
+
+    Raises:
+        InvalidOption: it cannot encode and decode.
+    """
+    if all(callable(getattr(encoder, name, None)) for name in ("encode", "decode")):
+        return cast("type[Encoder]", encoder)
+    raise InvalidOption(
+        "data_encoder must be a class with the class methods encode and decode, such as "
+        f"JSONDataEncoder, not {encoder!r}."
+    )
 
 
 def encode(encoder: type[Encoder], value: object, max_packet: int = MAX_PACKET) -> bytes:

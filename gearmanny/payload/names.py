@@ -24,9 +24,14 @@ def check_function_name(name: str) -> bytes:
         The name in UTF-8.
 
     Raises:
-        InvalidTask: it is empty, longer than 512 bytes, or contains whitespace or control
-            characters, which would break packets or the listings of the job server.
+        InvalidTask: it is not a string, is empty, longer than 512 bytes, or contains whitespace or
+            control characters, which would break packets or the listings of the job server.
     """
+    if not isinstance(name, str):
+        raise InvalidTask(
+            'A Gearman function is called by its name, a string such as "myworker_add", not by '
+            f"{name!r}."
+        )
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
@@ -86,7 +91,9 @@ def encoded_unique(unique: object) -> bytes:
         InvalidOption: it is not a string, or no job can have that id.
     """
     if not isinstance(unique, str):
-        raise InvalidOption(f"The unique id of a job is a string, not {unique!r}.")
+        raise InvalidOption(
+            f"The unique id of a job is a string, as `work.unique` has it, not {unique!r}."
+        )
     try:
         encoded = unique.encode()
     except UnicodeEncodeError:

@@ -22,7 +22,7 @@ _CLAIM = f"""
     UPDATE {{jobs}} SET {{event[claimed]}}, unclaimed = 0, {_OWNED}
     WHERE id = %s AND {{before[claimed]}} AND function = %s AND handovers = %s AND due <= {{now}}
         AND EXISTS (SELECT 1 FROM {{processes}} WHERE id = %s)
-    {_CLAIMED}
+    {_CLAIMED}, {{tell_waiting}}
 """
 
 # What the dead owner began is an attempt that did not succeed.
@@ -56,9 +56,11 @@ def claim(
     """Claims a job. See `gearmanny.records.contract.Store.claim`."""
     row_id, process_id = session.dialect.id(id), session.dialect.id(process)
     claim = Claim(id, token)
-    row = session.prepared_row(_CLAIM, token, process_id, row_id, function, number, process_id)
+    row = session.prepared_row(
+        _CLAIM, token, process_id, row_id, function, number, process_id, "started "
+    )
     if row is not None:
-        return _claimed(claim, *row)
+        return _claimed(claim, *row[:-1])
     found = session.prepared_row(_LOOK, process_id, row_id)
     if found is None or found[0] != function:
         return Refused(Refusal.UNKNOWN)

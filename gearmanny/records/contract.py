@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from gearmanny.records.scheduling import Scheduling
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import (
-    Changes,
     Claim,
     Claimed,
     Count,
@@ -26,6 +26,7 @@ from gearmanny.records.values import (
     Snapshot,
     Submitted,
 )
+from gearmanny.records.waiting import Watched
 
 MAX_DEATHS = 3
 """With so many deaths of processes that ran it, a job is not run again."""
@@ -38,7 +39,7 @@ HandOver = Callable[[Sequence[Submitted]], object]
 calls of a client have the same, so that jobs of several calls can leave together."""
 
 
-class Store(Protocol):
+class Store(Watched, Scheduling, Protocol):
     """A store of records, for all threads of a process and for those that are forked from it.
 
     Every method raises `StoreUnavailable` when the database cannot be reached.
@@ -104,14 +105,6 @@ class Store(Protocol):
         Raises:
             InvalidOption: another job has its key now.
         """
-
-    def watch(self, id: str) -> None:
-        """Lets `changes()` report the progress and the end of a job that is open. Look at the
-        record afterwards, and again from time to time: a change at the same moment may be
-        missed."""
-
-    def changes(self) -> Changes:
-        """Returns a wait for changes, with a connection of its own."""
 
     # Workers
 
@@ -246,6 +239,7 @@ class Store(Protocol):
         *,
         counts: bool = True,
         max_handovers: int = MAX_HANDOVERS,
+        seconds: float = 0.0,
     ) -> HandedAgain:
         """Hands over jobs that job servers do not have any more.
 
@@ -253,6 +247,7 @@ class Store(Protocol):
             jobs: as they were handed over.
             counts: whether a worker may be to blame. Not after a job server has lost its queue.
             max_handovers: after so many hand-overs without a claim that count, a job fails.
+            seconds: from now on, before `handed_before` begins to count.
         """
 
     def counts(self) -> list[Count]:

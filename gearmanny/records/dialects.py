@@ -46,6 +46,7 @@ _POSTGRESQL_TYPES = {
     "bytes_type": "bytea",
     "small_type": "smallint",
     "bool_type": "boolean",
+    "float_type": "double precision",
     "processes_options": "WITH (fillfactor = 70)",
 }
 
@@ -71,6 +72,7 @@ class PostgreSQL(Dialect):
     has_table = "SELECT count(*) FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid)"
     lock_schema = f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0)"
     notifies = True
+    has_arrays = True
     expressions = _POSTGRESQL_EXPRESSIONS
     times = _POSTGRESQL_TIMES
     types = _POSTGRESQL_TYPES
@@ -142,6 +144,7 @@ _SQLITE_TYPES = {
     "bytes_type": "blob",
     "small_type": "smallint",
     "bool_type": "bool",
+    "float_type": "real",
     "processes_options": "",
 }
 

@@ -62,7 +62,7 @@ _CONFIRM = """
 """
 
 _AGAIN = """
-    UPDATE {jobs} SET {event[handed_over]}, unclaimed = unclaimed + %s, handed = {now}
+    UPDATE {jobs} SET {event[handed_over]}, unclaimed = unclaimed + %s, handed = {later}
     WHERE id = %s AND handovers = %s AND {before[handed_over]}
         AND handed IS NOT NULL AND unclaimed < %s
     RETURNING id, function, handovers, priority, trace
@@ -114,7 +114,12 @@ def confirm(session: Session, ids: Sequence[str], seconds: float) -> None:
 
 
 def hand_over_again(
-    session: Session, jobs: Sequence[HandedOver], *, counts: bool, max_handovers: int
+    session: Session,
+    jobs: Sequence[HandedOver],
+    *,
+    counts: bool,
+    max_handovers: int,
+    seconds: float,
 ) -> HandedAgain:
     """Hands lost jobs over again. See `gearmanny.records.contract.Store.hand_over_again`."""
     again = HandedAgain([], [])
@@ -122,7 +127,7 @@ def hand_over_again(
     with session.transaction():
         for job in sorted(jobs):  # two that do this at once wait for each other in one order
             id = session.dialect.id(job.id)
-            row = session.row(_AGAIN, int(counts), id, job.number, most)
+            row = session.row(_AGAIN, int(counts), float(seconds), id, job.number, most)
             if row is not None:
                 again.handed.append(_handed_over(row))
             elif _give_up(session, job, max_handovers, most):

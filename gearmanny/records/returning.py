@@ -22,6 +22,7 @@ _BACK = {
         UPDATE {{jobs}} SET {{event[{event}]}}, due = {{later}}, handed = NULL, unclaimed = 0,
             error = coalesce(%s, error), errors = errors || {{attempt}}
         WHERE id = %s AND claim = %s AND {{before[{event}]}}
+        RETURNING {{tell_waiting}}
     """
     for event in (Event.RETRIED, Event.GIVEN_BACK, Event.OWNER_DIED)
 }
@@ -79,9 +80,8 @@ def _give_back(
         max_deaths=max_deaths,
     )
     if decided in _BACK:
-        session.change(
-            _BACK[decided], float(delay), error, decided, error or "null", id, claim.token
-        )
+        values = float(delay), error, decided, error or "null", id, claim.token, "returned "
+        session.rows(_BACK[decided], *values)
         if session.dialect.notifies:
             session.rows("SELECT {tell}", "due")
     else:

@@ -63,6 +63,25 @@ _FIRST = (
         beat {time_type} NOT NULL,
         missed {time_type} NULL
     ) {processes_options}""",
+    """CREATE TABLE {schedules} (
+        id {id_type} NOT NULL PRIMARY KEY,
+        name text NOT NULL,
+        function text NOT NULL,
+        arguments text NOT NULL,
+        every {float_type} NULL,
+        cron text NULL,
+        timezone text NOT NULL,
+        jitter {float_type} NOT NULL,
+        catch_up {bool_type} NOT NULL,
+        overlap varchar(8) NOT NULL,
+        max_late {float_type} NULL,
+        from_code {bool_type} NOT NULL,
+        paused {bool_type} NOT NULL,
+        last_tick {time_type} NOT NULL,
+        next_tick {time_type} NULL,
+        job {id_type} NULL,
+        CONSTRAINT "{schedules_prefix}_name" UNIQUE (name)
+    )""",
     # All of them are partial: an index over the state of a million finished jobs is slow.
     """CREATE INDEX "{prefix}_due" ON {jobs} (function, priority, due)
         WHERE state = 'queued' AND handed IS NULL""",

@@ -9,18 +9,17 @@ from typing import Any, TypeVar
 from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.records import claiming, handing, looking, requests, returning, submitting
 from gearmanny.records import processes as rows
-from gearmanny.records.changes import changes_of
 from gearmanny.records.connections import Connections
 from gearmanny.records.connectors import Connector, connector_of
 from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.presence import Presence
+from gearmanny.records.schedules import SQLScheduling
 from gearmanny.records.session import Session
 from gearmanny.records.states import ENDINGS, RETURNS, Event, State
 from gearmanny.records.templates import Tables, tables_with
 from gearmanny.records.values import (
-    Changes,
     Claim,
     Claimed,
     Count,
@@ -36,6 +35,7 @@ from gearmanny.records.values import (
     Snapshot,
     Submitted,
 )
+from gearmanny.records.watched import WatchedSQL
 
 __all__ = ["SQLStore", "StoreUnavailable"]
 
@@ -45,7 +45,7 @@ PREFIX = "gearmanny_"
 Result = TypeVar("Result")
 
 
-class SQLStore:
+class SQLStore(WatchedSQL, SQLScheduling):
     """A store of records in a database; `gearmanny.records.contract.Store` says what it does.
 
     One connection for each process, which all its threads share; it is made anew after a restart
@@ -65,7 +65,7 @@ class SQLStore:
             connector_of(url) if isinstance(url, str) or not hasattr(url, "connect") else url
         )
         names = tables_with(tables) if isinstance(tables, str) else tables
-        self._connections = Connections(connector, names)
+        super().__init__(Connections(connector, names))
         self._doubts = Doubts()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,9 +106,7 @@ class SQLStore:
         return submitted
 
     async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
-        import asyncio  # noqa: PLC0415  workers without coroutines have no use for it
-
-        return await asyncio.to_thread(self.record, jobs, hand_over)
+        return await self.aside(lambda: self.record(jobs, hand_over))
 
     def look(self, id: str) -> Snapshot | None:
         id = canonical(id)
@@ -121,14 +119,6 @@ class SQLStore:
     def revive(self, id: str) -> bool:
         id = canonical(id)
         return self._run(lambda session: requests.revive(session, id))
-
-    def watch(self, id: str) -> None:
-        id = canonical(id)
-        self._run(lambda session: requests.watch(session, id))
-
-    def changes(self) -> Changes:
-        self.id  # noqa: B018 - the tables exist
-        return changes_of(self._connections.connector, self._connections.tables)
 
     def claim(self, id: str, function: str, number: int, process: str) -> Claimed | Refused:
         id, token = canonical(id), claiming.new_token()
@@ -238,10 +228,11 @@ class SQLStore:
         *,
         counts: bool = True,
         max_handovers: int = MAX_HANDOVERS,
+        seconds: float = 0.0,
     ) -> HandedAgain:
         return self._run(
             lambda session: handing.hand_over_again(
-                session, jobs, counts=counts, max_handovers=max_handovers
+                session, jobs, counts=counts, max_handovers=max_handovers, seconds=seconds
             )
         )
 
@@ -309,6 +300,7 @@ class SQLStore:
         return self._run(lambda session: requests.cancelling(session, processes))
 
     def close(self) -> None:
+        self._listener.close()
         self._connections.close()
 
 

@@ -7,7 +7,7 @@ waits for other open transactions that have inserted the same key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.payload.checks import number, whole_number
@@ -20,6 +20,7 @@ from gearmanny.records.session import (
     in_batches,
     storable,
 )
+from gearmanny.records.templates import Dialect
 from gearmanny.records.values import NewJob, Submitted
 
 _COLUMNS = """(id, function, priority, arguments, arguments_raw, trace, unique_key,
@@ -32,6 +33,12 @@ _LATER = _NOW.replace("{now}, {now}", "NULL, {now}")
 _AT = _LATER.replace("{later}", "{at}")
 _VALUES = 11
 """Placeholders in each of them."""
+
+_TYPES = (
+    "uuid", "text", "smallint", "text", "bytea", "text", "text", "text", "float8", "int", "int"
+)  # fmt: skip
+"""Those of the values, where they travel as arrays: a statement with a placeholder for each value
+takes the database three times as long."""
 
 PRIORITY = whole_number(-1, 1)
 
@@ -113,12 +120,29 @@ def _row(session: Session, job: NewJob) -> list[object]:
 def _insert(session: Session, kind: str, jobs: Sequence[NewJob]) -> set[str]:
     """Returns the ids of the records that were made."""
     execute = session.prepared_rows if len(jobs) == 1 else session.rows
+    values: Iterable[object]
+    if session.dialect.has_arrays and len(jobs) > 1:
+        source = _from_arrays(kind, session.dialect)
+        values = map(list, zip(*(_row(session, job) for job in jobs), strict=True))
+    else:
+        source = f"VALUES {', '.join([kind] * len(jobs))}"
+        values = (value for job in jobs for value in _row(session, job))
     rows = execute(
-        f"INSERT INTO {{jobs}} {_COLUMNS} VALUES {', '.join([kind] * len(jobs))} "
-        "ON CONFLICT DO NOTHING RETURNING id",
-        *(value for job in jobs for value in _row(session, job)),
+        f"INSERT INTO {{jobs}} {_COLUMNS} {source} ON CONFLICT DO NOTHING RETURNING id", *values
     )
     return {canonical(id) for (id,) in rows}
+
+
+def _from_arrays(kind: str, dialect: Dialect) -> str:
+    """Returns a query for the same rows, with one array for each of the values."""
+    for name in ("later", "at"):
+        kind = kind.replace(f"{{{name}}}", dialect.expressions[name].replace("::float8", ""))
+    columns = kind[1:-1]
+    names = [f"v{place}" for place in range(_VALUES)]
+    for name in names:
+        columns = columns.replace("%s", f"n.{name}", 1)
+    arrays = ", ".join(f"%s::{each}[]" for each in _TYPES)
+    return f"SELECT {columns} FROM unnest({arrays}) AS n({', '.join(names)})"
 
 
 def _existing_or_new(session: Session, job: NewJob) -> Submitted:

@@ -35,6 +35,7 @@ class Tables(NamedTuple):
     """Progress, and whether anybody waits. Apart from the jobs: a task in a REPEATABLE READ
     transaction could not finish its own record if anybody else had written to that row."""
     processes: str
+    schedules: str
     store: str
 
     @property
@@ -98,6 +99,8 @@ class Dialect:
     """Placeholders in one statement."""
     notifies = False
     """Whether sessions can be woken by others."""
+    has_arrays = False
+    """Whether a value can be an array."""
 
     expressions: Mapping[str, str]
     times: Mapping[str, str]
@@ -120,6 +123,7 @@ class Dialect:
             event=_EFFECTS,
             before=_CONDITIONS,
             prefix=tables.jobs,
+            schedules_prefix=tables.schedules,
         )
 
     def cursor(self, connection: Any) -> Any:

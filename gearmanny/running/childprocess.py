@@ -118,7 +118,7 @@ class _Reporter:
 
     def interrupted(self) -> None:
         if self._recycle_after_timeout and not self._asked:
-            self._ask_for_replacement("it interrupted a task at its time limit")
+            self._ask_for_replacement("it interrupted a task")
 
     def job_done(self) -> None:
         self._jobs += 1
@@ -236,10 +236,10 @@ def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> N
         first.start()
     except Exception:
         logger.exception("process %s failed", slot, extra={"action": "child_failed"})
-        parting.begin(str(slot), exit_code=1)
+        parting.begin(str(slot), options.grace, exit_code=1)
         sys.exit(1)
     reporter.finished()
-    parting.begin(str(slot))
+    parting.begin(str(slot), options.grace)
 
 
 def _handle_in_a_thread(number: int, handle: Callable[[int], object]) -> None:

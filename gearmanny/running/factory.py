@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from gearmanny.errors import InvalidTask
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, JsonWorker
-from gearmanny.working.options import WorkerOptions
+from gearmanny.working.options import WorkerOptions, check_work_class
 
 _INITIALIZE = (
     "Open what the tasks need in setUp() instead; or write def __init__(self, *args, **kwargs) "
@@ -39,6 +39,7 @@ def check_kinds(workers: object, taker: str) -> tuple[type[BaseWorker], ...]:
 
     Raises:
         InvalidTask: it is no list of worker classes.
+        InvalidOption: the `work_class` of one is none.
     """
     kind = workers if isinstance(workers, type) else type(workers)
     if _is_kind(kind):
@@ -61,6 +62,7 @@ def check_kind(kind: object) -> None:
 
     Raises:
         InvalidTask: it is no worker class, or an abstract one.
+        InvalidOption: its `work_class` is none.
     """
     if isinstance(kind, BaseWorker):
         name = type(kind).__name__
@@ -78,6 +80,7 @@ def check_kind(kind: object) -> None:
             f"{kind.__name__} is an abstract class: it leaves {missing} to classes that derive "
             "from it. Give one of those."
         )
+    check_work_class(f"{kind.__name__}.work_class", kind.work_class)
 
 
 def _is_kind(kind: object) -> TypeGuard[type[BaseWorker]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gearmanny.dispatching.options import DispatchOptions
-from gearmanny.payload.checks import COUNT, SECONDS, SWITCH
+from gearmanny.payload.checks import COUNT, SECONDS, SWITCH, TIME_LIMIT
 from gearmanny.payload.fields import check_options, option, same_as
 from gearmanny.working.options import WorkerOptions
 
@@ -38,7 +38,9 @@ class RunnerOptions:
         metavar="MIB",
     )
     recycle_after_timeout: bool = option(
-        True, SWITCH, "recycle a process that interrupted a task at its time limit"
+        True,
+        SWITCH,
+        "recycle a process that interrupted a task: its time was over, or its job cancelled",
     )
     max_crashes: int | None = option(
         7,
@@ -57,7 +59,7 @@ class RunnerOptions:
     )
     stall_timeout: float | None = option(
         30.0,
-        SECONDS,
+        TIME_LIMIT,
         "seconds without a sign of life after which a process is named in the log",
         none="never",
         metavar="SECONDS",

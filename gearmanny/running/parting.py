@@ -13,21 +13,25 @@ import time
 logger = logging.getLogger("gearmanny.runner")
 
 _PATIENCE = 5.0
-"""Seconds that threads and processes of tasks get to end."""
+"""Seconds that threads and processes of tasks get to end, unless the process is to be killed
+sooner."""
 
 
-def begin(name: str, exit_code: int = 0) -> None:
+def begin(name: str, grace: float | None, exit_code: int = 0) -> None:
     """Lets the process end as Python programs do, and ends it at once if that takes too long.
 
     Args:
         name: the name of the process.
+        grace: seconds after which it is killed, None for never.
         exit_code: its exit code then.
     """
-    threading.Thread(target=_end_at_last, args=(name, exit_code), daemon=True).start()
+    # Half of it, so that what was left is named before that.
+    patience = _PATIENCE if grace is None else min(_PATIENCE, grace / 2)
+    threading.Thread(target=_end_at_last, args=(name, patience, exit_code), daemon=True).start()
 
 
-def _end_at_last(name: str, exit_code: int) -> None:
-    time.sleep(_PATIENCE)
+def _end_at_last(name: str, patience: float, exit_code: int) -> None:
+    time.sleep(patience)
     logger.warning(
         "process %s ends without waiting for what its tasks have left: %s",
         name,

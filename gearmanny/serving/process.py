@@ -226,7 +226,8 @@ def _end(process: multiprocessing.process.BaseProcess) -> None:
 
 def _run(server: JobServer, parent: int, teller: Connection) -> None:
     end_with(parent)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    # Those for a runner may go to all processes of its service, as systemd sends them.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(_STOP, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [_STOP])

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from types import CodeType
 
-from gearmanny.errors import InvalidTask
+from gearmanny.errors import InvalidArguments, InvalidTask
 from gearmanny.payload.names import check_function_name
 from gearmanny.tasks.options import (
     TASK_PREFIX,
@@ -21,12 +21,14 @@ from gearmanny.tasks.options import (
     is_task,
     options_of,
 )
-from gearmanny.tasks.spec import KEYWORD_KINDS, TaskSpec
-
-_POSITIONAL_KINDS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-_SELF_NAMES = {"self", "this", "me", "cls", "worker"}
-"""Names of the first parameter of a method. Any other is an argument whose `self` was forgotten."""
+from gearmanny.tasks.signatures import (
+    check_parameters,
+    keywords_of,
+    receivers_of,
+    signatures_of,
+    takes_any,
+)
+from gearmanny.tasks.spec import TaskSpec
 
 
 def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
@@ -39,11 +41,13 @@ def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
 
     Raises:
         InvalidTask: the class has no usable `name`; a task cannot be called with keywords, or
-            with a payload where that is what travels; a task has the name of the generated help,
+            with a payload where that is what travels; `setUp` is not a plain function; a task has
+            the name of the generated help,
             or of an attribute that every worker has; or two tasks are one function.
         InvalidOption: a time limit of the class is invalid.
     """
     prefix = worker_name(worker)
+    _check_set_up(worker)
     timeout = getattr(worker, "timeout", None)
     check_timeout(f"{worker.__name__}.timeout", timeout)
     check_grace(f"{worker.__name__}.timeout_grace", getattr(worker, "timeout_grace", None))
@@ -77,6 +81,15 @@ def find_tasks_of(instance: object, gearman_worker: object) -> list[TaskSpec]:
     return _checked(worker, tasks, gearman_worker)
 
 
+def _check_set_up(worker: type) -> None:
+    set_up = getattr(worker, "setUp", None)
+    if _is_async(set_up) or inspect.isgeneratorfunction(set_up):
+        raise InvalidTask(
+            f"{worker.__name__}.setUp() must be a plain function: nobody would await it, or go "
+            "through what it yields."
+        )
+
+
 def _checked(worker: type, tasks: list[TaskSpec], gearman_worker: object) -> list[TaskSpec]:
     tasks.sort(key=lambda task: task.function)
     for task, following in pairwise(tasks):
@@ -94,8 +107,24 @@ def _checked(worker: type, tasks: list[TaskSpec], gearman_worker: object) -> lis
                 "from the docstrings of the tasks. Give the method another name."
             )
     if takes_payload(gearman_worker):
-        return [_taking_payload(worker, task) for task in tasks]
+        tasks = [_taking_payload(worker, task) for task in tasks]
+    for task in tasks:
+        _check_schedule(worker, task)
     return tasks
+
+
+def _check_schedule(worker: type, task: TaskSpec) -> None:
+    """Checks that the arguments of a schedule are those of its task."""
+    if task.options.schedule is None:
+        return
+    args = task.options.schedule.args
+    where = f"The schedule of {worker.__name__}.{task.method}"
+    if task.payload is not None and args:
+        raise InvalidTask(f"{where} has args, and the task takes a payload. Leave args out.")
+    try:
+        task.check_arguments(dict(args))
+    except InvalidArguments as error:
+        raise InvalidTask(f"{where}: {error}") from error
 
 
 def takes_payload(gearman_worker: object) -> bool:
@@ -167,23 +196,17 @@ def _check_place(worker: type, method: str) -> None:
 def _specify(worker: object, function: str, attribute: str, timeout: float | None) -> TaskSpec:
     task = getattr(worker, attribute)
     where = f"{_name_of(worker)}.{attribute}"
-    try:
-        signature = inspect.signature(task)
-        called = inspect.signature(task, follow_wrapped=False)
-    except ValueError as error:
-        raise InvalidTask(f"{where}: {error}") from None
-    if _takes_self(worker, attribute):
-        signature, called = _without_self(where, signature), _without_self(where, called)
+    signature, called = signatures_of(where, worker, attribute)
     completes_arguments = False
     if called != signature:  # decorated, and it says whose signature it shows
-        completes_arguments = _has(called, inspect.Parameter.VAR_KEYWORD)
+        completes_arguments = takes_any(called)
         if not completes_arguments:
             signature = called
-    _check_parameters(where, signature)
-    accepted = _keywords(signature)
+    check_parameters(where, signature)
+    accepted = keywords_of(signature)
     required = {name for name, each in accepted.items() if each.default is each.empty}
     if completes_arguments:
-        accepted |= _keywords(called)  # which the decorator takes for itself
+        accepted |= keywords_of(called)  # which the decorator takes for itself
     options, is_async = options_of(task, timeout), _is_async(task)
     if options.atomic and is_async:
         raise InvalidTask(
@@ -198,7 +221,8 @@ def _specify(worker: object, function: str, attribute: str, timeout: float | Non
         is_async=is_async,
         accepted=frozenset(accepted),
         required=frozenset(required),
-        takes_any=_has(signature, inspect.Parameter.VAR_KEYWORD),
+        takes_any=takes_any(signature),
+        receivers=receivers_of(worker, attribute),
         options=options,
         completes_arguments=completes_arguments,
         body=_code_of(task) if completes_arguments else None,
@@ -208,66 +232,6 @@ def _specify(worker: object, function: str, attribute: str, timeout: float | Non
 def _code_of(task: Callable[..., object]) -> CodeType | None:
     """Returns the code of the function that the decorators of a task wrap."""
     return getattr(inspect.unwrap(task), "__code__", None)
-
-
-def _takes_self(worker: object, attribute: str) -> bool:
-    """Returns whether a task of a class is given the worker as its first argument."""
-    if not isinstance(worker, type):
-        return False
-    task = inspect.getattr_static(worker, attribute)
-    return not isinstance(task, (staticmethod, classmethod)) and hasattr(type(task), "__get__")
-
-
-def _without_self(where: str, signature: inspect.Signature) -> inspect.Signature:
-    """Returns the signature of a function as that of its bound method.
-
-    Raises:
-        InvalidTask: it has no parameter for the worker.
-    """
-    parameters = list(signature.parameters.values())
-    first = parameters[0] if parameters else None
-    if first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL:
-        return signature
-    if first is None or first.kind not in _POSITIONAL_KINDS:
-        raise InvalidTask(
-            f"{where} takes no self, so it cannot be called. Add self as its first parameter, "
-            "or decorate it with @staticmethod."
-        )
-    if first.name not in _SELF_NAMES and not first.name.startswith("_"):
-        raise InvalidTask(
-            f"{where} has {first.name!r} where self belongs, so no caller could give a value to "
-            f"{first.name!r}. Add self as its first parameter, or decorate it with @staticmethod."
-        )
-    return signature.replace(parameters=parameters[1:])
-
-
-def _check_parameters(where: str, signature: inspect.Signature) -> None:
-    for parameter in signature.parameters.values():
-        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise InvalidTask(
-                f"{where} takes {parameter.name!r} by position only, but arguments travel by "
-                "name. Remove the '/' from its signature."
-            )
-        # A decorator's (*args, **kwargs) takes all keywords, and passes them on.
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL and not _has(
-            signature, inspect.Parameter.VAR_KEYWORD
-        ):
-            raise InvalidTask(
-                f"{where} takes *{parameter.name}, but arguments travel by name, so it would "
-                f"always be empty. Take a list: {parameter.name}."
-            )
-
-
-def _has(signature: inspect.Signature, kind: object) -> bool:
-    return any(parameter.kind is kind for parameter in signature.parameters.values())
-
-
-def _keywords(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
-    return {
-        name: parameter
-        for name, parameter in signature.parameters.items()
-        if parameter.kind in KEYWORD_KINDS
-    }
 
 
 def _name_of(worker: object) -> str:

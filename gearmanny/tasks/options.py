@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from gearmanny.errors import (
     InvalidArguments,
@@ -17,6 +17,7 @@ from gearmanny.errors import (
 )
 from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.checks import SECONDS, SWITCH, TIME_LIMIT, Rule, whole_number
+from gearmanny.schedules.timetable import OptionsOfTimetable, Planned, planned
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -62,17 +63,14 @@ class TaskOptions:
 
     atomic: bool = False
     """Whether what it writes and the end of its job are one transaction."""
+    schedule: Planned | None = None
+    """When it is called by itself, and with which arguments."""
 
     @property
     def limit(self) -> float | None:
         """The seconds that an attempt may take, once that does not depend on the class; None for
         ever."""
         return None if isinstance(self.timeout, Inherited) else self.timeout
-
-    @property
-    def says_anything(self) -> bool:
-        """Whether there is a time limit, or another attempt."""
-        return self.limit is not None or self.retries > 0
 
     def retries_after(self, attempt: int, error: BaseException) -> bool:
         """Returns whether another attempt may follow one that failed.
@@ -114,6 +112,8 @@ class TaskOptions:
             entries["cached"] = True
         if self.atomic:
             entries["atomic"] = True
+        if self.schedule is not None:
+            entries["schedule"] = self.schedule.timetable.help()
         return entries
 
 
@@ -130,6 +130,7 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
+    **schedule: Unpack[OptionsOfTimetable],
 ) -> Callable[[Method], Method]: ...
 
 
@@ -143,6 +144,7 @@ def task(
     backoff: float | Callable[[int], float] = 1.0,
     cached: bool = False,
     atomic: bool = False,
+    **schedule: Unpack[OptionsOfTimetable],
 ) -> Callable[..., Any]:
     """Makes a method a task, whatever its name, and gives it options. The method itself is not
     changed. A subclass that overrides it has a task with options of its own.
@@ -152,7 +154,8 @@ def task(
         timeout: seconds after which `TaskTimeLimitExceeded` is raised inside the task, in every
             attempt anew; None for never. Default: the `timeout` of the worker class.
         retries: how often the task is tried again after it failed. Meanwhile the worker holds
-            the job, and serves no other; a task that has sent data is not tried again.
+            the job, and serves no other; a task that has sent data is not tried again. A job with
+            a record goes back to the queue until then, and any worker takes it.
         retry_on: the exceptions after which it is tried again. `InvalidArguments` and
             `RejectJob` never are among them; `TaskTimeLimitExceeded` only when it is named here.
         backoff: seconds before the second attempt; the delays double from there to a minute, and
@@ -164,6 +167,7 @@ def task(
         atomic: whether what the task writes is one transaction, which is committed when it
             returns; and, of a job with a record, one with the end of that job: both are there, or
             neither is. The worker has to have a `transaction`. Not for `async def`.
+        **schedule: `every` or `cron`, and more of `OptionsOfTimetable`: calls it by itself.
 
     Raises:
         InvalidOption: a value is invalid, or `retry_on` or `backoff` is given without `retries`.
@@ -190,7 +194,7 @@ def task(
         raise InvalidOption(
             "retry_on and backoff have no effect without retries. Add retries=3, for example."
         )
-    return partial(_marked, options=options)
+    return partial(_marked, options=replace(options, schedule=planned(schedule, "task")))
 
 
 def is_task(worker: type, attribute: str) -> bool:

@@ -43,6 +43,8 @@ class TaskSpec:
     """Whether it is `async def`, with or without `yield`."""
     takes_any: bool
     """Whether the task has `**kwargs`."""
+    receivers: frozenset[str] = frozenset()
+    """Names by which it takes the worker: no arguments, also where it has `**kwargs`."""
     options: TaskOptions
     """Its time limit and retries, those that it has from its class included."""
     completes_arguments: bool = False
@@ -70,18 +72,23 @@ class TaskSpec:
             )
         names = arguments.keys()
         complete = self.completes_arguments or self.required <= names
-        if complete and (self.takes_any or names <= self.accepted):
+        known = self.receivers.isdisjoint(names) if self.takes_any else names <= self.accepted
+        if complete and known:
             return arguments
         raise self.refusal(arguments)
 
     def refusal(self, arguments: Mapping[str, object]) -> InvalidArguments:
         """Returns the error for arguments that are missing, or that the task does not take."""
+        unexpected = [
+            name
+            for name in arguments
+            if name in self.receivers or not (self.takes_any or name in self.accepted)
+        ]
         missing = [
             name for name in self.signature.parameters if name in self.required - arguments.keys()
         ]
-        unexpected = (
-            [] if self.takes_any else [name for name in arguments if name not in self.accepted]
-        )
+        if unexpected and self.completes_arguments:
+            missing = []  # a decorator may add them
         problems = []
         if missing:
             problems.append(f"is missing required {_listed('argument', missing)}")

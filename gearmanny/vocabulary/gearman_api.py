@@ -36,8 +36,8 @@ class Job(Protocol):
     attempt: int
     """The number of this attempt, beginning with 1."""
     interrupted: bool
-    """Whether this attempt has been interrupted by its time limit. A connection or a lock that the
-    task was using at that moment may be in an inconsistent state."""
+    """Whether this attempt has been interrupted, by its time limit or a cancellation. A connection
+    or a lock that the task was using at that moment may be in an inconsistent state."""
     data: Any
     """The decoded arguments."""
 

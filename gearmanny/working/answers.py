@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import logging
 import time
-import traceback
 
 from gearmanny.errors import (
     EncodingError,
@@ -19,13 +16,12 @@ from gearmanny.payload.failures import encode_failure, message_of, type_name
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, handle_of
 from gearmanny.working.claims import Claims
 from gearmanny.working.exported import owner_of
-from gearmanny.working.interrupts import GivenBack, Skipped, is_failure, stops_worker
+from gearmanny.working.frames import clear_frames
+from gearmanny.working.interrupts import GivenBack, Skipped, TriedLater, is_failure, stops_worker
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link
 
 logger = logging.getLogger("gearmanny.worker")
-
-_MAY_GO_ON = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class Answers:
@@ -88,11 +84,19 @@ class Answers:
         if isinstance(error, Skipped):
             logger.info("%s is skipped: %s", job.task, error, extra=about("skipped", job))
             link.complete(handle_of(job), b"")
+        elif isinstance(error, TriedLater):
+            self._try_later(link, job, error)
         elif stops_worker(error):
             self._give_back(job)
             raise error
         else:
             self.fail(link, job, error)
+
+    def _try_later(self, link: Link, job: GearmanJob, later: TriedLater) -> None:
+        assert self._claims is not None
+        self._claims.try_later(job, self._encoded(job, later.failure).decode(), later.delay)
+        link.complete(handle_of(job), b"")
+        self._failed[id(job)] = later.failure
 
     def _give_back(self, job: GearmanJob) -> None:
         if self._claims is not None:
@@ -109,9 +113,13 @@ class Answers:
         Raises:
             GivenBack: the failure cannot be recorded.
         """
+        cancelled = self._claims is not None and self._claims.is_cancelled(job)
         self._queue_failure(link, job, error)
         self._failed[id(job)] = error
-        _log_failure(job, error)
+        if cancelled:
+            logger.info("%s was cancelled", job.task, extra=about("cancelled", job))
+        else:
+            _log_failure(job, error)
 
     def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         """Answers a job for a task that cannot be ended, in a process that is about to be.
@@ -151,7 +159,7 @@ class Answers:
 
     def _queue_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         owner = owner_of(self._worker, job.task)
-        failure = encode_failure(error, owner is not None and owner.send_tracebacks)
+        failure = self._encoded(job, error)
         if self._claims is not None:
             self._claims.fail(job, failure.decode())
         link.fail_with(
@@ -159,6 +167,10 @@ class Answers:
             failure,
             as_exception=owner is not None and owner.send_exceptions,
         )
+
+    def _encoded(self, job: GearmanJob, error: BaseException) -> bytes:
+        owner = owner_of(self._worker, job.task)
+        return encode_failure(error, owner is not None and owner.send_tracebacks)
 
 
 def _log_failure(job: GearmanJob, error: BaseException) -> None:
@@ -182,27 +194,6 @@ def _log_failure(job: GearmanJob, error: BaseException) -> None:
             type_name(error),
             extra=extra,
         )
-
-
-def clear_frames(error: BaseException) -> None:
-    """Forgets the variables of the functions that an exception came through. They would be kept
-    with the exception: by a handler of the log, or in a circle, until that is collected.
-
-    Args:
-        error: the exception, which is needed no more but to be printed.
-    """
-    chain: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while chain:
-        each = chain.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            for frame, _ in traceback.walk_tb(each.__traceback__):
-                # A coroutine may have caught the same exception, and go on: this would close it.
-                if not frame.f_code.co_flags & _MAY_GO_ON:
-                    with contextlib.suppress(RuntimeError):  # it still runs
-                        frame.clear()
-            chain += (each.__cause__, each.__context__)
 
 
 def about(what: str, job: GearmanJob) -> dict[str, str]:

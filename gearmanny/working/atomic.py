@@ -15,9 +15,10 @@ from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
-from gearmanny.working.answers import about, clear_frames
+from gearmanny.working.answers import about
 from gearmanny.working.claims import Claims
 from gearmanny.working.decisions import Done, GiveBack, Retry, Skip, after_transaction
+from gearmanny.working.frames import clear_frames
 from gearmanny.working.handler import handler_of
 from gearmanny.working.interrupts import GivenBack, Skipped
 from gearmanny.working.options import Transaction
@@ -57,7 +58,11 @@ class AtomicRunner(AttemptRunner):
                     raise
                 settled, is_transient = fate
                 decision = after_transaction(
-                    settled, runs, is_transient=is_transient, stopping=context.stopping()
+                    settled,
+                    runs,
+                    is_transient=is_transient,
+                    stopping=context.stopping(),
+                    cancelled=claims.is_cancelled(job),
                 )
                 match decision:
                     case Done():

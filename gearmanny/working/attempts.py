@@ -2,7 +2,8 @@
 
 The job stays held all the while. So nothing is lost when the worker dies: the
 job server then gives the job to another one, which begins with the first
-attempt.
+attempt. A job with a record goes back to its store instead, which counts the
+attempts, and keeps what each of them failed with.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from gearmanny.net.polling import HasDescriptor, Poller, Waker
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.options import TaskOptions
 from gearmanny.vocabulary.gearman_api import GearmanJob, handle_of
-from gearmanny.working.answers import clear_frames
-from gearmanny.working.decisions import Fail, GiveBack, Retry, after_failure
-from gearmanny.working.interrupts import GivenBack
+from gearmanny.working.claims import Claims
+from gearmanny.working.decisions import Fail, GiveBack, Retry, TryLater, after_failure
+from gearmanny.working.frames import clear_frames
+from gearmanny.working.interrupts import GivenBack, TriedLater
 from gearmanny.working.link import Link
 
 logger = logging.getLogger("gearmanny.worker")
@@ -30,7 +32,12 @@ class Attempts:
     """The attempts at one job: which one it is, and whether another one follows."""
 
     def __init__(
-        self, job: GearmanJob, options: TaskOptions, link: Link, stopping: Callable[[], bool]
+        self,
+        job: GearmanJob,
+        options: TaskOptions,
+        link: Link,
+        stopping: Callable[[], bool],
+        claims: Claims | None,
     ) -> None:
         """
         Args:
@@ -38,13 +45,16 @@ class Attempts:
             options: of its task.
             link: to the job server that the job is from.
             stopping: returns whether the worker stops.
+            claims: the jobs with records; None for a worker without a store.
         """
+        self._claims = claims if claims is not None and claims.holds(job) else None
         self._job = job
         self._options = options
         self._link = link
         self._stopping = stopping
-        self._number = 1
-        self._arguments = copy.deepcopy(job.data) if options.retries else None
+        self._number = 1 if self._claims is None else self._claims.failures(job) + 1
+        is_run_again = options.retries and self._claims is None
+        self._arguments = copy.deepcopy(job.data) if is_run_again else None
 
     def delay_after(self, error: BaseException) -> float | None:
         """Returns the seconds until the next attempt; None when the failure is the answer.
@@ -54,8 +64,10 @@ class Attempts:
 
         Raises:
             GivenBack: the worker stops, or has lost the job.
+            TriedLater: the next attempt is not made here.
             InvalidOption: the function given as `backoff` returned no number of seconds.
         """
+        claims = self._claims
         decision = after_failure(
             error,
             self._number,
@@ -63,12 +75,17 @@ class Attempts:
             data_sent=handle_of(self._job) in self._link.data_sent,
             stopping=self._stopping(),
             lost=self._link.has_ended(),
+            recorded=claims is not None,
+            cancelled=claims is not None and claims.is_cancelled(self._job),
         )
         match decision:
             case Retry(delay):
                 self._log(error, delay)
                 clear_frames(error)
                 return delay
+            case TryLater(delay):
+                self._log(error, delay)
+                raise TriedLater(error, delay) from None
             case GiveBack():
                 raise GivenBack
             case Fail():

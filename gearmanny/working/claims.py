@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
 from gearmanny.errors import GearmanException
 from gearmanny.payload.backoff import Backoff
+from gearmanny.payload.failures import encode_failure
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
+from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.states import Event
-from gearmanny.records.values import Claim, Claimed, Payload, Settled, Snapshot, StoreUnavailable
+from gearmanny.records.values import Claimed, Payload, Settled, Snapshot, StoreUnavailable
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.claiming import Claimant
+from gearmanny.working.held import Held
 from gearmanny.working.interrupts import GivenBack
 from gearmanny.working.membership import Facts, membership_of
 
@@ -34,17 +38,6 @@ _LAST_TRIES = 5.0
 
 class ClaimLost(GearmanException):
     """Raised in the transaction of a task, to have it rolled back: somebody else has the job."""
-
-
-class _Held:
-    """A job of this process, from its claim to its end."""
-
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
-        self.progress: tuple[int, int] | None = None
-        """Not written yet."""
-        self.is_committing = False
-        """Whether its end is part of a transaction of which nobody knows what became."""
 
 
 class Claims:
@@ -61,23 +54,24 @@ class Claims:
         self._membership = membership_of(store)
         self._stopping = stopping
         self._claimant = Claimant(store, self._membership, stopping, max_deaths)
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         """By `id()` of the job."""
 
-    def open(self, facts: Facts) -> None:
+    def open(self, facts: Facts, schedules: Sequence[NewSchedule] = ()) -> None:
         """Begins to show that this process lives.
 
         Args:
             facts: about it.
+            schedules: those in its code.
         """
-        self._membership.join(facts, self._write_progress)
+        self._membership.join(facts, self._tend, schedules)
 
     def close(self) -> None:
         """Ends that. Jobs that were begun and not ended go back to the queue: coroutines that were
         cancelled, perhaps before their first line."""
         while self._held:
             self._return(self._held.popitem()[1])
-        self._membership.leave(self._write_progress)
+        self._membership.leave(self._tend)
 
     def claim(self, job: GearmanJob, travelling: Travelling, *asked: Any) -> Claimed:
         """Claims a job, as `Claimant.claim` does.
@@ -92,27 +86,60 @@ class Claims:
         """
         self._membership.resume()
         claimed = self._claimant.claim(travelling, *asked)
-        self._held[id(job)] = _Held(claimed.claim)
+        self._held[id(job)] = Held(claimed)
         return claimed
 
     def holds(self, job: GearmanJob) -> bool:
         """Returns whether a job has a record that this process has to finish."""
         return id(job) in self._held
 
-    def look(self, job: GearmanJob) -> Snapshot:
-        """Returns the record of a job.
+    def look(self, job: GearmanJob) -> Snapshot | None:
+        """Returns the record of a job that is held, as soon as the store can be reached.
 
         Args:
-            job: the job, which this process holds.
-
-        Raises:
-            GivenBack: the worker stops, and the store cannot be reached; or the record is gone.
+            job: the job.
         """
-        claim = self._held[id(job)].claim
-        found = self._until_available(partial(self._store.look, claim.id))
-        if found is None:
-            raise GivenBack
-        return found
+        return self._until_available(partial(self._store.look, self._held[id(job)].claim.id))
+
+    def failures(self, job: GearmanJob) -> int:
+        """Returns how often the task failed before, for a job that is held.
+
+        Args:
+            job: the job.
+        """
+        return self._held[id(job)].failures
+
+    def is_cancelled(self, job: GearmanJob) -> bool:
+        """Returns whether a job was cancelled while it ran.
+
+        Args:
+            job: the job.
+        """
+        held = self._held.get(id(job))
+        return held is not None and held.is_cancelled
+
+    def interruptible(
+        self, job: GearmanJob, interrupt: Callable[[], object]
+    ) -> AbstractContextManager[None]:
+        """Returns a block in which a task is interrupted when its job is cancelled, or was
+        cancelled already.
+
+        Args:
+            job: a job that is held.
+            interrupt: interrupts the task; called by another thread, or by this one at once.
+        """
+        return self._held[id(job)].interruptible(interrupt)
+
+    def _tend(self) -> None:
+        if self._held:
+            self._look_for_cancelled()
+            self._write_progress()
+
+    def _look_for_cancelled(self) -> None:
+        cancelled = set(self._store.cancelling([self._membership.process()]))
+        for held in list(self._held.values()):
+            if held.claim in cancelled:
+                held.cancel()
 
     def progress(self, job: GearmanJob, done: int, total: int) -> None:
         """Notes how far a job is. That is written about once a second, by another thread: a report
@@ -147,7 +174,7 @@ class Claims:
         self._finish(job, Event.SUCCEEDED, result, None)
 
     def fail(self, job: GearmanJob, error: str) -> None:
-        """Writes the failure of a job, if it has a record.
+        """Writes the failure of a job, if it has a record; one that was cancelled ends with that.
 
         Args:
             job: the job.
@@ -156,8 +183,9 @@ class Claims:
         Raises:
             GivenBack: the worker stops, and the store cannot be reached.
         """
+        event = Event.INTERRUPTED if self.is_cancelled(job) else Event.FAILED
         try:
-            self._finish(job, Event.FAILED, None, error)
+            self._finish(job, event, None, error)
         except Exception:
             self._held.pop(id(job), None)
             logger.exception(
@@ -178,6 +206,29 @@ class Claims:
         if not is_valid:
             _log_loss(job)
 
+    def try_later(self, job: GearmanJob, error: str, delay: float) -> None:
+        """Puts a job back into the queue, for its next attempt.
+
+        Args:
+            job: a job that is held.
+            error: what the last one failed with, as it travels: JSON.
+            delay: seconds until the next one.
+
+        Raises:
+            GivenBack: the worker stops, and the store cannot be reached.
+        """
+        give_back = partial(
+            self._store.give_back, self._held[id(job)].claim, Event.RETRIED, delay, error
+        )
+        try:
+            returned = self._until_available(give_back)
+        except Exception as failure:  # it is too late for that, or too early
+            self.fail(job, encode_failure(failure).decode())
+            return
+        self._held.pop(id(job), None)
+        if returned is None:
+            _log_loss(job)
+
     def give_back(self, job: GearmanJob) -> None:
         """Puts a job back into the queue, if it has a record.
 
@@ -188,7 +239,7 @@ class Claims:
         if held is not None:
             self._return(held)
 
-    def _return(self, held: _Held) -> None:
+    def _return(self, held: Held) -> None:
         try:
             self._store.give_back(held.claim, Event.GIVEN_BACK)
         except StoreUnavailable as error:

@@ -11,7 +11,7 @@ from gearmanny.working.answers import Answers
 from gearmanny.working.claims import Claims
 from gearmanny.working.lastresort import LastResort
 from gearmanny.working.ledger import Ledger
-from gearmanny.working.timelimits import Watchdog
+from gearmanny.working.watchdog import Watchdog
 
 WaitBetweenAttempts = Callable[[float, HasDescriptor, Callable[[], bool]], None]
 """Waits for some seconds, less when a link ends or the worker stops and the function then returns
@@ -120,7 +120,7 @@ class Context:
         self.running_event_loop: JobLoop | None = None
         """The event loop, if any coroutine has needed it."""
         self.interrupted = False
-        """Whether a plain task was interrupted by its time limit, at a moment that nobody chose."""
+        """Whether a plain task was interrupted, at a moment that nobody chose."""
         self._new_event_loop = new_event_loop
 
     def event_loop(self) -> JobLoop:

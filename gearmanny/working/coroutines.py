@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from functools import partial
-from types import AsyncGeneratorType
 from typing import Any, NoReturn
 
-from gearmanny.errors import JobServerLost, TaskTimeLimitExceeded
+from gearmanny.errors import JobCancelled, JobServerLost, TaskTimeLimitExceeded
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
@@ -29,11 +28,13 @@ from gearmanny.working.handler import Handler, handler_of
 from gearmanny.working.interrupts import GivenBack, stops_worker
 from gearmanny.working.lastresort import where
 from gearmanny.working.runners import HandedOver
-from gearmanny.working.streams import Stream, send_all
+from gearmanny.working.streams import Stream, settled
 
 
 class CoroutineRunner(Exported):
     """Runs an `async def` task, with its time limit and its attempts."""
+
+    task: TaskSpec
 
     def __init__(self, worker: Owner, task: TaskSpec) -> None:
         """
@@ -42,7 +43,7 @@ class CoroutineRunner(Exported):
             task: the task.
         """
         super().__init__(worker)
-        self._task = task
+        self.task = task
         self._method = getattr(worker, task.method)
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> NoReturn:
@@ -57,7 +58,7 @@ class CoroutineRunner(Exported):
         """
         handler = handler_of(gearman_worker, job)
         loop = handler.context.event_loop()
-        life = _Life(self._task, self._method, self.worker, gearman_worker, handler, loop, job)
+        life = _Life(self.task, self._method, self.worker, gearman_worker, handler, loop, job)
         loop.start(life.run())
         raise HandedOver
 
@@ -76,7 +77,7 @@ class _Life:
         job: GearmanJob,
     ) -> None:
         self._started = time.perf_counter()
-        self._task = task
+        self.task = task
         self._method = method
         self._owner = owner
         self._worker = gearman_worker
@@ -151,7 +152,13 @@ class _Life:
                 self._worker.on_job_exception(self._job, sys.exc_info())
 
     async def _attempts(self) -> Any:
-        attempts = Attempts(self._job, self._task.options, self._link, self._context.stopping)
+        attempts = Attempts(
+            self._job,
+            self.task.options,
+            self._link,
+            self._context.stopping,
+            self._context.claims,
+        )
         while True:
             try:
                 return await self._in_hooks(self._within_limit())
@@ -169,41 +176,72 @@ class _Life:
         return await run_in_hooks(owner.hooks, self._job, coroutine, owner.sync_to_async)
 
     async def _within_limit(self) -> Any:
-        timeout, grace = self._task.options.limit, self._owner.timeout_grace
-        if timeout is None:
+        timeout = self.task.options.limit
+        if timeout is None and not self._has_record():
             return await self._call()
         limit = asyncio.timeout(timeout)
         try:
-            with self._last_resort(timeout, grace):
+            with contextlib.ExitStack() as stack:
+                self._last_resort(stack, timeout)
+                if self._has_record():
+                    stack.enter_context(self._cancellation(stack, limit))
                 async with limit:
                     return await self._call()
         except TimeoutError:
             if limit.expired():
-                raise TaskTimeLimitExceeded(self._task.function, timeout) from None
+                raise self._interruption(timeout) from None
             raise
         finally:
             if limit.expired():
                 describe(self._job, interrupted=True)
 
-    def _last_resort(self, timeout: float, grace: float | None) -> AbstractContextManager[None]:
-        """Returns what ends the process when the task goes on after its time and its grace."""
-        if grace is None:
-            return contextlib.nullcontext()
+    def _cancellation(
+        self, stack: contextlib.ExitStack, limit: asyncio.Timeout
+    ) -> AbstractContextManager[None]:
+        """Returns a block that a cancellation of the job ends, as a time limit does."""
+        claims, loop = self._context.claims, asyncio.get_running_loop()
+        assert claims is not None
         thread = threading.get_ident()
 
+        def end() -> None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                limit.reschedule(loop.time())
+
+        def interrupt() -> None:
+            self._last_resort(stack, 0.0, thread)
+            loop.call_soon_threadsafe(end)
+
+        return claims.interruptible(self._job, interrupt)
+
+    def _interruption(self, timeout: float | None, *grace: float) -> BaseException:
+        claims = self._context.claims
+        if claims is not None and claims.is_cancelled(self._job):
+            return JobCancelled(self.task.function)
+        assert timeout is not None
+        return TaskTimeLimitExceeded(self.task.function, timeout, *grace)
+
+    def _last_resort(
+        self, stack: contextlib.ExitStack, timeout: float | None, thread: int = 0
+    ) -> None:
+        """Ends the process when the task goes on after some time and its grace, and the stack has
+        not been left."""
+        grace = self._owner.timeout_grace
+        if timeout is None or grace is None:
+            return
+        thread = thread or threading.get_ident()
+
         def last_words() -> None:
-            error = TaskTimeLimitExceeded(self._task.function, timeout, grace)
-            error = error.with_traceback(where(thread))
+            error = self._interruption(timeout, grace).with_traceback(where(thread))
             self._context.answers.fail_at_last(self._link, self._job, error)
 
-        return self._context.last_resort.after(timeout + grace, last_words)
+        stack.enter_context(self._context.last_resort.after(timeout + grace, last_words))
 
     async def _call(self) -> Any:
         forks = this_process.forks
         try:
             return await self._result()
         except TypeError as error:
-            refusal = self._task.refusal_of(error, self._job.data)
+            refusal = self.task.refusal_of(error, self._job.data)
             if refusal is None:
                 raise
             raise refusal from None
@@ -213,8 +251,8 @@ class _Life:
                 end_as_a_program()
 
     async def _result(self) -> Any:
-        result = self._method(**self._task.check_arguments(self._job.data))
-        if not isinstance(result, AsyncGeneratorType):
-            return await result
-        stream = Stream(self._task, self._worker, self._link, self._job)
-        return await send_all(result, stream, self._loop.pause)
+        result = self._method(**self.task.check_arguments(self._job.data))
+        return await settled(result, self._new_stream, self._loop.pause)
+
+    def _new_stream(self) -> Stream:
+        return Stream(self.task, self._worker, self._link, self._job)

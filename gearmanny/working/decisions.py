@@ -63,6 +63,14 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class TryLater:
+    """The job goes back to the queue of its store, and another attempt follows there."""
+
+    delay: float
+    """Seconds until then."""
+
+
+@dataclass(frozen=True, slots=True)
 class GiveBack:
     """The job is left without an answer, so that another worker gets it."""
 
@@ -72,7 +80,7 @@ class Fail:
     """The failure is the answer."""
 
 
-Decision = Retry | GiveBack | Fail
+Decision = Retry | TryLater | GiveBack | Fail
 
 _SKIPPED = {
     Refusal.OVER: "it has ended",
@@ -105,7 +113,7 @@ def after_claim(
 
 
 def after_transaction(
-    settled: Settled, runs: int, *, is_transient: bool, stopping: bool
+    settled: Settled, runs: int, *, is_transient: bool, stopping: bool, cancelled: bool
 ) -> Done | Skip | Decision:
     """Returns the decision about a job whose task ran in a transaction that ended with an error.
 
@@ -114,12 +122,14 @@ def after_transaction(
         runs: how often the task was run in this attempt.
         is_transient: whether the error is one of the transaction, and not of the task.
         stopping: whether the worker stops.
+        cancelled: whether the job was cancelled while it ran: its interruption may have broken the
+            transaction.
     """
     if settled is Settled.COMMITTED:
         return Done()
     if settled is Settled.TAKEN:
         return Skip("somebody else has taken it over")
-    if not is_transient or runs >= MAX_RUNS:
+    if not is_transient or cancelled or runs >= MAX_RUNS:
         return Fail()
     if stopping:
         return GiveBack()
@@ -149,6 +159,8 @@ def after_failure(
     data_sent: bool,
     stopping: bool,
     lost: bool,
+    recorded: bool = False,
+    cancelled: bool = False,
 ) -> Decision:
     """Returns the decision about a job whose attempt failed.
 
@@ -161,11 +173,18 @@ def after_failure(
         stopping: whether the worker stops.
         lost: whether the job server has given the job to another worker, because the connection
             ended.
+        recorded: whether the job has a record. It belongs to this process even if it was lost, and
+            nobody gets the parts of its result that were sent.
+        cancelled: whether it was cancelled while it ran.
 
     Raises:
         InvalidOption: the function given as `backoff` returned no number of seconds.
     """
-    if data_sent or not options.retries_after(attempt, error):
+    if cancelled or not options.retries_after(attempt, error):
+        return Fail()
+    if recorded:
+        return TryLater(options.delay_after(attempt))
+    if data_sent:
         return Fail()
     if stopping or lost:
         return GiveBack()

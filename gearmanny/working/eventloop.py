@@ -161,6 +161,7 @@ class EventLoop:
         asyncio.set_event_loop(self._loop)
         try:
             self._run_until_stopped()
+            self._loop.run_until_complete(_cancel_others())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
@@ -217,6 +218,14 @@ class EventLoop:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._stopped = True
         self._loop.stop()
+
+
+async def _cancel_others() -> None:
+    """Ends what jobs have left running in the loop, as `asyncio.run` does."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 _event_loops: weakref.WeakSet[EventLoop] = weakref.WeakSet()

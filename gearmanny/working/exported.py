@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, Job
 from gearmanny.working.hooks import Hook, SyncToAsync
 
@@ -43,7 +44,13 @@ class Owner(Protocol):
 
 
 class Exported:
-    """A callback that a worker of ours registered. Others are any callables."""
+    """A callback that a worker of ours registered. Others are any callables.
+
+    Attributes:
+        task: the task that it runs, if that is one.
+    """
+
+    task: TaskSpec | None = None
 
     def __init__(self, worker: Owner) -> None:
         """

@@ -15,6 +15,7 @@ from gearmanny.errors import RejectJob
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.vocabulary.gearman_api import GearmanJob
+from gearmanny.working.frames import clear_frames
 from gearmanny.working.hooks import Hook, is_synchronous, name_of
 from gearmanny.working.interrupts import is_failure
 
@@ -103,6 +104,7 @@ class HookSteps:
 
     def _log_failure(self, hook: Hook, failure: BaseException) -> None:
         self._log(hook, "failed: %s: %s", type_name(failure), message_of(failure), exc_info=failure)
+        clear_frames(failure)
 
     def _log(self, hook: Hook, what: str, *arguments: str, **options: Any) -> None:
         logger.error(

@@ -16,6 +16,21 @@ class GivenBack(BaseException):
     has done so already."""
 
 
+class TriedLater(BaseException):
+    """Raised when an attempt at a job with a record has failed and another one follows: the job
+    goes back to the queue of its store, and this process serves others meanwhile."""
+
+    def __init__(self, failure: BaseException, delay: float) -> None:
+        """
+        Args:
+            failure: the exception that the attempt failed with.
+            delay: seconds until the next attempt.
+        """
+        super().__init__()
+        self.failure = failure
+        self.delay = delay
+
+
 class Skipped(BaseException):
     """Raised when a job is answered and not run here: its record is in other hands."""
 

@@ -116,7 +116,7 @@ class JobRunner:
         claimed = context.claims.claim(
             job, travelling, function, link, context.pause, partial(_has_others, handler)
         )
-        describe(job, traceparent=claimed.trace)
+        describe(job, traceparent=claimed.trace, attempt=claimed.failures + 1)
         arguments = claimed.arguments
         data = arguments if isinstance(arguments, bytes) else arguments.encode()
         return data, claimed.deaths > 0

@@ -18,11 +18,12 @@ this very task holds, and then the process ends without a report."""
 
 
 class LastResort:
-    """A thread that ends this process when a coroutine goes on long after its time limit. It is
-    started for the first coroutine that has one, and ends with `close()`."""
+    """A thread that ends this process when a coroutine goes on long after its time limit, or after
+    its cancellation. It is started for the first coroutine that may, and ends with `close()`."""
 
     def __init__(self) -> None:
         self._events = sched.scheduler(time.monotonic)
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._news = threading.Event()
         self._wakes_at = math.inf
@@ -37,13 +38,14 @@ class LastResort:
             last_words: called by another thread just before the end.
         """
         event = self._events.enter(seconds, 0, end_process, (last_words,))
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name="gearmanny last resort", daemon=True
-            )
-            self._thread.start()
-        elif event.time < self._wakes_at:
-            self._news.set()
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="gearmanny last resort", daemon=True
+                )
+                self._thread.start()
+            elif event.time < self._wakes_at:
+                self._news.set()
         try:
             yield
         finally:

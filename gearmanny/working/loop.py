@@ -10,12 +10,13 @@ starts scheduled jobs on gearmand 1.1.20, which wakes nobody when they fall due.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from functools import partial
 
 from gearmanny.errors import JobServerLost, ProtocolError
-from gearmanny.net.forks import end_as_a_program, this_process
+from gearmanny.net.forks import HandledSignals, end_as_a_program, this_process
 from gearmanny.protocol.worker import Assigned, Refused
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.answers import Answers
@@ -33,6 +34,9 @@ from gearmanny.working.membership import Facts
 from gearmanny.working.observer import Observer
 from gearmanny.working.options import WorkerOptions
 from gearmanny.working.refusals import Refusals
+from gearmanny.working.schedules import schedules_of, warn_without_records
+
+logger = logging.getLogger("gearmanny.worker")
 
 _ASK_AGAIN = 4.0
 """Seconds after which a server that had no job is asked again without having called, and after
@@ -97,6 +101,7 @@ class WorkLoop:
         """When the first server may be asked again that calls us for nothing."""
         self._stopping = False
         self._forks = this_process.forks
+        self._handled_signals = HandledSignals()
 
     def stop(self) -> None:
         """Lets `run` return once the current job is answered. For signal handlers and threads."""
@@ -111,16 +116,21 @@ class WorkLoop:
                 their queues.
         """
         if self._claims is None:
+            warn_without_records(self._worker)
             self._run()
             return
         functions = json.dumps(help_of(self._worker))
-        self._claims.open(Facts(self._options.runner, functions, name_of(self._worker)))
+        self._claims.open(
+            Facts(self._options.runner, functions, name_of(self._worker)),
+            schedules_of(self._worker),
+        )
         try:
             self._run()
         finally:
             self._claims.close()
 
     def _run(self) -> None:
+        self._handled_signals = HandledSignals()
         self._links.open()
         try:
             while not self._stopping:
@@ -262,6 +272,14 @@ class WorkLoop:
 
     def _work(self, handler: Handler, assigned: Assigned) -> None:
         answered = self._jobs.run(handler, assigned, self._links.function_of(assigned.function))
+        replaced = self._handled_signals.restore()
+        if replaced:
+            logger.warning(
+                "%s replaced the handlers of signals that stop this worker, %s; they are restored",
+                assigned.function.decode(errors="replace"),
+                ", ".join(replaced),
+                extra={"action": "signals_restored"},
+            )
         if self._context.interrupted and self._observer is not None:
             self._context.interrupted = False
             self._observer.interrupted()

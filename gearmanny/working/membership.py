@@ -11,12 +11,16 @@ import contextlib
 import logging
 import os
 import threading
+import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from gearmanny.net.doorbell import Doorbell
 from gearmanny.records.contract import Store
+from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.values import StoreUnavailable
+from gearmanny.working.schedules import log_taken
 
 logger = logging.getLogger("gearmanny.worker")
 
@@ -55,19 +59,27 @@ class Membership:
         self._process: str | None = None
         self._chores: list[Callable[[], object]] = []
         """One of each loop that works."""
+        self._schedules: list[NewSchedule] = []
+        """Those in code that the store has not been told yet."""
         self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
-        """Set to end the thread; each has its own, as the last one may be slow to end."""
+        self._bell: Doorbell | None = None
+        """The one of that thread; each has its own, as the last one may be slow to end."""
         self._is_away = False
 
-    def join(self, facts: Facts, chore: Callable[[], object]) -> None:
-        """Registers this process, unless it is registered. Where the store cannot be reached, that
-        is done later.
+    def join(
+        self,
+        facts: Facts,
+        chore: Callable[[], object],
+        schedules: Sequence[NewSchedule] = (),
+    ) -> None:
+        """Registers this process, unless it is registered, and the schedules in its code. Where the
+        store cannot be reached, that is done later.
 
         Args:
             facts: about this process.
-            chore: called about once a second by the thread; raises StoreUnavailable as the store
-                does.
+            chore: called about once a second by the thread, and when a dispatcher rings; raises
+                StoreUnavailable as the store does.
+            schedules: those of the tasks of the loop.
 
         Raises:
             GearmanException: the store is not one that can be used.
@@ -75,8 +87,10 @@ class Membership:
         with self._lock:
             self._facts = self._facts or facts
             self._chores.append(chore)
+            self._schedules += schedules
             with contextlib.suppress(StoreUnavailable):  # the thread says so
                 self.process()
+                self._offer()
         self.resume()
 
     def process(self) -> str:
@@ -91,15 +105,21 @@ class Membership:
                 self._process = self._store.register(**self._facts._asdict()).id
             return self._process
 
+    def _offer(self) -> None:
+        with self._lock:
+            if self._schedules:
+                log_taken(self._store.schedules.offer(self._schedules))
+                self._schedules.clear()
+
     def resume(self) -> None:
         """Begins to show that this process lives, or goes on with it after a fork."""
         if self._thread is None:
             with self._lock:
                 if self._thread is None and self._chores:
-                    self._ended = threading.Event()
+                    self._bell = Doorbell()
                     self._thread = threading.Thread(
                         target=self._run,
-                        args=(self._ended,),
+                        args=(self._bell,),
                         name="gearmanny records",
                         daemon=True,
                     )
@@ -113,7 +133,8 @@ class Membership:
         """
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            self._ended.set()
+            assert self._bell is not None
+            self._bell.end()
             thread.join(timeout)
             self._thread = None
 
@@ -135,21 +156,33 @@ class Membership:
                 with contextlib.suppress(StoreUnavailable):  # it will be found dead
                     self._store.leave()
 
-    def _run(self, ended: threading.Event) -> None:
-        while not ended.wait(INTERVAL):
-            try:
-                self._show()
-            except Exception as error:
-                self._note(error)
-            else:
-                self._note(None)
+    def _run(self, bell: Doorbell) -> None:
+        renewed = time.monotonic()
+        with contextlib.closing(bell):
+            while True:
+                if self._process is not None:
+                    bell.answer_to(self._process)
+                bell.wait(max(0.0, renewed + INTERVAL - time.monotonic()))
+                if bell.is_over:
+                    return
+                now = time.monotonic()
+                is_due = now >= renewed + INTERVAL
+                try:
+                    if is_due:
+                        renewed = now
+                        self._show()
+                    for chore in list(self._chores):
+                        chore()
+                except Exception as error:
+                    self._note(error)
+                else:
+                    self._note(None)
 
     def _show(self) -> None:
         if self._chores:
             self.process()
+            self._offer()
         self._store.renew()
-        for chore in list(self._chores):
-            chore()
 
     def _note(self, error: Exception | None) -> None:
         if error is not None and not isinstance(error, StoreUnavailable) and not self._is_away:
@@ -188,4 +221,9 @@ def _rest() -> None:
         membership.rest()
 
 
-os.register_at_fork(before=_rest, after_in_child=_memberships.clear)
+def _resume() -> None:
+    for membership in list(_memberships.values()):
+        membership.resume()
+
+
+os.register_at_fork(before=_rest, after_in_parent=_resume, after_in_child=_memberships.clear)

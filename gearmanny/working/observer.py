@@ -18,7 +18,7 @@ class Observer(Protocol):
         once, before the first job."""
 
     def interrupted(self) -> None:
-        """A plain task was interrupted by its time limit, and may have left anything half done."""
+        """A plain task was interrupted, and may have left anything half done."""
 
     def job_done(self) -> None:
         """A job was answered, with its result or a failure."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from gearmanny.errors import InvalidOption
 from gearmanny.net.hosts import Host
 from gearmanny.net.tls import TLS
-from gearmanny.payload.checks import COUNT
+from gearmanny.payload.checks import COUNT, FLAG
 from gearmanny.payload.fields import check_options, option
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.records.contract import MAX_DEATHS, Store
@@ -29,6 +29,23 @@ class Capacity(Protocol):
     concurrency: int
 
 
+def check_work_class(name: str, work_class: object) -> None:
+    """Checks the class of the `GearmanWorker` that does the work of a worker.
+
+    Args:
+        name: the option, as messages call it.
+        work_class: the class.
+
+    Raises:
+        InvalidOption: it is no such class.
+    """
+    if not isinstance(work_class, type) or not issubclass(work_class, GearmanWorker):
+        raise InvalidOption(
+            f"{name} must be a subclass of gearman.GearmanWorker, such as JsonWorker, not "
+            f"{work_class!r}."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
     """The options of the workers of one process, which share one loop.
@@ -36,7 +53,7 @@ class WorkerOptions:
     `WorkRunner` describes them for users.
 
     Raises:
-        InvalidOption: a number is not allowed.
+        InvalidOption: a value is not allowed.
     """
 
     hosts: Sequence[Host] = ()
@@ -81,6 +98,9 @@ class WorkerOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        FLAG.check("send_tracebacks", self.send_tracebacks, optional=True)
+        if self.default_work_class is not None:
+            check_work_class("default_work_class", self.default_work_class)
         if self.records is not None and not hasattr(self.records, "take_over"):
             kind = type(self.records).__name__  # not the value: a URL may contain a password
             raise InvalidOption(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sized
@@ -41,9 +42,20 @@ def fitted(done: object, total: object) -> tuple[int, int]:
 
 def _whole(number: Any) -> int:
     if not isinstance(number, int) and hasattr(number, "__index__"):
-        number = operator.index(number)
+        with contextlib.suppress(TypeError):  # an array has it, too
+            number = operator.index(number)
     _AMOUNT.check("progress", number)
     return int(number)
+
+
+def _length_of(items: object) -> int:
+    """Returns how many items there are; 0 where that is unknown."""
+    if not isinstance(items, Sized):
+        return 0
+    try:
+        return len(items)
+    except OverflowError:  # of a range, which may be longer than Python can count
+        return (items[-1] - items[0]) // items.step + 1 if isinstance(items, range) else 0
 
 
 class _Counter:
@@ -51,7 +63,7 @@ class _Counter:
 
     def __init__(self, report: Report, items: object, total: int | None) -> None:
         self._report = report
-        self._total = (len(items) if isinstance(items, Sized) else 0) if total is None else total
+        self._total = _length_of(items) if total is None else total
         self._done = 0
         self._reported = -1
         self._due = 0.0

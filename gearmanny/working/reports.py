@@ -9,6 +9,7 @@ from typing import Any, overload
 from gearmanny.vocabulary.gearman_api import GearmanWorker, Job
 from gearmanny.working.exported import current_job
 from gearmanny.working.progress import Item, counted, counted_async
+from gearmanny.working.strays import is_stray
 
 
 class Reports:
@@ -26,9 +27,17 @@ class Reports:
         Whether anybody still waits for the answer, gearmand tells no worker.
 
         Raises:
-            RuntimeError: there is none.
+            RuntimeError: there is none, or the job that has started this thread has ended.
         """
-        job = current_job.get() or self.only_job
+        job = current_job.get()
+        if job is None and self.only_job is not None:
+            if is_stray():
+                raise RuntimeError(
+                    "The job that has started this thread has ended, and the one that runs now is "
+                    "another. End the thread with its job; one that is to serve many jobs is "
+                    "started in setUp()."
+                )
+            job = self.only_job
         if job is None:
             raise RuntimeError(
                 f"{type(self).__name__} runs no job now: only a task can ask for its job, and "

@@ -16,7 +16,11 @@ lifted. A limit begins shielded, and ends before `TimeLimit.run` returns: an
 interruption on the way out costs the result, and never a later job.
 
 A task that goes on nevertheless is ended with its process. No thread can help
-where C code keeps the interpreter's lock: there, nothing in Python runs.
+where C code keeps the interpreter's lock: there, nothing in Python runs, unless
+another process sends the same signal, and that code looks at signals.
+
+The job of a task may be cancelled while it runs. That is a time limit which is over
+at once, with another exception.
 
 A coroutine is cancelled by its event loop. A thread sees to those that ignore
 that: one that blocks the loop keeps everything in it from noticing.
@@ -37,8 +41,9 @@ from functools import partial
 from types import FrameType, MethodType
 from typing import Any, TypeVar
 
-from gearmanny.errors import TaskTimeLimitExceeded
+from gearmanny.errors import JobCancelled, TaskTimeLimitExceeded
 from gearmanny.working.lastresort import end_process, where
+from gearmanny.working.watchdog import Watchdog
 
 Result = TypeVar("Result")
 
@@ -47,70 +52,13 @@ interrupt_by_signals = True
 
 _SIGNAL = signal.SIGURG
 
+_NUDGED = 0.1
+"""Seconds for which a task lets other threads run that was nudged (`net/forks.py`)."""
+
 _A_LITTLE_LATER = 0.001
 """Seconds, in which a finalizer has ended."""
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
-
-
-class Watchdog:
-    """The thread that sees to the limits of one worker, one at a time. It is started by the first
-    of them, and ends with `close()`."""
-
-    def __init__(self) -> None:
-        self.mutex = threading.Lock()
-        """Held to change what both threads know. Not a lock written in Python: an exception could
-        come between taking it and the `with` block."""
-        self._limit: TimeLimit | None = None
-        self._thread: threading.Thread | None = None
-        self._news = threading.Event()
-        self._wakes_at = math.inf
-        self._closed = False
-
-    def watch(self, limit: TimeLimit) -> None:
-        """Begins to look after a limit, in the place of the last one.
-
-        Args:
-            limit: the limit.
-        """
-        with self.mutex:
-            self._limit = limit
-            sleeps_too_long = limit.due < self._wakes_at
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name="gearmanny watchdog", daemon=True
-            )
-            self._thread.start()
-        elif sleeps_too_long:
-            self._news.set()
-
-    def look(self) -> None:
-        """Has the thread look at the limit again, whose time has changed."""
-        self._news.set()
-
-    def forget(self) -> None:
-        """Ends to look after the current limit. Called with the mutex."""
-        # The thread finds out when it next wakes: waking it would cost more than the limit.
-        self._limit = None
-
-    def close(self) -> None:
-        """Ends the thread."""
-        if self._thread is not None:
-            self._closed = True
-            self._news.set()
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._closed:
-            self._news.clear()
-            with self.mutex:
-                now = time.monotonic()
-                if self._limit is not None and self._limit.due <= now:
-                    self._limit.act()
-                self._wakes_at = math.inf if self._limit is None else self._limit.due
-            if not self._closed:
-                # Again at the latest after what a lock can wait.
-                self._news.wait(min(max(0.0, self._wakes_at - now), threading.TIMEOUT_MAX))
 
 
 class TimeLimit:
@@ -122,13 +70,13 @@ class TimeLimit:
         function: str,
         timeout: float,
         grace: float | None,
-        on_ignored: Callable[[TaskTimeLimitExceeded], object],
+        on_ignored: Callable[[TaskTimeLimitExceeded | JobCancelled], object],
     ) -> None:
         """
         Args:
             watchdog: that of the worker.
             function: the Gearman function, for messages.
-            timeout: seconds that the task may take.
+            timeout: seconds that the task may take; `math.inf` for ever.
             grace: seconds that it may go on nevertheless, before its process is ended; None
                 for ever.
             on_ignored: called by another thread just before that, with the exception that the
@@ -153,6 +101,8 @@ class TimeLimit:
         self._shields = 1
         self.is_over = False
         """Whether the time has passed, and the task was interrupted or is about to be."""
+        self.kind: type[TaskTimeLimitExceeded | JobCancelled] = TaskTimeLimitExceeded
+        """The exception that interrupts it."""
         self._sent = False
         self._postponed = False
         self.has_ended = False
@@ -165,6 +115,7 @@ class TimeLimit:
 
         Raises:
             TaskTimeLimitExceeded: its time was over, and it did not catch that.
+            JobCancelled: its job was cancelled, and it did not catch that.
             BaseException: any other exception of the task.
         """
         if self._by_signal:
@@ -178,9 +129,9 @@ class TimeLimit:
                 return task()
             finally:
                 self._end()
-        except TaskTimeLimitExceeded as error:
+        except (TaskTimeLimitExceeded, JobCancelled) as error:
             if not error.function:  # raised by Python itself, which knows its class only
-                error.__init__(self._function, self._timeout)  # type: ignore[misc]
+                error.__init__(*self._facts())  # type: ignore[misc]
             raise
         finally:
             # Again, because the exception may have interrupted the first time: there is but one.
@@ -197,6 +148,16 @@ class TimeLimit:
             lock: the lock that is held then.
         """
         return _ShieldingLock(self, lock)
+
+    def cancel(self) -> None:
+        """Interrupts the task now, unless it has ended or its time is over. For any thread."""
+        with self._mutex:
+            if self.has_ended or self.is_over:
+                return
+            self.kind = JobCancelled
+            self.due = time.monotonic()
+            self.act()
+        self._watchdog.look()  # whether the task goes on nevertheless
 
     def act(self) -> None:
         """Does what is due: interrupts the task, or else ends the process. Called by the watchdog,
@@ -216,7 +177,7 @@ class TimeLimit:
         if self._by_signal:
             signal.pthread_kill(self._thread, _SIGNAL)
         else:
-            _set_async_exc(ctypes.c_ulong(self._thread), ctypes.py_object(TaskTimeLimitExceeded))
+            _set_async_exc(ctypes.c_ulong(self._thread), ctypes.py_object(self.kind))
 
     def on_ignored(self) -> bool:
         """Has the task interrupted again, because Python ignored what interrupted it. Returns
@@ -238,6 +199,8 @@ class TimeLimit:
             if not self._shields:
                 raise self._error()
             self._postponed = True
+        elif not self.is_over:
+            time.sleep(_NUDGED)  # less where one of them now interrupts the task
 
     def _raise_shield(self) -> None:
         if threading.get_ident() == self._thread:
@@ -262,8 +225,13 @@ class TimeLimit:
             if self._sent and not self._by_signal:
                 _set_async_exc(ctypes.c_ulong(self._thread), None)
 
-    def _error(self, *grace: float) -> TaskTimeLimitExceeded:
-        return TaskTimeLimitExceeded(self._function, self._timeout, *grace)
+    def _error(self, *grace: float) -> TaskTimeLimitExceeded | JobCancelled:
+        return self.kind(*self._facts(*grace))
+
+    def _facts(self, *grace: float) -> tuple[Any, ...]:
+        if self.kind is JobCancelled:
+            return (self._function,)
+        return self._function, self._timeout, *grace
 
     def _end_process(self) -> None:
         assert self._grace is not None
@@ -283,7 +251,7 @@ class _UnraisableHook:
             self.otherwise = self.otherwise.otherwise
 
     def __call__(self, unraisable: Any) -> None:
-        ours = isinstance(unraisable.exc_value, TaskTimeLimitExceeded)
+        ours = isinstance(unraisable.exc_value, self._limit.kind)
         if not ours or not self._limit.on_ignored():
             self.otherwise(unraisable)
 

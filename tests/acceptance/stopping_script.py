@@ -1,10 +1,12 @@
 """Run by the tests of stopping, as a program of its own: stopping_script.py HOST WAY
 
-A way is `runner`, `dropping`, for a runner whose workers drop privileges, `first`, for one that
-inherits orphans as the first process of a container, or `bare`, `handled` and
-`thread` for `start()` alone, with a handler for SIGTERM and outside of the main thread.
+A way is `runner`, `hasty`, for one with a short grace, `dropping`, for a runner whose workers drop
+privileges, `first`, for one that inherits orphans as the first process of a container, or `bare`,
+`handled` and `thread` for `start()` alone, with a handler for SIGTERM and outside of the main
+thread.
 """
 
+import asyncio
 import ctypes
 import logging
 import multiprocessing
@@ -13,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gearmanny.worker import BaseWorker
@@ -27,6 +30,7 @@ class Staying(BaseWorker):
     name = "staying"
 
     def setUp(self) -> None:
+        self.pool = ThreadPoolExecutor(1)
         if "dropping" in sys.argv:
             os.setgid(65534)
 
@@ -59,6 +63,42 @@ class Staying(BaseWorker):
         os.write(end, b"xxx")
         return pids
 
+    def task_leave_a_reporter(self, path: str) -> None:
+        """Leaves a thread that reports as soon as another job runs, and writes what comes of it."""
+
+        def report() -> None:
+            while not Path(f"{path}.started").exists():
+                threading.Event().wait(0.01)
+            try:
+                self.send_data("for another")
+            except RuntimeError as error:
+                text = str(error)
+            else:
+                text = "sent"
+            Path(f"{path}.writing").write_text(text)
+            os.rename(f"{path}.writing", path)
+
+        threading.Thread(target=report, daemon=True).start()
+
+    def task_report_from_a_pool(self) -> None:
+        self.pool.submit(self.send_data, os.getpid()).result()
+
+    def task_run_a_loop_that_handles_signals(self) -> None:
+        async def main() -> None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, list)
+
+        asyncio.run(main())
+
+    async def task_leave_a_coroutine(self, path: str) -> None:
+        async def stay_here() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                Path(path).touch()
+
+        self.left = asyncio.create_task(stay_here())
+        await asyncio.sleep(0)
+
     def task_leave_a_process(self) -> None:
         multiprocessing.get_context("fork").Process(target=stay, name="forgotten").start()
 
@@ -75,8 +115,9 @@ if __name__ == "__main__":
     host, way = sys.argv[1:]
     if way == "first":
         ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
-    if way in ("runner", "dropping", "first"):
-        WorkRunner([Staying], [host], verbosity=1).start()
+    if way in ("runner", "dropping", "first", "hasty"):
+        options = {"grace": 4} if way == "hasty" else {}
+        WorkRunner([Staying], [host], verbosity=1, **options).start()
         sys.exit()
     if way == "handled":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from django.test import override_settings
 
@@ -32,6 +36,64 @@ def test_an_imported_worker_is_run_only_where_it_is_named() -> None:
 def test_a_worker_that_is_found_twice_is_run_once() -> None:
     found = found_in("tests.djangoapps.shapes")
     assert len([name for name in found if name.endswith(".Mail")]) == 1
+
+
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Makes an app with modules of some texts; returns its name."""
+    app = f"app_{uuid.uuid4().hex}"
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(**modules: str) -> str:
+        for name, text in {"__init__": "", **modules}.items():
+            path = tmp_path / app / f"{name.replace('_in_', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return app
+
+    return write
+
+
+WORKER = """
+from gearmanny.worker import BaseWorker
+class Mail(BaseWorker):
+    name = "mail"
+"""
+
+LAZY = """
+from django.utils.functional import SimpleLazyObject
+settings_of_the_project = SimpleLazyObject(lambda: 1 / 0)
+def __getattr__(name):
+    raise LookupError(name)
+"""
+
+
+def test_a_module_that_exits_says_so(write: Write) -> None:
+    with pytest.raises(
+        DiscoveryError, match=r"workers raised SystemExit: 3 \(.*workers\.py, line 2"
+    ):
+        found_in(write(workers="import sys\nsys.exit(3)"))
+
+
+def test_what_is_lazy_is_not_evaluated(write: Write) -> None:
+    app = write(workers=WORKER + LAZY)
+    assert found_in(app) == [f"{app}.workers.Mail"]
+
+
+def test_a_program_in_a_package_is_not_run(write: Write) -> None:
+    app = write(workers_in___init__=WORKER, workers_in___main__="raise SystemExit")
+    assert found_in(app) == [f"{app}.workers.Mail"]
+
+
+def test_a_folder_that_is_no_package_is_named(write: Write) -> None:
+    app = write(workers_in___init__="", workers_in_mail_in_send=WORKER)
+    with pytest.raises(
+        DiscoveryError, match=r"workers/mail has no __init__\.py, so its modules are not searched\."
+    ):
+        found_in(app)
 
 
 def test_an_app_that_only_imports_workers_says_how_to_run_them() -> None:

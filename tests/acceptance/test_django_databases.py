@@ -16,8 +16,8 @@ import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient, WorkResult
 from gearmanny.errors import TaskError
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, ROOT, Server, Start, until
+from tools.postgres import Postgres
 
 TABLES = ["CREATE TABLE written (n integer)", "CREATE TABLE audited (what text)"]
 

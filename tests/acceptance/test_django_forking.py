@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gearmanny.client import AsyncClient, SimpleClient
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, Server, Start
+from tools.postgres import Postgres
 
 BACKENDS = {
     "failing": "tests.djangoapps.sharing.caches.Failing",

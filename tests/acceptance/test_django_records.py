@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import urllib.request
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -21,14 +24,15 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
-from django.test import override_settings
+from django.http import Http404
+from django.test import RequestFactory, override_settings
 from django.utils import timezone
 
 from gearmanny.contrib.django import client
-from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
-from gearmanny.contrib.django.records import DjangoStore
+from gearmanny.contrib.django.models import JobNote, JobRecord, JobSchedule, WorkerProcess
+from gearmanny.contrib.django.records import DjangoStore, store_in
 from gearmanny.contrib.django.schema import TABLES
-from gearmanny.contrib.django.store import get_store, store_in, task_transaction
+from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.contrib.django.testing import new_worker
 from gearmanny.errors import InvalidOption, StoreUnavailable, TaskError
 from gearmanny.records.sql import SQLStore
@@ -36,12 +40,12 @@ from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Submitted
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import url_of
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, ROOT, Server, Start, free_port, until, workers_of
+from tools.postgres import Postgres
 
 ALIAS = "recorded"
 
-MODELS = (JobRecord, JobNote, WorkerProcess)
+MODELS = (JobRecord, JobNote, JobSchedule, WorkerProcess)
 
 
 @contextlib.contextmanager
@@ -388,7 +392,7 @@ class TestTables:
 
     def test_models_are_what_the_statements_make(self, store: DjangoStore) -> None:
         migrated = described()
-        assert len(migrated["indexes"]) == 9
+        assert len(migrated["indexes"]) == 11
         migrate("gearmanny", "zero")
         assert described() == {"columns": [], "indexes": []}
         with connections[ALIAS].schema_editor() as editor:
@@ -742,3 +746,47 @@ def test_without_records_nothing_of_them_is_loaded(start_command: Start, tmp_pat
     )
     assert start_command("shell", "-v0", "-c", code).wait(PATIENCE) == 0
     assert (tmp_path / "stdout").read_text() == "[]\n"
+
+
+def test_the_view_of_the_documents_tells_a_page_of_a_job(
+    store: DjangoStore, record: Callable[..., str]
+) -> None:
+    (view,) = re.findall(
+        r"^```python\n(# shop/progress.py\n.*?)^```",
+        (ROOT / "docs" / "django.md").read_text(encoding="utf-8"),
+        re.M | re.S,
+    )
+    shown: dict[str, Any] = {}
+    exec(view, shown)
+    id = record("f")
+    process = store.register(pool="tests")
+
+    async def read() -> list[dict[str, Any]]:
+        with pytest.raises(Http404):
+            await shown["progress"](RequestFactory().get("/"), str(uuid4()))
+        response = await shown["progress"](RequestFactory().get("/"), id)
+        events: list[dict[str, Any]] = []
+        async for line in response:
+            events.append(json.loads(line.decode().removeprefix("data: ")))
+            await asyncio.to_thread(go_on, len(events))
+        return events
+
+    claimed: list[Claimed] = []
+
+    def go_on(step: int) -> None:
+        if step == 1:
+            found = store.claim(id, "f", 1, process.id)
+            assert isinstance(found, Claimed)
+            claimed.append(found)
+        elif step == 2:
+            store.progress(claimed[0].claim, 1, 4)
+        elif step == 3:
+            store.finish(claimed[0].claim, Event.SUCCEEDED, "1")
+
+    assert asyncio.run(read()) == [
+        {"state": "queued", "done": None},
+        {"state": "running", "done": None},
+        {"state": "running", "done": 0.25},
+        {"state": "succeeded", "done": 0.25},
+    ]
+    store.leave()

@@ -4,9 +4,11 @@ are those of the code."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import inspect
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +19,15 @@ import pytest
 
 import gearmanny
 from gearmanny import errors
+from gearmanny.client import SimpleClient
 from gearmanny.contrib.django.management.commands import runworkers
 from gearmanny.contrib.django.settings import CacheSettings, RecordsSettings, Settings
 from gearmanny.embedded import JobServer
 from gearmanny.payload.fields import options_of
+from gearmanny.records.sql import SQLStore
+from gearmanny.records.states import State
 from gearmanny.running.options import RunnerOptions
+from gearmanny.schedules.timetable import OptionsOfTimetable
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
 from tests.support.servers import (
@@ -107,12 +113,14 @@ def test_every_python_block_is_run_here() -> None:
     assert {page: len(found) for page, found in BLOCKS.items() if found} == {
         "README.md": 2 + 4,  # the first steps, and a project of Django
         "quickstart.md": 2 + 4,
-        "django.md": 4 + 1 + 1,  # the last one in test_django_records.py
+        "django.md": 4 + 1 + 1 + 1,  # the last two in test_django_records.py
+        "durable.md": 2,
         "workers.md": 1 + 2,
         "calls.md": 1 + 1 + len(EXAMPLES) + 4 + 2,
         "connections.md": 1,
         "cache.md": 1 + 2,
         "logging.md": 1,
+        "schedules.md": 2,
     }
 
 
@@ -342,6 +350,74 @@ def test_the_durable_example_works_with_nothing_but_gearmanny(tmp_path: Path) ->
             assert workers.wait(PATIENCE) == 0
 
 
+def test_schedules_work_as_they_are_shown(gearman_server: Server, tmp_path: Path) -> None:
+    script = tmp_path / "report_workers.py"
+    script.write_text(block("class Reports(", gearmand=gearman_server.host))
+    runner = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, text=True)
+    try:
+        until(lambda: workers_of(gearman_server, "reports_nightly") == 1, "a worker")
+        example = block("client.schedules", gearmand=gearman_server.host)
+        assert run(example, folder=tmp_path) == said_by(example)
+    finally:
+        runner.terminate()
+        assert runner.wait(PATIENCE) == 0
+
+
+def test_the_options_of_schedules_are_listed() -> None:
+    listed = [row[0].strip("|` ") for row in table("schedules.md", "option")]
+    assert listed == list(OptionsOfTimetable.__annotations__)
+
+
+def test_durable_jobs_work_as_their_document_says(gearman_server: Server, tmp_path: Path) -> None:
+    script = tmp_path / "orders.py"
+    script.write_text(block("class OrderWorker", gearmand=gearman_server.host))
+    id, state = run(script.read_text(), folder=tmp_path)[0].split()
+    assert (len(id), state) == (36, "queued")
+    with working_program(script, "work"):
+        look_at = f"from orders import STORE; print(STORE.look({id!r}).result)"
+        until(lambda: run(look_at, folder=tmp_path) == ['"2 items"'], "the end of the order")
+
+
+def test_atomic_tasks_work_as_their_document_says(gearman_server: Server, tmp_path: Path) -> None:
+    script = tmp_path / "accounts.py"
+    plain = "records=store, transaction"
+    code = block("class AccountWorker")
+    assert plain in code
+    script.write_text(code.replace(plain, f"[{gearman_server.host!r}], {plain}"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "bank.db")) as bank:
+        bank.execute("CREATE TABLE payments (account, cents)")
+        store = SQLStore(f"sqlite:///{tmp_path / 'bank.db'}")
+        with SimpleClient([gearman_server.host], records=store) as client:
+            work = client.using(background=True).account_pay(account=7, cents=100)
+        with working_program(script):
+            until(lambda: has_succeeded(store, work.id), "the end of the payment")
+        store.close()
+        assert bank.execute("SELECT * FROM payments").fetchall() == [(7, 100)]
+
+
+def has_succeeded(store: SQLStore, id: str | None) -> bool:
+    record = store.look(id or "")
+    return record is not None and record.state is State.SUCCEEDED
+
+
+@contextlib.contextmanager
+def working_program(script: Path, *arguments: str) -> Iterator[None]:
+    workers = subprocess.Popen(
+        [sys.executable, str(script), *arguments], cwd=script.parent, text=True
+    )
+    try:
+        yield
+    finally:
+        end(workers)
+
+
+def test_the_settings_of_records_are_those_of_the_code() -> None:
+    rows = table("durable.md", "without Django")
+    described = {row[1].strip("`"): row[2].strip("`").strip('"') for row in rows}
+    defaults = dataclasses.asdict(RecordsSettings())
+    assert described == {name: str(value) for name, value in defaults.items()}
+
+
 @pytest.fixture
 def office(gearman_server: Server, tmp_path: Path) -> Iterator[None]:
     script = tmp_path / "call_workers.py"
@@ -446,7 +522,7 @@ def test_the_options_of_a_worker_that_are_shown_exist() -> None:
 
 def test_the_errors_that_are_shown_exist() -> None:
     rows = table("calls.md", "error")
-    assert len(rows) == 7
+    assert len(rows) == 8
     assert {row[0].strip("|` ") for row in rows} <= set(errors.__all__)
 
 

@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from gearmanny.contrib.django import async_client, client
 from gearmanny.worker import BaseWorker
 from tests.support.servers import (
+    PATIENCE,
     ROOT,
     Gearmand,
     Server,
@@ -43,6 +44,8 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+NOWHERE = "mongodb://127.0.0.1:9/"
+
 BROWSER_PATIENCE = 15_000
 """Milliseconds that the page may take for anything."""
 
@@ -202,10 +205,10 @@ class Site:
 
 
 @contextlib.contextmanager
-def manage(host: str, mongodb_uri: str, *arguments: str) -> Iterator[None]:
+def manage(host: str, mongodb_uri: str, database: Path, *arguments: str) -> Iterator[None]:
     """Runs a management command."""
     environment = os.environ | {"GEARMAN_HOSTS": host, "MONGODB_URI": mongodb_uri}
-    environment["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    environment |= {"DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE": str(database)}
     process = subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=PROJECT,
@@ -221,31 +224,41 @@ def manage(host: str, mongodb_uri: str, *arguments: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def serving(host: str, mongodb_uri: str = "mongodb://127.0.0.1:9/") -> Iterator[Site]:
+def serving(host: str, database: Path, mongodb_uri: str = NOWHERE) -> Iterator[Site]:
     """Runs the site."""
     site = Site(free_port())
-    with manage(host, mongodb_uri, "runserver", "--noreload", f"127.0.0.1:{site.port}"):
+    with manage(host, mongodb_uri, database, "runserver", "--noreload", f"127.0.0.1:{site.port}"):
         until(site.answers, "the site answering")
         yield site
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of the site, with its tables."""
+    path = tmp_path_factory.mktemp("site") / "corpus.sqlite3"
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE": str(path)}
+    command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    subprocess.run(command, cwd=PROJECT, env=environment, check=True, timeout=PATIENCE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def site(database: Path) -> Iterator[Site]:
     """The site with a job server, a MongoDB and two worker processes."""
     with (
         Gearmand() as server,
         mongodb() as uri,
-        manage(server.host, uri, "runworkers", "--threads", "2"),
-        serving(server.host, uri) as site,
+        manage(server.host, uri, database, "runworkers", "--threads", "2"),
+        serving(server.host, database, uri) as site,
     ):
         until(lambda: workers_of(server, "corpus_survey") == 2, "two workers")
         yield site
 
 
 @pytest.fixture(scope="module")
-def lonely_site() -> Iterator[Site]:
+def lonely_site(database: Path) -> Iterator[Site]:
     """The site without a job server."""
-    with serving(f"127.0.0.1:{free_port()}") as site:
+    with serving(f"127.0.0.1:{free_port()}", database) as site:
         yield site
 
 
@@ -285,6 +298,13 @@ def test_packages_are_compared(site: Site) -> None:
     assert status == 200
     assert list(answer["packages"]) == ["json", "asyncio"]
     assert answer["packages"]["json"] == summarise(map(survey_file, find_sources("json")))
+
+
+def test_a_census_is_taken_by_itself(site: Site) -> None:
+    until(lambda: site.get_json("/api/census/")[1]["census"], "a census")
+    census = site.get_json("/api/census/")[1]["census"]
+    assert census["packages"] == len(list_packages())
+    assert census["files"] > census["packages"]
 
 
 @pytest.mark.parametrize(
@@ -430,9 +450,9 @@ def test_a_visitor_is_told_that_there_is_no_job_server(lonely_site: Site, page: 
 
 
 def test_a_visitor_who_waits_for_a_worker_is_told_and_then_served(
-    gearman_server: Server, page: Page
+    gearman_server: Server, page: Page, database: Path
 ) -> None:
-    with serving(gearman_server.host) as site:
+    with serving(gearman_server.host, database) as site:
         page.goto(site.url)
         page.get_by_role("button", name="Start the survey").click()
         see(page, "#survey-error", "No worker offers it")

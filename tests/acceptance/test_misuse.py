@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 from gearmanny.admin import JobServer
 from gearmanny.client import JsonClient, SimpleClient
 from gearmanny.errors import InvalidOption, InvalidTask
-from gearmanny.testing import Gearmand, eager, running
+from gearmanny.testing import Eager, Gearmand, eager, running, running_process
 from gearmanny.worker import BaseWorker, JsonWorker
 from gearmanny.workrunner import WorkRunner
 from tests.support.servers import PATIENCE, ROOT, RunWorker, Server
@@ -40,6 +41,35 @@ class Uninitialized(BaseWorker):
     def __init__(self) -> None:
         self.ready = True
 
+
+class SetUpLater(BaseWorker):
+    name = "later"
+
+    async def setUp(self) -> None: ...  # type: ignore[override]
+
+
+class SetUpInSteps(BaseWorker):
+    name = "steps"
+
+    def setUp(self) -> Any:
+        yield
+
+
+class Wordy(BaseWorker):
+    name = "wordy"
+    send_tracebacks = "no"  # type: ignore[assignment]
+
+
+class Workless(BaseWorker):
+    name = "workless"
+    work_class = "JsonWorker"  # type: ignore[assignment]
+
+
+NO_NAME = 'called by its name, a string such as "myworker_add", not by <Gearman function mail_send'
+
+PLAIN = r"setUp\(\) must be a plain function: nobody would await it"
+
+NO_WORK_CLASS = r"must be a subclass of gearman.GearmanWorker, such as JsonWorker, not 'JsonWorker'"
 
 IN_A_LIST = r"WorkRunner takes a list of worker classes\. Write WorkRunner\(\[Mail\]\)\."
 
@@ -81,6 +111,35 @@ def uninitialized() -> None:
             r"such as JsonWorker\(\), not <class",
         ),  # type: ignore[arg-type]
         (lambda: SimpleClient(4730), InvalidOption, "hosts must be a list"),  # type: ignore[arg-type]
+        (SetUpLater, InvalidTask, PLAIN),
+        (
+            lambda: pickle.dumps(Mail().task_send),
+            TypeError,
+            r"A Mail cannot be sent to another process.* Give that process a static method of Mail",
+        ),
+        (SetUpInSteps, InvalidTask, PLAIN),
+        (Wordy, InvalidOption, r"Wordy\.send_tracebacks must be True or False, not 'no'"),
+        (Workless, InvalidOption, rf"Workless\.work_class {NO_WORK_CLASS}"),
+        (lambda: WorkRunner([Workless]), InvalidOption, NO_WORK_CLASS),
+        (lambda: WorkRunner([Mail], default_work_class="JsonWorker"), InvalidOption, NO_WORK_CLASS),  # type: ignore[arg-type]
+        (lambda: WorkRunner([Mail], send_tracebacks="no"), InvalidOption, "not 'no'"),  # type: ignore[arg-type]
+        (lambda: WorkRunner([Mail], stall_timeout=0), InvalidOption, "seconds above 0, or None"),
+        (lambda: SimpleClient(data_encoder="json"), InvalidOption, "class methods encode and dec"),  # type: ignore[arg-type]
+        (lambda: SimpleClient().call(SimpleClient().mail_send), InvalidTask, NO_NAME),  # type: ignore[arg-type]
+        (lambda: SimpleClient().map(SimpleClient().mail_send, []), InvalidTask, NO_NAME),  # type: ignore[arg-type]
+        (lambda: SimpleClient().status(1), InvalidOption, "The unique id of a job is a string"),  # type: ignore[arg-type]
+        (
+            lambda: SimpleClient().mail_send.delay,
+            AttributeError,
+            r"write client\.using\(background=True\)\.mail_send\(…\)",
+        ),
+        (
+            lambda: SimpleClient().mail_send.submit,
+            AttributeError,
+            r"Write client\.submit\('mail_send', …\)",
+        ),
+        (lambda: Eager(hooks=None), InvalidOption, "hooks must be a list of functions"),  # type: ignore[arg-type]
+        (lambda: running_process(1, "").__enter__(), InvalidTask, "1 is not a worker class"),  # type: ignore[arg-type]
         (lambda: running(Mail).__enter__(), InvalidOption, r"such as MyWorker\(hosts=\[...\]\)"),  # type: ignore[arg-type]
     ],
 )

@@ -9,8 +9,8 @@ from importlib.metadata import entry_points
 import pymongo
 import pytest
 
-from tests.support.postgres import Postgres
 from tests.support.servers import ROOT, find_program, mongodb
+from tools.postgres import Postgres
 
 pytest_plugins = ["pytester"]
 

@@ -119,6 +119,21 @@ def test_signals_to_the_whole_group_let_the_last_job_answer(
     assert not listens(host)
 
 
+def test_a_request_for_stacks_to_the_whole_group_ends_no_process(start: Start, host: str) -> None:
+    port = free_port()
+    process = start("--embedded", "--metrics-port", str(port))
+    printed_until_ready(process)
+    until(lambda: workers_at(host) == 1, "the worker")
+    os.killpg(process.pid, signal.SIGUSR1)
+    with SimpleClient([host], timeout=PATIENCE) as client:
+        assert client.good_pid()
+    until(lambda: accepts(port), "the port for metrics")
+    process.terminate()
+    _, log = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "has ended" not in log
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which process it is")
 def test_one_that_is_killed_is_replaced_and_so_are_its_metrics(start: Start, host: str) -> None:
     port = free_port()

@@ -77,6 +77,71 @@ def test_what_a_task_leaves_is_named_and_not_waited_for(
     assert "ERROR" not in text
 
 
+def test_a_thread_that_a_task_leaves_does_not_report_on_the_job_of_another(
+    start: Start, gearman_server: Server, tmp_path: Path
+) -> None:
+    start("runner")
+    path = tmp_path / "go"
+    with AsyncClient([gearman_server.host]) as client:
+        client.staying_leave_a_reporter(path=str(path)).get_result(PATIENCE)
+        work = client.staying_wait_for(path=str(path))
+        assert work.get_result(PATIENCE) == "done"
+        assert list(work.updates()) == []
+    assert path.read_text().startswith("The job that has started this thread has ended")
+
+
+def test_a_thread_of_a_pool_may_report_on_many_jobs(start: Start, gearman_server: Server) -> None:
+    start("runner")
+    with AsyncClient([gearman_server.host]) as client:
+        for _ in range(2):
+            work = client.staying_report_from_a_pool()
+            work.get_result(PATIENCE)
+            assert len(list(work.updates())) == 1
+
+
+def test_a_thread_is_named_also_where_the_grace_is_short(
+    start: Start, gearman_client: SimpleClient, log: Path
+) -> None:
+    runner = start("hasty")
+    gearman_client.staying_leave_a_thread()
+    runner.terminate()
+    assert runner.wait(PATIENCE) == 0
+    text = log.read_text()
+    assert "what its tasks have left: thread 'forgotten'" in text
+    assert "of grace" not in text
+
+
+def test_a_coroutine_that_a_task_leaves_is_cancelled(
+    start: Start, gearman_client: SimpleClient, log: Path, tmp_path: Path
+) -> None:
+    runner = start("runner")
+    gearman_client.staying_leave_a_coroutine(path=str(tmp_path / "cancelled"))
+    runner.terminate()
+    assert runner.wait(PATIENCE) == 0
+    assert (tmp_path / "cancelled").exists()
+    assert "Task was destroyed" not in log.read_text()
+
+
+@pytest.mark.parametrize("way", ["runner", "bare"])
+def test_a_task_that_replaces_the_handlers_of_signals_does_not_keep_a_job_from_its_end(
+    start: Start, gearman_server: Server, log: Path, tmp_path: Path, way: str
+) -> None:
+    start(way)
+    path = tmp_path / "go"
+    with AsyncClient([gearman_server.host]) as client:
+        for _ in range(2):
+            client.staying_run_a_loop_that_handles_signals().get_result(PATIENCE)
+        pid = client.staying_pid().get_result(PATIENCE)
+        work = client.staying_wait_for(path=str(path))
+        until(Path(f"{path}.started").exists, "the job running")
+        os.kill(pid, signal.SIGTERM)
+        path.touch()
+        assert work.get_result(PATIENCE) == "done"
+    text = log.read_text()
+    assert "was ended by" not in text
+    assert "replaced the handlers of signals that stop this worker, SIGTERM" in text
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="there are no containers")
 def test_the_first_process_of_a_container_buries_orphans_and_goes_on(
     start: Start, gearman_client: SimpleClient, log: Path

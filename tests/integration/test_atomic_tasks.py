@@ -7,6 +7,7 @@ import functools
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import psycopg
 import pytest
 
 from gearmanny.client import SimpleClient
-from gearmanny.errors import InvalidOption, TaskError
+from gearmanny.errors import InvalidOption, JobCancelled, TaskError
 from gearmanny.records.states import State
 from gearmanny.testing import eager, running
 from gearmanny.workrunner import WorkRunner
 from tests.contract.records.conftest import Database, url_of
 from tests.support.atomic import Account, Commit, transaction
-from tests.support.recorded import Caller, runs
+from tests.support.recorded import Caller, runs, wait_for
 from tests.support.servers import Server, until
 from tools.proxies import Proxy, proxy
 
@@ -123,7 +124,56 @@ class TestAnAtomicTask:
 
     def test_has_a_transaction_for_each_attempt(self, database: Database, caller: Caller) -> None:
         id = caller.call("account_second", {"value": 1})
+        caller.until_answered("account_second")
+        assert (caller.look(id).state, caller.look(id).failures) == (State.QUEUED, 1)
+        assert written(database) == []
+        caller.hand_over("account_second", id)
         caller.until(id, State.SUCCEEDED)
+        assert written(database) == [1]
+
+    def test_that_is_cancelled_is_rolled_back(
+        self, database: Database, caller: Caller, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "go"
+        id = caller.call("account_wait", {"value": 1, "path": str(path)})
+        until(lambda: runs(path), "the task running")
+        assert caller.store.cancel(id) is State.RUNNING
+        caller.until(id, State.CANCELLED)
+        caller.until_answered("account_wait")
+        assert written(database) == []
+
+    def test_whose_transaction_its_cancellation_breaks_is_not_run_again(
+        self, database: Database, caller: Caller
+    ) -> None:
+        def break_down() -> None:
+            caller.store.cancel(id)
+            try:
+                wait_for("/nowhere")
+            except JobCancelled:
+                raise psycopg.errors.AdminShutdown from None
+
+        Account.interferes.append(break_down)
+        id = caller.submit("account_write", {"value": 1})
+        caller.hand_over("account_write", id)
+        caller.until(id, State.CANCELLED)
+        assert written(database) == []
+
+    def test_that_is_cancelled_at_its_commit_has_succeeded(
+        self, database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cancelling: list[Future[State | None]] = []
+
+        def cancel() -> None:
+            cancelling.append(pool.submit(database.open().cancel, id))
+            until(lambda: waiting(database) == 1, "the cancellation waiting for the COMMIT")
+
+        monkeypatch.setattr(Commit, "before", staticmethod(cancel))
+        with ThreadPoolExecutor() as pool:
+            id = caller.submit("account_write", {"value": 1})
+            caller.hand_over("account_write", id)
+            caller.until_answered("account_write")
+        assert cancelling[0].result() is State.SUCCEEDED
+        assert caller.look(id).state is State.SUCCEEDED
         assert written(database) == [1]
 
     def test_whose_job_was_taken_from_it_is_rolled_back(

@@ -10,7 +10,7 @@ import pytest
 
 from gearmanny.blocking import driver
 from gearmanny.calling import waiting
-from gearmanny.client import SimpleClient
+from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.worker import BaseWorker
 from tests.support.clients import MakeClient
 from tests.support.servers import PATIENCE, RunWorker, Server
@@ -66,26 +66,42 @@ def test_a_blocked_event_loop_is_reported_once(
     assert reported() == ["event_loop_blocked"]
 
 
-def test_a_call_without_a_timeout_that_nobody_serves_is_reported(
-    make: MakeClient,
-    gearman_server: Server,
-    gearman_worker: RunWorker,
-    monkeypatch: pytest.MonkeyPatch,
-    reported: Any,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+@pytest.fixture
+def worker_comes_late(gearman_worker: RunWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts the worker as soon as it is missed."""
     monkeypatch.setattr(waiting, "UNSERVED", 0.05)
-    client = make(gearman_server.host)
 
     class Late(logging.Handler):
-        """Starts the worker as soon as it is missed."""
-
         def emit(self, record: logging.LogRecord) -> None:
             logger.removeHandler(self)
             gearman_worker(Plain)
 
     logger = logging.getLogger("gearmanny.client")
     logger.addHandler(Late())
+
+
+@pytest.mark.parametrize("way", ["wait", "as_completed"])
+def test_so_are_several_calls_once_for_each_function(
+    gearman_server: Server, worker_comes_late: None, reported: Any, way: str
+) -> None:
+    with AsyncClient([gearman_server.host]) as client:
+        works = [client.plain_any(a=i) for i in range(3)]
+        if way == "wait":
+            assert client.wait(works) == (set(works), set())
+        else:
+            assert set(client.as_completed(works)) == set(works)
+        assert sorted(work.get_result()["a"] for work in works) == [0, 1, 2]
+    assert reported() == ["nobody_offers"]
+
+
+def test_a_call_without_a_timeout_that_nobody_serves_is_reported(
+    make: MakeClient,
+    gearman_server: Server,
+    worker_comes_late: None,
+    reported: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = make(gearman_server.host)
     assert client.submit("plain_any", a=1).get_result(None) == {"a": 1}
     assert reported() == ["nobody_offers"]
     assert f"no worker offers it on {gearman_server.host}" in caplog.text

@@ -13,7 +13,7 @@ from gearmanny.client import AsyncClient, Progress, SimpleClient
 from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker, Job, task
-from gearmanny.working.progress import fitted
+from gearmanny.working.progress import counted, fitted
 from tests.support.servers import PATIENCE, RunWorker
 
 
@@ -229,7 +229,32 @@ def test_progress_is_made_to_fit(
     assert work.progress == arrives
 
 
-@pytest.mark.parametrize("number", [0.5, -1, True, "3"], ids=repr)
+def test_a_range_may_be_longer_than_python_can_count() -> None:
+    reports: list[tuple[int, int]] = []
+    next(counted(range(0, 2**66, 2), None, lambda *counts: reports.append(counts)))
+    assert reports == [(0, 2**65)]
+
+
+class Many:
+    """Something with a length that Python cannot count, and an index only at times, as arrays."""
+
+    def __len__(self) -> int:
+        return 2**70
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([1])
+
+    def __index__(self) -> int:
+        raise TypeError("only of one element")
+
+
+def test_a_length_that_nobody_can_tell_is_unknown() -> None:
+    reports: list[tuple[int, int]] = []
+    next(counted(Many(), None, lambda *counts: reports.append(counts)))
+    assert reports == [(0, 0)]
+
+
+@pytest.mark.parametrize("number", [0.5, -1, True, "3", Many()], ids=type)
 def test_other_values_are_no_progress(number: Any) -> None:
     with pytest.raises(InvalidOption, match="progress must be a whole number, 0 or more, not"):
         fitted(number, 4)

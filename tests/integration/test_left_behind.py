@@ -125,6 +125,38 @@ class Failing(BaseWorker):
     def task_fail_twice(self) -> None:
         self.fail()
 
+    def task_fail_many(self) -> None:
+        failures = []
+        for _ in range(3):
+            try:
+                self.fail()
+            except OSError as error:
+                failures.append(error)
+        raise ExceptionGroup("all of them", failures)
+
+    def task_fail_in_a_stream(self) -> Iterator[int]:
+        large = Large()
+        kept.append(weakref.ref(large))
+        yield 1
+        raise ValueError("no")
+
+    async def task_fail_in_a_stream_later(self) -> AsyncIterator[int]:
+        large = Large()
+        kept.append(weakref.ref(large))
+        yield 1
+        raise ValueError("no")
+
+    async def task_fail_in_tasks(self) -> None:
+        async def fail() -> None:
+            large = Large()
+            kept.append(weakref.ref(large))
+            await asyncio.sleep(0)
+            raise ValueError("no")
+
+        large = Large()
+        kept.append(weakref.ref(large))
+        await asyncio.gather(fail(), fail())
+
     async def task_fail_later(self) -> None:
         self.fail()
 
@@ -148,7 +180,20 @@ def keeping_log() -> Iterator[MemoryHandler]:
     logging.getLogger("gearmanny").removeHandler(handler)
 
 
-@pytest.mark.parametrize("function", ["fail", "exit", "fail_twice", "fail_later", "exit_later"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        "fail",
+        "exit",
+        "fail_twice",
+        "fail_later",
+        "exit_later",
+        "fail_many",
+        "fail_in_a_stream",
+        "fail_in_a_stream_later",
+        "fail_in_tasks",
+    ],
+)
 def test_a_failed_job_does_not_stay_in_memory(
     gearman_worker: RunWorker,
     gearman_client: SimpleClient,
@@ -162,6 +207,68 @@ def test_a_failed_job_does_not_stay_in_memory(
         gearman_client.call(f"failing_{function}")
     until(lambda: all(reference() is None for reference in kept), "nothing being kept")
     assert keeping_log.buffer
+
+
+@contextlib.contextmanager
+def failing_hook(job: GearmanJob) -> Iterator[None]:
+    large = Large()
+    kept.append(weakref.ref(large))
+    yield
+    raise ValueError("no")
+
+
+def test_a_failed_hook_does_not_stay_in_memory(
+    gearman_worker: RunWorker,
+    gearman_client: SimpleClient,
+    collects_nothing: None,
+    keeping_log: MemoryHandler,
+) -> None:
+    gearman_worker(Endless, hooks=[failing_hook])
+    kept.clear()
+    assert gearman_client.endless_ready() == "ready"
+    until(lambda: all(reference() is None for reference in kept), "nothing being kept")
+    assert keeping_log.buffer
+
+
+class Catching(BaseWorker):
+    name = "catching"
+    concurrency = 2
+    caught: asyncio.Event
+    go_on: asyncio.Event
+
+    async def task_raise(self) -> None:
+        await self.failure
+
+    async def task_prepare(self) -> None:
+        self.failure = asyncio.get_running_loop().create_future()
+        self.go_on = asyncio.Event()
+
+    async def task_catch(self) -> str:
+        try:
+            await self.failure
+        except ValueError:
+            await self.go_on.wait()
+        return "went on"
+
+    async def task_fail(self) -> None:
+        self.failure.set_exception(ValueError("no"))
+
+    async def task_release(self) -> None:
+        self.go_on.set()
+
+
+def test_a_coroutine_goes_on_that_caught_the_exception_of_a_failed_job(
+    gearman_worker: RunWorker, gearman_server: Server
+) -> None:
+    gearman_worker(Catching, concurrency=3)
+    with AsyncClient([gearman_server.host], timeout=PATIENCE) as client:
+        client.catching_prepare().get_result()
+        catching, failing = client.catching_catch(), client.catching_raise()
+        client.catching_fail().get_result()
+        with pytest.raises(TaskError, match="ValueError"):
+            failing.get_result()
+        client.catching_release().get_result()
+        assert catching.get_result() == "went on"
 
 
 MIB = 2**20

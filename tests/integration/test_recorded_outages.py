@@ -20,9 +20,9 @@ from gearmanny.records.values import StoreUnavailable
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import Database, url_of
 from tests.support.atomic import Account, Commit, transaction
-from tests.support.postgres import Postgres
 from tests.support.recorded import Caller, Recorded, runs
 from tests.support.servers import PATIENCE, ROOT, Server, until, workers_of
+from tools.postgres import Postgres
 
 Run = Callable[..., BaseWorker]
 
@@ -219,16 +219,20 @@ class TestAProcessThatDies:
         database.close()
 
     @pytest.fixture
-    def runner(self, database: Database, gearman_server: Server) -> Iterator[subprocess.Popen[str]]:
+    def runner(
+        self, database: Database, gearman_server: Server, request: pytest.FixtureRequest
+    ) -> Iterator[subprocess.Popen[str]]:
+        concurrency = getattr(request, "param", "")
         command = [sys.executable, "-m", "tests.integration.recorded_script"]
         runner = subprocess.Popen(
-            [*command, database.url, gearman_server.host],
+            [*command, database.url, gearman_server.host, *concurrency],
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-        until(lambda: workers_of(gearman_server, "recorded_die") == 2, "two workers")
+        count = 1 if concurrency else 2
+        until(lambda: workers_of(gearman_server, "recorded_die") == count, "the workers")
         yield runner
         with contextlib.suppress(ProcessLookupError):
             os.killpg(runner.pid, signal.SIGKILL)
@@ -257,8 +261,23 @@ class TestAProcessThatDies:
         runner.terminate()
         _, log = runner.communicate(timeout=PATIENCE)
         assert "was not run again" not in log
-        assert "recorded_die ends here" in log
-        assert len(caller.store.processes()) == 3, "those that are dead: the others have left"
+        # Who notices first: the next process, or the dispatcher.
+        assert "recorded_die ends here" in log or "was the last of those that died of it" in log
+
+    @pytest.mark.parametrize("runner", ["4"], indirect=True)
+    def test_takes_no_job_with_it_that_ran_beside_it(
+        self, runner: subprocess.Popen[str], caller: Caller, tmp_path: Path
+    ) -> None:
+        paths = [tmp_path / "one", tmp_path / "two"]
+        beside = [caller.call("recorded_wait_later", {"path": str(path)}) for path in paths]
+        until(lambda: all(map(runs, paths)), "two coroutines running")
+        killer = caller.call("recorded_die")
+        until(lambda: caller.look(killer).deaths, "a death")
+        for path in paths:
+            path.touch()
+        assert caller.error(killer)["message"].startswith("3 processes died")
+        ended = [caller.until(id, State.SUCCEEDED) for id in beside]
+        assert [(job.attempts, job.deaths) for job in ended] == [(2, 1), (2, 1)]
 
     @pytest.mark.parametrize("function", ["go_on", "block"])
     def test_because_a_task_ignores_its_limit_has_recorded_that_failure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,6 +23,16 @@ from tests.support.servers import PATIENCE, RunWorker
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def without_await(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that forgets to await."""
+
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
     return wrapper
@@ -72,6 +82,23 @@ class Kinds(BaseWorker):
     async def task_yields(self, n: int) -> AsyncIterator[int]:
         for i in range(n):
             yield i
+
+    @without_await
+    @without_await
+    async def task_wrapped_later(self, a: int) -> int:
+        return a
+
+    @without_await
+    async def task_yields_later(self, n: int) -> AsyncIterator[int]:
+        for i in range(n):
+            yield i
+
+    @without_await
+    def task_counts_later(self, n: int) -> Iterator[int]:
+        yield from range(n)
+
+    def task_any(self, **others: int) -> dict[str, int]:
+        return others
 
     def task_soon(self) -> Awaitable[str]:
         return Soon()
@@ -132,6 +159,18 @@ def test_what_a_plain_task_returns_to_be_awaited_is_awaited(client: SimpleClient
     assert list(client.stream("kinds_yields", n=3)) == [0, 1, 2]
     assert client.kinds_soon() == "soon"
     assert client.kinds_registered(a=1) == {"a": 1}
+
+
+def test_so_is_what_a_coroutine_returns(client: SimpleClient) -> None:
+    assert client.kinds_wrapped_later(a=1) == 1
+    assert client.kinds_yields_later(n=3) == [0, 1, 2]
+    assert client.kinds_counts_later(n=3) == [0, 1, 2]
+
+
+def test_no_argument_takes_the_place_of_the_worker(client: SimpleClient) -> None:
+    assert client.kinds_any(other=1) == {"other": 1}
+    with pytest.raises(TaskError, match=r"InvalidArguments: .* got unexpected argument: 'self'"):
+        client.kinds_any(self=1)
 
 
 def test_what_an_awaited_result_raises_is_the_failure_of_its_job(client: SimpleClient) -> None:

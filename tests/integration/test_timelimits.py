@@ -20,7 +20,8 @@ from gearmanny.errors import TaskError, TaskTimeLimitExceeded
 from gearmanny.protocol.packets import PacketType
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from gearmanny.worker import BaseWorker, JsonWorker, task
-from gearmanny.working.timelimits import TimeLimit, Watchdog
+from gearmanny.working.timelimits import TimeLimit
+from gearmanny.working.watchdog import Watchdog
 from tests.support.servers import PATIENCE, Server, until, working
 from tests.unit.wire import request, response
 

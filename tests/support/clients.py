@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 from gearmanny.aio import AioClient, AioWorkResult
+from gearmanny.aio.records import AioRecord
 from gearmanny.client import AsyncClient, SimpleClient, WorkResult
 from tests.support.servers import PATIENCE
 
@@ -23,6 +24,8 @@ class WaitingAsyncClient(AsyncClient):
 
     def call(self, function: str, /, **kwargs: Any) -> Any:
         work = super().call(function, **kwargs)
+        if work.id is not None:  # it is recorded
+            return work
         timeout = self._options.timeout
         answer = work.get_result(PATIENCE if timeout is None else timeout)
         return work if self._options.background else answer
@@ -44,12 +47,12 @@ class InLoop:
 
     def _waited_for(self, call: Callable[[], Any]) -> Any:
         self._runner.run(_take_in())
-        result = call()
+        result = self._runner.run(_called(call), context=contextvars.copy_context())
         if isinstance(result, AsyncIterator):
             return self._iterate(result)
         if inspect.iscoroutine(result):
             result = self._runner.run(result, context=contextvars.copy_context())
-        of_the_loop = isinstance(result, (AioClient, AioWorkResult))
+        of_the_loop = isinstance(result, (AioClient, AioRecord, AioWorkResult))
         return InLoop(self._runner, result) if of_the_loop else result
 
     def _iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
@@ -60,6 +63,10 @@ class InLoop:
 
         while (item := self._runner.run(following())) is not None:
             yield item[0]
+
+
+async def _called(call: Callable[[], Any]) -> Any:
+    return call()
 
 
 async def _take_in() -> None:

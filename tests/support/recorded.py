@@ -60,10 +60,6 @@ class Recorded(BaseWorker):
         while True:
             time.sleep(0.01)
 
-    @task(retries=3, backoff=1000)
-    def task_moody(self) -> None:
-        raise ValueError("not now")
-
     def task_wait(self, path: str) -> int:
         """Says that it runs, and waits for a file."""
         self.progress(1, 3)
@@ -78,18 +74,26 @@ class Recorded(BaseWorker):
             await asyncio.sleep(0.01)
         return os.getpid()
 
-    def task_fork(self) -> list[str]:
-        """Returns the threads that are there after a fork, and after another report."""
+    def task_fork(self) -> list[list[int]]:
+        """Returns the threads for records that are there before a fork, and after it."""
+        before = threads()
         child = os.fork()
         if not child:
             os._exit(0)
         os.waitpid(child, 0)
-        names = [thread.name for thread in threading.enumerate()]
-        self.progress(1, 1)
-        return [*names, "-", *(thread.name for thread in threading.enumerate())]
+        return [before, threads()]
 
     def task_die(self) -> None:
         os._exit(7)
+
+
+def threads() -> list[int]:
+    """Returns the native ids of the threads that show that this process lives."""
+    return [
+        thread.native_id or 0
+        for thread in threading.enumerate()
+        if thread.name == "gearmanny records"
+    ]
 
 
 def interrupted(worker: GearmanWorker, job: GearmanJob) -> Any:

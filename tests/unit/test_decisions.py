@@ -23,6 +23,7 @@ from gearmanny.working.decisions import (
     Retry,
     Run,
     Skip,
+    TryLater,
     after_claim,
     after_failure,
     after_transaction,
@@ -110,8 +111,27 @@ def test_a_process_that_is_not_registered_gives_its_job_back() -> None:
     assert after_claim(Refused(Refusal.UNREGISTERED), 0.0) == GiveBack()
 
 
+def test_a_job_with_a_record_is_tried_later_whatever_else_is_the_case() -> None:
+    for data_sent, stopping, lost in itertools.product([False, True], repeat=3):
+        facts = {"data_sent": data_sent, "stopping": stopping, "lost": lost}
+        assert decide(recorded=True, **facts) == TryLater(10.0)
+        assert decide(recorded=True, attempt=3, **facts) == Fail()
+
+
+def test_a_job_that_was_cancelled_is_not_tried_again() -> None:
+    for has_record in (False, True):
+        assert decide(cancelled=True, recorded=has_record) == Fail()
+
+
+def test_a_transaction_that_a_cancellation_broke_is_not_run_again() -> None:
+    for stopping in (False, True):
+        assert settle(Settled.LOST, cancelled=True, stopping=stopping) == Fail()
+    assert settle(Settled.COMMITTED, cancelled=True) == Done()
+
+
 def settle(settled: Settled, runs: int = 1, **facts: bool) -> Decision | Done | Skip:
-    return after_transaction(settled, runs, **{"is_transient": True, "stopping": False, **facts})
+    told = {"is_transient": True, "stopping": False, "cancelled": False, **facts}
+    return after_transaction(settled, runs, **told)
 
 
 def test_a_transaction_that_was_committed_is_the_end_whatever_its_error() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gearmanny.dispatching.schedule import EVERY, SPACING, Chore, Schedule
 
+EACH_SECOND = [Chore.INTERRUPT, Chore.TICK, Chore.HAND_OVER, Chore.LOOK, Chore.BURY]
+
 
 def at_zero(random: float = 0.0) -> Schedule:
     """The schedule of a dispatcher that starts at 0."""
@@ -13,7 +15,7 @@ def at_zero(random: float = 0.0) -> Schedule:
 def test_it_begins_with_what_is_done_often_and_the_most_urgent_comes_first() -> None:
     schedule = at_zero()
     assert schedule.wakes_at() == 0.0
-    often = [Chore.CHILDREN, Chore.HAND_OVER, Chore.LOOK, Chore.BURY]
+    often = [Chore.CHILDREN, *EACH_SECOND]
     assert schedule.due(0.0) == [*often, Chore.PRUNE]
     assert schedule.due(0.0) == []
     assert set(EVERY) == set(Chore)
@@ -24,11 +26,8 @@ def test_each_chore_is_due_again_after_its_time() -> None:
     schedule.due(0.0)
     assert schedule.wakes_at() == 1.0
     assert schedule.due(0.9) == []
-    assert schedule.due(1.0) == [Chore.HAND_OVER, Chore.LOOK, Chore.BURY]
-    assert schedule.due(EVERY[Chore.PRUNE]) == [
-        *(Chore.CHILDREN, Chore.HAND_OVER, Chore.LOOK, Chore.BURY),
-        Chore.PRUNE,
-    ]
+    assert schedule.due(1.0) == EACH_SECOND
+    assert schedule.due(EVERY[Chore.PRUNE]) == [Chore.CHILDREN, *EACH_SECOND, Chore.PRUNE]
 
 
 def test_several_dispatchers_do_not_come_in_step() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gearmanny.errors import EncodingError
-from gearmanny.payload.encoding import decode, encode, explained
+from gearmanny.errors import EncodingError, InvalidOption
+from gearmanny.payload.encoding import check_encoder, decode, encode, explained
 from gearmanny.payload.sizes import Oversized
 from gearmanny.vocabulary.encoders import JSONDataEncoder, RawDataEncoder
 from gearmanny.vocabulary.gearman_api import DataEncoder
@@ -288,3 +288,22 @@ def test_a_payload_that_an_encoder_refuses_is_an_encoding_error(outcome: Excepti
     with pytest.raises(EncodingError, match="Fixed cannot decode a payload of 2 bytes") as caught:
         decode(fixed(outcome), b"{}")
     assert caught.value.__cause__ is outcome
+
+
+def test_an_encoder_encodes_and_decodes() -> None:
+    assert check_encoder(JSONDataEncoder) is JSONDataEncoder
+    assert check_encoder(json_like := Strange()) is json_like
+
+
+class Strange:
+    encode = decode = staticmethod(str)
+
+
+@pytest.mark.parametrize("encoder", [1, "json", json, dict], ids=repr)
+def test_nothing_else_is_an_encoder(encoder: object) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        check_encoder(encoder)
+    assert str(caught.value) == (
+        "data_encoder must be a class with the class methods encode and decode, such as "
+        f"JSONDataEncoder, not {encoder!r}."
+    )

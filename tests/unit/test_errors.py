@@ -27,6 +27,7 @@ from gearmanny.errors import (
     TaskError,
     TaskTimeLimitExceeded,
     TaskTimeout,
+    UnknownJob,
     WorkerLost,
     printable,
 )
@@ -49,6 +50,7 @@ LEAVES: list[BaseException] = [
     EncodingError("not JSON"),
     RejectJob("not today"),
     StoreUnavailable("The store does not answer"),
+    UnknownJob("There is no record of it"),
     InvalidTransition(None, "claimed"),
     InvalidArguments("missing"),
     InvalidTask("no name"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from gearmanny.errors import InvalidTask
 from gearmanny.payload.names import check_function_name
 from gearmanny.tasks.finding import find_tasks, functions_of, help_function
 from gearmanny.tasks.options import task
-from gearmanny.worker import BaseWorker
+from gearmanny.worker import BaseWorker, RawWorker
 
 
 class MyWorker:
@@ -285,3 +286,28 @@ def test_a_coroutine_cannot_be_atomic() -> None:
 
     with pytest.raises(InvalidTask, match=r"Made\.task_write is atomic and async"):
         find_tasks(worker_with(task_write=task_write))
+
+
+def test_the_arguments_of_a_schedule_are_those_of_its_task() -> None:
+    class Reporting:
+        name = "reports"
+
+        @task(every=timedelta(hours=1), args={"month": 3})
+        def report(self, year: int) -> None: ...
+
+    with pytest.raises(
+        InvalidTask, match=r"The schedule of Reporting\.report: reports_report\(\) is missing"
+    ):
+        find_tasks(Reporting)
+
+
+def test_a_task_that_takes_a_payload_has_a_schedule_without_arguments() -> None:
+    class Raw:
+        name = "raw"
+        work_class = RawWorker
+
+        @task(every=timedelta(hours=1), args={"payload": 3})
+        def report(self, payload: bytes) -> None: ...
+
+    with pytest.raises(InvalidTask, match=r"takes a payload\. Leave args out"):
+        find_tasks(Raw)

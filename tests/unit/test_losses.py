@@ -102,11 +102,23 @@ def test_a_job_server_that_went_has_a_moment_to_come_back_before_others_get_its_
     assert known.is_in_doubt(2.0)
 
 
+def test_what_a_job_server_lost_before_it_was_met_is_in_doubt() -> None:
+    known = losses(random=0.5)
+    known.server_met(10.0)
+    assert not known.counts(10.0)
+    assert known.is_settling(12.0)  # others may be reached
+    assert known.is_in_doubt(12.25)
+    assert known.age(12.25) == -CONFIRMED_FOR
+    assert known.judge(JOB, 12.25, is_known=False) is Verdict.AGAIN
+
+
 def test_for_a_while_no_worker_is_to_blame() -> None:
     known = losses()
     assert known.counts(0.0)
     known.server_went(0.0)
     assert not known.counts(MERCY - 1)
+    assert known.pause(MERCY - 1) == 0
     assert known.counts(MERCY)
+    assert known.pause(MERCY) == CONFIRMED_FOR  # time for workers to be replaced
     known.server_came(MERCY)
     assert not known.counts(MERCY + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gearmanny.calling.misnomers import INSTEAD, no_such_method
+from gearmanny.calling.misnomers import INSTEAD, no_such_attribute, no_such_method
 from gearmanny.calling.options import OptionsOfUsing
 
 
@@ -23,3 +23,18 @@ def test_every_option_of_a_call_is_explained() -> None:
 def test_a_delay_may_be_a_method_or_an_option() -> None:
     assert "using(background=True).<function>(…)" in INSTEAD["delay"]
     assert "using(background=True, delay=seconds)" in INSTEAD["delay"]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("apply_async", ". For a job in the background, write client.using(background=True).f(…)."),
+        ("submit", ". Write client.submit('f', …)."),
+        ("using", ". Write client.using(…).f(…)."),
+        ("other", ""),
+    ],
+)
+def test_a_function_has_no_methods_either(name: str, advice: str) -> None:
+    assert no_such_attribute("f", name) == (
+        f"the Gearman function f of a client has no attribute {name!r}{advice}"
+    )

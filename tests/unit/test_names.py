@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gearmanny.errors import InvalidOption, InvalidTask
@@ -80,3 +82,22 @@ def test_keys_of_the_foreground_and_the_background_never_meet() -> None:
 def test_an_invalid_key_is_refused(key: object) -> None:
     with pytest.raises(InvalidOption, match="unique"):
         check_key(key)
+
+
+@pytest.mark.parametrize("name", [1, None, b"bytes", len], ids=repr)
+def test_a_name_is_a_string(name: Any) -> None:
+    with pytest.raises(InvalidTask) as caught:
+        check_function_name(name)
+    assert str(caught.value) == (
+        'A Gearman function is called by its name, a string such as "myworker_add", not by '
+        f"{name!r}."
+    )
+
+
+def test_the_id_of_a_job_is_a_string() -> None:
+    assert encoded_unique("ü") == b"\xc3\xbc"
+    with pytest.raises(InvalidOption) as caught:
+        encoded_unique(1)
+    assert str(caught.value) == (
+        "The unique id of a job is a string, as `work.unique` has it, not 1."
+    )

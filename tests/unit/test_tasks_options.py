@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from gearmanny.errors import InvalidArguments, InvalidOption, InvalidTask, TaskTimeLimitExceeded
+from gearmanny.schedules.timetable import Planned, Timetable
 from gearmanny.tasks.finding import find_tasks
 from gearmanny.tasks.options import TaskOptions, task
 from gearmanny.tasks.spec import help_table
@@ -200,3 +202,24 @@ def test_the_help_table_says_that_a_task_is_cached() -> None:
 def test_the_help_table_says_that_a_task_is_atomic() -> None:
     assert TaskOptions(atomic=True).help() == {"atomic": True}
     assert TaskOptions().help() == {}
+
+
+def test_a_task_may_have_a_schedule() -> None:
+    class Reporting:
+        name = "reports"
+
+        @task(every=timedelta(minutes=5), args={"a": 1}, jitter=2)
+        def report(self, a: int) -> None: ...
+
+    options = options_of(Reporting)["report"]
+    assert options.schedule == Planned(Timetable(every=300, jitter=2), {"a": 1})
+    assert options.help() == {"schedule": {"every": 300.0, "jitter": 2}}
+
+
+def test_a_schedule_is_checked_where_it_is_written() -> None:
+    with pytest.raises(InvalidOption, match="cron must be five fields"):
+        task(cron="every day")
+    with pytest.raises(InvalidOption, match="jitter has no effect without every or cron"):
+        task(jitter=5)
+    with pytest.raises(TypeError, match=r"task\(\) got an unexpected keyword argument 'timout'"):
+        task(timout=5)  # type: ignore[call-overload]

@@ -10,7 +10,7 @@ from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.interface import Interface
 from gearmanny.tasks.agreement import check_interface
 from gearmanny.tasks.finding import find_tasks
-from gearmanny.tasks.options import TaskOptions, task
+from gearmanny.tasks.options import task
 from gearmanny.tasks.spec import help_table
 from gearmanny.vocabulary.encoders import RawDataEncoder
 
@@ -104,16 +104,3 @@ def test_an_interface_that_differs_is_an_error(answer: object, message: str) -> 
     client: Any = Answers(answer)
     with pytest.raises(AssertionError, match=message):
         check_interface(Adds, client)
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (TaskOptions(timeout=None), False),
-        (TaskOptions(), False),
-        (TaskOptions(timeout=1), True),
-        (TaskOptions(timeout=None, retries=1), True),
-    ],
-)
-def test_options_say_whether_a_task_is_run_in_another_way(options: TaskOptions, says: bool) -> None:
-    assert options.says_anything is says

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.servers import ROOT
 
-WINGS = ("calling", "payload", "protocol", "tasks")
+WINGS = ("calling", "payload", "protocol", "schedules", "tasks")
 
 TOGETHER = {
     "calling/again": "test_resending",

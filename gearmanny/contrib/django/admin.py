@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 
+from gearmanny.contrib.django import scheduleadmin as scheduleadmin  # noqa: PLC0414  registers
 from gearmanny.contrib.django.models import JobRecord, WorkerProcess
 from gearmanny.contrib.django.schema import session_on
 from gearmanny.contrib.django.settings import get_settings

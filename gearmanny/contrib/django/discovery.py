@@ -7,6 +7,7 @@ import inspect
 import traceback
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
@@ -55,7 +56,7 @@ def find_workers() -> list[FoundWorker]:
         search.add(app)
     workers = [*search.workers, *workers_of_tasks()]
     if not workers:
-        raise DiscoveryError(_nothing_found(search.imported))
+        raise DiscoveryError(_nothing_found(search))
     return workers
 
 
@@ -85,6 +86,8 @@ class Search:
         self._found: dict[type[BaseWorker], FoundWorker] = {}
         self.imported: dict[str, list[str]] = {}
         """The names of the classes that modules only import, by module."""
+        self.not_searched: list[str] = []
+        """Folders with modules that are no packages."""
 
     def add(self, app: AppConfig) -> None:
         """Imports the workers of an app.
@@ -97,6 +100,7 @@ class Search:
         """
         name = f"{app.name}.{MODULE}"
         for module in _import_all(name, app.label):
+            self.not_searched += _not_searched(module)
             for candidate in _workers_in(module):
                 if _belongs_to(candidate, module, name):
                     self._found.setdefault(candidate, FoundWorker(candidate.__module__, candidate))
@@ -125,21 +129,35 @@ def _import_all(name: str, label: str) -> list[ModuleType]:
         name = names.pop(0)
         try:
             module = import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DiscoveryError(
                 f"The workers of the app {label!r} cannot be imported: "
                 f"{name} raised {type(error).__name__}: {error}{_place_of(error)}"
             ) from error
         modules.append(module)
         names += sorted(
-            f"{name}.{found.name}" for found in iter_modules(getattr(module, "__path__", []))
+            f"{name}.{found.name}"
+            for found in iter_modules(vars(module).get("__path__", ()))
+            if found.name != "__main__"  # which is a program
         )
     return modules
 
 
-def _place_of(error: Exception) -> str:
+def _not_searched(module: ModuleType) -> list[str]:
+    """Returns the folders in a package that have modules, but are no packages themselves."""
+    folders = [
+        folder for path in vars(module).get("__path__", ()) for folder in Path(path).glob("*/")
+    ]
+    return sorted(
+        str(folder)
+        for folder in folders
+        if not (folder / "__init__.py").exists() and any(folder.glob("*.py"))
+    )
+
+
+def _place_of(error: BaseException) -> str:
     """Returns the file and the line that an import failed in, as the end of a sentence."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename is not None:
         return f" ({error.filename})"  # its text has the line, and only the name of the file
     frames = [
         frame
@@ -153,7 +171,7 @@ def _workers_in(module: ModuleType) -> list[type[BaseWorker]]:
     return [
         candidate
         for candidate in vars(module).values()
-        if inspect.isclass(candidate)
+        if issubclass(type(candidate), type)  # `isinstance` would evaluate what is lazy
         and issubclass(candidate, BaseWorker)
         and candidate is not BaseWorker
         and not inspect.isabstract(candidate)
@@ -166,16 +184,18 @@ def _belongs_to(worker: type[BaseWorker], module: ModuleType, package: str) -> b
     return (
         home == package
         or home.startswith(f"{package}.")
-        or worker.__name__ in getattr(module, "__all__", ())
+        or worker.__name__ in vars(module).get("__all__", ())
     )
 
 
-def _nothing_found(imported: dict[str, list[str]]) -> str:
+def _nothing_found(search: Search) -> str:
     text = (
         "No worker found. Write a subclass of gearmanny.worker.BaseWorker into the "
         f"{MODULE}.py of an app of INSTALLED_APPS."
     )
-    for module, names in imported.items():
+    for folder in search.not_searched:
+        text += f" {folder} has no __init__.py, so its modules are not searched."
+    for module, names in search.imported.items():
         text += (
             f" {module} imports {', '.join(names)} from elsewhere; to run imported workers, "
             "name them in its __all__."

@@ -123,6 +123,64 @@ class JobNote(models.Model):
         return str(self.id)
 
 
+class JobSchedule(models.Model):
+    """The schedule of a job."""
+
+    class Overlap(models.TextChoices):
+        """The fate of a tick while the job of an earlier one waits or runs."""
+
+        SKIP = "skip", gettext_lazy("skip the tick")
+        QUEUE = "queue", gettext_lazy("queue its job all the same")
+
+    id = models.UUIDField(primary_key=True)
+    name = models.TextField()
+    function = models.TextField()
+    arguments = models.TextField(blank=True)
+    every = models.FloatField(
+        null=True, blank=True, help_text=gettext_lazy("Seconds from one tick to the next.")
+    )
+    cron = models.TextField(  # noqa: DJ001
+        null=True,
+        blank=True,
+        help_text=gettext_lazy("Instead of that, an expression, such as 0 3 * * mon-fri"),
+    )
+    timezone = models.TextField(default="UTC")
+    jitter = models.FloatField(
+        default=0.0, help_text=gettext_lazy("Seconds by which jobs are put off at random, at most.")
+    )
+    catch_up = models.BooleanField(
+        default=False, help_text=gettext_lazy("Make up for all missed ticks, not for the last one.")
+    )
+    overlap = models.CharField(
+        max_length=8,
+        choices=Overlap.choices,
+        default=Overlap.SKIP,
+        help_text=gettext_lazy("While the job of an earlier tick waits or runs."),
+    )
+    max_late = models.FloatField(
+        null=True,
+        blank=True,
+        help_text=gettext_lazy("Seconds after which a missed tick is not made up for."),
+    )
+    from_code = models.BooleanField()
+    paused = models.BooleanField()
+    last_tick = MomentField()
+    next_tick = MomentField(null=True)
+    job = models.UUIDField(null=True)
+
+    objects = StoreManager()
+
+    class Meta:
+        db_table = "gearmanny_schedules"
+        verbose_name = gettext_lazy("schedule")
+        verbose_name_plural = gettext_lazy("schedules")
+        required_db_features = ("supports_partial_indexes",)
+        constraints = (models.UniqueConstraint(fields=["name"], name="gearmanny_schedules_name"),)
+
+    def __str__(self) -> str:
+        return f"{self.name}"
+
+
 class WorkerProcess(models.Model):
     """A process that runs recorded jobs."""
 

@@ -30,11 +30,13 @@ from gearmanny.records.contract import HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.presence import Presence
 from gearmanny.records.processes import new_process
+from gearmanny.records.schedules import SQLSchedules
 from gearmanny.records.session import Session
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
 from gearmanny.records.templates import Dialect
 from gearmanny.records.values import Changes, Claim, NewJob, Process, Snapshot, Submitted
+from gearmanny.records.watched import WatchedSQL
 
 Result = TypeVar("Result")
 
@@ -53,7 +55,7 @@ class TransactionStore(SQLStore):
             alias: of the database, in DATABASES.
         """
         self.alias = alias
-        self._connections: DjangoConnections = DjangoConnections(alias)
+        WatchedSQL.__init__(self, DjangoConnections(alias))
         self._doubts = Doubts()
         self._thread = 0
 
@@ -83,8 +85,8 @@ class TransactionStore(SQLStore):
             transaction.on_commit(lambda: outbox.send(hand_over, ours), self.alias, robust)
         return submitted
 
-    async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
-        return await sync_to_async(self.record)(jobs, hand_over)
+    async def aside(self, ask: Callable[[], Result]) -> Result:
+        return await sync_to_async(ask)()
 
     def changes(self) -> Changes:
         return Unknown()
@@ -122,12 +124,12 @@ class DjangoStore(SQLStore):
             alias: of the database, in DATABASES.
         """
         self.alias = alias
-        self._connections: OwnConnections = OwnConnections(alias)
+        WatchedSQL.__init__(self, OwnConnections(alias))
         self._doubts = Doubts()
         self.of_callers = TransactionStore(alias)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.alias,)
+        return store_in, (self.alias,)
 
     @property
     def id(self) -> str:
@@ -137,8 +139,18 @@ class DjangoStore(SQLStore):
     def record(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
         return self.of_callers.record(jobs, hand_over)
 
-    async def arecord(self, jobs: Sequence[NewJob], hand_over: HandOver) -> list[Submitted]:
-        return await self.of_callers.arecord(jobs, hand_over)
+    async def aside(self, ask: Callable[[], Result]) -> Result:
+        return await self.of_callers.aside(ask)  # the thread of Django's ORM has the transaction
+
+    @property
+    def notifies(self) -> bool:
+        return not is_test() and super().notifies  # a test database could not be removed
+
+    def waits_in_vain(self, id: str) -> bool:
+        if not self._is_inside():
+            return False
+        # A transaction of SQLite sees one moment.
+        return connections[self.alias].vendor == "sqlite" or super().look(id) is None
 
     def look(self, id: str) -> Snapshot | None:
         return self.of_callers.look(id) if self._is_inside() else super().look(id)
@@ -149,10 +161,20 @@ class DjangoStore(SQLStore):
     def revive(self, id: str) -> bool:
         return self.of_callers.revive(id) if self._is_inside() else super().revive(id)
 
+    @property
+    def schedules(self) -> SQLSchedules:
+        return self.of_callers.schedules if self._is_inside() else super().schedules
+
     def _is_inside(self) -> bool:
         """Returns whether the caller is in a transaction, whose records others do not see yet."""
         connection = connections[self.alias]
         return connection.in_atomic_block or is_in_memory(connection)
+
+
+@functools.cache
+def store_in(alias: str) -> DjangoStore:
+    """Returns the store in the database of an alias, one for all of this process."""
+    return DjangoStore(alias)
 
 
 class DjangoConnections(Connections):

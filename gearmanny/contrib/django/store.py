@@ -4,7 +4,6 @@ nothing of them is loaded."""
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,19 +22,11 @@ def get_store() -> DjangoStore | None:
         ImproperlyConfigured: the settings are invalid.
     """
     settings = get_settings().RECORDS
-    return None if settings.STORE is None else store_in(settings.DATABASE)
+    if settings.STORE is None:
+        return None
+    from gearmanny.contrib.django.records import store_in  # noqa: PLC0415
 
-
-@functools.cache
-def store_in(alias: str) -> DjangoStore:
-    """Returns the store in a database, the same one for all of this process.
-
-    Args:
-        alias: of the database, in DATABASES.
-    """
-    from gearmanny.contrib.django.records import DjangoStore  # noqa: PLC0415
-
-    return DjangoStore(alias)
+    return store_in(settings.DATABASE)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from gearmanny.contrib.django.compat import (
 )
 from gearmanny.contrib.django.taskqueues import OnGearman, problem_of_queue
 from gearmanny.contrib.django.taskresults import Envelope, change, error_of, find_task, read
-from gearmanny.errors import GearmanException, JobCancelled
+from gearmanny.errors import GearmanException
 from gearmanny.payload.failures import encode_failure
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.worker import BaseWorker
@@ -115,6 +115,8 @@ class _Run:
             )
         if self._claims is not None:
             snapshot = self._claims.look(self._job)
+            if snapshot is None:  # it was deleted since
+                raise GivenBack
             result = envelope.result(task, queue, snapshot.id)
             read(result, snapshot)
             return result
@@ -168,7 +170,7 @@ class _Run:
         """Notes a failure, while its exception is being handled: receivers of the signal look at
         `sys.exc_info()`."""
         failure = encode_failure(error, with_traceback=True).decode()
-        if self._claims is not None and not isinstance(error, JobCancelled):
+        if self._claims is not None and not self._claims.is_cancelled(self._job):
             self._claims.fail(self._job, failure)
         self._result.errors.append(error_of(failure))
         change(self._result, finished_at=timezone.now(), status=TaskResultStatus.FAILED)

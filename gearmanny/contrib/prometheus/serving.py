@@ -203,8 +203,8 @@ def _opened(news: Connection, address: str, port: int) -> int:
 def _serve(
     registry: CollectorRegistry, port: int, address: str, parent: int, teller: Connection
 ) -> None:
-    # Signals that stop a runner go to its whole process group, but it has metrics until its end.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # Signals for a runner may go to its whole process group, but it has metrics until its end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     end_with(parent)
     with teller:

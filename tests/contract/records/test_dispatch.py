@@ -117,6 +117,15 @@ def test_what_got_lost_is_handed_over_again_and_fails_in_the_end(store: SQLStore
     assert store.handed_before(0, 10) == []
 
 
+def test_what_is_handed_over_again_may_be_left_alone_for_a_while(store: SQLStore) -> None:
+    submit(store)
+    (lost,) = store.handed_before(0, 10)
+    assert store.hand_over_again([lost], seconds=60).handed
+    assert store.handed_before(0, 10) == []
+    (again,) = store.handed_before(-61, 10)
+    assert again.number == 2
+
+
 def test_a_job_server_that_lost_its_queue_is_nobodys_fault(
     store: SQLStore, process: Process
 ) -> None:

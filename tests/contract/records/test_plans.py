@@ -18,7 +18,7 @@ ID = object()
 """Stands for an id, which each database writes its own way."""
 
 STATEMENTS = {
-    "claim": (claiming._CLAIM, 1, ID, ID, "f", 1, ID),
+    "claim": (claiming._CLAIM, 1, ID, ID, "f", 1, ID, "started "),
     "finish": (claiming._FINISH[Event.SUCCEEDED], "1", None, ID, 1, "done "),
     "same": (submitting._SAME, ID, "f", "k", "f", "k"),
     "look": (looking._LOOK, ID),

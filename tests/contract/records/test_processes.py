@@ -27,8 +27,8 @@ from tests.contract.records.conftest import (
     url_of,
 )
 from tests.contract.records.test_jobs import NOBODY, last_attempt, look, submit
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, until
+from tools.postgres import Postgres
 
 SCRIPT = Path(__file__).with_name("process_script.py")
 StartProcess = Callable[..., "subprocess.Popen[str]"]

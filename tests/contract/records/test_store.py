@@ -35,8 +35,8 @@ from tests.contract.records.conftest import (
     url_of,
 )
 from tests.contract.records.test_jobs import look, submit
-from tests.support.postgres import Postgres
 from tests.support.servers import PATIENCE, until
+from tools.postgres import Postgres
 from tools.proxies import proxy
 
 InThread = Callable[..., "Future[Any]"]
@@ -254,6 +254,38 @@ def test_a_lost_answer_to_a_claim_is_asked_for_again(
     assert ended == [(True,)]
     holder.execute("COMMIT")
     assert isinstance(claiming.result(20), Claimed)
+
+
+_BLOCKED = """
+    SELECT pid FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
+
+
+@only_postgresql
+def test_a_lost_answer_to_a_commit_makes_no_second_record(
+    database: Database, store: SQLStore, postgres: Postgres, in_thread: InThread
+) -> None:
+    """The insertion waits for another one with its key; its connection is lost, and it arrives
+    again."""
+    assert store.id
+    holder = database.begin()
+    store.submit([NewJob("f", unique="k")], connection=holder)
+    with proxy(postgres.port) as between:
+        port = between.host.rpartition(":")[2]
+        through = SQLStore(database.url.replace(f":{postgres.port}/", f":{port}/"))
+        assert through.id
+        sent: list[Submitted] = []
+        recording = in_thread(through.record, [NewJob("f", unique="k")], sent.extend)
+        database.until_blocked(recording)
+        between.drop()
+        until(lambda: len(database.execute(_BLOCKED)) == 2)
+        holder.execute("ROLLBACK")
+        (submitted,) = recording.result(20)
+        through.close()
+    assert submitted.is_new
+    assert database.execute("SELECT count(*) FROM gearmanny_jobs") == [(1,)]
+    assert sent == [submitted]
 
 
 @only_postgresql

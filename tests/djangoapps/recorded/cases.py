@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from uuid import uuid4
 
 from django.contrib.auth.models import Group, User
 from django.db import transaction
@@ -12,6 +13,7 @@ from django.test import RequestFactory, TestCase, TransactionTestCase, override_
 from gearmanny.contrib.django import aio_client, client
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.testing import eager
+from gearmanny.errors import GearmanException, JobCancelled, TaskError, UnknownJob
 from gearmanny.testing import outbox
 from gearmanny.worker import BaseWorker
 from tests.djangoapps.recorded.workers import Recorded
@@ -63,6 +65,39 @@ class InATestCase(TestCase):
         with eager([Recorded]), self.captureOnCommitCallbacks(execute=True):
             work = background.recorded_write_async(name="b")
         assert (names(), state_of(work)) == (["b"], "succeeded")
+
+    def test_its_record_has_the_result(self) -> None:
+        with eager([Recorded]), self.captureOnCommitCallbacks(execute=True):
+            work = background.recorded_write(name="a")
+            failed = background.recorded_write_and_fail(name="b")
+        record = client.record(work.id)
+        assert (record.state, record.result, record.arguments) == ("succeeded", "a", {"name": "a"})
+        assert (record.get_result(), work.get_result(), work.is_done()) == ("a", "a", True)
+        with self.assertRaisesMessage(TaskError, "ValueError: b"):
+            client.record(failed.id).get_result()
+        with self.assertRaisesMessage(UnknownJob, "no record"):
+            client.record(str(uuid4()))
+
+    def test_nobody_waits_for_a_commit_of_their_own(self) -> None:
+        with eager([Recorded]):
+            work = background.recorded_write(name="a")
+            for waiting in (work, client.record(work.id)):
+                with self.assertRaisesMessage(GearmanException, "transaction that is open"):
+                    waiting.get_result(timeout=None)
+
+    async def test_coroutines_find_records_in_that_transaction(self) -> None:
+        with eager([Recorded]):
+            work = await aio_client.using(background=True).recorded_write(name="a")
+            record = await aio_client.record(work.id)
+            assert record.state == "queued"
+            assert await record.cancel() is True
+            with self.assertRaisesMessage(JobCancelled, "was cancelled"):
+                await work
+
+    async def test_many_jobs_are_in_that_transaction(self) -> None:
+        with eager([Recorded]):
+            ids = await aio_client.submit_many("recorded_write", [{"name": "a"}, {"name": "b"}])
+        assert await JobRecord.objects.filter(id__in=ids).acount() == 2
 
     async def test_async_tests_have_the_same_transaction(self) -> None:
         with eager([Recorded]):

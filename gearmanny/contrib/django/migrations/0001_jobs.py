@@ -29,6 +29,82 @@ class Migration(migrations.Migration):
                     },
                 ),
                 migrations.CreateModel(
+                    name="JobSchedule",
+                    fields=[
+                        ("id", models.UUIDField(primary_key=True, serialize=False)),
+                        ("name", models.TextField()),
+                        ("function", models.TextField()),
+                        ("arguments", models.TextField(blank=True)),
+                        (
+                            "every",
+                            models.FloatField(
+                                blank=True,
+                                help_text="Seconds from one tick to the next.",
+                                null=True,
+                            ),
+                        ),
+                        (
+                            "cron",
+                            models.TextField(
+                                blank=True,
+                                help_text="Instead of that, an expression, such as 0 3 * * mon-fri",
+                                null=True,
+                            ),
+                        ),
+                        ("timezone", models.TextField(default="UTC")),
+                        (
+                            "jitter",
+                            models.FloatField(
+                                default=0.0,
+                                help_text="Seconds by which jobs are put off at random, at most.",
+                            ),
+                        ),
+                        (
+                            "catch_up",
+                            models.BooleanField(
+                                default=False,
+                                help_text="Make up for all missed ticks, not for the last one.",
+                            ),
+                        ),
+                        (
+                            "overlap",
+                            models.CharField(
+                                choices=[
+                                    ("skip", "skip the tick"),
+                                    ("queue", "queue its job all the same"),
+                                ],
+                                default="skip",
+                                help_text="While the job of an earlier tick waits or runs.",
+                                max_length=8,
+                            ),
+                        ),
+                        (
+                            "max_late",
+                            models.FloatField(
+                                blank=True,
+                                help_text="Seconds after which a missed tick is not made up for.",
+                                null=True,
+                            ),
+                        ),
+                        ("from_code", models.BooleanField()),
+                        ("paused", models.BooleanField()),
+                        ("last_tick", MomentField()),
+                        ("next_tick", MomentField(null=True)),
+                        ("job", models.UUIDField(null=True)),
+                    ],
+                    options={
+                        "verbose_name": "schedule",
+                        "verbose_name_plural": "schedules",
+                        "db_table": "gearmanny_schedules",
+                        "required_db_features": ("supports_partial_indexes",),
+                        "constraints": [
+                            models.UniqueConstraint(
+                                fields=("name",), name="gearmanny_schedules_name"
+                            ),
+                        ],
+                    },
+                ),
+                migrations.CreateModel(
                     name="WorkerProcess",
                     fields=[
                         ("id", models.UUIDField(primary_key=True, serialize=False)),

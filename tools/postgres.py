@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests, with a cluster in a temporary folder."""
+"""A real PostgreSQL for tests and chaos, with a cluster in a temporary folder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import psycopg
 from psycopg import sql
 
 from gearmanny.net.loopback import free_port
-from tests.support.servers import PATIENCE, find_program, until
+from tools.processes import PATIENCE, find_program, until
 
 _USER = "tests"
 
 
 class Postgres:
-    """A PostgreSQL server of the tests' own, on a port of 127.0.0.1 that it keeps over restarts.
+    """A PostgreSQL server of the program's own, on a port of 127.0.0.1 that it keeps over restarts.
 
     A context manager. What it stores lasts until the block ends.
 

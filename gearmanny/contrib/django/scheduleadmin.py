@@ -1,0 +1,206 @@
+"""The schedules in Django's admin site: added, changed, paused, and run at once, by the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy, ngettext
+
+from gearmanny.contrib.django.models import JobSchedule
+from gearmanny.contrib.django.settings import get_settings
+from gearmanny.contrib.django.store import get_store
+from gearmanny.errors import GearmanException
+from gearmanny.payload.names import check_function_name
+from gearmanny.records.scheduling import NewSchedule, Schedules
+from gearmanny.schedules.timetable import Timetable
+
+_DEFINITION = (
+    *("name", "function", "arguments", "every", "cron", "timezone"),
+    *("jitter", "catch_up", "overlap", "max_late"),
+)
+
+_STATE = ("from_code", "paused", "is_offered", "last_tick", "next_tick", "job")
+
+_LINE = forms.TextInput(attrs={"class": "vTextField"})
+
+
+def _has_store() -> bool:
+    return get_settings().RECORDS.STORE is not None
+
+
+def _schedules() -> Schedules:
+    store = get_store()
+    assert store is not None, "there is no page without a store"
+    return store.schedules
+
+
+class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A schedule that somebody adds or changes."""
+
+    class Meta:
+        model = JobSchedule
+        fields = _DEFINITION
+        widgets = dict.fromkeys(("name", "function", "cron", "timezone"), _LINE)
+        help_texts: ClassVar = {"arguments": gettext_lazy("A JSON object: the arguments by name.")}
+
+    def clean_arguments(self) -> str:
+        """Returns the arguments, if they are what a task takes."""
+        text: str = self.cleaned_data["arguments"].strip() or "{}"
+        try:
+            if isinstance(json.loads(text), dict):
+                return text
+        except ValueError:
+            pass
+        raise forms.ValidationError(gettext_lazy("This is not a JSON object."))
+
+    def clean_function(self) -> str:
+        """Returns the function, if one can have that name."""
+        function: str = self.cleaned_data["function"]
+        try:
+            check_function_name(function)
+        except GearmanException as error:
+            raise forms.ValidationError(str(error)) from error
+        return function
+
+    def clean(self) -> dict[str, Any]:
+        """Returns the values, if they are a timetable."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors:
+            try:
+                self.new()
+            except GearmanException as error:
+                raise forms.ValidationError(str(error)) from error
+        return cleaned
+
+    def new(self) -> NewSchedule:
+        """Returns the schedule that was described.
+
+        Raises:
+            InvalidOption: a value is invalid.
+        """
+        # Of a schedule that is there, the name is not in the form.
+        given = {"name": self.instance.name} | self.cleaned_data
+        values = {name: given[name] for name in _DEFINITION}
+        name, function, arguments = (values.pop(each) for each in _DEFINITION[:3])
+        if values["catch_up"]:
+            values["overlap"] = "queue"
+        values["cron"] = values["cron"] or None
+        return NewSchedule(name, function, arguments, Timetable(**values))
+
+
+@admin.register(JobSchedule)
+class JobScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Adds and changes schedules by the store, which knows the time. Those in the code of workers
+    can be paused, run and removed, and are changed in code."""
+
+    form = ScheduleForm
+    list_display = (
+        *("name", "words", "function", "is_paused", "is_offered"),
+        *("last_tick", "next_tick"),
+    )
+    list_filter = ("paused", "from_code")
+    search_fields = ("name", "function")
+    ordering = ("name",)
+    actions = ("pause", "resume", "run_now")
+    fieldsets = (
+        (None, {"fields": _DEFINITION}),
+        (gettext_lazy("State"), {"fields": _STATE}),
+    )
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return _has_store() and super().has_module_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: JobSchedule | None = None) -> bool:
+        return _has_store() and super().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _has_store() and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: JobSchedule | None = None) -> bool:
+        return _has_store() and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: JobSchedule | None = None) -> bool:
+        return _has_store() and super().has_delete_permission(request, obj)
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: JobSchedule | None = None
+    ) -> tuple[str, ...]:
+        if obj is None:
+            return _STATE
+        return (*_STATE, *(_DEFINITION if obj.from_code else ("name",)))
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is not None and obj.from_code:  # there is nothing to fill in
+            kwargs["form"] = forms.ModelForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: JobSchedule, form: Any, change: bool) -> None:
+        if not isinstance(form, ScheduleForm):
+            return
+        if change:
+            _schedules().change(form.new())
+        else:
+            _schedules().add(form.new())
+            obj.pk = _schedules().get(obj.name).id
+
+    def delete_model(self, request: HttpRequest, obj: JobSchedule) -> None:
+        _schedules().remove(obj.name)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for schedule in queryset:
+            _schedules().remove(schedule.name)
+
+    @admin.action(description=gettext_lazy("Pause"), permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Pauses schedules."""
+        self._each(request, queryset, _schedules().pause)
+
+    @admin.action(description=gettext_lazy("Resume"), permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Resumes schedules."""
+        self._each(request, queryset, _schedules().resume)
+
+    @admin.action(description=gettext_lazy("Run now"), permissions=["change"])
+    def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Runs schedules."""
+        self._each(request, queryset, _schedules().run)
+
+    def _each(
+        self, request: HttpRequest, queryset: QuerySet[Any], operation: Callable[[str], object]
+    ) -> None:
+        done = 0
+        for schedule in queryset:
+            try:
+                operation(schedule.name)
+                done += 1
+            except GearmanException as error:
+                self.message_user(request, str(error), messages.ERROR)
+        if done:
+            text = ngettext("%d schedule: done.", "%d schedules: done.", done) % done
+            self.message_user(request, text, messages.SUCCESS)
+
+    @admin.display(description=gettext_lazy("when"))
+    def words(self, schedule: JobSchedule) -> str:
+        """Returns the timetable in words."""
+        try:
+            return _schedules().get(schedule.name).words
+        except GearmanException as error:
+            return str(error)
+
+    @admin.display(description=gettext_lazy("paused"), boolean=True, ordering="paused")
+    def is_paused(self, schedule: JobSchedule) -> bool:
+        """Returns whether somebody has paused it."""
+        return bool(schedule.paused)
+
+    @admin.display(description=gettext_lazy("offered by a worker"), boolean=True)
+    def is_offered(self, schedule: JobSchedule) -> bool:
+        """Returns whether a worker that lives offers it."""
+        return schedule.pk is not None and _schedules().get(schedule.name).offered
