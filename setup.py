@@ -27,6 +27,7 @@ TEST = [
     *PROMETHEUS,
     *SCHEDULES,
     "coverage>=7.10",
+    'django-tasks>=0.12; python_version < "3.12"',
     "gunicorn>=22",
     "hypothesis>=6.100",
     "msgpack>=1",

@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib.util import find_spec
 
 SECRET_KEY = "for tests only"
 DEBUG = bool(os.environ.get("TEST_DEBUG"))
@@ -41,7 +42,11 @@ if "TEST_ADMIN" in os.environ:
     ]
     ROOT_URLCONF = "tests.djangoapps.recorded.urls"
     STATIC_URL = "static/"
-USE_TZ = True
+if "TEST_TASKS" in os.environ:
+    TASKS = json.loads(os.environ["TEST_TASKS"])
+if find_spec("django_tasks") and not find_spec("django.tasks"):
+    INSTALLED_APPS += ["django_tasks"]
+USE_TZ = "TEST_NAIVE" not in os.environ
 TIME_ZONE = "America/Chicago"
 GEARMANNY = {
     "HOSTS": os.environ.get("TEST_HOSTS", "127.0.0.1:1").split(","),

@@ -20,7 +20,7 @@ from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
 from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.states import Event
-from gearmanny.records.values import Claimed, Payload, Settled, StoreUnavailable
+from gearmanny.records.values import Claimed, Payload, Settled, Snapshot, StoreUnavailable
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.claiming import Claimant
 from gearmanny.working.held import Held
@@ -98,6 +98,16 @@ class Claims:
     def holds(self, job: GearmanJob) -> bool:
         """Returns whether a job has a record that this process has to finish."""
         return id(job) in self._held
+
+    def look(self, job: GearmanJob) -> Snapshot | None:
+        """Returns the record of a job that is held, as soon as the store can be reached.
+
+        Args:
+            job: the job.
+        """
+        return self._patience.until_available(
+            partial(self._store.look, self._held[id(job)].claim.id)
+        )
 
     def failures(self, job: GearmanJob) -> int:
         """Returns how often the task failed before, for a job that is held.

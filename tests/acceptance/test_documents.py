@@ -43,7 +43,7 @@ from tests.support.servers import (
 from tests.support.tls import Authority
 from tools.proxies import proxy
 
-ELSEWHERE = {"embedded.md", "hooks.md", "testing.md"}
+ELSEWHERE = {"embedded.md", "hooks.md", "tasks.md", "testing.md"}
 """Of docs/, the pages whose Python other modules run."""
 
 PAGES = {

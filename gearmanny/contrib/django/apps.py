@@ -1,8 +1,10 @@
 """The app's configuration: it registers the checks, and connects to nothing."""
 
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy
 
@@ -16,6 +18,9 @@ class GearmannyConfig(AppConfig):
 
     def ready(self) -> None:
         from gearmanny.contrib.django import checks, guard  # noqa: F401, PLC0415  register themselves
+
+        if settings.is_overridden("TASKS") and find_spec("django.tasks"):
+            import django.tasks  # noqa: F401, PLC0415  or nobody registers its checks
 
         post_migrate.connect(_name_store, sender=self)
 

@@ -17,6 +17,7 @@ from gearmanny.contrib.django.discovery import (
     FoundWorker,
     Search,
     apps_with_workers,
+    workers_of_tasks,
 )
 from gearmanny.contrib.django.schema import find_store, session_on
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
@@ -117,7 +118,7 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
         except DiscoveryError as error:
             messages.append(Error(str(error), id="gearmanny.E002"))
     owners: dict[str, FoundWorker] = {}
-    for found in search.workers:
+    for found in [*search.workers, *workers_of_tasks()]:
         try:
             functions = functions_of(found.worker)
         except (InvalidTask, InvalidOption) as error:

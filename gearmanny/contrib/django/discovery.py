@@ -12,6 +12,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 from django.apps import AppConfig, apps
+from django.conf import settings as django_settings
 from django.utils.module_loading import module_has_submodule
 
 from gearmanny.worker import BaseWorker
@@ -38,7 +39,8 @@ class FoundWorker:
 
 
 def find_workers() -> list[FoundWorker]:
-    """Returns the worker classes of all installed apps, in the order of INSTALLED_APPS.
+    """Returns the worker classes of all installed apps, in the order of INSTALLED_APPS, and the
+    one that runs Django's tasks, if `TASKS` names our backend.
 
     If `workers` is a package, all of its modules are imported. A class that is imported from
     elsewhere is not a worker of the app, unless `__all__` of the module names it: it may be there
@@ -52,10 +54,20 @@ def find_workers() -> list[FoundWorker]:
     search = Search()
     for app in apps_with_workers():
         search.add(app)
-    workers = search.workers
+    workers = [*search.workers, *workers_of_tasks()]
     if not workers:
         raise DiscoveryError(_nothing_found(search))
     return workers
+
+
+def workers_of_tasks() -> list[FoundWorker]:
+    """Returns the worker that runs Django's tasks, if `TASKS` names our backend."""
+    if not getattr(django_settings, "TASKS", None):
+        return []
+    from gearmanny.contrib.django.taskworker import worker_of_tasks  # noqa: PLC0415  may be missing
+
+    worker = worker_of_tasks()
+    return [] if worker is None else [FoundWorker(worker.__module__, worker)]
 
 
 def apps_with_workers() -> list[AppConfig]:

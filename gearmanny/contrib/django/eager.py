@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as django_settings
 from django.core import mail
 
-from gearmanny.contrib.django.discovery import find_workers
+from gearmanny.contrib.django.discovery import find_workers, workers_of_tasks
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import defaults_of_the_settings, healthy_connections
 from gearmanny.contrib.django.settings import get_settings
@@ -120,14 +120,15 @@ class _LoopAround:
 
 
 def new_eager() -> Eager:
-    """Returns an eager mode without workers yet, which runs jobs as `runworkers` does. Only
-    database connections are not closed: jobs run in the transaction of their test."""
+    """Returns an eager mode without workers yet, but that of Django's tasks, which runs jobs as
+    `runworkers` does. Only database connections are not closed: jobs run in the transaction of
+    their test."""
     hooks = [
         defaults_of_the_settings if hook is healthy_connections else hook
         for hook in get_settings().hooks()
     ]
     store = get_store()
-    return DjangoEager(
+    eager = DjangoEager(
         hooks=[transactions_of_the_test, *hooks],
         send_tracebacks=django_settings.DEBUG or None,
         default_work_class=DjangoJsonWorker,
@@ -135,6 +136,8 @@ def new_eager() -> Eager:
         records=None if store is None else store.of_callers,
         transaction=task_transaction,
     )
+    eager.add(*(found.worker for found in workers_of_tasks()))
+    return eager
 
 
 def project_workers() -> list[type[BaseWorker]]:
