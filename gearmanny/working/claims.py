@@ -105,9 +105,8 @@ class Claims:
         Args:
             job: the job.
         """
-        return self._patience.until_available(
-            partial(self._store.look, self._held[id(job)].claim.id)
-        )
+        look = partial(self._store.look, self._held[id(job)].claim.id)
+        return self._patience.until_available(look)
 
     def failures(self, job: GearmanJob) -> int:
         """Returns how often the task failed before, for a job that is held.
