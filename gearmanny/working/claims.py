@@ -243,11 +243,7 @@ class Claims:
             _log_loss(job)
 
     def give_back(self, job: GearmanJob) -> None:
-        """Puts a job back into the queue, if it has a record.
-
-        Args:
-            job: the job.
-        """
+        """Puts a job back into the queue, if it has a record."""
         held = self._held.pop(id(job), None)
         if held is not None:
             self._return(held)
