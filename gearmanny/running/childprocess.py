@@ -29,6 +29,7 @@ from gearmanny.net.forks import (
     keep_from_children,
     this_process,
 )
+from gearmanny.payload.checks import COUNT
 from gearmanny.running import parting
 from gearmanny.running.factory import make_workers
 from gearmanny.running.inherited import reseed
@@ -163,8 +164,9 @@ def check_memory(max_memory: int | None) -> None:
         max_memory: MiB with which they are recycled; None: they are not.
 
     Raises:
-        InvalidOption: it takes more already.
+        InvalidOption: it takes more already, or that is no number of MiB.
     """
+    COUNT.check("max_memory", max_memory, optional=True)
     if max_memory is None:
         return
     taken = resident_memory()

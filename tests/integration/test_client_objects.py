@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gearmanny.blocking import driver
+from gearmanny.blocking import walker
 from gearmanny.calling import waiting
 from gearmanny.client import AsyncClient, SimpleClient
 from gearmanny.worker import BaseWorker
@@ -42,7 +42,7 @@ def test_arguments_may_be_named_as_those_of_the_client(
 @pytest.fixture
 def reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Any:
     """Returns the actions that clients have logged; what is reported once is, again."""
-    monkeypatch.setattr(driver._blocked_loops, "reported", False)
+    monkeypatch.setattr(walker.blocked_loops, "reported", False)
     caplog.set_level(logging.WARNING, "gearmanny.client")
 
     def actions() -> list[str]:
