@@ -264,6 +264,7 @@ class TestRefusals:
         asyncio.run(self.use_coroutines(tasks))
 
     async def use_coroutines(self, tasks: Any) -> None:
+        await sync_to_async(self.forget_connection)()  # that of another test, in asgiref's thread
         result = await tasks.echo.aenqueue(1)
         assert await tasks.echo.aget_result(result.id) == result
         await result.arefresh()
