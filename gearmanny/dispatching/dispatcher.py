@@ -21,9 +21,10 @@ from gearmanny.dispatching.losses import CONFIRMED_FOR, MISSING_FOR, Losses, Ver
 from gearmanny.dispatching.notices import Receiver
 from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.schedule import SPACING, Chore, Schedule
+from gearmanny.errors import StoreUnavailable
 from gearmanny.net.polling import Poller, Waker
 from gearmanny.records.contract import Store
-from gearmanny.records.values import Change, HandedOver, StoreUnavailable
+from gearmanny.records.values import Change, HandedOver
 
 _BATCH = 500
 """Jobs that are handed over at a time."""

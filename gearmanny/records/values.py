@@ -7,7 +7,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from gearmanny.errors import StoreUnavailable as StoreUnavailable  # noqa: PLC0414
 from gearmanny.records.states import Event, State
 
 Payload = str | bytes

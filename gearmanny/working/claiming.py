@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from gearmanny.errors import RejectJob
+from gearmanny.errors import RejectJob, StoreUnavailable
 from gearmanny.payload.backoff import Backoff
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
 from gearmanny.records.limits import Limits
-from gearmanny.records.values import Claimed, Refusal, Refused, StoreUnavailable
+from gearmanny.records.values import Claimed, Refusal, Refused
 from gearmanny.working.decisions import GiveBack, LookAgain, Refuse, Run, Skip, after_claim
 from gearmanny.working.interrupts import GivenBack, Skipped
 from gearmanny.working.link import Link

@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from gearmanny.errors import GearmanException
+from gearmanny.errors import GearmanException, StoreUnavailable
 from gearmanny.payload.failures import encode_failure
 from gearmanny.payload.sizes import check_result
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
 from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.states import Event
-from gearmanny.records.values import Claimed, Payload, Settled, Snapshot, StoreUnavailable
+from gearmanny.records.values import Claimed, Payload, Settled, Snapshot
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.claiming import Claimant
 from gearmanny.working.held import Held

@@ -16,10 +16,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from gearmanny.errors import StoreUnavailable
 from gearmanny.net.doorbell import Doorbell
 from gearmanny.records.contract import Store
 from gearmanny.records.scheduling import NewSchedule
-from gearmanny.records.values import StoreUnavailable
 from gearmanny.working.schedules import log_taken
 
 logger = logging.getLogger("gearmanny.worker")

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from gearmanny.errors import StoreUnavailable
 from gearmanny.payload.backoff import Backoff
-from gearmanny.records.values import StoreUnavailable
 from gearmanny.working.interrupts import GivenBack
 from gearmanny.working.membership import Membership
 

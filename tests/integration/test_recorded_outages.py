@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from gearmanny.errors import StoreUnavailable
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
-from gearmanny.records.values import StoreUnavailable
 from gearmanny.worker import BaseWorker
 from tests.contract.records.conftest import Database, url_of
 from tests.support.atomic import Account, Commit, transaction

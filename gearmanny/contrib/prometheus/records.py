@@ -10,9 +10,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gearmanny.dispatching import counting
+from gearmanny.errors import StoreUnavailable
 from gearmanny.payload.checks import COUNT
 from gearmanny.records.contract import Store
-from gearmanny.records.values import Count, Returned, StoreUnavailable
+from gearmanny.records.values import Count, Returned
 
 _MAX_FUNCTIONS = 1000
 """Functions with labels of their own."""
