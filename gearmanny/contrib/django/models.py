@@ -101,6 +101,11 @@ class JobRecord(models.Model):
                 name="gearmanny_jobs_finished",
                 condition=Q(finished__isnull=False),
             ),
+            models.Index(
+                fields=["function", "state", "finished"],
+                name="gearmanny_jobs_ended",
+                condition=Q(finished__isnull=False),
+            ),
         )
         constraints = (
             models.UniqueConstraint(

@@ -227,6 +227,11 @@ class Migration(migrations.Migration):
                                 fields=["state", "finished"],
                                 name="gearmanny_jobs_finished",
                             ),
+                            models.Index(
+                                condition=models.Q(("finished__isnull", False)),
+                                fields=["function", "state", "finished"],
+                                name="gearmanny_jobs_ended",
+                            ),
                         ],
                         "constraints": [
                             models.UniqueConstraint(
