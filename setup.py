@@ -51,7 +51,10 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["gearmanny", "gearmanny.*"]),
-    package_data={"gearmanny": ["py.typed"]},
+    package_data={
+        "gearmanny": ["py.typed"],
+        "gearmanny.contrib.django": ["templates/**/*.html", "static/**/*"],
+    },
     python_requires=">=3.11",
     install_requires=["gearman3>=0.2.1"],
     entry_points={

@@ -67,6 +67,11 @@ class JobRecord(models.Model):
 
     class Meta:
         db_table = "gearmanny_jobs"
+        default_permissions = ("view",)
+        permissions = (
+            ("act_jobrecord", "Can retry, cancel and discard jobs"),
+            ("call_jobrecord", "Can call functions"),
+        )
         verbose_name = gettext_lazy("job")
         verbose_name_plural = gettext_lazy("jobs")
         required_db_features = ("supports_partial_indexes",)

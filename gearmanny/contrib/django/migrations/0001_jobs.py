@@ -184,6 +184,11 @@ class Migration(migrations.Migration):
                         ("held", MomentField(null=True)),
                     ],
                     options={
+                        "default_permissions": ("view",),
+                        "permissions": (
+                            ("act_jobrecord", "Can retry, cancel and discard jobs"),
+                            ("call_jobrecord", "Can call functions"),
+                        ),
                         "verbose_name": "job",
                         "verbose_name_plural": "jobs",
                         "db_table": "gearmanny_jobs",
