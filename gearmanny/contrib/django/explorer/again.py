@@ -10,10 +10,20 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.utils.translation import gettext_lazy
 
 from gearmanny.contrib.django.clients import async_client, raw_client
+from gearmanny.contrib.django.discovery import DiscoveryError
+from gearmanny.contrib.django.explorer.offered import project_functions
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.taskqueues import queue_of
 from gearmanny.payload.masking import masked, unmasked
+
+
+def can_run_again(job: JobRecord) -> bool:
+    """Returns whether a job is of a function that the workers of this project offer to users."""
+    try:
+        return queue_of(job.function) is not None or job.function in project_functions()
+    except DiscoveryError:
+        return False
 
 
 def may_change_arguments(job: JobRecord) -> bool:

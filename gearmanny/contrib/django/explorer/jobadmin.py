@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import path
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from gearmanny.contrib.django.explorer import access
-from gearmanny.contrib.django.explorer.again import AgainForm, may_change_arguments, run_again
+from gearmanny.contrib.django.explorer.again import (
+    AgainForm,
+    can_run_again,
+    may_change_arguments,
+    run_again,
+)
+from gearmanny.contrib.django.explorer.callpages import CallPages
 from gearmanny.contrib.django.explorer.changes import CHANGES, change_jobs
 from gearmanny.contrib.django.explorer.joblist import (
     STATES,
@@ -26,34 +31,16 @@ from gearmanny.contrib.django.explorer.joblist import (
 )
 from gearmanny.contrib.django.explorer.jobpage import progress_of, steps_of
 from gearmanny.contrib.django.explorer.many import MOST, change_all
+from gearmanny.contrib.django.explorer.site import store_of_project
 from gearmanny.contrib.django.explorer.values import payload_shown
 from gearmanny.contrib.django.models import JobRecord, JobSchedule, WorkerProcess
-from gearmanny.contrib.django.settings import get_settings
-from gearmanny.contrib.django.store import get_store
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.records.ids import canonical
-from gearmanny.records.summaries import NEWEST_FAILED, Summarized
-
-_TEMPLATES = "admin/gearmanny/jobrecord"
+from gearmanny.records.summaries import NEWEST_FAILED
 
 
-class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class JobRecordAdmin(CallPages):
     """Shows records, and asks the store to change them."""
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return _has_store() and super().has_module_permission(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: JobRecord | None = None) -> bool:
-        return _has_store() and access.may_view(request.user)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: JobRecord | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: JobRecord | None = None) -> bool:
-        return False
 
     def get_urls(self) -> list[Any]:
         def named(route: str, view: Any, name: str) -> Any:
@@ -61,6 +48,8 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
         return [
             named("", self.changelist_view, "jobrecord_changelist"),
+            named("functions/", self.functions_view, "jobrecord_functions"),
+            named("call/<path:function>/", self.call_view, "jobrecord_call"),
             named("errors/", self.errors_view, "jobrecord_errors"),
             named("<path:object_id>/change/", self.change_view, "jobrecord_change"),
             named("<path:object_id>/history/", self.history_view, "jobrecord_history"),
@@ -72,14 +61,14 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Shows jobs; changes those that were chosen."""
-        self._require_view(request)
+        self.require_view(request)
         found = Filter(request.GET)
         if request.method == "POST" and found.is_valid():
             return self._change_chosen(request, found)
-        context = {**self._context(request, gettext_lazy("Jobs")), "filter": found}
+        context: dict[str, Any] = {"filter": found}
         if found.is_valid():
             try:
-                listing = list_jobs(_store(), found, request.GET.get("before"))
+                listing = list_jobs(store_of_project(), found, request.GET.get("before"))
             except InvalidOption:
                 return HttpResponseRedirect(request.path)
             context |= {
@@ -93,7 +82,8 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     for state, label in STATES
                 ],
             }
-        return self._page(request, "change_list", {**context, **(extra_context or {})})
+        context |= extra_context or {}
+        return self.page(request, "change_list", gettext_lazy("Jobs"), context)
 
     def _change_chosen(self, request: HttpRequest, found: Filter) -> HttpResponse:
         self._require_act(request)
@@ -103,17 +93,17 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return back
         if request.POST.get("scope") == "all":
             if request.POST.get("sure") != "yes":
-                context = self._context(request, change.label)
-                number = _store().count(found.wanted) if not found.text else None
-                return self._page(
-                    request,
-                    "change_all",
-                    context
-                    | {"change": change, "filter": found, "number": in_words(number), "most": MOST},
-                )
+                number = store_of_project().count(found.wanted) if not found.text else None
+                context = {
+                    "change": change,
+                    "filter": found,
+                    "number": in_words(number),
+                    "most": MOST,
+                }
+                return self.page(request, "change_all", change.label, context)
             id = change_all(change.name, found, request.user.pk)
             messages.success(request, gettext("The jobs are changed by this job of its own."))
-            return HttpResponseRedirect(self._address_of(id))
+            return HttpResponseRedirect(self.address("change", id))
         jobs = jobs_with(_ids(request.POST.getlist("id")))
         if not jobs:
             messages.warning(request, gettext("No jobs were chosen."))
@@ -122,7 +112,7 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return back
 
     def _change(self, request: HttpRequest, name: str, jobs: list[JobRecord]) -> None:
-        done, problems = change_jobs(_store(), CHANGES[name], jobs, request.user.pk)
+        done, problems = change_jobs(store_of_project(), CHANGES[name], jobs, request.user.pk)
         if done:
             text = ngettext("%(change)s: %(number)d job.", "%(change)s: %(number)d jobs.", done)
             messages.success(request, text % {"change": CHANGES[name].label, "number": done})
@@ -133,11 +123,11 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def errors_view(self, request: HttpRequest) -> HttpResponse:
         """Shows failed jobs, grouped by function, type and place of their errors."""
-        self._require_view(request)
-        groups, is_all = _store().failures(request.GET.get("function") or None)
-        context = self._context(request, gettext_lazy("Errors"))
+        self.require_view(request)
+        groups, is_all = store_of_project().failures(request.GET.get("function") or None)
         most = None if is_all else NEWEST_FAILED
-        return self._page(request, "errors", {**context, "groups": groups, "most": most})
+        context = {"groups": groups, "most": most}
+        return self.page(request, "errors", gettext_lazy("Errors"), context)
 
     # One job
 
@@ -149,7 +139,7 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Shows a job; changes it, or runs it again."""
-        self._require_view(request)
+        self.require_view(request)
         job = self._job(object_id)
         form = AgainForm(job, request.POST or None)
         if request.method == "POST":
@@ -161,13 +151,9 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 self._require_act(request)
                 self._change(request, name, [job])
                 gone = name == "discard" and not JobRecord.objects.filter(pk=job.pk).exists()
-                return HttpResponseRedirect(
-                    reverse("admin:gearmanny_jobrecord_changelist", current_app=self._site)
-                    if gone
-                    else request.path
-                )
+                return HttpResponseRedirect(self.address("changelist") if gone else request.path)
         may_act = access.may_act(request.user)
-        context = self._context(request, job.function) | {
+        context = {
             "job": job,
             "progress": progress_of(job),
             "steps": steps_of(job),
@@ -178,14 +164,15 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "trace_id": job.trace.split("-")[1] if job.trace.count("-") == 3 else job.trace,
             "changes": [each for each in CHANGES.values() if may_act and job.state in each.states],
             "form": form,
-            "may_run_again": access.may_call(request.user, job.function),
+            "may_run_again": self._may_run_again(request, job),
             "may_change_arguments": may_change_arguments(job),
             "log": _log_of(job),
         }
-        return self._page(request, "change_form", {**context, **(extra_context or {})})
+        context |= extra_context or {}
+        return self.page(request, "change_form", job.function, context)
 
     def _again(self, request: HttpRequest, job: JobRecord, form: AgainForm) -> HttpResponse | None:
-        if not access.may_call(request.user, job.function):
+        if not self._may_run_again(request, job):
             raise PermissionDenied
         if not form.is_valid():
             return None
@@ -195,26 +182,16 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             form.add_error(None, str(error))
             return None
         messages.success(request, gettext("It runs again, as this job."))
-        return HttpResponseRedirect(self._address_of(id))
+        return HttpResponseRedirect(self.address("change", id))
+
+    def _may_run_again(self, request: HttpRequest, job: JobRecord) -> bool:
+        return access.may_call(request.user, job.function) and can_run_again(job)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Leads to the page of a job, which has its history. The log of the site links here."""
-        return HttpResponseRedirect(self._address_of(object_id))
-
-    # What pages share
-
-    @property
-    def _site(self) -> str:
-        return self.admin_site.name
-
-    def _address_of(self, id: str) -> str:
-        return reverse("admin:gearmanny_jobrecord_change", args=[id], current_app=self._site)
-
-    def _require_view(self, request: HttpRequest) -> None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+        return HttpResponseRedirect(self.address("change", object_id))
 
     def _require_act(self, request: HttpRequest) -> None:
         if not access.may_act(request.user):
@@ -229,34 +206,11 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise Http404(gettext("There is no record of this job, or it was forgotten."))
         return job
 
-    def _context(self, request: HttpRequest, title: Any) -> dict[str, Any]:
-        return {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "opts": self.opts,
-            "media": self.media,
-            "may_act": access.may_act(request.user),
-        }
-
-    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self._site
-        return TemplateResponse(request, f"{_TEMPLATES}/{name}.html", context)
-
-
-def _has_store() -> bool:
-    return get_settings().RECORDS.STORE is not None
-
-
-def _store() -> Summarized:
-    store = get_store()
-    assert store is not None, "there is no page without a store"
-    return store
-
 
 def _functions() -> list[str]:
     """Returns the functions that somebody may look for: of jobs that wait, run or have failed, and
     those that workers offer."""
-    functions = {count.function for count in _store().counts()}
+    functions = {count.function for count in store_of_project().counts()}
     for process in WorkerProcess.objects.only("functions"):
         functions |= json.loads(process.functions).keys()
     return sorted(functions)
