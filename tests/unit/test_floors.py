@@ -33,6 +33,7 @@ PURE = (
     "gearmanny.protocol",
     "gearmanny.tasks",
     "gearmanny.calling",
+    "gearmanny.running.diagnosis",
     "gearmanny.running.options",
     "gearmanny.running.restarts",
     "gearmanny.running.roster",
@@ -128,7 +129,7 @@ TOUCHES = {
         "gearmanny.net.forks",
         "gearmanny.working.interrupts",
         "gearmanny.running.signals",
-        "gearmanny.cli",
+        "gearmanny.commands.server",
     },
     "subprocess": {"gearmanny.testing"},
     "asyncio": {

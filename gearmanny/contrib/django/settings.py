@@ -213,6 +213,7 @@ class Settings:
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
     MAX_DEATHS: int | None = same_as(RunnerOptions, "max_deaths")
     STALL_TIMEOUT: float | None = same_as(RunnerOptions, "stall_timeout")
+    HEALTH_FILE: str | None = same_as(RunnerOptions, "health_file")
     EMBEDDED: bool = option(
         False, SWITCH, "start a job server for development if none is listening"
     )

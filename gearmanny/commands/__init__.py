@@ -1,0 +1,1 @@
+"""The commands of `gearmanny`, and those that `manage.py gearmanny` shares with it."""
