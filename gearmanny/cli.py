@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from gearmanny import __version__
+from gearmanny.commands import complain
 from gearmanny.errors import GearmanException
 from gearmanny.logs import escape_unprintable
 
 OK = 0
 FAILED = 1
+INTERRUPTED = 130
 """Exit codes. Wrong arguments exit with 2, as in every command that uses argparse."""
 
 
@@ -51,6 +54,12 @@ def _status() -> Command:
     return status
 
 
+def _call() -> Command:
+    from gearmanny.commands import call  # noqa: PLC0415
+
+    return call
+
+
 def _health() -> Command:
     from gearmanny.commands import health  # noqa: PLC0415
 
@@ -65,6 +74,7 @@ class _Entry(NamedTuple):
 _COMMANDS = {
     "server": _Entry("run a job server for development and tests", _server),
     "status": _Entry("show what job servers say of themselves", _status),
+    "call": _Entry("call a function, and print what it returns", _call),
     "jobs": _Entry("show and change recorded jobs", _jobs),
     "dispatch": _Entry("hand over recorded jobs, apart from the workers", _dispatch),
     "health": _Entry("say whether a runner is healthy", _health),
@@ -100,6 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = command.run(options)
     except GearmanException as error:
-        print(f"gearmanny: {error}", file=sys.stderr)  # noqa: T201
+        complain(str(error))
         return FAILED
+    except BrokenPipeError:  # whoever reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return OK if code is None else code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from gearmanny.commands import write
 from gearmanny.running.healthfile import read
 
 UNHEALTHY = 1
@@ -52,5 +53,5 @@ def run(options: argparse.Namespace) -> int:
     """
     finding = read(options.file, ready=options.ready)
     wanted = "ready" if options.ready else "alive"
-    print(f"{wanted if finding.healthy else f'not {wanted}'}: {finding.text}")  # noqa: T201
+    write(f"{wanted if finding.healthy else f'not {wanted}'}: {finding.text}")
     return 0 if finding.healthy else UNHEALTHY

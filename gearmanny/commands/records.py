@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+from collections.abc import Iterator
 
 from gearmanny.errors import InvalidOption
 from gearmanny.records.sql import SQLStore
@@ -22,6 +24,26 @@ def add_records(parser: argparse.ArgumentParser) -> None:
         help="the database: sqlite:///jobs.db or postgresql://user:password@host/name. A password "
         "is better kept from the command line, in the environment variable GEARMANNY_RECORDS",
     )
+
+
+@contextlib.contextmanager
+def given_store(options: argparse.Namespace) -> Iterator[SQLStore | None]:
+    """Opens the store in the database that the arguments name, until the block ends.
+
+    Args:
+        options: the arguments.
+
+    Yields:
+        The store; None where none is named.
+
+    Raises:
+        InvalidOption: the URL of the database is invalid.
+    """
+    if not options.records:
+        yield None
+        return
+    with contextlib.closing(SQLStore(options.records)) as store:
+        yield store
 
 
 def store_of(options: argparse.Namespace, command: str) -> SQLStore:
