@@ -54,6 +54,10 @@ class Console(NamedTuple):
     """Writes a line."""
     complain: Callable[[str], object]
     """Writes a line to stderr."""
+    is_terminal: bool
+    """Whether lines are written to a terminal."""
+    color: bool = True
+    """Whether what is wrong may be red there."""
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
@@ -128,16 +132,17 @@ def _show(options: Mapping[str, Any], console: Console, conditions: Sequence[Con
     if options["json"]:
         console.write(json.dumps(as_json(overview, now) | {"failed": met}))
     else:
-        lines = list(_lines(overview, now, watched=options["watch"] is not None))
+        lines = list(_lines(overview, now, console, watched=options["watch"] is not None))
         console.write("\n".join(lines))
         for line in met:
             console.complain(line)
     return OK if overview.is_whole and not met else FAILED
 
 
-def _lines(overview: Overview, now: datetime, *, watched: bool) -> Iterator[str]:
-    is_terminal = sys.stdout.isatty()
-    color = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def _lines(overview: Overview, now: datetime, console: Console, *, watched: bool) -> Iterator[str]:
+    is_terminal, environment = console.is_terminal, os.environ
+    color = is_terminal and console.color and not environment.get("NO_COLOR")
+    color = color and environment.get("TERM") != "dumb"
     size = shutil.get_terminal_size()
     width = size.columns if is_terminal else None
     if not watched:
@@ -183,5 +188,5 @@ def run(options: argparse.Namespace) -> int:
         InvalidOption: an argument is wrong.
     """
     with given_store(options) as store:
-        console = Console(options.host, None, store, (), write, complain)
+        console = Console(options.host, None, store, (), write, complain, sys.stdout.isatty())
         return run_status(vars(options), console)
