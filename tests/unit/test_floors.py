@@ -25,6 +25,11 @@ LONGEST_FUNCTION = 60
 """Lines."""
 
 PURE = (
+    "gearmanny.commands.arguments",
+    "gearmanny.commands.bar",
+    "gearmanny.commands.conditions",
+    "gearmanny.commands.overview",
+    "gearmanny.commands.tables",
     "gearmanny.dispatching.counting",
     "gearmanny.dispatching.losses",
     "gearmanny.dispatching.refusals",
