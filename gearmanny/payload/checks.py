@@ -104,6 +104,12 @@ SWITCH = Rule("True or False", lambda value: isinstance(value, bool), str)
 FLAG = Rule("True or False", lambda value: isinstance(value, int) and value in (False, True), str)
 """As `SWITCH`; 0 and 1 are allowed as well, as old code has them."""
 
+PATH = Rule(
+    "the path of a file",
+    lambda value: isinstance(value, str) and bool(value) and "\0" not in value,
+    str,
+)
+
 ADDRESS = Rule(
     'an address of this machine, such as "127.0.0.1"',
     lambda value: isinstance(value, str) and bool(value) and "\0" not in value,

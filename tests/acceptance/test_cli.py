@@ -14,6 +14,7 @@ import pytest
 from gearmanny import cli
 from gearmanny.admin import JobServer as Admin
 from gearmanny.client import SimpleClient
+from gearmanny.commands import server
 from gearmanny.embedded import JobServer
 from gearmanny.protocol.packets import PacketType as P
 from gearmanny.protocol.versions import traps_of
@@ -157,7 +158,7 @@ def test_the_example_of_the_document_runs() -> None:
 
 def test_the_document_lists_the_options_with_their_defaults_and_help() -> None:
     parser = argparse.ArgumentParser(add_help=False)
-    cli._add_server(parser)
+    server.add_arguments(parser)
     page = (ROOT / "docs/embedded.md").read_text(encoding="utf-8").replace("`", "")
     (rows,) = re.findall(r"^\| option.*\n\|-.*\n((?:\|.*\n)+)", page, re.M)
     assert [re.split(r" \| |\| | \|", row)[1:4] for row in rows.splitlines()] == [

@@ -1,0 +1,23 @@
+"""The commands of `gearmanny`, and those that `manage.py gearmanny` shares with it."""
+
+from __future__ import annotations
+
+import sys
+
+
+def write(line: str) -> None:
+    """Writes a line to stdout, for a reader that may be waiting for it.
+
+    Args:
+        line: the line.
+    """
+    print(line, flush=True)  # noqa: T201
+
+
+def complain(line: str) -> None:
+    """Writes a line to stderr.
+
+    Args:
+        line: the line.
+    """
+    print(f"gearmanny: {line}", file=sys.stderr)  # noqa: T201
