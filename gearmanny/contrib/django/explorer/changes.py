@@ -3,14 +3,17 @@ the admin site."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.db import connections, transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy
 
 from gearmanny.contrib.django.models import JobRecord
+from gearmanny.contrib.django.settings import get_settings
 from gearmanny.errors import InvalidOption
 from gearmanny.records.listing import Listed
 from gearmanny.records.states import State
@@ -57,6 +60,16 @@ CHANGES = {
 }
 
 
+@contextlib.contextmanager
+def _savepoint() -> Iterator[None]:
+    """Lets a transaction of the request, if there is one, go on where a key is taken."""
+    alias = get_settings().RECORDS.DATABASE
+    with contextlib.ExitStack() as stack:
+        if connections[alias].in_atomic_block:
+            stack.enter_context(transaction.atomic(using=alias))
+        yield
+
+
 def change_jobs(
     store: Listed, change: Change, jobs: Sequence[JobRecord], user: Any
 ) -> tuple[int, list[str]]:
@@ -74,7 +87,9 @@ def change_jobs(
     done, problems = [], []
     for job in jobs:
         try:
-            if change.apply(store, str(job.pk)):
+            with _savepoint():
+                is_done = change.apply(store, str(job.pk))
+            if is_done:
                 done.append(job)
             else:
                 problems.append(

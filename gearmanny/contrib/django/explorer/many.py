@@ -11,8 +11,8 @@ from typing import Any
 from gearmanny.contrib.django.clients import async_client
 from gearmanny.contrib.django.explorer.changes import CHANGES, change_jobs
 from gearmanny.contrib.django.explorer.joblist import Filter, jobs_with
+from gearmanny.contrib.django.explorer.site import store_of_project
 from gearmanny.contrib.django.settings import get_settings
-from gearmanny.contrib.django.store import get_store
 from gearmanny.errors import InvalidTask
 from gearmanny.records.listing import Wanted
 from gearmanny.records.states import State
@@ -51,8 +51,7 @@ class RecordsWorker(BaseWorker):
         claims = handler_of(self.gearman_worker, self.job).context.claims
         if claims is None or not claims.holds(self.job):
             raise InvalidTask("This function is for recorded jobs, which the explorer makes.")
-        store = get_store()
-        assert store is not None, "it is recorded"
+        store = store_of_project()
         wanted = Wanted(
             function,
             None if state is None else State(state),

@@ -70,7 +70,8 @@ class ExplorerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def store_of_project() -> Summarized:
-    """Returns the store, of which there is one where anybody may see pages."""
+    """Returns the store, of which there is one where anybody may see pages. Its statements are part
+    of the transaction of the request."""
     store = get_store()
     assert store is not None, "there is no page without a store"
-    return store
+    return store.of_callers
