@@ -15,7 +15,7 @@ from gearmanny.payload.masking import masked
 from gearmanny.records.ids import canonical
 from gearmanny.records.listing import MANY, Listed, Listing, Wanted
 from gearmanny.records.session import Session, in_batches, list_of
-from gearmanny.records.states import State
+from gearmanny.records.states import ENDED, State
 
 NEWEST_FAILED = 2000
 """Failed jobs whose errors are read."""
@@ -52,6 +52,11 @@ _DURATIONS = """
     SELECT {epoch[finished]} - {epoch[started]} FROM {jobs}
     WHERE function = %s AND state = 'succeeded' AND finished IS NOT NULL AND finished > {ago}
     AND started IS NOT NULL ORDER BY finished DESC LIMIT %s
+"""
+
+_RUNS = """
+    SELECT id, state, {epoch[finished]}, {epoch[finished]} - {epoch[started]} FROM {jobs}
+    WHERE function = %s AND state = %s AND finished IS NOT NULL ORDER BY finished DESC LIMIT %s
 """
 
 _FRAME = re.compile(r'^ *File "(.*)", line (\d+), in (.*)$', re.MULTILINE)
@@ -95,6 +100,15 @@ class Pace(NamedTuple):
     """Seconds within which 95 of 100 of them took."""
 
 
+class Run(NamedTuple):
+    """A job that has ended."""
+
+    id: str
+    state: State
+    seconds: float
+    """From its last start to its end."""
+
+
 class Summarized(Listed, Protocol):
     """A store that answers such questions."""
 
@@ -120,6 +134,14 @@ class Summarized(Listed, Protocol):
 
     def paces(self, functions: Iterable[str]) -> list[Pace]:
         """Returns the pace of functions in the last hour."""
+
+    def runs(self, function: str, number: int) -> list[Run]:
+        """Returns the jobs of a function that ended last, the newest at the end.
+
+        Args:
+            function: the function.
+            number: how many, at most.
+        """
 
 
 class Summaries(Listing):
@@ -150,6 +172,10 @@ class Summaries(Listing):
             lambda session: [_pace(session, function) for function in functions]
         )
         return paces
+
+    def runs(self, function: str, number: int) -> list[Run]:
+        runs: list[Run] = self._run(lambda session: _runs(session, function, number))
+        return runs
 
 
 def grouped(failures: Iterable[Failures]) -> list[Failures]:
@@ -237,3 +263,12 @@ def _pace(session: Session, function: str) -> Pace:
         for (seconds,) in session.rows(_DURATIONS, function, float(SLOTS * SLOT), _MEASURED)
     )
     return Pace(function, slots, is_whole, percentile(durations, 0.5), percentile(durations, 0.95))
+
+
+def _runs(session: Session, function: str, number: int) -> list[Run]:
+    rows = [row for state in ENDED for row in session.rows(_RUNS, function, str(state), number)]
+    newest = sorted(rows, key=lambda row: float(row[2]))[-number:]
+    return [
+        Run(canonical(id), State(state), max(seconds or 0.0, 0.0))
+        for id, state, _, seconds in newest
+    ]

@@ -26,12 +26,12 @@ def test_jobs_are_found_by_a_text_in_their_arguments(store: SQLStore) -> None:
     first = submit(store, arguments='{"parcel": "Ada 100%"}')
     second = submit(store, "g", arguments='{"parcel": "Ada"}')
     submit(store, arguments=b"Ada")
-    assert search(store, "Ada") == Found([second, first], is_all=True)
+    assert search(store, "Ada") == Found(sorted([first, second], reverse=True), is_all=True)
     assert search(store, "Ada", "g").ids == [second]
     assert search(store, '"parcel": "Ada"').ids == [second]
     assert search(store, "0%").ids == [first]
     assert search(store, "A_a").ids == []
-    assert search(store, "Ada", size=1).ids == [second]
+    assert search(store, "Ada", size=1).ids == [max(first, second)]
 
 
 @pytest.mark.parametrize("arguments", ['{"name": "Zoë"}', '{"name": "Zo\\u00eb"}'])
@@ -42,7 +42,7 @@ def test_a_text_is_found_whichever_way_json_has_written_it(store: SQLStore, argu
 
 def test_jobs_are_found_by_their_keys(store: SQLStore) -> None:
     unique, waiting = submit(store, unique="k 1"), submit(store, unique_waiting="k 1")
-    assert search(store, "k 1").ids == [waiting, unique]
+    assert search(store, "k 1").ids == sorted([unique, waiting], reverse=True)
     assert search(store, "k").ids == []
 
 
@@ -56,7 +56,7 @@ def test_a_search_says_that_it_looked_at_the_newest_only(
     store: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summaries, "MANY", 2)
-    ids = [submit(store, arguments='"a"') for _ in range(3)]
+    ids = sorted(submit(store, arguments='"a"') for _ in range(3))
     assert search(store, "a") == Found([ids[2], ids[1]], is_all=False)
 
 
@@ -77,7 +77,7 @@ def trace(*frames: str) -> str:
 def test_errors_are_grouped_by_function_type_and_place(store: SQLStore, running: Claiming) -> None:
     kind = "builtins.ValueError"
     here, there = trace("a.py", "b.py"), trace("b.py", "a.py")
-    fail(store, running, "f", kind, "1", lines=here)
+    older = fail(store, running, "f", kind, "1", lines=here)
     newest = fail(store, running, "f", kind, "2", lines=here)
     others = [
         fail(store, running, "f", kind, "3", lines=there),
@@ -87,7 +87,8 @@ def test_errors_are_grouped_by_function_type_and_place(store: SQLStore, running:
     ]
     groups, is_all = store.failures()
     assert is_all
-    assert groups[0] == Failures("f", kind, "b.py:7 in ship", "2", newest, 2)
+    message, id = max([("1", older), ("2", newest)], key=lambda pair: pair[1])
+    assert groups[0] == Failures("f", kind, "b.py:7 in ship", message, id, 2)
     assert {group.id for group in groups[1:]} == set(others)
     assert [group.function for group in store.failures("g")[0]] == ["g"]
     assert store.failures("h") == ([], True)
@@ -125,6 +126,18 @@ def test_the_pace_of_a_function_is_known(
     assert (pace.function, pace.slots[-1], sum(pace.slots), pace.is_whole) == ("f", 6, 6, True)
     assert (round(pace.median or 0), round(pace.p95 or 0)) == (3, 100)
     assert (sum(none.slots), none.median, none.p95) == (0, None, None)
+
+
+def test_the_last_runs_of_a_function_are_known(store: SQLStore, running: Claiming) -> None:
+    ids = [fail(store, running, "f", "a", "b") for _ in range(3)]
+    claim = running().claim
+    store.finish(claim, Event.SUCCEEDED, "1")
+    submit(store)
+    running()
+    runs = store.runs("f", 2)
+    assert [(run.id, run.state) for run in runs] == [(ids[2], "failed"), (claim.id, "succeeded")]
+    assert all(run.seconds < 60 for run in runs)
+    assert store.runs("g", 2) == []
 
 
 def test_a_pace_says_that_there_was_more(

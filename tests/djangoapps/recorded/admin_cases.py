@@ -529,7 +529,7 @@ class NowPage(Pages):
         self.store.finish(self.claim(id, "recorded_write"), Event.SUCCEEDED, "1")
         page = self.client.get("/admin/gearmanny/")
         self.assertContains(page, "<polyline points=")
-        self.assertContains(page, "jobs in each five minutes: 0, 0")
+        self.assertContains(page, 'aria-label="0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1"')
 
 
 class Commands(Pages):
@@ -586,6 +586,7 @@ class SchedulePages(TestCase):
         assert (found.function, found.arguments) == ("shop_report", FORM["arguments"])
         assert (found.timezone, found.jitter, found.from_code) == ("Europe/Berlin", 5, 0)
         assert found.next > found.last
+        self.assertContains(self.client.get(SCHEDULES), '<td class="field-last_runs">-</td>')
         page = self.client.get(SCHEDULES)
         self.assertContains(page, "at 03:00 on Monday through Friday, Europe/Berlin time")
 
@@ -618,6 +619,8 @@ class SchedulePages(TestCase):
         assert not self.store.schedules.get("nightly").paused
         self.act("run_now", "nightly")
         job = JobRecord.objects.get(function="shop_report")
+        self.store.cancel(str(job.id))
+        self.assertContains(self.client.get(SCHEDULES), "1 job, 0 failed")
         assert job.arguments == FORM["arguments"]
         page = f"{SCHEDULES}{self.id_of('nightly')}/delete/"
         self.assertRedirects(self.client.post(page, {"post": "yes"}), SCHEDULES)

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from django.utils.safestring import SafeString
+
 from gearmanny.admin import JobServer
 from gearmanny.commands.overview import Row, Server, overview_of
 from gearmanny.commands.survey import ask_servers, ask_store
 from gearmanny.contrib.django.discovery import DiscoveryError
+from gearmanny.contrib.django.explorer.drawings import line_through
 from gearmanny.contrib.django.explorer.offered import project_functions
 from gearmanny.contrib.django.explorer.site import store_of_project
 from gearmanny.contrib.django.models import JobRecord, WorkerProcess
@@ -34,9 +37,6 @@ _HELP = "_help"
 
 _PACED = 50
 """Functions whose paces are read."""
-
-_WIDTH, _HEIGHT = 72, 18
-"""Size of a sparkline, in pixels."""
 
 
 class ServerNow(NamedTuple):
@@ -64,16 +64,11 @@ class FunctionNow(NamedTuple):
         return None if self.pace is None else self.pace.slots[-1] / 5
 
     @property
-    def sparkline(self) -> str:
-        """The points of a line through the jobs of each slot."""
+    def line(self) -> SafeString | str:
+        """A line through the jobs of each slot."""
         if self.pace is None or not any(self.pace.slots):
             return ""
-        slots = self.pace.slots
-        step, most = _WIDTH / (len(slots) - 1), max(slots)
-        return " ".join(
-            f"{index * step:.1f},{_HEIGHT - 1 - (_HEIGHT - 2) * number / most:.1f}"
-            for index, number in enumerate(slots)
-        )
+        return line_through(self.pace.slots)
 
 
 class ProcessNow(NamedTuple):
