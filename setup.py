@@ -26,6 +26,7 @@ TEST = [
     *OPENTELEMETRY,
     *PROMETHEUS,
     *SCHEDULES,
+    "axe-playwright-python>=0.1.4",
     "coverage>=7.10",
     'django-tasks>=0.12; python_version < "3.12"',
     "gunicorn>=22",
