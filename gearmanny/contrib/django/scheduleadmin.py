@@ -55,6 +55,11 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         widgets = dict.fromkeys(("name", "function", "cron", "timezone"), _LINE)
         help_texts: ClassVar = {"arguments": gettext_lazy("A JSON object: the arguments by name.")}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Where its name has to be unique.
+        self.instance._state.db = get_settings().RECORDS.DATABASE
+
     def clean_arguments(self) -> str:
         """Returns the arguments, if they are what a task takes."""
         text: str = self.cleaned_data["arguments"].strip() or "{}"

@@ -22,6 +22,7 @@ from gearmanny.contrib.django.explorer import jobadmin, joblist
 from gearmanny.contrib.django.explorer import now as now_page
 from gearmanny.contrib.django.explorer.many import RecordsWorker
 from gearmanny.contrib.django.models import JobRecord, JobSchedule, WorkerProcess
+from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.contrib.django.testing import eager
 from gearmanny.errors import TaskError
@@ -61,8 +62,15 @@ def patched(module: Any, **values: Any) -> Iterator[None]:
         yield
 
 
+def alias() -> str:
+    """The database of the records."""
+    return get_settings().RECORDS.DATABASE
+
+
 class Pages(TestCase):
     """Pages of the explorer, for somebody who may do everything."""
+
+    databases = "__all__"
 
     def setUp(self) -> None:
         found = get_store()
@@ -189,7 +197,7 @@ class TheList(Pages):
         page = self.client.post(address, {"change": "retry", "scope": "all"})
         self.assertContains(page, "The filter matches 3 jobs.")
         assert self.state(failed[0]) == "failed"
-        with eager([RecordsWorker]), self.captureOnCommitCallbacks(execute=True):
+        with eager([RecordsWorker]), self.captureOnCommitCallbacks(using=alias(), execute=True):
             sure = {"change": "retry", "scope": "all", "sure": "yes"}
             page = self.client.post(address, sure)
         job = JobRecord.objects.get(function="gearmanny_records_change")
@@ -202,7 +210,7 @@ class TheList(Pages):
 
     def test_all_that_were_found_by_their_arguments_are_changed(self) -> None:
         found, other = self.record("f", arguments='{"to": "Ada"}'), self.record("f")
-        with eager([RecordsWorker]), self.captureOnCommitCallbacks(execute=True):
+        with eager([RecordsWorker]), self.captureOnCommitCallbacks(using=alias(), execute=True):
             self.client.post(f"{LIST}?q=Ada", {"change": "discard", "scope": "all", "sure": "yes"})
         assert not JobRecord.objects.filter(id=found).exists()
         assert JobRecord.objects.filter(id=other).exists()
@@ -212,8 +220,7 @@ class TheList(Pages):
             simple_client.gearmanny_records_change(change="discard", user=1)
 
     def test_errors_are_grouped(self) -> None:
-        self.fail("shop_ship")
-        newest = self.fail("shop_ship")
+        newest = max(self.fail("shop_ship"), self.fail("shop_ship"))
         self.fail("shop_bill")
         page = self.client.get(f"{LIST}errors/")
         assert [(g.function, g.number) for g in page.context["groups"]] == [
@@ -374,7 +381,7 @@ class Calls(Pages):
             self.assertContains(page, "&quot;&lt;i&gt;&quot;")
             page = self.call("recorded_write_and_fail", **{"argument-": '{"name": "b"}'})
             self.assertContains(page, "builtins.ValueError: b")
-        assert Group.objects.get().name == "<i>"
+        assert Group.objects.filter(name="<i>").exists()
 
     def test_a_script_gets_events(self) -> None:
         with eager([Recorded]):
@@ -537,7 +544,9 @@ class Commands(Pages):
         first = self.record("shop_ship", arguments='{"customer": 17, "pin": 1}')
         second = self.record("shop_ship", arguments='{"customer": 18}')
         out = StringIO()
-        with override_settings(GEARMANNY={"RECORDS": {"STORE": "database"}, "MASK": ["pin"]}):
+        with override_settings(
+            GEARMANNY={"RECORDS": {"STORE": "database", "DATABASE": alias()}, "MASK": ["pin"]}
+        ):
             call_command("gearmanny", "jobs", "show", first, stdout=out)
         assert '{"customer": 17, "pin": "********"}' in out.getvalue()
         call_command("gearmanny", "jobs", "delete", "--argument", "customer=17", stdout=out)
@@ -562,6 +571,8 @@ FORM = {
 
 
 class SchedulePages(TestCase):
+    databases = "__all__"
+
     def setUp(self) -> None:
         found = get_store()
         assert found is not None
