@@ -75,7 +75,7 @@ def workers_of_explorer() -> list[FoundWorker]:
     """Returns the worker that changes records for the admin site, if there are both."""
     if get_settings().RECORDS.STORE is None or not apps.is_installed("django.contrib.admin"):
         return []
-    from gearmanny.contrib.django.explorer.many import RecordsWorker  # noqa: PLC0415  models
+    from gearmanny.contrib.django.explorer.worker import RecordsWorker  # noqa: PLC0415  models
 
     return [FoundWorker(RecordsWorker.__module__, RecordsWorker)]
 

@@ -20,7 +20,7 @@ from django.utils.timezone import now
 from gearmanny.contrib.django import client as simple_client
 from gearmanny.contrib.django.explorer import jobadmin, joblist
 from gearmanny.contrib.django.explorer import now as now_page
-from gearmanny.contrib.django.explorer.many import RecordsWorker
+from gearmanny.contrib.django.explorer.worker import RecordsWorker
 from gearmanny.contrib.django.models import JobRecord, JobSchedule, WorkerProcess
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store

@@ -30,9 +30,10 @@ from gearmanny.contrib.django.explorer.joblist import (
     list_jobs,
 )
 from gearmanny.contrib.django.explorer.jobpage import progress_of, steps_of
-from gearmanny.contrib.django.explorer.many import MOST, change_all
+from gearmanny.contrib.django.explorer.many import change_all
 from gearmanny.contrib.django.explorer.site import store_of_project
 from gearmanny.contrib.django.explorer.values import payload_shown
+from gearmanny.contrib.django.explorer.worker import MOST
 from gearmanny.contrib.django.models import JobRecord, JobSchedule, WorkerProcess
 from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.records.ids import canonical

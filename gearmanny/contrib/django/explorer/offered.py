@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gearmanny.contrib.django.clients import async_client
 from gearmanny.contrib.django.discovery import DiscoveryError, find_workers
-from gearmanny.contrib.django.explorer.many import RecordsWorker
+from gearmanny.contrib.django.explorer.worker import RecordsWorker
 from gearmanny.contrib.django.models import WorkerProcess
 from gearmanny.contrib.django.taskqueues import queue_of
 from gearmanny.errors import GearmanException
