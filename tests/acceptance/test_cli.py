@@ -221,7 +221,7 @@ def test_status_shows_the_functions_and_the_traps_of_a_version(
         assert cli.main(["status", server.host]) == 0
         said = capsys.readouterr().out
         version = Admin(server.host).version()
-    assert said.startswith(f"{server.host}: {version}\n  shop_price: 1 waiting, 0 running, 0 work")
+    assert said.startswith(f"{server.host}: {version}\n\n  FUNCTION    WAITING  RUNNING  WORKERS\n")
     assert [line.split()[1] for line in said.splitlines() if line.startswith("  trap ")] == [
         f"{trap.name}:" for trap in traps_of(version)
     ]
