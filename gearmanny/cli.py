@@ -60,6 +60,12 @@ def _call() -> Command:
     return call
 
 
+def _cache() -> Command:
+    from gearmanny.commands import cache  # noqa: PLC0415
+
+    return cache
+
+
 def _health() -> Command:
     from gearmanny.commands import health  # noqa: PLC0415
 
@@ -77,6 +83,7 @@ _COMMANDS = {
     "call": _Entry("call a function, and print what it returns", _call),
     "jobs": _Entry("show and change recorded jobs", _jobs),
     "dispatch": _Entry("hand over recorded jobs, apart from the workers", _dispatch),
+    "cache": _Entry("show and clear the cached answers in MongoDB", _cache),
     "health": _Entry("say whether a runner is healthy", _health),
 }
 

@@ -132,22 +132,25 @@ def _show(options: Mapping[str, Any], console: Console, conditions: Sequence[Con
     if options["json"]:
         console.write(json.dumps(as_json(overview, now) | {"failed": met}))
     else:
-        lines = list(_lines(overview, now, console, watched=options["watch"] is not None))
+        lines = list(_lines(overview, now, console, options))
         console.write("\n".join(lines))
         for line in met:
             console.complain(line)
     return OK if overview.is_whole and not met else FAILED
 
 
-def _lines(overview: Overview, now: datetime, console: Console, *, watched: bool) -> Iterator[str]:
+def _lines(
+    overview: Overview, now: datetime, console: Console, options: Mapping[str, Any]
+) -> Iterator[str]:
     is_terminal, environment = console.is_terminal, os.environ
     color = is_terminal and console.color and not environment.get("NO_COLOR")
     color = color and environment.get("TERM") != "dumb"
     size = shutil.get_terminal_size()
     width = size.columns if is_terminal else None
-    if not watched:
+    if options["watch"] is None:
         yield from tables(overview, now, width=width, color=color)
-        yield from traps(overview.servers, width)
+        if not options["conditions"]:  # which are for monitors, who look again and again
+            yield from traps(overview.servers, width)
         return
     # What there is most to see of stands above: the rest may not fit.
     rows = sorted(overview.rows, key=lambda row: (-row.abandoned, -row.waiting, -row.running))
