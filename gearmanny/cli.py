@@ -10,14 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from gearmanny import __version__
-from gearmanny.commands import complain
+from gearmanny.commands import FAILED, INTERRUPTED, OK, complain
 from gearmanny.errors import GearmanException
 from gearmanny.logs import escape_unprintable
-
-OK = 0
-FAILED = 1
-INTERRUPTED = 130
-"""Exit codes. Wrong arguments exit with 2, as in every command that uses argparse."""
 
 
 class Command(Protocol):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from gearmanny.commands import complain, write
+from gearmanny.commands import FAILED, OK, complain, write
 from gearmanny.commands.conditions import SYNTAX, Condition, parse_condition
 from gearmanny.commands.overview import Overview, as_json, overview_of
 from gearmanny.commands.records import add_records, given_store
@@ -25,10 +25,6 @@ from gearmanny.net.tls import TLSOption
 from gearmanny.payload.checks import TIME_LIMIT
 from gearmanny.payload.fields import flag_type
 from gearmanny.records.contract import Store
-
-OK = 0
-FAILED = 1
-"""Exit codes. Wrong arguments exit with 2, as in every command that uses argparse."""
 
 _INTERVAL = 2.0
 """Seconds between two looks of `--watch`."""

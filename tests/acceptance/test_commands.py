@@ -327,6 +327,34 @@ class TestCall:
         bar = in_a_terminal(*command, "--progress")
         assert f"\r\033[K[{'#' * 30}] 100%  50 of 50\r\n" in bar
 
+    @pytest.mark.parametrize("manage", [False, True])
+    def test_ctrl_c_ends_the_wait_without_a_traceback(
+        self, manage: bool, gearman_server: Server, gearman_client: SimpleClient
+    ) -> None:
+        command = [*GEARMANNY, "call", "--host", gearman_server.host]
+        if manage:
+            command = [sys.executable, "-m", "django", "gearmanny", "call"]
+        settings = {
+            "DJANGO_SETTINGS_MODULE": "tests.django_settings",
+            "TEST_HOSTS": gearman_server.host,
+        }
+        process = subprocess.Popen(
+            [*command, "nobody_home"],
+            cwd=ROOT,
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            until(lambda: "nobody_home" in run("status", gearman_server.host).stdout)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            end(process)
+        assert (process.returncode, out) == (130, "")
+        assert "Traceback" not in err
+
     def test_a_background_job_is_only_accepted(
         self, gearman_server: Server, gearman_client: SimpleClient
     ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from gearmanny.commands import call, status
+from gearmanny.commands import INTERRUPTED, call, status
 from gearmanny.commands.cache import add_cache, run_cache
 from gearmanny.commands.call import add_call, run_call
 from gearmanny.commands.status import add_status, run_status
@@ -65,6 +65,8 @@ class Command(BaseCommand):
             options["run"](options)
         except (ImproperlyConfigured, GearmanException) as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
 
     def _cache(self, options: dict[str, Any]) -> None:
         run_cache(options, get_cache, self._write)
