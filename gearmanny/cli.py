@@ -10,14 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from gearmanny import __version__
-from gearmanny.commands import complain
+from gearmanny.commands import FAILED, INTERRUPTED, OK, complain
 from gearmanny.errors import GearmanException
 from gearmanny.logs import escape_unprintable
-
-OK = 0
-FAILED = 1
-INTERRUPTED = 130
-"""Exit codes. Wrong arguments exit with 2, as in every command that uses argparse."""
 
 
 class Command(Protocol):
@@ -60,6 +55,12 @@ def _call() -> Command:
     return call
 
 
+def _cache() -> Command:
+    from gearmanny.commands import cache  # noqa: PLC0415
+
+    return cache
+
+
 def _health() -> Command:
     from gearmanny.commands import health  # noqa: PLC0415
 
@@ -77,6 +78,7 @@ _COMMANDS = {
     "call": _Entry("call a function, and print what it returns", _call),
     "jobs": _Entry("show and change recorded jobs", _jobs),
     "dispatch": _Entry("hand over recorded jobs, apart from the workers", _dispatch),
+    "cache": _Entry("show and clear the cached answers in MongoDB", _cache),
     "health": _Entry("say whether a runner is healthy", _health),
 }
 

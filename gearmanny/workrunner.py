@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Unpack
 
 from gearmanny.dispatching.options import Keep
@@ -134,7 +135,7 @@ class WorkRunner:
         crash_window: float = RunnerOptions.crash_window,
         max_deaths: int | None = RunnerOptions.max_deaths,
         stall_timeout: float | None = RunnerOptions.stall_timeout,
-        health_file: str | None = RunnerOptions.health_file,
+        health_file: str | PurePath | None = RunnerOptions.health_file,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
         records: Store | None = None,
         transaction: Transaction | None = None,

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 
+OK = 0
+FAILED = 1
+INTERRUPTED = 130
+"""Exit codes. Wrong arguments exit with 2, as in every command that uses argparse."""
+
 
 def write(line: str) -> None:
     """Writes a line to stdout, for a reader that may be waiting for it.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from gearmanny.client import AsyncClient, Progress, Warning, WorkResult
-from gearmanny.commands import complain, write
+from gearmanny.commands import OK, complain, write
 from gearmanny.commands.arguments import arguments_of, pair_of
 from gearmanny.commands.bar import Bar
 from gearmanny.commands.records import add_records, given_store
@@ -121,10 +121,10 @@ def run_call(options: Mapping[str, Any], console: Console) -> int:
         if work.id is None:
             work.get_result(timeout)  # until the job server has accepted it
         console.write(json.dumps({"unique": work.unique, "id": work.id}))
-        return 0
+        return OK
     _follow(work, console, timeout, shows_progress=options["progress"])
     console.write(json.dumps(work.get_result(timeout), ensure_ascii=False))
-    return 0
+    return OK
 
 
 def _follow(

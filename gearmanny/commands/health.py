@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from gearmanny.commands import write
+from gearmanny.commands import FAILED, OK, write
 from gearmanny.running.healthfile import read
-
-UNHEALTHY = 1
-"""The exit code. Wrong arguments exit with 2, as in every command that uses argparse."""
 
 _ENVIRONMENT = "GEARMANNY_HEALTH_FILE"
 
@@ -54,4 +51,4 @@ def run(options: argparse.Namespace) -> int:
     finding = read(options.file, ready=options.ready)
     wanted = "ready" if options.ready else "alive"
     write(f"{wanted if finding.healthy else f'not {wanted}'}: {finding.text}")
-    return 0 if finding.healthy else UNHEALTHY
+    return OK if finding.healthy else FAILED

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from gearmanny.commands import complain, write
+from gearmanny.commands import FAILED, OK, complain, write
 from gearmanny.commands.conditions import SYNTAX, Condition, parse_condition
 from gearmanny.commands.overview import Overview, as_json, overview_of
 from gearmanny.commands.records import add_records, given_store
@@ -25,10 +25,6 @@ from gearmanny.net.tls import TLSOption
 from gearmanny.payload.checks import TIME_LIMIT
 from gearmanny.payload.fields import flag_type
 from gearmanny.records.contract import Store
-
-OK = 0
-FAILED = 1
-"""Exit codes. Wrong arguments exit with 2, as in every command that uses argparse."""
 
 _INTERVAL = 2.0
 """Seconds between two looks of `--watch`."""
@@ -132,22 +128,25 @@ def _show(options: Mapping[str, Any], console: Console, conditions: Sequence[Con
     if options["json"]:
         console.write(json.dumps(as_json(overview, now) | {"failed": met}))
     else:
-        lines = list(_lines(overview, now, console, watched=options["watch"] is not None))
+        lines = list(_lines(overview, now, console, options))
         console.write("\n".join(lines))
         for line in met:
             console.complain(line)
     return OK if overview.is_whole and not met else FAILED
 
 
-def _lines(overview: Overview, now: datetime, console: Console, *, watched: bool) -> Iterator[str]:
+def _lines(
+    overview: Overview, now: datetime, console: Console, options: Mapping[str, Any]
+) -> Iterator[str]:
     is_terminal, environment = console.is_terminal, os.environ
     color = is_terminal and console.color and not environment.get("NO_COLOR")
     color = color and environment.get("TERM") != "dumb"
     size = shutil.get_terminal_size()
     width = size.columns if is_terminal else None
-    if not watched:
+    if options["watch"] is None:
         yield from tables(overview, now, width=width, color=color)
-        yield from traps(overview.servers, width)
+        if not options["conditions"]:  # which are for monitors, who look again and again
+            yield from traps(overview.servers, width)
         return
     # What there is most to see of stands above: the rest may not fit.
     rows = sorted(overview.rows, key=lambda row: (-row.abandoned, -row.waiting, -row.running))

@@ -9,6 +9,7 @@ from datetime import datetime
 from gearmanny.commands.overview import Overview, Records, Row, Server
 from gearmanny.errors import printable
 from gearmanny.protocol.versions import traps_of
+from gearmanny.records.values import Process
 
 _MARK = "!"
 """Stands before functions that are abandoned."""
@@ -104,7 +105,17 @@ def _records(
         return
     counted = {count.function for count in records.counts}
     recorded = [row for row in rows if row.function in counted]
-    yield from _table(
+    if not recorded:
+        yield "No recorded jobs."
+    else:
+        yield from _recorded(recorded, width, color=color)
+    if records.processes:
+        yield ""
+        yield from _processes(records.processes, now, width)
+
+
+def _recorded(rows: Sequence[Row], width: int | None, *, color: bool) -> Iterator[str]:
+    return _table(
         ("RECORDS OF", "RECORDED", "SCHEDULED", "FAILED", "OLDEST"),
         [
             (
@@ -112,14 +123,16 @@ def _records(
                 *(str(number) for number in (row.recorded, row.scheduled, row.failed)),
                 age(row.oldest) if row.oldest else "",
             )
-            for row in recorded
+            for row in rows
         ],
-        [row.abandoned for row in recorded],
+        [row.abandoned for row in rows],
         width,
         color=color,
     )
-    yield ""
-    yield from _table(
+
+
+def _processes(processes: Sequence[Process], now: datetime, width: int | None) -> Iterator[str]:
+    return _table(
         ("PROCESS", "POOL", "UP"),
         [
             (
@@ -127,11 +140,11 @@ def _records(
                 printable(each.pool),
                 age((now - each.started).total_seconds()),
             )
-            for each in records.processes
+            for each in processes
         ],
-        [False] * len(records.processes),
+        [False] * len(processes),
         width,
-        color=color,
+        color=False,
     )
 
 

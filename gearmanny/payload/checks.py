@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from gearmanny.errors import InvalidOption
@@ -106,7 +107,7 @@ FLAG = Rule("True or False", lambda value: isinstance(value, int) and value in (
 
 PATH = Rule(
     "the path of a file",
-    lambda value: isinstance(value, str) and bool(value) and "\0" not in value,
+    lambda value: isinstance(value, str | PurePath) and bool(str(value)) and "\0" not in str(value),
     str,
 )
 

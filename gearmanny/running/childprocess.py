@@ -109,6 +109,8 @@ class _Reporter:
         self._asked = False
 
     def ready(self) -> None:
+        if self._pulse is not None:  # which rests if a setUp has forked
+            self._pulse.resume()
         self._report(READY)
 
     def finished(self) -> None:

@@ -87,8 +87,8 @@ class Diagnosis(Generic[P]):
 
 def _turns_of(examined: Examined[P]) -> int | None:
     """Returns how often a loop has turned that should turn; None for another one."""
-    turns = examined.vitals.turns
-    return None if examined.runs_jobs or not turns else turns
+    beats, turns, _ = examined.vitals
+    return None if beats is None or examined.runs_jobs or not turns else turns
 
 
 def _not_ready(slots: Iterable[Hashable], processes: Sequence[Examined[P]]) -> Iterable[str]:
@@ -101,5 +101,5 @@ def _not_ready(slots: Iterable[Hashable], processes: Sequence[Examined[P]]) -> I
     for slot, members in serving.items():
         if not members:
             yield f"no process serves as {slot}"
-        elif not any(each.vitals.connected for each in members):
+        elif not any(each.vitals.connected or each.vitals.beats is None for each in members):
             yield f"{members[0].process} is connected to no job server that answers"

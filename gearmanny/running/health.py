@@ -29,7 +29,7 @@ class Health:
         Raises:
             InvalidOption: its file cannot be written.
         """
-        self._path = options.health_file
+        self._path = None if options.health_file is None else str(options.health_file)
         timeout = options.pulse_timeout or math.inf
         self._diagnosis = Diagnosis[WorkProcess](timeout)
         self._interval = min(healthfile.INTERVAL, timeout / 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from gearmanny.dispatching.options import DispatchOptions, Keep
 from gearmanny.payload.checks import COUNT, PATH, SECONDS, SWITCH, TIME_LIMIT
@@ -67,7 +68,7 @@ class RunnerOptions:
         none="never",
         metavar="SECONDS",
     )
-    health_file: str | None = option(
+    health_file: str | PurePath | None = option(
         None,
         PATH,
         "file that says whether the processes are healthy, for `gearmanny health`",

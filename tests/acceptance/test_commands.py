@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,11 +22,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from gearmanny import cli
 from gearmanny.client import SimpleClient
+from gearmanny.commands.conditions import _OPERATORS
+from gearmanny.commands.overview import METRICS, RECORDED_METRICS
 from gearmanny.records.sql import SQLStore
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
-from tests.support.servers import PATIENCE, RunWorker, Server, Start, end, free_port, until
+from tests.support.servers import PATIENCE, ROOT, RunWorker, Server, Start, end, free_port, until
 
 GEARMANNY = [sys.executable, "-W", "error", "-m", "gearmanny"]
 
@@ -322,6 +327,34 @@ class TestCall:
         bar = in_a_terminal(*command, "--progress")
         assert f"\r\033[K[{'#' * 30}] 100%  50 of 50\r\n" in bar
 
+    @pytest.mark.parametrize("manage", [False, True])
+    def test_ctrl_c_ends_the_wait_without_a_traceback(
+        self, manage: bool, gearman_server: Server, gearman_client: SimpleClient
+    ) -> None:
+        command = [*GEARMANNY, "call", "--host", gearman_server.host]
+        if manage:
+            command = [sys.executable, "-m", "django", "gearmanny", "call"]
+        settings = {
+            "DJANGO_SETTINGS_MODULE": "tests.django_settings",
+            "TEST_HOSTS": gearman_server.host,
+        }
+        process = subprocess.Popen(
+            [*command, "nobody_home"],
+            cwd=ROOT,
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            until(lambda: "nobody_home" in run("status", gearman_server.host).stdout)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            end(process)
+        assert (process.returncode, out) == (130, "")
+        assert "Traceback" not in err
+
     def test_a_background_job_is_only_accepted(
         self, gearman_server: Server, gearman_client: SimpleClient
     ) -> None:
@@ -411,3 +444,48 @@ class TestManagePy:
             with pytest.raises(CommandError, match="NAME=VALUE"):
                 self.manage("call", "good_fail", "a")
             assert json.loads(self.manage("call", "good_pid", "--background")[0])["id"] is None
+
+
+PAGE = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+
+
+def keys_of(value: Any) -> Any:
+    """Returns the names in a JSON value, with those of the first item of each list."""
+    if isinstance(value, dict):
+        return {key: keys_of(inner) for key, inner in value.items()}
+    return [keys_of(value[0])] if isinstance(value, list) and value else None
+
+
+def test_the_commands_that_the_document_shows_are_understood() -> None:
+    lines = re.findall(r"^    (gearmanny .*?)(?: {2,}#.*| < .*)?$", PAGE, re.M)
+    assert len(lines) == 13
+    for line in lines:
+        _, command, *arguments = shlex.split(line)
+        parser = argparse.ArgumentParser()
+        cli._COMMANDS[command].load().add_arguments(parser)
+        parser.parse_args(arguments)
+
+
+def test_the_json_of_a_status_is_as_the_document_says(
+    gearman_server: Server, gearman_client: SimpleClient, tmp_path: Path
+) -> None:
+    shown, _ = re.findall(r"^```json\n(.*?)^```", PAGE, re.M | re.S)
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    gearman_client.using(background=True).mail_send()
+    with contextlib.closing(SQLStore(url)) as store:
+        store.register()
+        done = run(
+            *("status", gearman_server.host, "--records", url, "--json"),
+            *("--fail-when", "waiting>0"),
+        )
+        store.leave()
+    expected, found = keys_of(json.loads(shown)), keys_of(json.loads(done.stdout))
+    if not json.loads(done.stdout)["servers"][0]["traps"]:  # of our own job server
+        found["servers"][0]["traps"] = [None]
+    assert found == expected
+
+
+def test_the_table_of_a_status_is_as_the_document_says() -> None:
+    head = ["FUNCTION", "WAITING", "RUNNING", "WORKERS"]
+    assert head in [line.split() for line in PAGE.splitlines()]
+    assert all(name in PAGE for name in (*METRICS, *RECORDED_METRICS, *_OPERATORS))

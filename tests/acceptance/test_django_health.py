@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.records.values import NewJob
 from tests.acceptance.test_django_records import ALIAS, database, migrate
-from tests.support.servers import Server, Start, black_hole, end, free_port, until
+from tests.support.servers import ROOT, Server, Start, black_hole, end, free_port, until
 
 TOKEN = "a token of more than 16 characters"
 
@@ -26,7 +27,11 @@ BEARER = {"HTTP_AUTHORIZATION": f"Bearer {TOKEN}"}
 
 @pytest.fixture(autouse=True)
 def urls() -> Iterator[None]:
-    with override_settings(ROOT_URLCONF="tests.djangoapps.good.urls"):
+    """The URLs of a project, as the document shows them."""
+    page = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    exec(code, urls := {"__name__": "urls"})
+    with override_settings(ROOT_URLCONF=tuple(urls["urlpatterns"])):
         yield
 
 

@@ -219,8 +219,11 @@ class Idle(BaseWorker):
         """Does nothing"""
 
 
-def test_a_file_that_cannot_be_written_is_an_error_at_the_start(tmp_path: Path) -> None:
-    runner = WorkRunner([Idle], health_file=str(tmp_path / "missing" / "health"))
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_that_cannot_be_written_is_an_error_at_the_start(
+    kind: Callable[[str], str | Path], tmp_path: Path
+) -> None:
+    runner = WorkRunner([Idle], health_file=kind(f"{tmp_path}/missing/health"))
     with pytest.raises(InvalidOption, match=r"health_file cannot be written: .* No such file"):
         runner.start()
 

@@ -57,7 +57,7 @@ def test_one_that_rests_or_has_not_begun_is_alive_and_one_that_leaves_is_nobodys
     diagnosis = Diagnosis[str](4.0)
     for now in range(20):
         processes = [
-            examined("rests", beats=None, turns=0),
+            examined("rests", beats=None, turns=7),
             examined("starts", Stage.STARTING, beats=now + 1, turns=0, connected=False),
             examined("leaves", Stage.LEAVING, beats=1, turns=1),
         ]
@@ -74,6 +74,7 @@ def test_a_runner_is_ready_when_somebody_serves_in_every_slot_and_is_connected()
     assert not_ready(away._replace(stage=Stage.STARTING)) == ["no process serves as slot"]
     assert not_ready(away) == ["a is connected to no job server that answers"]
     assert not_ready(away, examined("b", Stage.REPLACING, beats=1, turns=1)) == []
+    assert not_ready(away._replace(vitals=Vitals(None, 1, connected=False))) == []
     assert not_ready(examined(beats=1, turns=1), slots=()) == ["it is stopping"]
     assert not_ready(examined(beats=1, turns=1)._replace(slot="another")) == [
         "no process serves as slot"

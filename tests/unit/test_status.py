@@ -206,7 +206,7 @@ class TestTables:
         assert text(overview_of([Server("one", "2.0")], None)) == "one: 2.0\n\nNo functions."
         lines = text(overview_of([ONE], Records(error="The store does not answer")))
         assert lines.endswith("\n\nrecords: The store does not answer")
-        assert text(overview_of([ONE], Records())).endswith("PROCESS  POOL  UP")
+        assert text(overview_of([ONE], Records())).endswith("\n\nNo recorded jobs.")
 
     @pytest.mark.parametrize("width", [20, 50, 80])
     def test_fit_into_a_terminal(self, width: int) -> None:

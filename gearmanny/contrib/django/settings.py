@@ -10,6 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
@@ -224,7 +225,7 @@ class Settings:
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
     MAX_DEATHS: int | None = same_as(RunnerOptions, "max_deaths")
     STALL_TIMEOUT: float | None = same_as(RunnerOptions, "stall_timeout")
-    HEALTH_FILE: str | None = same_as(RunnerOptions, "health_file")
+    HEALTH_FILE: str | PurePath | None = same_as(RunnerOptions, "health_file")
     HEALTH_TOKEN: str | None = option(
         None,
         _check_token,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from argparse import ArgumentParser
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from gearmanny.commands import call, status
+from gearmanny.commands import INTERRUPTED, call, status
+from gearmanny.commands.cache import add_cache, run_cache
 from gearmanny.commands.call import add_call, run_call
 from gearmanny.commands.status import add_status, run_status
 from gearmanny.contrib.django.clients import async_client, get_cache
@@ -36,14 +35,8 @@ class Command(BaseCommand):
         escape_unprintable()
         subjects = parser.add_subparsers(required=True, metavar="subject")
         cache = subjects.add_parser("cache", help="the cached answers in MongoDB")
-        verbs = cache.add_subparsers(required=True, metavar="verb")
-        for verb, show, text in (
-            ("info", self._cache_info, "show how many answers there are of each function"),
-            ("clear", self._cache_clear, "delete the answers of one function, or all answers"),
-        ):
-            each = verbs.add_parser(verb, help=text)
-            each.add_argument("name", nargs="?", help="the unique_name of a function")
-            each.set_defaults(run=functools.partial(self._cache, show))
+        add_cache(cache)
+        cache.set_defaults(run=self._cache)
         dispatch = subjects.add_parser(
             "dispatch", help="hand over recorded jobs, for `runworkers --no-dispatch`"
         )
@@ -72,26 +65,11 @@ class Command(BaseCommand):
             options["run"](options)
         except (ImproperlyConfigured, GearmanException) as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
 
-    def _cache(self, show: Callable[[str | None], None], options: dict[str, Any]) -> None:
-        try:
-            from gearmanny.helpers.cache_mongodb import Unavailable  # noqa: PLC0415
-        except ImportError as error:
-            raise CommandError(str(error)) from error
-        try:
-            show(options["name"])
-        except Unavailable as error:
-            raise CommandError("MongoDB cannot be used. The log says why.") from error
-
-    def _cache_info(self, name: str | None) -> None:
-        for row in get_cache().info(name):
-            newest = f"{row['newest']:%Y-%m-%d %H:%M}" if row["newest"] else "unknown"
-            self.stdout.write(
-                f"{row['_id']}: {row['entries']} answers, {row['bytes']} bytes, newest {newest}"
-            )
-
-    def _cache_clear(self, name: str | None) -> None:
-        self.stdout.write(f"{get_cache().clear(name)} answers deleted")
+    def _cache(self, options: dict[str, Any]) -> None:
+        run_cache(options, get_cache, self._write)
 
     def _dispatch(self, options: dict[str, Any]) -> None:
         from gearmanny.dispatching.process import dispatch  # noqa: PLC0415  only needed here
