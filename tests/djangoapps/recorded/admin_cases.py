@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -516,6 +518,28 @@ class Sites(Pages):
             self.assertNotContains(page, 'href="/admin/')
         page = self.client.post(f"{other}{id}/change/", {"change": "discard"})
         self.assertRedirects(page, other)
+
+
+class TheDocument(Pages):
+    """The examples of `docs/explorer.md`."""
+
+    def run_block(self, number: int) -> dict[str, Any]:
+        text = (Path(__file__).parents[3] / "docs" / "explorer.md").read_text("utf-8")
+        names: dict[str, Any] = {}
+        exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number], names)
+        return names
+
+    def test_another_admin_site(self) -> None:
+        office = self.run_block(0)["office"]
+        assert office.is_registered(JobRecord)
+        assert office.is_registered(JobSchedule)
+
+    def test_a_backend(self) -> None:
+        shift = self.run_block(1)["NightShift"]()
+        assert not shift.has_perm(self.admin, "gearmanny.call_jobrecord", "shop_report")
+        self.admin.groups.add(Group.objects.create(name="night shift"))
+        assert shift.has_perm(self.admin, "gearmanny.call_jobrecord", "shop_report")
+        assert not shift.has_perm(self.admin, "gearmanny.call_jobrecord", "shop_ship")
 
 
 class NowPage(Pages):
