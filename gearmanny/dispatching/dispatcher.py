@@ -132,6 +132,8 @@ class Dispatcher:
             self._database_lost = time.monotonic()
         if "due" in subjects:
             self._schedule.hurry(Chore.HAND_OVER, now)
+        if "room" in subjects:
+            self._schedule.hurry(Chore.RELEASE, now)
         if "cancel" in subjects:
             self._children.cancelled.update(
                 change.id for change in changes if change.subject == "cancel"

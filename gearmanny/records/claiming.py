@@ -123,7 +123,7 @@ _FINISH = {
         UPDATE {{jobs}} SET {{event[{event}]}}, finished = {{now}}, cancelling = FALSE,
             result = %s, result_raw = %s {more}
         WHERE id = %s AND claim = %s AND {{before[{event}]}}
-        RETURNING {{tell_waiting}}
+        RETURNING {{tell_waiting}}, {{tell_room}}
     """
     for event in ENDINGS
     for more in ["" if event is Event.SUCCEEDED else ", error = %s, errors = errors || {attempt}"]

@@ -20,6 +20,7 @@ _POSTGRESQL_EXPRESSIONS = {
         "(SELECT pg_notify('{channel}', %s::text || n.id::text) "
         "FROM {notes} n WHERE n.id = {jobs}.id AND n.watched)"
     ),
+    "tell_room": "(SELECT pg_notify('{channel}', 'room') WHERE {jobs}.limited IS NOT NULL)",
     "tell": "pg_notify('{channel}', %s)",
     "attempt": attempt(
         started=_POSTGRESQL_ISO.replace("$", "started"),
@@ -118,6 +119,7 @@ _SQLITE_EXPRESSIONS = {
     "for_update": "",
     "skip_locked": "",
     "tell_waiting": "%s",
+    "tell_room": "NULL",
     "tell": "%s",
     "attempt": attempt(
         started="replace(started, ' ', 'T') || 'Z'",

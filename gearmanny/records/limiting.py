@@ -37,7 +37,7 @@ _HELD = "SELECT 1 FROM {jobs} WHERE limited = %s AND state = 'queued' AND held I
 _HOLD = """
     UPDATE {jobs} SET limited = %s, held = {now}, handed = NULL, unclaimed = 0
     WHERE id = %s AND function = %s AND handovers = %s AND state = 'queued' AND due <= {now}
-    RETURNING id
+    RETURNING id, {tell_room}
 """
 
 _BEGUN = "UPDATE {jobs} SET limited = %s, held = NULL WHERE id = %s"

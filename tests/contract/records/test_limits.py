@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -14,8 +15,17 @@ import pytest
 from gearmanny.records.limits import Limits
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
-from gearmanny.records.values import Claimed, HandedOver, NewJob, Process, Refusal, Refused
-from tests.contract.records.conftest import Database, only_sqlite
+from gearmanny.records.values import (
+    Change,
+    Changes,
+    Claimed,
+    HandedOver,
+    NewJob,
+    Process,
+    Refusal,
+    Refused,
+)
+from tests.contract.records.conftest import Database, only_postgresql, only_sqlite
 from tests.contract.records.test_jobs import look, submit
 from tests.support.servers import PATIENCE, ROOT, until
 
@@ -279,3 +289,72 @@ def test_eight_processes_keep_the_rate_in_every_window(database: Database, store
     assert len(started) == 25
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(started)]
     assert min(gaps) >= every
+
+
+Heard = Callable[[Changes], set[Change]]
+
+
+@pytest.fixture
+def heard(database: Database) -> Heard:
+    """Returns all that was told until now."""
+
+    def heard(changes: Changes) -> set[Change]:
+        database.execute("SELECT pg_notify('gearmanny_jobs_changed', 'end')")
+        found: set[Change] = set()
+        while Change("end") not in found:
+            found.update(changes.wait(PATIENCE))
+        return found - {Change("end")}
+
+    return heard
+
+
+@only_postgresql
+class TestThatThereIsRoomIsTold:
+    """So that dispatchers need not look all the time."""
+
+    @pytest.mark.parametrize("end", ["done", "failed", "interrupted", "retried", "given", "died"])
+    def test_when_a_job_leaves(
+        self, store: SQLStore, worker: Worker, heard: Heard, end: str
+    ) -> None:
+        claimed = worker.begin(submit(store), ONE)
+        with store.changes() as changes:
+            if end == "died":
+                store.take_back(worker.process.id)
+            elif end in ("retried", "given"):
+                event = {"retried": Event.RETRIED, "given": Event.GIVEN_BACK}[end]
+                store.give_back(claimed.claim, event)
+            else:
+                event = {
+                    "done": Event.SUCCEEDED,
+                    "failed": Event.FAILED,
+                    "interrupted": Event.INTERRUPTED,
+                }[end]
+                store.finish(claimed.claim, event)
+            assert Change("room") in heard(changes)
+
+    def test_when_one_is_cancelled_that_was_released(
+        self, store: SQLStore, worker: Worker, heard: Heard
+    ) -> None:
+        ids = in_order(store, 2)
+        first = worker.begin(ids[0], ONE)
+        assert worker.claim(ids[1], ONE) == LIMITED
+        worker.end(first)
+        assert worker.handed()
+        with store.changes() as changes:
+            assert store.cancel(ids[1]) is State.CANCELLED
+            assert heard(changes) == {Change("room")}
+
+    def test_to_who_is_held(self, store: SQLStore, worker: Worker, heard: Heard) -> None:
+        """It may have been free a moment ago."""
+        ids = in_order(store, 2)
+        worker.begin(ids[0], ONE)
+        with store.changes() as changes:
+            assert worker.claim(ids[1], ONE) == LIMITED
+            assert heard(changes) == {Change("room")}
+
+    def test_not_where_there_are_no_limits(
+        self, store: SQLStore, worker: Worker, heard: Heard
+    ) -> None:
+        with store.changes() as changes:
+            worker.end(worker.begin(submit(store), None))
+            assert heard(changes) == set()
