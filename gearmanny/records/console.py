@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gearmanny.errors import InvalidOption
+from gearmanny.payload.counts import number_of
 from gearmanny.payload.masking import masked
 from gearmanny.records.ids import canonical
 from gearmanny.records.listing import Listed, Wanted
@@ -216,7 +217,7 @@ def _prune(options: Mapping[str, Any], console: Console) -> int:
     if options["json"]:
         console.write(json.dumps({"verb": "prune", "jobs": count, "problems": []}))
     else:
-        console.write(f"{count} jobs deleted")
+        console.write(f"{number_of(count, 'job')} deleted")
     return OK
 
 

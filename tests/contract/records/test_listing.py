@@ -237,4 +237,4 @@ class TestTheCommand:
         assert 'arguments       {"parcel": 5}' in said("show", id)
         assert said("show", NOBODY) == f"{NOBODY}: no such job\n"
         assert said("cancel", id, NOBODY) == f"{NOBODY}: no such job\n1 jobs cancelled\n"
-        assert said("prune", "--days", "0") == "1 jobs deleted\n"
+        assert said("prune", "--days", "0") == "1 job deleted\n"
