@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from gearmanny.records.templates import LOCK_CLASS, Dialect, attempt
+from gearmanny.records.templates import LOCK_CLASS, Dialect, attempts
 
 _POSTGRESQL_ISO = """to_char($ AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
@@ -22,7 +22,8 @@ _POSTGRESQL_EXPRESSIONS = {
     ),
     "tell_room": "(SELECT pg_notify('{channel}', 'room') WHERE {jobs}.limited IS NOT NULL)",
     "tell": "pg_notify('{channel}', %s)",
-    "attempt": attempt(
+    "attempts": attempts(
+        "right($text, $count)",
         started=_POSTGRESQL_ISO.replace("$", "started"),
         now=_POSTGRESQL_ISO.replace("$", "statement_timestamp()"),
         process="process::text",
@@ -121,7 +122,8 @@ _SQLITE_EXPRESSIONS = {
     "tell_waiting": "%s",
     "tell_room": "NULL",
     "tell": "%s",
-    "attempt": attempt(
+    "attempts": attempts(
+        "substr($text, -$count)",
         started="replace(started, ' ', 'T') || 'Z'",
         now="strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
         process=(

@@ -159,16 +159,18 @@ def _release(session: Session) -> Released:
     used = [(name, _use(*row)) for name, *row in session.rows(_USED)]
     if not used:
         return NONE_HELD
-    count = sum(_release_some(session, name) for name, use in used if use.room)
+    count = sum(_release_some(session, name, use) for name, use in used if use.room)
     return Released(count, min(use.look_after for _, use in used))
 
 
-def _release_some(session: Session, name: str) -> int:
+def _release_some(session: Session, name: str, use: Use) -> int:
     """Releases jobs of one limit, unless another dispatcher does so now."""
     with session.transaction():
         limit = session.row(_LOCK_FREE, name)
         if limit is None:
-            return 0
+            if not use.is_forgotten:
+                return 0
+            limit = None, None, None
         running, released = session.rows(_TAKEN, name, session.dialect.id(_NOBODY))[0]
         room = _use(limit[0], limit[1], limit[2], running, released).room
         count = 0

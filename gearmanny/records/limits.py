@@ -66,6 +66,11 @@ class Use(NamedTuple):
     released: int
     """Jobs that were released, and have not begun."""
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether nobody knows the limit any more, so that a claim has to say what it is."""
+        return self.max_running is None and self.every is None
+
     def has_room(self, *, was_released: bool, others_are_held: bool) -> bool:
         """Returns whether a job may begin, as soon as the rate allows it.
 

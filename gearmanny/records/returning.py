@@ -21,7 +21,7 @@ _BACK = {
     event: f"""
         UPDATE {{jobs}} SET {{event[{event}]}}, due = {{later}}, handed = NULL, unclaimed = 0,
             limited = NULL, held = NULL,
-            error = coalesce(%s, error), errors = errors || {{attempt}}
+            error = coalesce(%s, error), errors = {{attempts}}
         WHERE id = %s AND claim = %s AND {{before[{event}]}}
         RETURNING {{tell_waiting}}
     """
@@ -31,7 +31,7 @@ _BACK = {
 _END = {
     event: f"""
         UPDATE {{jobs}} SET {{event[{event}]}}, finished = {{now}}, cancelling = FALSE,
-            error = coalesce(%s, error), errors = errors || {{attempt}}
+            error = coalesce(%s, error), errors = {{attempts}}
         WHERE id = %s AND claim = %s AND {{before[{event}]}}
         RETURNING {{tell_waiting}}, {{tell_room}}
     """

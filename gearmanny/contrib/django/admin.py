@@ -21,6 +21,7 @@ from gearmanny.errors import InvalidOption
 from gearmanny.payload.masking import masked
 from gearmanny.records.ids import canonical
 from gearmanny.records.looking import counts
+from gearmanny.records.session import lines_of
 
 _LONGEST = 20_000
 """Characters of a payload that a page shows."""
@@ -140,7 +141,7 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=gettext_lazy("attempts that did not succeed"))
     def shown_errors(self, job: JobRecord) -> SafeString | str:
         """Returns those attempts for a page."""
-        attempts = [_json(line) for line in job.errors.splitlines()]
+        attempts = [_json(line) for line in lines_of(job.errors)]
         if not attempts:
             return "-"
         rows = format_html_join(

@@ -291,6 +291,17 @@ def test_eight_processes_keep_the_rate_in_every_window(database: Database, store
     assert min(gaps) >= every
 
 
+def test_what_is_held_is_released_where_its_limit_is_forgotten(
+    database: Database, store: SQLStore, worker: Worker
+) -> None:
+    """As by two that forget it and use it at the same moment."""
+    ids = in_order(store, 2)
+    worker.end(worker.begin(ids[0], HOURLY))
+    assert worker.claim(ids[1], HOURLY) == LIMITED
+    database.execute("DELETE FROM gearmanny_limits")
+    assert [job.id for job in worker.handed()] == [ids[1]]
+
+
 Heard = Callable[[Changes], set[Change]]
 
 
