@@ -15,6 +15,7 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.logs import escape_unprintable, show_log
+from gearmanny.payload.counts import number_of
 from gearmanny.records.console import Console, add_jobs, run_jobs
 from gearmanny.worker import set_verbosity
 
@@ -75,7 +76,7 @@ class Command(BaseCommand):
             )
 
     def _cache_clear(self, name: str | None) -> None:
-        self.stdout.write(f"{get_cache().clear(name)} answers deleted")
+        self.stdout.write(f"{number_of(get_cache().clear(name), 'answer')} deleted")
 
     def _dispatch(self, options: dict[str, Any]) -> None:
         from gearmanny.dispatching.process import dispatch  # noqa: PLC0415  only needed here
