@@ -20,7 +20,10 @@ _POSTGRESQL_EXPRESSIONS = {
         "(SELECT pg_notify('{channel}', %s::text || n.id::text) "
         "FROM {notes} n WHERE n.id = {jobs}.id AND n.watched)"
     ),
-    "tell_room": "(SELECT pg_notify('{channel}', 'room') WHERE {jobs}.limited IS NOT NULL)",
+    "tell_room": (
+        "(SELECT pg_notify('{channel}', 'room ' || {jobs}.limited) "
+        "WHERE {jobs}.limited IS NOT NULL)"
+    ),
     "tell": "pg_notify('{channel}', %s)",
     "attempts": attempts(
         "right($text, $count)",

@@ -84,7 +84,7 @@ def _give_back(
         values = float(delay), error, decided, error or "null", id, claim.token, "returned "
         session.rows(_BACK[decided], *values)
         if session.dialect.notifies:
-            for subject in ("due",) if limit is None else ("due", "room"):
+            for subject in ("due",) if limit is None else ("due", f"room {limit}"):
                 session.rows("SELECT {tell}", subject)
     else:
         error = _reason(decided, function, deaths + 1) if decided is not event else error

@@ -231,7 +231,7 @@ class Change(NamedTuple):
     `"returned"`, or `"anything"` where the database does not say, and after messages may have been
     lost."""
     id: str = ""
-    """The id of the record, if it is about one."""
+    """The id of the record, if it is about one; the name of the limit in which there is room."""
 
 
 class Changes(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gearmanny.dispatching import losses, schedule
+from gearmanny.dispatching import dispatcher, losses, schedule
 from gearmanny.dispatching.dispatcher import Dispatcher
 from gearmanny.dispatching.losses import CONFIRMED_FOR
 from gearmanny.dispatching.options import DispatchOptions
@@ -159,7 +159,8 @@ def test_a_place_that_becomes_free_is_taken_at_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By a dispatcher that would not look by itself before the end of this test."""
+    """By a dispatcher that would not look at all limits before the end of this test."""
+    monkeypatch.setattr(dispatcher, "_REST_FROM_LIMITS", 1e9)
     monkeypatch.setitem(schedule.EVERY, Chore.RELEASE, 1000.0)
     monkeypatch.setattr(limits, "_LOOK_EVERY", 1000.0)
     with (

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gearmanny.records.limits import Limits
+from gearmanny.records.limits import NONE_HELD, Limits
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import (
@@ -291,6 +291,20 @@ def test_eight_processes_keep_the_rate_in_every_window(database: Database, store
     assert min(gaps) >= every
 
 
+def test_only_some_limits_may_be_looked_at(store: SQLStore, worker: Worker) -> None:
+    """Of many thousand keys, those in which there is room."""
+    first = [submit(store, arguments=f'{{"customer": {n}}}') for n in range(3)]
+    claims = [worker.begin(id, BY_CUSTOMER) for id in first]
+    second = [submit(store, arguments=f'{{"customer": {n}}}') for n in range(3)]
+    assert [worker.claim(id, BY_CUSTOMER) for id in second] == [LIMITED] * 3
+    for claimed in claims:
+        worker.end(claimed)
+    assert store.release([]) == store.release(["g"]) == NONE_HELD
+    assert store.release(["f 1", "g"]).jobs == 1
+    assert [job.id for job in store.hand_over(10, 10)] == [second[1]]
+    assert store.release().jobs == 2
+
+
 def test_what_is_held_is_released_where_its_limit_is_forgotten(
     database: Database, store: SQLStore, worker: Worker
 ) -> None:
@@ -341,7 +355,7 @@ class TestThatThereIsRoomIsTold:
                     "interrupted": Event.INTERRUPTED,
                 }[end]
                 store.finish(claimed.claim, event)
-            assert Change("room") in heard(changes)
+            assert Change("room", "f") in heard(changes)
 
     def test_when_one_is_cancelled_that_was_released(
         self, store: SQLStore, worker: Worker, heard: Heard
@@ -353,7 +367,7 @@ class TestThatThereIsRoomIsTold:
         assert worker.handed()
         with store.changes() as changes:
             assert store.cancel(ids[1]) is State.CANCELLED
-            assert heard(changes) == {Change("room")}
+            assert heard(changes) == {Change("room", "f")}
 
     def test_to_who_is_held(self, store: SQLStore, worker: Worker, heard: Heard) -> None:
         """It may have been free a moment ago."""
@@ -361,7 +375,7 @@ class TestThatThereIsRoomIsTold:
         worker.begin(ids[0], ONE)
         with store.changes() as changes:
             assert worker.claim(ids[1], ONE) == LIMITED
-            assert heard(changes) == {Change("room")}
+            assert heard(changes) == {Change("room", "f")}
 
     def test_not_where_there_are_no_limits(
         self, store: SQLStore, worker: Worker, heard: Heard
