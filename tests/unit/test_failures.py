@@ -246,3 +246,14 @@ def test_a_failure_that_is_kept_is_cut() -> None:
     assert error.message.startswith("\N{SNAKE}" * 50)
     assert error.message.endswith("… (cut: it has 5,000 characters)")
     assert (error.traceback or "").endswith("\N{SNAKE}\n")
+
+
+def test_of_a_long_traceback_the_end_is_kept() -> None:
+    try:
+        raise ValueError("short") from ValueError("long " * 1000)
+    except ValueError as caught:
+        long = encode_failure(caught, with_traceback=True).decode()
+    error = decode_failure("f", cut(long, 2000).encode())
+    assert error is not None
+    assert error.message == "short"
+    assert (error.traceback or "").endswith("ValueError: short\n")
