@@ -123,19 +123,16 @@ class Field:
         self.peers = peers
         self._postgres = postgres
         self._name = "run"
+        self._execute("CREATE EXTENSION pg_stat_statements")
 
     def migrate(self, queue: Queue) -> None:
         """Makes the database that those of the runs are copies of."""
         self._execute("CREATE DATABASE {}", queue.name)
         database = {"QUEUE_DATABASE": json.dumps(self._postgres.settings(queue.name))}
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run(
-                [queue.python(self.peers), "manage.py", "migrate", "--run-syncdb", "--verbosity=0"],
-                cwd=PROJECT,
-                env=queue.environment("1", folder) | database,
-                check=True,
-                timeout=60,
-            )
+            migrate = [queue.python(self.peers), "manage.py", "migrate", "--run-syncdb"]
+            env = queue.environment("1", folder) | database
+            run(*migrate, "--verbosity=0", cwd=PROJECT, env=env)
 
     @contextlib.contextmanager
     def database(self, queue: Queue, conn_max_age: int | None = None) -> Iterator[dict[str, str]]:
