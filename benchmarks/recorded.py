@@ -58,8 +58,8 @@ class Watched(BaseWorker):
     name = "watched"
     concurrency = WATCHED
 
-    async def task_report(self) -> None:
-        for _ in range(STEPS):
+    async def task_report(self, steps: int) -> None:
+        for _ in range(steps):
             # More often than once a second, it is not written.
             await asyncio.sleep(1.1)
             self.progress(now(), WRAP - 1)
@@ -123,10 +123,11 @@ class Bed:
             lambda session: session.change("DELETE FROM {jobs} WHERE finished IS NOT NULL")
         )
         with self.working(name):
+            until(lambda: done(store)[0] > 1, f"the jobs of {name}")
             time.sleep(max(0.5, self._share * DRAIN))
-        ((done, seconds),) = store._connections.run(lambda session: session.rows(_DONE))
+        count, seconds = done(store)
         store.close()
-        return float(done) / float(seconds)
+        return count / seconds
 
     def calls(self, name: str) -> float:
         """Returns the calls without a record that are answered in a second, one at a time."""
@@ -160,16 +161,22 @@ class Bed:
 
     def behind_tasks(self) -> list[float]:
         """Returns the ms from a report of a task until `updates()` yields it."""
-        store = self.store("updates")
+        store, steps = self.store("updates"), STEPS if self._share == 1 else 1
         with (
             SimpleClient([self.server.host], records=store) as client,
             self.working("updates", "watched_report"),
         ):
             background = client.using(background=True)
-            ids = [background.watched_report().id or "" for _ in range(WATCHED)]
+            ids = [background.watched_report(steps=steps).id or "" for _ in range(WATCHED)]
             with watching([client.record(id) for id in ids]) as found:
                 pass
         return found
+
+
+def done(store: SQLStore) -> tuple[int, float]:
+    """Returns how many jobs are done, and the seconds from the first to the last."""
+    ((count, seconds),) = store._connections.run(lambda session: session.rows(_DONE))
+    return int(count), float(seconds or 0)
 
 
 @contextlib.contextmanager
