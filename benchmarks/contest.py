@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import statistics
 import struct
 import subprocess
@@ -258,7 +259,9 @@ class Field:
 
 
 def percentile(times: list[float], share: float) -> float:
-    """Returns the time below which that share of the times is."""
+    """Returns the time below which that share of the times is; NaN where there are none."""
+    if not times:
+        return math.nan
     return sorted(times)[min(len(times) - 1, int(share * len(times)))]
 
 

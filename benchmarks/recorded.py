@@ -161,7 +161,7 @@ class Bed:
 
     def behind_tasks(self) -> list[float]:
         """Returns the ms from a report of a task until `updates()` yields it."""
-        store, steps = self.store("updates"), STEPS if self._share == 1 else 1
+        store, steps = self.store("updates"), STEPS if self._share == 1 else 2
         with (
             SimpleClient([self.server.host], records=store) as client,
             self.working("updates", "watched_report"),
