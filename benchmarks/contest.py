@@ -36,7 +36,7 @@ from benchmarks.queues import (
 from tools.postgres import Postgres
 from tools.processes import until
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds for a worker to begin its first job, and for a caller to be done."""
 
 LONGEST_DRAIN = 4.0
