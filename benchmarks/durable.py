@@ -60,7 +60,7 @@ DRAINS = {
 """The rows that a run gives, and how jobs are enqueued in it, which, and `CONN_MAX_AGE`."""
 
 ROWS = [DONE, DONE_0, WROTE, ONE, HUNDRED, BULK]
-CHART = [DONE, WROTE, HUNDRED]
+CHART = {DONE: "done", WROTE: "done, each writes a row", HUNDRED: "enqueued, 100 a transaction"}
 
 PEERS = [each for each in CONTESTANTS if each.queue.name != GEARMANNY.name]
 GOALS = [
