@@ -285,10 +285,8 @@ def main(peers: str, share: float = 1.0) -> None:
         results.write(HERE / "DURABLE.md", "Durable jobs", "## Why")
         if Path(peers).is_file():
             chart = {
-                row.replace("`", ""): {
-                    title: statistics.median(each) for title, each in rates[row].items()
-                }
-                for row in CHART
+                name: {title: statistics.median(each) for title, each in rates[row].items()}
+                for row, name in CHART.items()
             }
             drawing = [peers, str(HERE / "chart.py"), str(HERE / "chart-durable.png")]
             subprocess.run(drawing, input=json.dumps(chart), text=True, check=True)
