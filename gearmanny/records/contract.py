@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from gearmanny.records.limits import Limits, Releasing
+from gearmanny.records.limits import LimitsOfJobs, Releasing
 from gearmanny.records.scheduling import Scheduling
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import (
@@ -110,13 +110,13 @@ class Store(Watched, Scheduling, Releasing, Protocol):
     # Workers
 
     def claim(
-        self, id: str, function: str, number: int, process: str, limits: Limits | None = None
+        self, id: str, function: str, number: int, process: str, limits: LimitsOfJobs | None = None
     ) -> Claimed | Refused:
         """Claims a job, `id` of `function`, that was handed over with a number.
 
         Args:
             process: id of the process that is to run it; if it was taken for dead, it is back.
-            limits: of its task; a job over them is held.
+            limits: of the jobs of its function; a job over them is held.
         """
 
     def take_over(
@@ -140,6 +140,10 @@ class Store(Watched, Scheduling, Releasing, Protocol):
         Returns:
             Whether the claim is valid.
         """
+
+    def save_metadata(self, claim: Claim, metadata: str) -> bool:
+        """Keeps what a running job notes of itself, the text of JSON, in place of what it noted
+        before. Returns whether the claim is valid."""
 
     def finish(
         self,

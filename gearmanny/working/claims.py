@@ -143,6 +143,22 @@ class Claims(Ends):
             held.progress = done, total
             self._membership.resume()
 
+    def save_metadata(self, job: GearmanJob, metadata: str) -> bool:
+        """Keeps what a job that is held notes of itself, as soon as the store can be reached.
+
+        Args:
+            job: the job.
+            metadata: the text of JSON.
+
+        Returns:
+            Whether the job is still that of this process.
+
+        Raises:
+            GivenBack: the worker stops, and the store cannot be reached.
+        """
+        save = partial(self._store.save_metadata, self._held[id(job)].claim, metadata)
+        return self._patience.until_available(save)
+
     def _write_progress(self) -> None:
         for held in list(self._held.values()):
             progress, held.progress = held.progress, None

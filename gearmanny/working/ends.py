@@ -40,32 +40,38 @@ class Ends:
         held = self._held.get(id(job))
         return held is not None and held.is_cancelled
 
-    def succeed(self, job: GearmanJob, result: Payload) -> None:
+    def succeed(self, job: GearmanJob, result: Payload) -> bool:
         """Writes the result of a job, if it has a record.
 
         Args:
             job: the job.
             result: as it travels.
 
+        Returns:
+            Whether the job ended with that. If not, somebody else has its record.
+
         Raises:
             EncodingError: it is larger than `max_result`.
             GivenBack: the worker stops, and the store cannot be reached.
         """
-        self._finish(job, Event.SUCCEEDED, result, None)
+        return self._finish(job, Event.SUCCEEDED, result, None)
 
-    def fail(self, job: GearmanJob, error: str) -> None:
+    def fail(self, job: GearmanJob, error: str) -> bool:
         """Writes the failure of a job, if it has a record; one that was cancelled ends with that.
 
         Args:
             job: the job.
             error: as it travels: JSON.
 
+        Returns:
+            Whether the job ended with that. If not, somebody else has its record.
+
         Raises:
             GivenBack: the worker stops, and the store cannot be reached.
         """
         event = Event.INTERRUPTED if self.is_cancelled(job) else Event.FAILED
         try:
-            self._finish(job, event, None, error)
+            return self._finish(job, event, None, error)
         except Exception:
             self._held.pop(id(job), None)
             logger.exception(
@@ -73,13 +79,14 @@ class Ends:
                 job.task,
                 extra={"action": "store_failed"},
             )
+            return False
 
     def _finish(
         self, job: GearmanJob, event: Event, result: Payload | None, error: str | None
-    ) -> None:
+    ) -> bool:
         held = self._held.get(id(job))
         if held is None:
-            return
+            return True
         check_result(job.task, result, self._max_result)
         finish = partial(
             self._store.finish,
@@ -90,14 +97,19 @@ class Ends:
         self._held.pop(id(job), None)
         if not is_valid:
             _log_loss(job)
+        return is_valid
 
-    def try_later(self, job: GearmanJob, error: str, delay: float) -> None:
+    def try_later(self, job: GearmanJob, error: str, delay: float) -> Event | None:
         """Puts a job back into the queue, for its next attempt.
 
         Args:
             job: a job that is held.
             error: what the last one failed with, as it travels: JSON.
             delay: seconds until the next one.
+
+        Returns:
+            How it went there, or how it ended because it was too late for that; None where
+            somebody else has it.
 
         Raises:
             GivenBack: the worker stops, and the store cannot be reached.
@@ -108,11 +120,12 @@ class Ends:
         try:
             returned = self._patience.until_available(give_back)
         except Exception as failure:  # it is too late for that, or too early
-            self.fail(job, encode_failure(failure).decode())
-            return
+            return Event.FAILED if self.fail(job, encode_failure(failure).decode()) else None
         self._held.pop(id(job), None)
         if returned is None:
             _log_loss(job)
+            return None
+        return returned.event
 
     def give_back(self, job: GearmanJob) -> None:
         """Puts a job back into the queue, if it has a record."""
