@@ -153,7 +153,7 @@ class Store(Watched, Scheduling, Releasing, Protocol):
         error: str | None = None,
         *,
         connection: Any = None,
-        forget_arguments: bool = False,
+        forget_arguments: bool | str = False,
     ) -> bool:
         """Finishes a job.
 
@@ -164,7 +164,8 @@ class Store(Watched, Scheduling, Releasing, Protocol):
             error: of one that did not: JSON.
             connection: of the driver, in the transaction of the task, which is to be rolled back
                 when False is returned. A connection of the store's own by default.
-            forget_arguments: whether a job that succeeded keeps no arguments.
+            forget_arguments: whether a job that succeeded keeps no arguments; or what stands for
+                them then.
 
         Returns:
             Whether the claim was valid. If not, somebody else has the job.

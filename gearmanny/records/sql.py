@@ -173,7 +173,7 @@ class SQLStore(WatchedSQL, SQLScheduling, Listing, Limiting):
         error: str | None = None,
         *,
         connection: Any = None,
-        forget_arguments: bool = False,
+        forget_arguments: bool | str = False,
     ) -> bool:
         if event not in ENDINGS:
             raise InvalidOption(f"A job is finished by {', '.join(ENDINGS)}, not by {event}.")

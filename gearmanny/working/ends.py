@@ -40,12 +40,13 @@ class Ends:
         held = self._held.get(id(job))
         return held is not None and held.is_cancelled
 
-    def succeed(self, job: GearmanJob, result: Payload) -> bool:
+    def succeed(self, job: GearmanJob, result: Payload, kept: str | None = None) -> bool:
         """Writes the result of a job, if it has a record.
 
         Args:
             job: the job.
             result: as it travels.
+            kept: what stands for its arguments where those are forgotten; None for nothing.
 
         Returns:
             Whether the job ended with that. If not, somebody else has its record.
@@ -54,7 +55,7 @@ class Ends:
             EncodingError: it is larger than `max_result`.
             GivenBack: the worker stops, and the store cannot be reached.
         """
-        return self._finish(job, Event.SUCCEEDED, result, None)
+        return self._finish(job, Event.SUCCEEDED, result, None, kept)
 
     def fail(self, job: GearmanJob, error: str) -> bool:
         """Writes the failure of a job, if it has a record; one that was cancelled ends with that.
@@ -82,7 +83,12 @@ class Ends:
             return False
 
     def _finish(
-        self, job: GearmanJob, event: Event, result: Payload | None, error: str | None
+        self,
+        job: GearmanJob,
+        event: Event,
+        result: Payload | None,
+        error: str | None,
+        kept: str | None = None,
     ) -> bool:
         held = self._held.get(id(job))
         if held is None:
@@ -91,7 +97,7 @@ class Ends:
         finish = partial(
             self._store.finish,
             *(held.claim, event, result, error),
-            forget_arguments=self._forgets,
+            forget_arguments=self._forgets and (kept or True),
         )
         is_valid = self._patience.until_available(finish)
         self._held.pop(id(job), None)

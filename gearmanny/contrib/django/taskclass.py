@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 
@@ -62,8 +62,10 @@ class GearmanTask(Task):  # type: ignore[type-arg]
         Raises:
             InvalidTask: a value is invalid.
         """
-        task: GearmanTask = Task.using(self, **changes)
-        return task if metadata is None else replace(task, metadata=checked_metadata(metadata))
+        task: Any = Task.using(self, **changes)
+        if metadata is not None:
+            task = replace(task, metadata=checked_metadata(metadata))
+        return cast("GearmanTask", task)
 
 
 def checked_metadata(metadata: object) -> dict[str, Any]:
