@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from gearmanny.contrib.django.compat import (
     task_enqueued,
 )
 from gearmanny.contrib.django.models import JobRecord
+from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.tasks import GearmanBackend
 from gearmanny.contrib.django.testing import eager
 from gearmanny.errors import EncodingError, StoreUnavailable, TaskError
@@ -213,6 +215,40 @@ class TestRuns:
 def add_group(name: str) -> None:
     with connections[ALIAS].cursor() as cursor:
         cursor.execute("INSERT INTO auth_group (name) VALUES (%s)", [name])
+
+
+def test_coroutines_enqueue_beside_others(run: Any, entry: dict[str, Any], tasks: Any) -> None:
+    run()
+    script = "tests/acceptance/aenqueue_script.py"
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "tests.django_settings",
+        "TEST_APP": "tests.djangoapps.tasking",
+        "TEST_ADMIN": "1",
+        "TEST_HOSTS": get_settings().HOSTS[0],
+        "TEST_TASKS": json.dumps(TASKS),
+        "TEST_DATABASES": json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}}),
+        "TEST_RECORDS": json.dumps({"STORE": "database"}),
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (
+        [
+            "enqueued beside a call that lasts",
+            "enqueued beside a transaction of another thread",
+            "rolled back with the transaction of the coroutine",
+            "rolled back with the transaction around the event loop",
+            "enqueued by a receiver, in the same transaction",
+            "200 enqueued at once",
+        ],
+        "",
+    )
 
 
 class TestRefusals:

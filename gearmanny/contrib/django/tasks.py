@@ -44,6 +44,7 @@ from gearmanny.contrib.django.taskresults import (
     new_result,
     read,
 )
+from gearmanny.contrib.django.taskthread import aside
 from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.payload.encoding import encode
 
@@ -132,6 +133,25 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
             _once_committed(submit, arguments)
             task_enqueued.send(type(self), task_result=result)
         return cast("TaskResult[P, R]", result)
+
+    async def aenqueue(self, task: Task[P, R], args: Any, kwargs: Any) -> TaskResult[P, R]:
+        """Enqueues a task, as `enqueue` does. Where no transaction is open, it does not wait for
+        what other coroutines do in the thread of Django's ORM.
+
+        Args:
+            task: the task.
+            args: its positional arguments.
+            kwargs: its other arguments.
+        """
+        return await aside(lambda: self.enqueue(task, args, kwargs))
+
+    async def aget_result(self, result_id: str) -> TaskResult[..., Any]:
+        """Returns the result of a task, as `get_result` does.
+
+        Args:
+            result_id: its id.
+        """
+        return await aside(lambda: self.get_result(result_id))
 
     def get_result(self, result_id: str) -> TaskResult[..., Any]:
         """Returns the result of a task of this backend.
