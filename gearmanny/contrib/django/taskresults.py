@@ -18,6 +18,7 @@ from gearmanny.contrib.django.compat import (
     TaskError,
     TaskResult,
     TaskResultStatus,
+    normalize_json,
 )
 from gearmanny.contrib.django.taskclass import GearmanResult
 from gearmanny.errors import WorkerLost
@@ -89,7 +90,7 @@ class Envelope:
             run_after=None,
             enqueued_at=None,
             args=[],
-            kwargs=dict(kwargs),
+            kwargs=normalize_json(kwargs),  # type: ignore[arg-type]
         )
 
     def arguments(self) -> dict[str, Any]:

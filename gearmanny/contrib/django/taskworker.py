@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from django.utils.module_loading import import_string
 
 from gearmanny.contrib.django.compat import task_backends
+from gearmanny.contrib.django.declaredtasks import TaskLimits, declared_tasks
 from gearmanny.contrib.django.taskattempts import Attempt
 from gearmanny.contrib.django.taskqueues import OnGearman, problem_of_queue
 from gearmanny.contrib.django.taskresults import Envelope
 from gearmanny.net.forks import ending_forks
+from gearmanny.schedules.timetable import Planned
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker
@@ -58,6 +60,12 @@ class _Queues(BaseWorker):
     def _runner_of(spec: TaskSpec) -> Callable[[Owner, TaskSpec], Exported]:
         return QueueRunner
 
+    def _tell_help(self) -> None:
+        super()._tell_help()
+        for function, runner in self.gearman_worker.worker_abilities.items():
+            if isinstance(runner, QueueRunner) and (names := [name for name, _ in runner.plans()]):
+                self._help_table[str(function)]["schedules"] = names
+
 
 def _task_of(queue: str) -> Callable[..., Any]:
     def run(self: BaseWorker, **envelope: Any) -> Any:
@@ -73,6 +81,17 @@ class QueueRunner(TaskRunner):
     _attempt: Attempt | None = None
     """The one that is being made."""
 
+    def __init__(self, worker: Owner, task: TaskSpec) -> None:
+        super().__init__(worker, task)
+        self._queue = task.method.removeprefix("task_")
+        self._declared = declared_tasks()
+        self.limits = TaskLimits(self._declared) or None
+
+    def plans(self) -> Iterator[tuple[str, Planned]]:
+        for path, declared in self._declared.items():
+            if declared.plan is not None and declared.task.queue_name == self._queue:
+                yield path, declared.plan
+
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         self._attempt = None
         try:
@@ -86,8 +105,7 @@ class QueueRunner(TaskRunner):
 
     def _call(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         envelope = Envelope(**self.task.check_arguments(job.data))
-        queue = self.task.method.removeprefix("task_")
-        self._attempt = Attempt(handler_of(gearman_worker, job), job, queue, envelope)
+        self._attempt = Attempt(handler_of(gearman_worker, job), job, self._queue, envelope)
         return self._attempt.run(partial(self._within_limit, gearman_worker, job))
 
     def _within_limit(

@@ -152,6 +152,16 @@ async def keep_notes_later(context: Any) -> None:
     context.metadata["saved"] += 1
 
 
+@task(takes_context=True)
+def run_alone(context: Any, folder: str, who: str = "anybody") -> str:
+    """Fails where another one runs that has the same value of `who`."""
+    path = Path(folder) / who
+    path.touch(exist_ok=False)
+    time.sleep(0.05)
+    path.unlink()
+    return who
+
+
 def wait_a_moment(error: BaseException, result: Any) -> float | None:
     """A backoff that shows what it is given."""
     note_text(f"backoff {type(error).__name__} {result.status} {result.attempts}")
