@@ -10,7 +10,7 @@ import pytest
 
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.store import get_store
-from tests.acceptance.test_django_tasks import TASKS, ended, entry, run, tasks  # noqa: F401
+from tests.acceptance.test_django_tasks import TASKS, ended, entry, environment, run, tasks  # noqa: F401
 from tests.support.servers import PATIENCE, Start, until
 
 MODULE = "tests.djangoapps.tasking.tasks"

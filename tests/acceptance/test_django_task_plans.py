@@ -16,7 +16,7 @@ from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.taskworker import worker_of_tasks
 from gearmanny.errors import InvalidOption
 from tests.acceptance.test_django_task_attempts import MODULE, with_options
-from tests.acceptance.test_django_tasks import TASKS, ended, entry, run, tasks  # noqa: F401
+from tests.acceptance.test_django_tasks import TASKS, ended, entry, environment, run, tasks  # noqa: F401
 from tests.support.servers import PATIENCE, Start, until
 
 ECHO = f"{MODULE}.echo"

@@ -28,7 +28,6 @@ from gearmanny.contrib.django.compat import (
     task_enqueued,
 )
 from gearmanny.contrib.django.models import JobRecord
-from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.tasks import GearmanBackend
 from gearmanny.contrib.django.testing import eager
 from gearmanny.errors import EncodingError, StoreUnavailable, TaskError
@@ -72,22 +71,27 @@ def tasks(entry: dict[str, Any], gearman_server: Server, django_db_blocker: Any)
 
 
 @pytest.fixture
+def environment(tasks: Any, entry: dict[str, Any], gearman_server: Server) -> dict[str, str]:
+    """The environment of other processes of the project."""
+    return {
+        "TEST_APP": "tests.djangoapps.tasking",
+        "TEST_ADMIN": "1",
+        "TEST_HOSTS": gearman_server.host,
+        "TEST_TASKS": json.dumps(TASKS),
+        "TEST_DATABASES": json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}}),
+        "TEST_RECORDS": json.dumps({"STORE": "database"}),
+    }
+
+
+@pytest.fixture
 def run(
-    tasks: Any, entry: dict[str, Any], start_command: Start, gearman_server: Server
+    environment: dict[str, str], start_command: Start, gearman_server: Server
 ) -> Callable[..., Any]:
     """Starts `runworkers` of the project, and returns when it offers the queues."""
 
     def run(*options: str, **more: str) -> Any:
-        environment = {
-            "TEST_APP": "tests.djangoapps.tasking",
-            "TEST_ADMIN": "1",
-            "TEST_TASKS": json.dumps(TASKS),
-            "TEST_DATABASES": json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}}),
-            "TEST_RECORDS": json.dumps({"STORE": "database"}),
-            **more,
-        }
-        assert start_command("migrate", **environment).wait(PATIENCE) == 0
-        process = start_command("runworkers", *options, **environment)
+        assert start_command("migrate", **{**environment, **more}).wait(PATIENCE) == 0
+        process = start_command("runworkers", *options, **{**environment, **more})
         until(lambda: workers_of(gearman_server, "tasks_default"), "the worker of the queue")
         return process
 
@@ -217,26 +221,27 @@ def add_group(name: str) -> None:
         cursor.execute("INSERT INTO auth_group (name) VALUES (%s)", [name])
 
 
-def test_coroutines_enqueue_beside_others(run: Any, entry: dict[str, Any], tasks: Any) -> None:
+def test_arguments_are_forgotten_and_results_are_not(run: Any, tasks: Any) -> None:
+    run(TEST_RECORDS=json.dumps({"STORE": "database", "ARGUMENTS": "forget"}))
+    result = ended(tasks.echo.using(metadata={"kept": 1}).enqueue("secret", key="secret"))
+    assert result.return_value == [["secret"], {"key": "secret"}]
+    found = tasks.echo.get_result(result.id)
+    assert (found.args, found.kwargs, found.return_value) == ([], {}, result.return_value)
+    assert found.metadata == {"kept": 1}
+    assert "secret" not in JobRecord.objects.get(id=result.id).arguments
+
+
+def test_coroutines_enqueue_beside_others(run: Any, environment: dict[str, str]) -> None:
     run()
     script = "tests/acceptance/aenqueue_script.py"
-    environment = {
-        "DJANGO_SETTINGS_MODULE": "tests.django_settings",
-        "TEST_APP": "tests.djangoapps.tasking",
-        "TEST_ADMIN": "1",
-        "TEST_HOSTS": get_settings().HOSTS[0],
-        "TEST_TASKS": json.dumps(TASKS),
-        "TEST_DATABASES": json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}}),
-        "TEST_RECORDS": json.dumps({"STORE": "database"}),
-        "PYTHONPATH": str(ROOT),
-    }
+    own = {"DJANGO_SETTINGS_MODULE": "tests.django_settings", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-W", "error", script],
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=False,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, **own},
     )
     assert (done.stdout.splitlines(), done.stderr) == (
         [

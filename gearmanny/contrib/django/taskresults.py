@@ -99,7 +99,7 @@ class Envelope:
 
     def without_arguments(self) -> dict[str, Any]:
         """Returns what is left of it where the arguments of jobs are forgotten."""
-        return asdict(replace(self, args=[], kwargs={}, metadata={}))
+        return asdict(replace(self, args=[], kwargs={}))
 
     def restored(self, task: Task[..., Any], queue: str) -> Task[..., Any]:
         """Returns a task with the changes that `using()` made to it. It is not validated: the

@@ -162,6 +162,15 @@ def run_alone(context: Any, folder: str, who: str = "anybody") -> str:
     return who
 
 
+@task(takes_context=True)
+def note_order(context: Any, path: str, name: str, needs: int) -> None:
+    """Fails before it has had so many attempts, and notes the last one."""
+    if context.attempt < needs:
+        raise LookupError(name)
+    with open(path, "a") as file:
+        file.write(f"{name}\n")
+
+
 def wait_a_moment(error: BaseException, result: Any) -> float | None:
     """A backoff that shows what it is given."""
     note_text(f"backoff {type(error).__name__} {result.status} {result.attempts}")
