@@ -138,7 +138,8 @@ class Attempt:
             raise NotImplementedError("Metadata are saved in records, and this job has none.")
         metadata = json.dumps(normalize_json(self._result.metadata), allow_nan=False)
         if metadata != self._saved:
-            self._claims.save_metadata(self._job, metadata)
+            with self._handler.link.uninterrupted():  # half a statement would break the connection
+                self._claims.save_metadata(self._job, metadata)
             self._saved = metadata
 
     def _succeed(self, value: Any) -> bool:
