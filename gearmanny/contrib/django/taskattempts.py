@@ -173,7 +173,7 @@ class Attempt:
         try:
             self._save_metadata()
         except (TypeError, ValueError):
-            self._log("the metadata of %s cannot be saved", "metadata_lost")
+            self._log("the metadata of %s cannot be saved", {"action": "metadata_lost"})
         if self._claims.is_cancelled(self._job):
             return None
         task, failures = self._result.task, self._claims.failures(self._job) + 1
@@ -181,15 +181,14 @@ class Attempt:
             options = BackendOptions(task.get_backend().options).of(task.module_path, task)
             delay = options.delay_after(failures, error, self._result)
         except Exception:
-            self._log("the backoff of %s failed, so there is no other attempt", "backoff_failed")
+            self._log("the backoff of %s failed", {"action": "backoff_failed"})
             return None
         if delay is not None:
             log_retry(self._job, failures, error, delay)
         return delay
 
-    def _log(self, text: str, action: str) -> None:
-        path = self._result.task.module_path
-        logger.exception(text, path, extra={"action": action, "task": path})
+    def _log(self, text: str, extra: dict[str, str]) -> None:
+        logger.exception(text, self._result.task.module_path, extra=extra)
 
     def _tell(self, signal: Any) -> None:
         # What is wrong with a receiver is no failure of the task: it is in the log.
