@@ -15,6 +15,8 @@ DATABASES = {
 }
 if "TEST_DATABASES" in os.environ:
     DATABASES = json.loads(os.environ["TEST_DATABASES"])
+if "TEST_LOGGING" in os.environ:
+    LOGGING = json.loads(os.environ["TEST_LOGGING"])
 if "TEST_CACHES" in os.environ:
     CACHES = json.loads(os.environ["TEST_CACHES"])
 if "TEST_ADMIN" in os.environ:
