@@ -15,8 +15,6 @@ DATABASES = {
 }
 if "TEST_DATABASES" in os.environ:
     DATABASES = json.loads(os.environ["TEST_DATABASES"])
-if "TEST_LOGGING" in os.environ:
-    LOGGING = json.loads(os.environ["TEST_LOGGING"])
 if "TEST_CACHES" in os.environ:
     CACHES = json.loads(os.environ["TEST_CACHES"])
 if "TEST_ADMIN" in os.environ:
@@ -59,3 +57,4 @@ GEARMANNY = {
     "LIVE_IN_TESTS": "TEST_ALONE" not in os.environ,
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
 }
+globals().update(json.loads(os.environ.get("TEST_SETTINGS", "{}")))

@@ -52,9 +52,7 @@ OURS = "gearmanny.contrib.django.tasks.GearmanBackend"
 
 
 @pytest.fixture(autouse=True, scope="module")
-def live(
-    postgres: Postgres, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[LiveTasks]:
+def live(postgres: Postgres, django_db_setup: None, django_db_blocker: Any) -> Iterator[LiveTasks]:
     """The workers of the tests."""
     backends = {alias: {"BACKEND": OURS} for alias in ("default", "immediate")}
     with (
@@ -108,9 +106,7 @@ class TestImmediateBackend(OnOurs, immediate.ImmediateBackendTestCase):
     pass
 
 
-class TestImmediateBackendInTransactions(
-    OnOurs, immediate.ImmediateBackendTransactionTestCase
-):
+class TestImmediateBackendInTransactions(OnOurs, immediate.ImmediateBackendTransactionTestCase):
     pass
 
 

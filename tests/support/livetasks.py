@@ -96,7 +96,10 @@ class LiveTasks:
             process = subprocess.Popen(
                 [sys.executable, "-m", "django", "runworkers", "tasks", "-v0"],
                 cwd=ROOT,
-                env={**self._environment, "TEST_LOGGING": json.dumps(self._log.settings())},
+                env={
+                    **self._environment,
+                    "TEST_SETTINGS": json.dumps({"LOGGING": self._log.settings()}),
+                },
                 text=True,
             )
             stack.callback(end, process)
