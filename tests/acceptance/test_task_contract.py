@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import unittest
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -63,7 +62,12 @@ class OnPeer(TaskBackendContract):
 
     @classmethod
     def run_worker(cls) -> contextlib.AbstractContextManager[None]:
-        return cls.peer.running(cls.entry)
+        return contextlib.nullcontext() if cls.peer.breaks else cls.peer.running(cls.entry)
+
+    def setUp(self) -> None:
+        if self.peer.breaks:
+            self.enterContext(self.peer.running(self.entry))
+        super().setUp()
 
 
 def differing(name: str) -> Callable[..., object]:

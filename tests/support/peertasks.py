@@ -38,6 +38,8 @@ class Peer:
     """Its OPTIONS in TASKS."""
     differences: dict[str, str] = field(default_factory=dict)
     """What it does instead, by the name of the test."""
+    breaks: bool = False
+    """Whether a task can break a worker for all that follow, so that each test has its own."""
     settings: Callable[[], AbstractContextManager[dict[str, Any]]] = contextlib.nullcontext
     """More settings, while the servers that it needs are running."""
 
@@ -139,6 +141,7 @@ PEERS = [
         apps=["dj_queue"],
         backend="dj_queue.backend.DjQueueBackend",
         worker=["dj_queue"],
+        breaks=True,
         options={"workers": [{"queues": "*", "threads": 1, "processes": 1}]},
     ),
 ]

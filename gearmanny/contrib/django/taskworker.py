@@ -17,13 +17,13 @@ from gearmanny.contrib.django.compat import (
     TaskContext,
     TaskResult,
     TaskResultStatus,
-    normalize_json,
     task_backends,
     task_finished,
     task_started,
 )
 from gearmanny.contrib.django.taskqueues import OnGearman, problem_of_queue
 from gearmanny.contrib.django.taskresults import Envelope, change, error_of, find_task, read
+from gearmanny.contrib.django.taskvalues import normalized
 from gearmanny.errors import GearmanException
 from gearmanny.payload.failures import encode_failure
 from gearmanny.vocabulary.gearman_api import GearmanJob
@@ -164,7 +164,7 @@ class _Run:
         result = self._result
         task = result.task
         context: tuple[Any, ...] = (TaskContext(task_result=result),) if task.takes_context else ()
-        return normalize_json(task.call(*context, *result.args, **result.kwargs))
+        return normalized(task.call(*context, *result.args, **result.kwargs))
 
     def _fail(self, error: BaseException) -> None:
         """Notes a failure, while its exception is being handled: receivers of the signal look at

@@ -1,4 +1,4 @@
-"""The tasks of `gearmanny.contrib.django.taskcontract`, which workers import."""
+"""The tasks of the contract, which workers import."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def append(path: str, line: str) -> None:
 
 
 def _observe(name: str, sender: Any, result: Any) -> None:
-    if not result.task.module_path.endswith(".contracttasks.observed"):
+    if not result.task.module_path.endswith(".taskcontract.tasks.observed"):
         return
     path, _, *rest = result.args
     error = sys.exc_info()[0]
