@@ -20,6 +20,15 @@ class Options(Contract):
         for value in self.tasks.PLAIN.values():
             self.assertEqual(self.value(self.task("echo").enqueue(value)), [[value], {}])
 
+    def test_arguments_are_normalized(self) -> None:
+        result = self.task("echo").enqueue(b"two", three=(3, None))
+        self.assertEqual((result.args, result.kwargs), (["two"], {"three": [3, None]}))
+        self.assertEqual(self.value(result), [["two"], {"three": [3, None]}])
+
+    def test_return_values_are_normalized(self) -> None:
+        result = self.task("give_a_tuple").enqueue()
+        self.assertEqual(self.value(result), [{"a": [1, "two"]}, None])
+
     def test_arguments_that_json_has_not_arrive_or_are_refused(self) -> None:
         self.try_arguments("not a number", "infinity")
 

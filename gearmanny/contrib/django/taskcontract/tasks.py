@@ -41,7 +41,7 @@ class Refused(Exception):
 @task
 def echo(*args: Any, **kwargs: Any) -> Any:
     """Returns its arguments."""
-    return args, kwargs
+    return [list(args), kwargs]
 
 
 with contextlib.suppress(InvalidTask):  # the default backend may not support them
@@ -50,13 +50,19 @@ with contextlib.suppress(InvalidTask):  # the default backend may not support th
     async def echo_later(*args: Any, **kwargs: Any) -> Any:
         """Returns its arguments."""
         await asyncio.sleep(0)
-        return args, kwargs
+        return [list(args), kwargs]
 
 
 @task
 def give(name: str) -> Any:
     """Returns one of the values."""
     return {**PLAIN, **ODD}[name]
+
+
+@task
+def give_a_tuple() -> Any:
+    """Returns what JSON has in another form."""
+    return ({"a": (1, b"two")}, None)
 
 
 @task
