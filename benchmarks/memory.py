@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.djangosite import write
-from benchmarks.programs import Tell, job_server, redis, running, tree
-from tools.processes import end, until
+from benchmarks.programs import Tell, job_server, running, tree
+from tools.processes import end, redis, until
 
 FEW, MANY = 2, 6
 """Worker processes."""

@@ -1,24 +1,25 @@
-"""Our backend of Django's tasks, and another one, under the contract that both may be held to."""
+"""Our backend of Django's tasks, and others, under the contract that all may be held to.
+
+django-tasks-db is always there. The others are held to it where they are installed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import unittest
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import pytest
+from django.conf import settings
 from django.test import SimpleTestCase, override_settings
 
 from gearmanny.contrib.django.taskcontract import TaskBackendContract
 from tests.support.livetasks import LiveTasks, default_database, sqlite_in
-from tests.support.peertasks import PEERS, Peer
 from tools.postgres import Postgres
+from tools.taskpeers import DB, DJ_QUEUE, OURS, OX, QUEUES, RQ, Peer, Restarting
 
-OURS = "gearmanny.contrib.django.tasks.GearmanBackend"
-
-TASKS = {"default": {"BACKEND": OURS, "QUEUES": ["default", "other"]}}
+TASKS = {"default": {"BACKEND": OURS.backend, "QUEUES": QUEUES}}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -27,8 +28,7 @@ def entries(
 ) -> Iterator[None]:
     """The databases of the tests."""
     with django_db_blocker.unblock(), postgres.database("contract") as entry:
-        OnPeer.entry = entry
-        TestOursOnPostgreSQL.entry = entry
+        OnPeer.entry = TestOursOnPostgreSQL.entry = entry
         TestOursOnSQLite.entry = sqlite_in(tmp_path_factory.mktemp("contract"))
         yield
 
@@ -55,36 +55,131 @@ class TestOursOnSQLite(OnOurs, SimpleTestCase):
 
 
 class OnPeer(TaskBackendContract):
+    """The tests of another backend."""
+
     databases = {"default"}
     patience = 8.0
-    peer: ClassVar[Peer]
     entry: ClassVar[dict[str, Any]]
+    peer: ClassVar[Peer]
+    breaks = False
+    """Whether a task can break the worker for all that follow, so that each test has its own."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def run_peer(cls) -> Iterator[None]:
+        """Runs a worker, and another one when that has ended."""
+        with (
+            cls.peer.settings(settings.INSTALLED_APPS) as its,
+            override_settings(**its),
+            default_database(cls.entry),
+            Restarting(
+                [*cls.peer.worker, *cls.peer.quick], {"DATABASES": {"default": cls.entry}} | its
+            ),
+        ):
+            yield
 
     @classmethod
     def run_worker(cls) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if cls.peer.breaks else cls.peer.running(cls.entry)
+        return contextlib.nullcontext() if cls.breaks else cls.run_peer()
 
     def setUp(self) -> None:
-        if self.peer.breaks:
-            self.enterContext(self.peer.running(self.entry))
+        if self.breaks:
+            self.enterContext(self.run_peer())
         super().setUp()
 
 
-def differing(name: str) -> Callable[..., object]:
+def new_test(name: str, difference: str) -> Callable[[OnPeer], object]:
     """Returns a test of the contract that fails, or else it would be wrong to say so."""
 
-    @unittest.expectedFailure
+    @pytest.mark.xfail(reason=difference, strict=not difference.startswith("sometimes"))
     def test(self: OnPeer) -> object:
         return getattr(TaskBackendContract, name)(self)
 
     return test
 
 
-for peer in PEERS:
-    if find_spec(peer.package):
-        name = "Test_" + peer.package
-        globals()[name] = type(
-            name,
-            (OnPeer, SimpleTestCase),
-            {"peer": peer, **{test: differing(test) for test in peer.differences}},
-        )
+def test_case(peer: Peer, differences: dict[str, str], **attributes: Any) -> Any:
+    """Returns the tests of another backend; None where it is not installed.
+
+    Args:
+        peer: the backend.
+        differences: what it does instead, by the name of the test.
+        attributes: more of the class.
+    """
+    if not find_spec(peer.package):
+        return None
+    tests = {name: new_test(name, difference) for name, difference in differences.items()}
+    return type(peer.package, (OnPeer, SimpleTestCase), {"peer": peer, **tests, **attributes})
+
+
+test_case.__test__ = False  # type: ignore[attr-defined]
+
+TestTasksDB = test_case(
+    DB,
+    {
+        "test_arguments_that_databases_refuse_arrive_or_are_refused": "raises DataError",
+        "test_arguments_that_json_changes_arrive_or_are_refused": "changes keys",
+        "test_arguments_that_json_has_not_arrive_or_are_refused": "raises DataError",
+        "test_odd_return_values_arrive_or_fail_their_tasks": "changes keys",
+        "test_receivers_that_raise_change_nothing": "the task fails",
+        "test_return_values_are_normalized": "the task fails for bytes",
+        "test_signals_of_the_worker": "the sender is an instance",
+        "test_task_whose_process_dies_comes_to_an_end": "it stays RUNNING",
+    },
+)
+
+TestTasksRQ = test_case(
+    RQ,
+    {
+        "test_arguments_are_normalized": "pickles arguments",
+        "test_coroutines": "sometimes, a finished result has no times yet",
+        "test_failed_task": "sometimes, a finished result has no times yet",
+        "test_later_task": "begins up to a second early",
+        "test_receivers_that_raise_change_nothing": "the task fails",
+        "test_result_is_the_same_however_it_is_retrieved": (
+            "sometimes, a finished result has no times yet"
+        ),
+        "test_return_value_that_is_not_json_fails_the_task": "pickles return values",
+        "test_return_values_are_normalized": "pickles return values",
+        "test_successful_task": "last_attempted_at is the time of the end",
+        "test_task_finds_what_its_transaction_wrote": "sometimes, it runs before COMMIT",
+        "test_task_is_rolled_back_with_its_transaction": "the task runs all the same",
+    },
+)
+
+TestOx = test_case(
+    OX,
+    {
+        "test_arguments_that_databases_refuse_arrive_or_are_refused": "raises DataError",
+        "test_arguments_that_json_changes_arrive_or_are_refused": "changes keys",
+        "test_arguments_that_json_has_not_arrive_or_are_refused": "raises DataError",
+        "test_odd_return_values_arrive_or_fail_their_tasks": "changes keys",
+    },
+)
+
+TestDjQueue = test_case(
+    DJ_QUEUE,
+    {
+        "test_argument_that_is_not_json_is_refused": "raises EnqueueError",
+        "test_arguments_are_normalized": "refuses bytes and tuples",
+        "test_arguments_that_databases_refuse_arrive_or_are_refused": "raises DataError",
+        "test_arguments_that_json_changes_arrive_or_are_refused": "changes keys",
+        "test_arguments_that_json_has_not_arrive_or_are_refused": "raises EnqueueError",
+        "test_coroutines": "ids that are no UUID raise ValidationError",
+        "test_exceptions_that_would_end_a_program_fail_the_task": (
+            "it stays RUNNING, and the thread of the worker ends"
+        ),
+        "test_failed_task": "a finished result has no worker_ids",
+        "test_later_task": "a finished result has no started_at",
+        "test_odd_return_values_arrive_or_fail_their_tasks": "changes keys",
+        "test_queues": "raises EnqueueError",
+        "test_receivers_that_raise_change_nothing": "sends no signals",
+        "test_result_that_does_not_exist": "ids that are no UUID raise ValidationError",
+        "test_return_value_that_is_not_json_fails_the_task": "the error is a ValueError",
+        "test_return_values_are_normalized": "the task fails",
+        "test_signal_of_the_caller": "sends no signals",
+        "test_signals_of_the_worker": "sends no signals",
+        "test_successful_task": "a finished result has no worker_ids",
+    },
+    breaks=True,
+)
