@@ -16,6 +16,7 @@ from django.test import SimpleTestCase, override_settings
 
 from gearmanny.contrib.django.taskcontract import TaskBackendContract
 from tests.support.livetasks import LiveTasks, default_database, sqlite_in
+from tests.support.servers import ROOT
 from tools.postgres import Postgres
 from tools.taskpeers import DB, DJ_QUEUE, OURS, OX, QUEUES, RQ, Peer, Restarting
 
@@ -98,39 +99,31 @@ def new_test(name: str, difference: str) -> Callable[[OnPeer], object]:
     return test
 
 
-def test_case(peer: Peer, differences: dict[str, str], **attributes: Any) -> Any:
+def contract_of(peer: Peer, **attributes: Any) -> Any:
     """Returns the tests of another backend; None where it is not installed.
 
     Args:
         peer: the backend.
-        differences: what it does instead, by the name of the test.
         attributes: more of the class.
     """
     if not find_spec(peer.package):
         return None
-    tests = {name: new_test(name, difference) for name, difference in differences.items()}
+    tests = {name: new_test(name, text) for name, text in DIFFERENCES[peer.package].items()}
     return type(peer.package, (OnPeer, SimpleTestCase), {"peer": peer, **tests, **attributes})
 
 
-test_case.__test__ = False  # type: ignore[attr-defined]
-
-TestTasksDB = test_case(
-    DB,
-    {
-        "test_arguments_that_databases_refuse_arrive_or_are_refused": "raises DataError",
-        "test_arguments_that_json_changes_arrive_or_are_refused": "changes keys",
-        "test_arguments_that_json_has_not_arrive_or_are_refused": "raises DataError",
+DIFFERENCES = {
+    DB.package: {
+        "test_texts_that_databases_refuse_arrive_or_are_refused": "raises DataError",
+        "test_keys_that_are_not_text_arrive_or_are_refused": "changes keys",
+        "test_nan_and_infinity_arrive_or_are_refused": "raises DataError",
         "test_odd_return_values_arrive_or_fail_their_tasks": "changes keys",
         "test_receivers_that_raise_change_nothing": "the task fails",
         "test_return_values_are_normalized": "the task fails for bytes",
         "test_signals_of_the_worker": "the sender is an instance",
         "test_task_whose_process_dies_comes_to_an_end": "it stays RUNNING",
     },
-)
-
-TestTasksRQ = test_case(
-    RQ,
-    {
+    RQ.package: {
         "test_arguments_are_normalized": "pickles arguments",
         "test_coroutines": "sometimes, a finished result has no times yet",
         "test_failed_task": "sometimes, a finished result has no times yet",
@@ -145,26 +138,18 @@ TestTasksRQ = test_case(
         "test_task_finds_what_its_transaction_wrote": "sometimes, it runs before COMMIT",
         "test_task_is_rolled_back_with_its_transaction": "the task runs all the same",
     },
-)
-
-TestOx = test_case(
-    OX,
-    {
-        "test_arguments_that_databases_refuse_arrive_or_are_refused": "raises DataError",
-        "test_arguments_that_json_changes_arrive_or_are_refused": "changes keys",
-        "test_arguments_that_json_has_not_arrive_or_are_refused": "raises DataError",
+    OX.package: {
+        "test_texts_that_databases_refuse_arrive_or_are_refused": "raises DataError",
+        "test_keys_that_are_not_text_arrive_or_are_refused": "changes keys",
+        "test_nan_and_infinity_arrive_or_are_refused": "raises DataError",
         "test_odd_return_values_arrive_or_fail_their_tasks": "changes keys",
     },
-)
-
-TestDjQueue = test_case(
-    DJ_QUEUE,
-    {
+    DJ_QUEUE.package: {
         "test_argument_that_is_not_json_is_refused": "raises EnqueueError",
         "test_arguments_are_normalized": "refuses bytes and tuples",
-        "test_arguments_that_databases_refuse_arrive_or_are_refused": "raises DataError",
-        "test_arguments_that_json_changes_arrive_or_are_refused": "changes keys",
-        "test_arguments_that_json_has_not_arrive_or_are_refused": "raises EnqueueError",
+        "test_texts_that_databases_refuse_arrive_or_are_refused": "raises DataError",
+        "test_keys_that_are_not_text_arrive_or_are_refused": "changes keys",
+        "test_nan_and_infinity_arrive_or_are_refused": "raises EnqueueError",
         "test_coroutines": "ids that are no UUID raise ValidationError",
         "test_exceptions_that_would_end_a_program_fail_the_task": (
             "it stays RUNNING, and the thread of the worker ends"
@@ -181,5 +166,19 @@ TestDjQueue = test_case(
         "test_signals_of_the_worker": "sends no signals",
         "test_successful_task": "a finished result has no worker_ids",
     },
-    breaks=True,
-)
+}
+"""What others do instead, by package and test."""
+
+TestTasksDB = contract_of(DB)
+TestTasksRQ = contract_of(RQ)
+TestOx = contract_of(OX)
+TestDjQueue = contract_of(DJ_QUEUE, breaks=True)
+
+
+def test_the_differences_are_those_of_the_document() -> None:
+    names = sorted({name for tests in DIFFERENCES.values() for name in tests})
+    rows = {name: [tests.get(name, "") for tests in DIFFERENCES.values()] for name in names}
+    document = (ROOT / "docs" / "tasks.md").read_text()
+    for name, cells in rows.items():
+        row = " | ".join(["| " + name.removeprefix("test_").replace("_", " "), *cells])
+        assert f"{row} |\n" in document

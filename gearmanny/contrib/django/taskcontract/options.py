@@ -29,13 +29,13 @@ class Options(Contract):
         result = self.task("give_a_tuple").enqueue()
         self.assertEqual(self.value(result), [{"a": [1, "two"]}, None])
 
-    def test_arguments_that_json_has_not_arrive_or_are_refused(self) -> None:
+    def test_nan_and_infinity_arrive_or_are_refused(self) -> None:
         self.try_arguments("not a number", "infinity")
 
-    def test_arguments_that_json_changes_arrive_or_are_refused(self) -> None:
+    def test_keys_that_are_not_text_arrive_or_are_refused(self) -> None:
         self.try_arguments("key that is a number")
 
-    def test_arguments_that_databases_refuse_arrive_or_are_refused(self) -> None:
+    def test_texts_that_databases_refuse_arrive_or_are_refused(self) -> None:
         self.try_arguments("null character", "lone surrogate")
 
     def try_arguments(self, *names: str) -> None:
