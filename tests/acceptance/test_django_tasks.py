@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -70,22 +71,27 @@ def tasks(entry: dict[str, Any], gearman_server: Server, django_db_blocker: Any)
 
 
 @pytest.fixture
+def environment(tasks: Any, entry: dict[str, Any], gearman_server: Server) -> dict[str, str]:
+    """The environment of other processes of the project."""
+    return {
+        "TEST_APP": "tests.djangoapps.tasking",
+        "TEST_ADMIN": "1",
+        "TEST_HOSTS": gearman_server.host,
+        "TEST_TASKS": json.dumps(TASKS),
+        "TEST_DATABASES": json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}}),
+        "TEST_RECORDS": json.dumps({"STORE": "database"}),
+    }
+
+
+@pytest.fixture
 def run(
-    tasks: Any, entry: dict[str, Any], start_command: Start, gearman_server: Server
+    environment: dict[str, str], start_command: Start, gearman_server: Server
 ) -> Callable[..., Any]:
     """Starts `runworkers` of the project, and returns when it offers the queues."""
 
     def run(*options: str, **more: str) -> Any:
-        environment = {
-            "TEST_APP": "tests.djangoapps.tasking",
-            "TEST_ADMIN": "1",
-            "TEST_TASKS": json.dumps(TASKS),
-            "TEST_DATABASES": json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}}),
-            "TEST_RECORDS": json.dumps({"STORE": "database"}),
-            **more,
-        }
-        assert start_command("migrate", **environment).wait(PATIENCE) == 0
-        process = start_command("runworkers", *options, **environment)
+        assert start_command("migrate", **{**environment, **more}).wait(PATIENCE) == 0
+        process = start_command("runworkers", *options, **{**environment, **more})
         until(lambda: workers_of(gearman_server, "tasks_default"), "the worker of the queue")
         return process
 
@@ -213,6 +219,41 @@ class TestRuns:
 def add_group(name: str) -> None:
     with connections[ALIAS].cursor() as cursor:
         cursor.execute("INSERT INTO auth_group (name) VALUES (%s)", [name])
+
+
+def test_arguments_are_forgotten_and_results_are_not(run: Any, tasks: Any) -> None:
+    run(TEST_RECORDS=json.dumps({"STORE": "database", "ARGUMENTS": "forget"}))
+    result = ended(tasks.echo.using(metadata={"kept": 1}).enqueue("secret", key="secret"))
+    assert result.return_value == [["secret"], {"key": "secret"}]
+    found = tasks.echo.get_result(result.id)
+    assert (found.args, found.kwargs, found.return_value) == ([], {}, result.return_value)
+    assert found.metadata == {"kept": 1}
+    assert "secret" not in JobRecord.objects.get(id=result.id).arguments
+
+
+def test_coroutines_enqueue_beside_others(run: Any, environment: dict[str, str]) -> None:
+    run()
+    script = "tests/acceptance/aenqueue_script.py"
+    own = {"DJANGO_SETTINGS_MODULE": "tests.django_settings", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        env={**os.environ, **environment, **own},
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (
+        [
+            "enqueued beside a call that lasts",
+            "enqueued beside a transaction of another thread",
+            "rolled back with the transaction of the coroutine",
+            "rolled back with the transaction around the event loop",
+            "enqueued by a receiver, in the same transaction",
+            "200 enqueued at once",
+        ],
+        "",
+    )
 
 
 class TestRefusals:
