@@ -94,6 +94,7 @@ def new_test(name: str, difference: str) -> Callable[[OnPeer], object]:
 
     @pytest.mark.xfail(reason=difference, strict=not difference.startswith("sometimes"))
     def test(self: OnPeer) -> object:
+        self.patience = 8.0  # that of the others is not needed to see that it does not end
         return getattr(TaskBackendContract, name)(self)
 
     return test
