@@ -59,7 +59,7 @@ class OnPeer(TaskBackendContract):
     """The tests of another backend."""
 
     databases = {"default"}
-    patience = 8.0
+    patience = 60.0  # the first test waits for the worker to start
     entry: ClassVar[dict[str, Any]]
     peer: ClassVar[Peer]
     breaks = False
