@@ -26,11 +26,13 @@ from gearmanny.contrib.django.compat import (
     TaskResultDoesNotExist,
     task_backends,
     task_enqueued,
+    task_finished,
 )
 from gearmanny.contrib.django.models import JobRecord
+from gearmanny.contrib.django.store import get_store
 from gearmanny.contrib.django.tasks import GearmanBackend
 from gearmanny.contrib.django.testing import eager
-from gearmanny.errors import EncodingError, StoreUnavailable, TaskError
+from gearmanny.errors import EncodingError, JobCancelled, StoreUnavailable, TaskError
 from tests.acceptance.test_django_records import ALIAS, Stopped, database, groups, migrate
 from tests.support.servers import PATIENCE, ROOT, Server, Start, until, workers_of
 
@@ -367,10 +369,24 @@ class TestRefusals:
         ):
             tasks.echo.enqueue()
 
+    def test_a_task_is_cancelled_while_it_runs(self, run: Any, tasks: Any, tmp_path: Path) -> None:
+        signals, path = tmp_path / "signals", tmp_path / "turn"
+        run(TEST_SIGNALS=str(signals))
+        result = tasks.take_turns.enqueue(str(path))
+        until(lambda: Path(f"{path}.began").exists(), "the task")
+        store = get_store()
+        assert store is not None
+        store.cancel(result.id)
+        assert str(ended(result).status) == "FAILED"
+        assert [error.exception_class for error in result.errors] == [JobCancelled]
+        assert JobRecord.objects.get(id=result.id).state == "cancelled"
+        until(lambda: signals.read_text().count("\n") == 2, "both signals")
+        last = "finished:GearmanBackend FAILED 1 JobCancelled"
+        assert signals.read_text().splitlines()[1] == last
+        assert "tasks_default was cancelled" in (tmp_path / "stderr").read_text()
+
     def test_a_cancelled_task_has_failed(self, tasks: Any) -> None:
         result = tasks.echo.using(run_after=timezone.now() + timedelta(hours=1)).enqueue()
-        from gearmanny.contrib.django.store import get_store  # noqa: PLC0415
-
         store = get_store()
         assert store is not None
         store.cancel(result.id)
@@ -459,6 +475,20 @@ def test_eager_mode_with_records(tasks: Any) -> None:
         failed = tasks.fail.enqueue()
         failed.refresh()
         assert [error.exception_class for error in failed.errors] == [ValueError]
+
+
+@pytest.mark.parametrize("entry", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["immediate.ImmediateBackend", "dummy.DummyBackend"])
+def test_the_backends_of_django_take_tasks_of_ours(tasks: Any, kind: str) -> None:
+    home = task_backends.__class__.__module__
+    with override_settings(TASKS={"default": {"BACKEND": f"{home}.backends.{kind}", "QUEUES": []}}):
+        task_finished.disconnect(tasks.note_end)  # it raises
+        try:
+            result = tasks.echo.using(metadata={"a": 1}).enqueue(1)
+        finally:
+            task_finished.connect(tasks.note_end)
+        assert result.status == ("READY" if "Dummy" in kind else "SUCCESSFUL")
+        assert not hasattr(result, "metadata")
 
 
 class TestChecks:

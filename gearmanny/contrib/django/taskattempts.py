@@ -172,7 +172,7 @@ class Attempt:
         try:
             self._save_metadata()
         except (TypeError, ValueError):
-            self._log("the metadata of %s cannot be saved")
+            self._log("the metadata of %s cannot be saved", "metadata_lost")
         if self._claims.is_cancelled(self._job):
             return None
         task, failures = self._result.task, self._claims.failures(self._job) + 1
@@ -180,15 +180,15 @@ class Attempt:
             options = BackendOptions(task.get_backend().options).of(task.module_path, task)
             delay = options.delay_after(failures, error, self._result)
         except Exception:
-            self._log("the backoff of %s failed, so there is no other attempt")
+            self._log("the backoff of %s failed, so there is no other attempt", "backoff_failed")
             return None
         if delay is not None:
             log_retry(self._job, failures, error, delay)
         return delay
 
-    def _log(self, text: str) -> None:
+    def _log(self, text: str, action: str) -> None:
         path = self._result.task.module_path
-        logger.exception(text, path, extra={"action": "task_failed", "task": path})
+        logger.exception(text, path, extra={"action": action, "task": path})
 
     def _tell(self, signal: Any) -> None:
         # What is wrong with a receiver is no failure of the task: it is in the log.

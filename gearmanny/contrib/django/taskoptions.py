@@ -156,7 +156,10 @@ class BackendOptions:
         """
         defaults = {name: self._options[name] for name in RETRIES if name in self._options}
         own = self._options.get(_TASKS, {}).get(path, {})
-        return options_of({**defaults, **given_to(task), **own}, path)
+        try:
+            return options_of({**defaults, **given_to(task), **own}, path)
+        except InvalidOption as error:
+            raise InvalidOption(f"The options of {path} are wrong: {error}") from None
 
     def check(self) -> None:
         """Checks all of them, as far as that can be done without the tasks.
