@@ -10,6 +10,7 @@ import pytest
 
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.store import get_store
+from gearmanny.errors import JobCancelled
 from tests.acceptance.test_django_tasks import TASKS, ended, entry, environment, run, tasks  # noqa: F401
 from tests.support.servers import PATIENCE, Start, until
 
@@ -182,6 +183,28 @@ class TestMetadata:
         invalid = ended(tasks.keep_notes.enqueue({}, end="invalid"))
         assert [error.exception_class for error in invalid.errors] == [TypeError]
         assert invalid.metadata == {"saved": 1}
+
+
+def test_a_cancellation_does_not_interrupt_the_saving_of_metadata(
+    run: Any,  # noqa: F811
+    tasks: Any,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    signals = tmp_path / "signals"
+    run(TEST_INTERRUPT="1", TEST_SIGNALS=str(signals))
+    result = tasks.keep_notes_for_ever.enqueue()
+
+    def has_notes() -> bool:
+        result.refresh()
+        return bool(result.metadata)
+
+    until(has_notes, "metadata")
+    store = get_store()
+    assert store is not None
+    store.cancel(result.id)
+    assert [error.exception_class for error in ended(result).errors] == [JobCancelled]
+    assert lines(signals)[1:3] == ["in the middle", "at the end"]
+    assert ended(tasks.echo.enqueue()).attempts == 1
 
 
 def test_no_worker_starts_with_options_that_are_wrong(start_command: Start, tmp_path: Path) -> None:

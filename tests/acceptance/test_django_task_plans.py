@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import override_settings
 
 from gearmanny.contrib.django import client
@@ -15,6 +16,7 @@ from gearmanny.contrib.django.compat import TaskResultStatus, task_backends
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.taskworker import worker_of_tasks
 from gearmanny.errors import InvalidOption
+from tests.acceptance.test_django_records import ALIAS
 from tests.acceptance.test_django_task_attempts import MODULE, with_options
 from tests.acceptance.test_django_tasks import TASKS, ended, entry, environment, run, tasks  # noqa: F401
 from tests.support.servers import PATIENCE, Start, until
@@ -43,12 +45,13 @@ def test_one_task_runs_at_a_time(run: Any, tasks: Any, tmp_path: Path) -> None: 
     one = {"max_running": 1, "limit_key": "who"}
     run("--threads", "3", TEST_TASKS=with_options(tasks={f"{MODULE}.run_alone": one}))
     mail = tasks.run_alone.using(queue_name="mail")
-    results = [
-        *(tasks.run_alone.enqueue(str(tmp_path), "ada") for _ in range(4)),
-        *(mail.enqueue(str(tmp_path), who="ada") for _ in range(4)),
-        *(tasks.run_alone.enqueue(str(tmp_path), who="bob") for _ in range(2)),
-        tasks.run_alone.enqueue(str(tmp_path)),
-    ]
+    with transaction.atomic(using=ALIAS):
+        results = [
+            *(tasks.run_alone.enqueue(str(tmp_path), "ada") for _ in range(4)),
+            *(mail.enqueue(str(tmp_path), who="ada") for _ in range(4)),
+            *(tasks.run_alone.enqueue(str(tmp_path), who="bob") for _ in range(2)),
+            tasks.run_alone.enqueue(str(tmp_path)),
+        ]
     assert [ended(result).return_value for result in results] == [
         *["ada"] * 8,
         *["bob"] * 2,

@@ -138,7 +138,8 @@ class Attempt:
             raise NotImplementedError("Metadata are saved in records, and this job has none.")
         metadata = json.dumps(normalized(self._result.metadata), allow_nan=False)
         if metadata != self._saved:
-            self._claims.save_metadata(self._job, metadata)
+            with self._handler.link.uninterrupted():  # half a statement would break the connection
+                self._claims.save_metadata(self._job, metadata)
             self._saved = metadata
 
     def _succeed(self, value: Any) -> bool:
@@ -172,7 +173,7 @@ class Attempt:
         try:
             self._save_metadata()
         except (TypeError, ValueError):
-            self._log("the metadata of %s cannot be saved", "metadata_lost")
+            self._log("the metadata of %s cannot be saved", {"action": "metadata_lost"})
         if self._claims.is_cancelled(self._job):
             return None
         task, failures = self._result.task, self._claims.failures(self._job) + 1
@@ -180,15 +181,14 @@ class Attempt:
             options = BackendOptions(task.get_backend().options).of(task.module_path, task)
             delay = options.delay_after(failures, error, self._result)
         except Exception:
-            self._log("the backoff of %s failed, so there is no other attempt", "backoff_failed")
+            self._log("the backoff of %s failed", {"action": "backoff_failed"})
             return None
         if delay is not None:
             log_retry(self._job, failures, error, delay)
         return delay
 
-    def _log(self, text: str, action: str) -> None:
-        path = self._result.task.module_path
-        logger.exception(text, path, extra={"action": action, "task": path})
+    def _log(self, text: str, extra: dict[str, str]) -> None:
+        logger.exception(text, self._result.task.module_path, extra=extra)
 
     def _tell(self, signal: Any) -> None:
         # What is wrong with a receiver is no failure of the task: it is in the log.

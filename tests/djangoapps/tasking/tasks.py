@@ -146,6 +146,13 @@ def keep_notes(context: Any, notes: Any, end: str = "") -> Any:
 
 
 @task(takes_context=True)
+def keep_notes_for_ever(context: Any) -> None:
+    while True:
+        context.metadata["count"] = context.metadata.get("count", 0) + 1
+        context.save_metadata()
+
+
+@task(takes_context=True)
 async def keep_notes_later(context: Any) -> None:
     context.metadata["saved"] = 1
     await context.asave_metadata()
@@ -242,6 +249,33 @@ def hold_the_end() -> None:
 
     DjangoStore.finish, DjangoStore.cancelling = held, late  # type: ignore[method-assign]
 
+
+def interrupt_notes() -> None:
+    """Lets a cancellation that was found arrive while metadata are being saved."""
+    from gearmanny.records.session import Session  # noqa: PLC0415
+    from gearmanny.working.held import Held  # noqa: PLC0415
+
+    row, cancel = Session.row, Held.cancel
+    found, saving, sent = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(session: Any, template: str, *values: object) -> Any:
+        if "metadata" in template and found.is_set() and not saving.is_set():
+            saving.set()
+            note_text("in the middle" if sent.wait(30) else "too late")
+            note_text("at the end")
+        return row(session, template, *values)
+
+    def late(held: Any) -> None:
+        found.set()
+        assert saving.wait(30)
+        cancel(held)
+        sent.set()
+
+    Session.row, Held.cancel = slow, late  # type: ignore[method-assign]
+
+
+if os.environ.get("TEST_INTERRUPT"):
+    interrupt_notes()
 
 if os.environ.get("TEST_HOLD"):
     hold_the_end()
