@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from benchmarks.costs import costs
 from benchmarks.growth import growth
 from benchmarks.memory import memory
 from benchmarks.programs import AIO_CONTESTANT, CONTESTANT, HERE, Tell, job_server, run
+from benchmarks.results import Results
 from benchmarks.tails import tails
 from benchmarks.threads import threads
 from tools.processes import redis
@@ -141,34 +142,6 @@ def race(
     return medians
 
 
-class Results:
-    """The lines of the results: printed, and kept for RESULTS.md."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.times: list[str] = []
-
-    def tell(self, line: str) -> None:
-        print(line, flush=True)
-        self.lines.append(line)
-
-    @contextlib.contextmanager
-    def part(self, title: str) -> Iterator[Tell]:
-        """Begins a part of the results; tells how long it took on stderr."""
-        self.tell(f"## {title}")
-        self.tell("")
-        started = time.monotonic()
-        yield self.tell
-        self.times.append(f"{title}: {time.monotonic() - started:.0f} s")
-        print(self.times[-1], file=sys.stderr, flush=True)
-
-    def write(self, path: Path) -> None:
-        """Replaces the figures of a file. What people wrote below them stays."""
-        written = path.read_text(encoding="utf-8").partition(BELOW)
-        text = "# Results\n\n" + "\n".join(self.lines) + "\n" + "".join(written[1:])
-        path.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Prints the tables, and writes them to RESULTS.md and chart.png."""
     started = time.monotonic()
@@ -197,7 +170,7 @@ def main() -> None:
         threads(tell, REPETITIONS)
     with results.part("Further costs") as tell:
         costs(tell, REPETITIONS)
-    results.write(HERE / "RESULTS.md")
+    results.write(HERE / "RESULTS.md", "Results", BELOW)
     if chart:
         drawing = [PEERS, str(HERE / "chart.py"), str(HERE / "chart.png")]
         subprocess.run(drawing, input=json.dumps(chart), text=True, check=True)
