@@ -29,8 +29,8 @@ unit: .venv/dev
 	$(BIN)/python -m pytest tests/unit -n $(TEST_PROCESSES) --cov
 
 # 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1: each where that Python is installed.
-matrix: gearmand postgres memcached faketime
-	tools/matrix.sh
+matrix: gearmand browser postgres memcached faketime
+	TEST_PROCESSES=$(TEST_PROCESSES) tools/matrix.sh
 
 .venv/bin/python:
 	tools/make-venv.sh $(PYTHON) .venv

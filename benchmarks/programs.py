@@ -15,7 +15,7 @@ from gearmanny.admin import JobServer
 from gearmanny.net.loopback import free_port
 from gearmanny.serving.process import running_where_none_is
 from gearmanny.testing import Gearmand
-from tools.processes import end, find_program, until
+from tools.processes import end, until
 
 HERE = Path(__file__).parent
 CONTESTANT = [sys.executable, str(HERE / "contestant.py")]
@@ -49,21 +49,6 @@ def own_job_server() -> Iterator[str]:
     port = free_port()
     with running_where_none_is([f"127.0.0.1:{port}"]):
         yield str(port)
-
-
-@contextlib.contextmanager
-def redis() -> Iterator[str]:
-    """Runs a Redis; yields its port."""
-    port = str(free_port())
-    program = find_program("redis-server", "redis-server")
-    options = ["--bind", "127.0.0.1", "--port", port, "--save", "", "--loglevel", "warning"]
-    process = subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True)
-    try:
-        ping = [program.replace("-server", "-cli"), "-p", port, "ping"]
-        until(lambda: subprocess.run(ping, check=False, capture_output=True).stdout == b"PONG\n")
-        yield port
-    finally:
-        end(process)
 
 
 @contextlib.contextmanager

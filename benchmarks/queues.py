@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks.programs import HERE, job_server, redis
+from benchmarks.programs import HERE, job_server
+from tools.processes import redis
 
 PROJECT = HERE / "project"
 

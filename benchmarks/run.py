@@ -25,10 +25,11 @@ from typing import NamedTuple
 from benchmarks.costs import costs
 from benchmarks.growth import growth
 from benchmarks.memory import memory
-from benchmarks.programs import AIO_CONTESTANT, CONTESTANT, HERE, Tell, job_server, redis, run
+from benchmarks.programs import AIO_CONTESTANT, CONTESTANT, HERE, Tell, job_server, run
 from benchmarks.results import Results
 from benchmarks.tails import tails
 from benchmarks.threads import threads
+from tools.processes import redis
 
 LIBGEARMAN, PEERS = map(os.path.abspath, sys.argv[1:3])
 REPETITIONS = int(sys.argv[3]) if sys.argv[3:] else 3

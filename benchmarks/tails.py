@@ -23,11 +23,10 @@ from benchmarks.programs import (
     HERE,
     Tell,
     job_server,
-    redis,
     run,
     running,
 )
-from tools.processes import end
+from tools.processes import end, redis
 
 RATES = {50: 6.0, 200: 5.0, 1000: 3.0}
 """Calls a second, and the seconds for which they are made."""

@@ -67,3 +67,4 @@ GEARMANNY = {
     "LIVE_IN_TESTS": "TEST_ALONE" not in os.environ,
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
 }
+globals().update(json.loads(os.environ.get("TEST_SETTINGS", "{}")))

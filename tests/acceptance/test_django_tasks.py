@@ -268,6 +268,7 @@ class TestRefusals:
         [
             (float("nan"), EncodingError),
             ({1: 2, "1": 3}, EncodingError),
+            ([{"a": {None: 1}}], EncodingError),
             ("\udc80", EncodingError),
             (object(), TypeError),
             (b"\xff", ValueError),

@@ -16,7 +16,9 @@ from tests.support.servers import PATIENCE, ROOT, Server, end, until, workers_of
 
 DOCUMENT = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
 
-SETTINGS, *FILES = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.M | re.S)
+SETTINGS, *BLOCKS = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.M | re.S)
+
+FILES = [code for code in BLOCKS if code.startswith("# ")]
 
 PACKAGE = "django.tasks" if find_spec("django.tasks") else "django_tasks"
 

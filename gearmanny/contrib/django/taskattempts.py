@@ -15,7 +15,6 @@ from django.utils import timezone
 from gearmanny.contrib.django.compat import (
     InvalidTask,
     TaskResultStatus,
-    normalize_json,
     task_backends,
     task_finished,
     task_started,
@@ -24,6 +23,7 @@ from gearmanny.contrib.django.taskclass import GearmanContext, GearmanResult
 from gearmanny.contrib.django.taskoptions import BackendOptions
 from gearmanny.contrib.django.taskqueues import OnGearman
 from gearmanny.contrib.django.taskresults import Envelope, change, error_of, find_task, read
+from gearmanny.contrib.django.taskvalues import normalized
 from gearmanny.payload.failures import encode_failure
 from gearmanny.records.states import Event
 from gearmanny.vocabulary.gearman_api import GearmanJob
@@ -131,12 +131,12 @@ class Attempt:
         context: tuple[Any, ...] = ()
         if result.task.takes_context:
             context = (GearmanContext(task_result=result, save=self._save_metadata),)
-        return normalize_json(result.task.call(*context, *result.args, **result.kwargs))
+        return normalized(result.task.call(*context, *result.args, **result.kwargs))
 
     def _save_metadata(self) -> None:
         if self._claims is None:
             raise NotImplementedError("Metadata are saved in records, and this job has none.")
-        metadata = json.dumps(normalize_json(self._result.metadata), allow_nan=False)
+        metadata = json.dumps(normalized(self._result.metadata), allow_nan=False)
         if metadata != self._saved:
             with self._handler.link.uninterrupted():  # half a statement would break the connection
                 self._claims.save_metadata(self._job, metadata)

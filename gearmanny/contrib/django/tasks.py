@@ -45,6 +45,7 @@ from gearmanny.contrib.django.taskresults import (
     read,
 )
 from gearmanny.contrib.django.taskthread import aside
+from gearmanny.contrib.django.taskvalues import check_keys
 from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.payload.encoding import encode
 
@@ -112,8 +113,8 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
         Raises:
             InvalidTask: the backend, or a worker, could not run it.
             TypeError: an argument cannot be written as JSON.
-            ValueError: an argument is NaN, an infinity, or text that is not Unicode. It is an
-                `EncodingError` then.
+            ValueError: an argument is NaN, an infinity, or text that is not Unicode, or has keys
+                that are not text. It is an `EncodingError` then.
             StoreUnavailable: the database of the records cannot be reached.
             JobServerUnavailable: jobs have no records, and no job server could be reached.
         """
@@ -123,6 +124,7 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
         id = "" if is_recorded else get_random_string(32)
         metadata = getattr(task, "metadata", {})
         result = new_result(task, id, moment(_now()), args, kwargs, metadata)
+        check_keys([result.args, result.kwargs])
         function, arguments = PREFIX + task.queue_name, Envelope.of(result).arguments()
         submit = functools.partial(_caller(task).call, function, **arguments)
         if is_recorded:
