@@ -11,6 +11,11 @@ Packet = tuple[int, list[bytes]]
 without arguments has a single empty one."""
 
 
+_RESERVED_AHEAD = 8
+"""Bytes of memory that are reserved at most for each byte that has arrived. A buffer that grows in
+steps is moved in memory, and loses the huge pages that the kernel may have given it."""
+
+
 class IncomingPayload:
     """The last argument of an incomplete packet. One object serves all packets of a connection."""
 
@@ -31,8 +36,8 @@ class IncomingPayload:
 
     @property
     def begun(self) -> int:
-        """Number of stored bytes of an incomplete payload."""
-        return self._kept.tell()
+        """Bytes of memory that an incomplete payload takes."""
+        return self._kept.getbuffer().nbytes
 
     def drop(self) -> None:
         """Discards an incomplete payload; `Oversized` replaces it."""
@@ -81,11 +86,11 @@ class IncomingPayload:
         self.missing -= len(piece)
         if self._begun is None:
             return None, rest
-        type_, names, _ = self._begun
+        type_, names, size = self._begun
         payload = b""
         if self._dropped is None:
             try:
-                self._kept.write(piece)
+                self._keep(piece, size)
                 if not self.missing:
                     payload = self._kept.getvalue()
             except MemoryError:
@@ -96,3 +101,12 @@ class IncomingPayload:
         self._kept = io.BytesIO()
         self._begun = self._dropped = None
         return packet, rest
+
+    def _keep(self, piece: memoryview, size: int) -> None:
+        arrived = size - self.missing
+        if self.begun < size <= arrived * _RESERVED_AHEAD:
+            before = self._kept
+            # Neither copied nor touched: the kernel gives these pages when they are written to.
+            self._kept = io.BytesIO(bytes(size))
+            self._kept.write(before.getbuffer())
+        self._kept.write(piece)
