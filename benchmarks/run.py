@@ -195,7 +195,7 @@ def main() -> None:
     with results.part("gearmand's threads") as tell:
         threads(tell, REPETITIONS)
     with results.part("Further costs") as tell:
-        costs(tell, REPETITIONS)
+        costs(tell, LIBGEARMAN, REPETITIONS)
     results.write(HERE / "RESULTS.md")
     if chart:
         drawing = [PEERS, str(HERE / "chart.py"), str(HERE / "chart.png")]

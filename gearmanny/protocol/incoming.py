@@ -11,7 +11,7 @@ Packet = tuple[int, list[bytes]]
 without arguments has a single empty one."""
 
 
-_RESERVED_AHEAD = 8
+_RESERVED_AHEAD = 32
 """Bytes of memory that are reserved at most for each byte that has arrived. A buffer that grows in
 steps is moved in memory, and loses the huge pages that the kernel may have given it."""
 
