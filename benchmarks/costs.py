@@ -122,7 +122,9 @@ def payloads(tell: Tell, libgearman: str, repetitions: int) -> None:
             small = runs[name.replace("64", "1")]
             wall, ours, gearmand = (
                 statistics.median(b / a for a, b in zip(before, after, strict=True))
-                for before, after in zip(zip(*small), zip(*exchanges), strict=True)
+                for before, after in zip(
+                    zip(*small, strict=True), zip(*exchanges, strict=True), strict=True
+                )
             )
             client, worker = peaks[name]
             cost += (
@@ -143,12 +145,13 @@ def there_and_back(size: int, tunables: str) -> tuple[Exchange, float, float]:
             others = worker, pid_of(port)
             started = [*map(cpu_seconds, others)]
             wall, client, peak, of_worker = run(*CONTESTANT, port, "payload", str(size))
-            used = [1000 * (b - a) / TEXTS for a, b in zip(started, map(cpu_seconds, others))]
+            used = [cpu_seconds(pid) - began for pid, began in zip(others, started, strict=True)]
     finally:
         del os.environ["GLIBC_TUNABLES"]
         if before is not None:
             os.environ["GLIBC_TUNABLES"] = before
-    return Exchange(1000 * wall, 1000 * client + used[0], used[1]), peak, of_worker
+    of_server, of_both = 1000 * used[1] / TEXTS, 1000 * (client + used[0] / TEXTS)
+    return Exchange(1000 * wall, of_both, of_server), peak, of_worker
 
 
 def imports(tell: Tell, repetitions: int) -> None:
