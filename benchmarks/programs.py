@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from gearmanny.admin import JobServer
 from gearmanny.net.loopback import free_port
@@ -22,6 +25,18 @@ LONGEST_RUN = 120
 
 Tell = Callable[[str], None]
 """Takes the next line of the results, in Markdown."""
+
+FAILURES = (AssertionError, OSError, subprocess.SubprocessError, ValueError)
+"""The exceptions of a contestant that does not start, does not answer, or answers nonsense."""
+
+
+def last_line(text: str) -> str:
+    return "".join(text.splitlines()[-1:])
+
+
+def failure(error: BaseException) -> str:
+    """Returns the text of a cell for a contestant that failed."""
+    return f"failed: {str(error).splitlines()[0][:100]}" if str(error) else "failed"
 
 
 @contextlib.contextmanager
@@ -56,20 +71,23 @@ def redis() -> Iterator[str]:
 
 @contextlib.contextmanager
 def running(
-    commands: list[list[str]], *, cwd: Path | str | None = None, env: dict[str, str] | None = None
+    commands: list[list[str]],
+    *,
+    cwd: Path | str | None = None,
+    env: dict[str, str] | None = None,
+    log: Path | None = None,
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """Runs programs until the block ends; what they print is discarded."""
-    quiet = subprocess.DEVNULL
+    """Runs programs until the block ends; what they print goes to a log, or is discarded."""
     processes: list[subprocess.Popen[str]] = []
-    try:
-        for command in commands:
-            processes.append(
-                subprocess.Popen(command, stdout=quiet, stderr=quiet, text=True, cwd=cwd, env=env)
-            )
-        yield processes
-    finally:
-        for process in processes:
-            end(process)
+    with open(log or os.devnull, "wb") as output:
+        options: dict[str, Any] = {"stdout": output, "stderr": output, "cwd": cwd, "env": env}
+        try:
+            for command in commands:
+                processes.append(subprocess.Popen(command, text=True, **options))
+            yield processes
+        finally:
+            for process in processes:
+                end(process)
 
 
 @contextlib.contextmanager
@@ -86,9 +104,20 @@ def offered(port: str, function: str = "bench_add") -> int:
     return sum(row.workers for row in status if row.function == function)
 
 
-def run(*command: str, timeout: float = LONGEST_RUN) -> list[float]:
-    """Returns the numbers that a program printed."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=timeout, check=True)
+def run(
+    *command: str,
+    timeout: float = LONGEST_RUN,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+) -> list[float]:
+    """Returns the numbers that a program printed; the last line of its log is part of its error."""
+    options: dict[str, Any] = {"cwd": cwd, "env": env, "timeout": timeout}
+    with tempfile.TemporaryFile("w+") as log:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, check=False, **options
+        )
+        log.seek(0)
+        assert done.returncode == 0, f"it ended with {done.returncode}: {last_line(log.read())}"
     return [float(number) for number in done.stdout.split()]
 
 

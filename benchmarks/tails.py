@@ -22,6 +22,7 @@ from benchmarks.programs import (
     CONTESTANT,
     HERE,
     Tell,
+    failure,
     job_server,
     redis,
     run,
@@ -81,10 +82,17 @@ def tails(peers: str, tell: Tell, share: float = 1) -> None:
     tell("")
     tell("| | contestant | " + " | ".join(f"{rate:,} a second" for rate in RATES) + " |")
     tell("|---" * (2 + len(RATES)) + "|")
+    failures: dict[str, str] = {}
     cores = {"idle machine": None, "one core busy": min(os.sched_getaffinity(0))}
     for title, core in cores.items():
         for name, contestant in contestants(peers).items():
-            cells = measure(contestant, core, share)
+            if name not in failures:
+                try:
+                    cells = measure(contestant, core, share)
+                except Exception as error:
+                    failures[name] = failure(error)
+            if name in failures:
+                cells = [failures[name], *[""] * (len(RATES) - 1)]
             tell(f"| {title} | {name} | {' | '.join(cells)} |")
     tell("")
 
