@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gearmanny.dispatching.options import DispatchOptions, Keep
-from gearmanny.payload.checks import COUNT, SECONDS, SWITCH, TIME_LIMIT
+from gearmanny.payload.checks import COUNT, SECONDS, SMALL_COUNT, SWITCH, TIME_LIMIT
 from gearmanny.payload.fields import check_options, option, same_as
 from gearmanny.working.options import WorkerOptions
 
@@ -52,7 +52,7 @@ class RunnerOptions:
     crash_window: float = option(60.0, SECONDS, "seconds within which crashes of one process count")
     max_deaths: int | None = option(
         3,
-        COUNT,
+        SMALL_COUNT,
         "processes that a job may kill, before it is failed instead of run",
         none="any number",
         metavar="N",
