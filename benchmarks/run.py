@@ -29,11 +29,13 @@ from benchmarks.programs import (
     AIO_CONTESTANT,
     CONTESTANT,
     HERE,
+    LONGEST_RUN,
     Tell,
     failure,
     job_server,
     redis,
     run,
+    running,
 )
 from benchmarks.results import Results
 from benchmarks.sentence import write_speed
@@ -102,24 +104,16 @@ def measure(name: str, mode: str, count: int) -> float:
     with contestant.server() as port:
         if mode in ("background", "drain"):
             # The C client waits for one job first: a worker that leaves after it.
-            worker = subprocess.Popen([LIBGEARMAN, port, "work", "1"], stdout=subprocess.DEVNULL)
             submitter = contestant if mode == "background" else CONTESTANTS["C"]
-            seconds = run(*submitter.command(port, "background", str(count)))[0]
-            worker.wait()
+            with running([[LIBGEARMAN, port, "work", "1"]]) as (worker,):
+                seconds = run(*submitter.command(port, "background", str(count)))[0]
+                worker.wait(LONGEST_RUN)
             if mode == "drain":
                 command = contestant.command(port, "work", str(count), *contestant.prefetch)
                 seconds = run(*command)[0]
             return count / seconds
-        worker = subprocess.Popen(
-            contestant.command(port, "work", "0", *contestant.prefetch),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+        with running([contestant.command(port, "work", "0", *contestant.prefetch)]):
             return count / run(*contestant.command(port, mode, str(count)))[0]
-        finally:
-            worker.terminate()
-            worker.wait()
 
 
 def ratio(own: list[float], other: list[float] | None) -> str:

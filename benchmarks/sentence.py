@@ -31,7 +31,7 @@ def speed(results: str) -> str:
     peers = [peer for peer in _PEERS if peer in one and peer in many]
     others, last = peers[:-1], peers[-1]
     return (
-        "One worker process and small JSON jobs, measured in one run on two virtual cores: single "
+        "One worker process and small JSON jobs, measured in one run: single "
         f"calls ran at {in_c:.2f} × the rate of libgearman in C, and at {span(one, peers)} that "
         f"of {', '.join(others)} and {last}; many at a time at {span(many, peers)} theirs."
     )
