@@ -171,9 +171,12 @@ def main() -> None:
         race(ROWS, ["C", "bare"], tell)
     with results.part("The asyncio client") as tell:
         race(AIO_ROWS, ["gearmanny"], tell)
-    if Path(PEERS).exists():
-        with results.part("Beside the peers, each with Redis") as tell:
+    with results.part("Beside the peers, each with Redis") as tell:
+        if Path(PEERS).exists():
             chart = race(PEER_ROWS, ["gearmanny"], tell)
+        else:
+            tell("The peers are missing, here and below: `make bench-peers` installs them.")
+            tell("")
     with results.part("Tails") as tell:
         tails(PEERS, tell)
     with results.part("Memory of worker processes") as tell:
