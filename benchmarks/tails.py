@@ -30,7 +30,7 @@ from benchmarks.programs import (
 )
 from tools.processes import end
 
-RATES = {50: 6.0, 200: 5.0, 1000: 3.0}
+RATES = {50: 4.0, 200: 4.0, 1000: 3.0}
 """Calls a second, and the seconds for which they are made."""
 
 OVERLOAD = 1000
