@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import statistics
 import struct
 import subprocess
@@ -123,19 +124,16 @@ class Field:
         self.peers = peers
         self._postgres = postgres
         self._name = "run"
+        self._execute("CREATE EXTENSION pg_stat_statements")
 
     def migrate(self, queue: Queue) -> None:
         """Makes the database that those of the runs are copies of."""
         self._execute("CREATE DATABASE {}", queue.name)
         database = {"QUEUE_DATABASE": json.dumps(self._postgres.settings(queue.name))}
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run(
-                [queue.python(self.peers), "manage.py", "migrate", "--run-syncdb", "--verbosity=0"],
-                cwd=PROJECT,
-                env=queue.environment("1", folder) | database,
-                check=True,
-                timeout=60,
-            )
+            migrate = [queue.python(self.peers), "manage.py", "migrate", "--run-syncdb"]
+            env = queue.environment("1", folder) | database
+            run(*migrate, "--verbosity=0", cwd=PROJECT, env=env)
 
     @contextlib.contextmanager
     def database(self, queue: Queue, conn_max_age: int | None = None) -> Iterator[dict[str, str]]:
@@ -261,7 +259,9 @@ class Field:
 
 
 def percentile(times: list[float], share: float) -> float:
-    """Returns the time below which that share of the times is."""
+    """Returns the time below which that share of the times is; NaN where there are none."""
+    if not times:
+        return math.nan
     return sorted(times)[min(len(times) - 1, int(share * len(times)))]
 
 

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from benchmarks.contest import CONTESTANTS, Contestant, Field, median_ratio, percentile
 from benchmarks.memory import memory
-from benchmarks.programs import FAILURES, HERE, Tell, failure
+from benchmarks.programs import HERE, Tell, failure
 from benchmarks.recorded import recorded
 from benchmarks.results import Results
 from tools.postgres import Postgres
@@ -95,7 +95,7 @@ class Contest:
             if title not in self.failures:
                 try:
                     found[title] = measure(contestant)
-                except FAILURES as error:
+                except Exception as error:
                     self.failures[title] = failure(error)
                     print(f"{title}: {error}", file=sys.stderr, flush=True)
         return found
@@ -127,10 +127,12 @@ def costs(contest: Contest, jobs: int, tell: Tell) -> None:
     tell("")
 
 
-def throughput(contest: Contest, jobs: int, tell: Tell) -> dict[str, dict[str, list[float]]]:
+def throughput(
+    contest: Contest, repetitions: int, jobs: int, tell: Tell
+) -> dict[str, dict[str, list[float]]]:
     """Tells jobs a second; returns them by row and contestant, one for each repetition."""
     found: dict[str, dict[str, list[float]]] = {row: {} for row in ROWS}
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         for rows, (kind, task, conn_max_age) in DRAINS.items():
 
             def drain(
@@ -146,7 +148,7 @@ def throughput(contest: Contest, jobs: int, tell: Tell) -> dict[str, dict[str, l
                     found[row].setdefault(title, []).append(rate)
     tell(
         f"Jobs a second of one worker process that drains a full queue ({jobs} jobs, or what is "
-        f"done in 4 s), and of one caller: median (least to most) of {REPETITIONS} interleaved "
+        f"done in 4 s), and of one caller: median (least to most) of {repetitions} interleaved "
         "runs after a warm-up. The ratios are those of runs side by side."
     )
     tell("")
@@ -169,11 +171,11 @@ def throughput(contest: Contest, jobs: int, tell: Tell) -> dict[str, dict[str, l
 
 
 def latency(
-    contest: Contest, seconds: float, tell: Tell
+    contest: Contest, repetitions: int, seconds: float, tell: Tell
 ) -> dict[str, tuple[list[float], list[float]]]:
     """Tells how long an idle worker lets a job wait; returns ms by contestant."""
     found: dict[str, tuple[list[float], list[float]]] = {}
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         measured = contest.each(lambda contestant: contest.field.latencies(contestant, seconds))
         for title, (begins, results) in measured.items():
             before = found.setdefault(title, ([], []))
@@ -239,7 +241,9 @@ def main(peers: str, share: float = 1.0) -> None:
     """Prints the tables, and writes them to DURABLE.md and chart-durable.png."""
     started = time.monotonic()
     peers = os.path.abspath(peers)
-    contestants = [each for each in CONTESTANTS if Path(each.queue.python(peers)).exists()]
+    repetitions = REPETITIONS if share == 1 else 1
+    jobs = max(50, int(share * JOBS))
+    contestants = [each for each in CONTESTANTS if Path(each.queue.python(peers)).is_file()]
     results = Results()
     results.tell(
         f"`make bench-durable`, in one run on {os.cpu_count()} cores, with PostgreSQL as it comes: "
@@ -254,21 +258,22 @@ def main(peers: str, share: float = 1.0) -> None:
         contest = Contest(field, contestants)
         contest.each(lambda contestant: field.migrate(contestant.queue))
         with results.part("What a job costs PostgreSQL") as tell:
-            costs(contest, max(20, int(share * JOBS)), tell)
+            costs(contest, jobs, tell)
         with results.part("Throughput") as tell:
-            rates = throughput(contest, max(20, int(share * JOBS)), tell)
+            rates = throughput(contest, repetitions, jobs, tell)
         with results.part("Latency") as tell:
-            times = latency(contest, share * SECONDS, tell)
+            times = latency(contest, repetitions, share * SECONDS, tell)
         with results.part("Memory of worker processes") as tell:
             queues = [each.queue for each in contestants]
             memory(peers, tell, 1, queues, field.database)
         with results.part("Large numbers") as tell:
             recorded(postgres, share, tell)
-        with results.part("Goals") as tell:
-            goals(rates, times, tell)
+        if len(contestants) > 1:
+            with results.part("Goals") as tell:
+                goals(rates, times, tell)
     if share == 1:
         results.write(HERE / "DURABLE.md", "Durable jobs", "## Why")
-        if Path(peers).exists():
+        if Path(peers).is_file():
             chart = {
                 row: {title: statistics.median(each) for title, each in rates[row].items()}
                 for row in CHART

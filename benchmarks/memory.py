@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.programs import FAILURES, Tell, failure, running, tree
+from benchmarks.programs import Tell, failure, running, tree
 from benchmarks.queues import (
     CELERY,
     DJANGO_TASKS_DB,
@@ -73,7 +73,7 @@ def memory(
 ) -> None:
     """Tells a table of the queues that are installed. The first of them is gearmanny."""
     peers = os.path.abspath(peers)
-    queues = [queue for queue in queues if Path(queue.python(peers)).exists()]
+    queues = [queue for queue in queues if Path(queue.python(peers)).is_file()]
     runs: dict[Queue, list[tuple[Memory, Memory]]] = {queue: [] for queue in queues}
     failures: dict[Queue, str] = {}
     for _ in range(repetitions):
@@ -81,7 +81,7 @@ def memory(
             if queue not in failures:
                 try:
                     few, many = (measure(queue, peers, count, setting) for count in (FEW, MANY))
-                except FAILURES as error:
+                except Exception as error:
                     failures[queue] = failure(error)
                 else:
                     runs[queue].append((few, many))
@@ -131,6 +131,7 @@ def measure(queue: Queue, peers: str, processes: int, setting: Setting) -> Memor
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # django-q2 has a line there for each job
             text=True,
         )
         try:

@@ -29,9 +29,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 Tell = Callable[[str], None]
 """Takes the next line of the results, in Markdown."""
 
-FAILURES = (AssertionError, OSError, subprocess.SubprocessError, ValueError)
-"""The exceptions of a contestant that does not start, does not answer, or answers nonsense."""
-
 
 def last_line(text: str) -> str:
     return "".join(text.splitlines()[-1:])

@@ -92,14 +92,14 @@ def _insert(store: SQLStore, statement: str, count: int) -> None:
         store._connections.run(lambda session: session.change("VACUUM ANALYZE {jobs}"))
 
 
-def claims(stores: Mapping[str, SQLStore], rounds: int) -> dict[str, list[float]]:
+def claims(stores: Mapping[str, SQLStore], rounds: int, jobs: int) -> dict[str, list[float]]:
     """Returns the seconds that a claim and its finish take in each store, taking turns."""
     times: dict[str, list[float]] = {}
     processes = {title: store.register() for title, store in stores.items()}
     for _ in range(rounds):
         for title, store in stores.items():
             ids: list[str] = []
-            in_bulk(store, ids, JOBS // 2)
+            in_bulk(store, ids, jobs)
             started = time.perf_counter()
             claim_and_finish(store, processes[title], ids)
             times.setdefault(title, []).append((time.perf_counter() - started) / len(ids))
