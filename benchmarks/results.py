@@ -40,6 +40,11 @@ class Results:
                 self.tell(line)
         print(f"{title}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
+    def check(self) -> None:
+        """Ends this process with an error if a part failed."""
+        if self.failed:
+            sys.exit(f"Failed: {', '.join(self.failed)}.")
+
     def write(self, path: Path, title: str, below: str) -> None:
         """Replaces the figures of a file. What people wrote below a heading stays."""
         written = path.read_text(encoding="utf-8").partition(below) if path.exists() else ()

@@ -195,8 +195,7 @@ def main() -> None:
         drawing = [PEERS, str(HERE / "chart.py"), str(HERE / "chart.png")]
         subprocess.run(drawing, input=json.dumps(chart), text=True, check=True)
     print(f"In all: {time.monotonic() - started:.0f} s", file=sys.stderr)
-    if results.failed:
-        sys.exit(f"Failed: {', '.join(results.failed)}.")
+    results.check()
 
 
 if __name__ == "__main__":
