@@ -11,7 +11,12 @@ _ROUND_TRIPS, _BATCH = "round trips, one at a time", "batch of 1,000"
 _PEERS = ["Celery", "Dramatiq", "Huey", "RQ"]
 _WIDTH = 105
 
-_PARAGRAPH = re.compile(r"^One worker process .*?\n\n", re.DOTALL | re.MULTILINE)
+_PARAGRAPH = re.compile(r"^One worker process .*?(?=\n\n|\n\Z)", re.DOTALL | re.MULTILINE)
+
+_MORE = (
+    "See [benchmarks/RESULTS.md](benchmarks/RESULTS.md) for all figures; `make bench` measures "
+    "your machine."
+)
 
 
 def speed(results: str) -> str:
@@ -66,5 +71,5 @@ def write_speed(results: Path, readme: Path) -> None:
         print(f"{readme.name} is left as it is: figures are missing", file=sys.stderr)
         return
     text = readme.read_text(encoding="utf-8")
-    paragraph = f"{textwrap.fill(sentence, _WIDTH)}\n\n"
+    paragraph = textwrap.fill(f"{sentence} {_MORE}", _WIDTH)
     readme.write_text(_PARAGRAPH.sub(paragraph, text, count=1), encoding="utf-8")

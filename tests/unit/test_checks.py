@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from gearmanny.payload.checks import (
     ADDRESS,
     COUNT,
     JOBS,
+    PATH,
     PORT,
     PORT_OR_ANY,
     PROCESSES,
@@ -46,6 +48,7 @@ DAYS = number("a number of days above 0", lambda days: days > 0)
         (TIME_LIMIT, [0.001, 1]),
         (SWITCH, [True, False]),
         (ADDRESS, ["127.0.0.1", "::1"]),
+        (PATH, ["health", "/run/health", PurePath("health")]),
         (COLOUR, ["red", "green"]),
         (BYTES, [8, 16]),
         (DAYS, [1, 0.5]),
@@ -60,6 +63,7 @@ def test_what_obeys_is_allowed(rule: Rule, values: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("rule", "words", "values"),
     [
+        (PATH, "the path of a file", ["", "a\0b", b"health", 3]),
         (COUNT, "a whole number, 1 or more", [0, -1, 1.0, "1", True, [], math.inf]),
         (JOBS, "a whole number from 1 to 100000", [0, 100_001, 10**24]),
         (PROCESSES, "a whole number from 1 to 10000", [0, 10_001]),
