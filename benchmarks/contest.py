@@ -27,6 +27,7 @@ from benchmarks.queues import (
     DJANGO_Q,
     DJANGO_TASKS_DB,
     GEARMANNY,
+    GEARMANNY_16,
     PROCRASTINATE,
     PROJECT,
     RQ_SIMPLE,
@@ -35,7 +36,7 @@ from benchmarks.queues import (
 from tools.postgres import Postgres
 from tools.processes import until
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds for a worker to begin its first job, and for a caller to be done."""
 
 LONGEST_DRAIN = 4.0
@@ -56,6 +57,8 @@ class Contestant(NamedTuple):
     pause: float = 0.05
     """Seconds, at most, from a result to the next job where latencies are measured. At least as
     long as the pauses of a worker that polls, or all jobs would come at the same moment of them."""
+    is_variant: bool = False
+    """Whether it is a contestant for throughput alone: the rest is that of another one."""
 
 
 CONTESTANTS = [
@@ -63,6 +66,12 @@ CONTESTANTS = [
         GEARMANNY,
         '`GEARMANNY["RECORDS"]`, `runworkers`',
         "SELECT count(*) FROM gearmanny_jobs WHERE state = 'succeeded'",
+    ),
+    Contestant(
+        GEARMANNY_16,
+        "the same with `runworkers --prefetch=16`: jobs of a full queue are assigned ahead",
+        "SELECT count(*) FROM gearmanny_jobs WHERE state = 'succeeded'",
+        is_variant=True,
     ),
     Contestant(
         DJANGO_TASKS_DB,
@@ -124,10 +133,14 @@ class Field:
         self.peers = peers
         self._postgres = postgres
         self._name = "run"
+        self._migrated: set[str] = set()
         self._execute("CREATE EXTENSION pg_stat_statements")
 
     def migrate(self, queue: Queue) -> None:
         """Makes the database that those of the runs are copies of."""
+        if queue.name in self._migrated:
+            return
+        self._migrated.add(queue.name)
         self._execute("CREATE DATABASE {}", queue.name)
         database = {"QUEUE_DATABASE": json.dumps(self._postgres.settings(queue.name))}
         with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,7 @@ from typing import TypeVar
 from benchmarks.contest import CONTESTANTS, Contestant, Field, median_ratio, percentile
 from benchmarks.memory import memory
 from benchmarks.programs import HERE, Tell, failure
+from benchmarks.queues import GEARMANNY
 from benchmarks.recorded import recorded
 from benchmarks.results import Results
 from tools.postgres import Postgres
@@ -40,7 +41,7 @@ JOBS = 600
 SECONDS = 5.0
 """For the latencies of a contestant, in each repetition."""
 
-OURS = "gearmanny"
+OURS = GEARMANNY.title
 DONE, DONE_0, WROTE = (
     "done, `CONN_MAX_AGE` None",
     "done, `CONN_MAX_AGE` 0",
@@ -61,6 +62,7 @@ DRAINS = {
 ROWS = [DONE, DONE_0, WROTE, ONE, HUNDRED, BULK]
 CHART = [DONE, WROTE, HUNDRED]
 
+PEERS = [each for each in CONTESTANTS if each.queue.name != GEARMANNY.name]
 GOALS = [
     (DONE, "Procrastinate", 2.0),
     (DONE, "django-tasks-db", 2.5),
@@ -68,8 +70,8 @@ GOALS = [
     (DONE, "Celery, prefork", 1.7),
     (DONE_0, "django-tasks-db", 7.0),
     (WROTE, "Procrastinate", 1.5),
-    *((HUNDRED, contestant.queue.title, 1.5) for contestant in CONTESTANTS[1:]),
-    *((ONE, contestant.queue.title, 1.0) for contestant in CONTESTANTS[1:]),
+    *((HUNDRED, contestant.queue.title, 1.5) for contestant in PEERS),
+    *((ONE, contestant.queue.title, 1.0) for contestant in PEERS),
 ]
 """How many times as fast as another contestant gearmanny is meant to be, at least."""
 
@@ -87,10 +89,12 @@ class Contest:
         self.field = field
         self.failures: dict[str, str] = {}
 
-    def each(self, measure: Callable[[Contestant], T]) -> dict[str, T]:
+    def each(self, measure: Callable[[Contestant], T], *, variants: bool = True) -> dict[str, T]:
         """Returns what is measured of each contestant, by its title."""
         found = {}
         for contestant in self.contestants:
+            if contestant.is_variant and not variants:
+                continue
             title = contestant.queue.title
             if title not in self.failures:
                 try:
@@ -100,8 +104,12 @@ class Contest:
                     print(f"{title}: {error}", file=sys.stderr, flush=True)
         return found
 
-    def titles(self) -> list[str]:
-        return [contestant.queue.title for contestant in self.contestants]
+    def titles(self, *, variants: bool = True) -> list[str]:
+        return [
+            contestant.queue.title
+            for contestant in self.contestants
+            if variants or not contestant.is_variant
+        ]
 
 
 def costs(contest: Contest, jobs: int, tell: Tell) -> None:
@@ -176,7 +184,9 @@ def latency(
     """Tells how long an idle worker lets a job wait; returns ms by contestant."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for _ in range(repetitions):
-        measured = contest.each(lambda contestant: contest.field.latencies(contestant, seconds))
+        measured = contest.each(
+            lambda contestant: contest.field.latencies(contestant, seconds), variants=False
+        )
         for title, (begins, results) in measured.items():
             before = found.setdefault(title, ([], []))
             before[0].extend(begins)
@@ -189,7 +199,7 @@ def latency(
     tell("")
     tell("| | jobs | until it begins | until its result is here | p50 of gearmanny is |")
     tell("|---|---|---|---|---|")
-    for title in contest.titles():
+    for title in contest.titles(variants=False):
         if title not in found or title in contest.failures:
             tell(f"| {title} | {contest.failures[title]} | | | |")
             continue
@@ -264,7 +274,7 @@ def main(peers: str, share: float = 1.0) -> None:
         with results.part("Latency") as tell:
             times = latency(contest, repetitions, share * SECONDS, tell)
         with results.part("Memory of worker processes") as tell:
-            queues = [each.queue for each in contestants]
+            queues = [each.queue for each in contestants if not each.is_variant]
             memory(peers, tell, 1, queues, field.database)
         with results.part("Large numbers") as tell:
             recorded(postgres, share, tell)
@@ -276,7 +286,9 @@ def main(peers: str, share: float = 1.0) -> None:
     results.check()
     if share == 1 and Path(peers).is_file():
         chart = {
-            row: {title: statistics.median(each) for title, each in rates[row].items()}
+            row.replace("`", ""): {
+                title: statistics.median(each) for title, each in rates[row].items()
+            }
             for row in CHART
         }
         drawing = [peers, str(HERE / "chart.py"), str(HERE / "chart-durable.png")]

@@ -11,6 +11,7 @@ further process costs is the difference, divided. Its own memory is what no othe
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import statistics
 import subprocess
@@ -53,10 +54,14 @@ Setting = Callable[[Queue], contextlib.AbstractContextManager[dict[str, str]]]
 class Memory(NamedTuple):
     """What the processes of a queue take, in bytes, and the seconds until its first job ran."""
 
-    proportional: int
+    proportional: float
     own: float
     """Of one worker process."""
     first_job: float
+
+
+NOTHING = (Memory(math.nan, math.nan, 0), Memory(math.nan, math.nan, 0))
+"""Of a queue that failed."""
 
 
 @contextlib.contextmanager
@@ -92,7 +97,7 @@ def memory(
     tell("")
     tell("| | each further process | × gearmanny | its own | × gearmanny | s to the first job |")
     tell("|---" * 6 + "|")
-    base = figures(runs[queues[0]])
+    base = figures(runs[queues[0]] or [NOTHING])
     for queue in queues:
         if queue in failures:
             tell(f"| {queue.title} | {failures[queue]} | | | | |")

@@ -50,6 +50,9 @@ class Queue(NamedTuple):
 
 
 GEARMANNY = Queue("gearmanny", "gearmanny", ("manage.py", "runworkers"), job_server)
+GEARMANNY_16 = GEARMANNY._replace(
+    title="gearmanny, prefetch 16", command=(*GEARMANNY.command, "--prefetch=16")
+)
 CELERY = Queue(
     "celery",
     "Celery, prefork",

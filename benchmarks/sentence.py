@@ -9,13 +9,13 @@ from pathlib import Path
 
 _ROUND_TRIPS, _BATCH = "round trips, one at a time", "batch of 1,000"
 _PEERS = ["Celery", "Dramatiq", "Huey", "RQ"]
-_WIDTH = 105
+_WIDTH = 110
 
-_PARAGRAPH = re.compile(r"^One worker process .*?(?=\n\n|\n\Z)", re.DOTALL | re.MULTILINE)
+_PARAGRAPH = re.compile(r"^One worker process\b.*?(?=\n\n|\n\Z)", re.DOTALL | re.MULTILINE)
 
 _MORE = (
-    "See [benchmarks/RESULTS.md](benchmarks/RESULTS.md) for all figures; `make bench` measures "
-    "your machine."
+    "[RESULTS.md](benchmarks/RESULTS.md) has all figures, [DURABLE.md](benchmarks/DURABLE.md) "
+    "those of recorded jobs."
 )
 
 
@@ -36,9 +36,9 @@ def speed(results: str) -> str:
     peers = [peer for peer in _PEERS if peer in one and peer in many]
     others, last = peers[:-1], peers[-1]
     return (
-        "One worker process and small JSON jobs, measured in one run: single "
-        f"calls ran at {in_c:.2f} × the rate of libgearman in C, and at {span(one, peers)} that "
-        f"of {', '.join(others)} and {last}; many at a time at {span(many, peers)} theirs."
+        f"One worker process, small JSON jobs, one run: single calls at {in_c:.2f} × the rate of "
+        f"libgearman in C, and at {span(one, peers)} that of {', '.join(others)} and {last}; many "
+        f"at a time at {span(many, peers)} theirs."
     )
 
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests and chaos, with a cluster in a temporary folder."""
+"""A real PostgreSQL for tests, chaos and benchmarks, with a cluster in a temporary folder."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ def test_the_readme_says_what_was_measured() -> None:
 
 def test_the_sentence_has_the_peers_that_were_measured() -> None:
     assert speed(RESULTS) == (
-        "One worker process and small JSON jobs, measured in one run: single "
-        "calls ran at 1.07 × the rate of libgearman in C, and at 5 to 10 × that of Celery and "
-        "Huey; many at a time at 8 to 20 × theirs."
+        "One worker process, small JSON jobs, one run: single calls at 1.07 × the rate of "
+        "libgearman in C, and at 5 to 10 × that of Celery and Huey; many at a time at 8 to 20 × "
+        "theirs."
     )
 
 
@@ -57,7 +57,7 @@ def test_a_run_replaces_the_sentence_and_nothing_else(tmp_path: Path) -> None:
     write_speed(results, readme)
     before, sentence, after = readme.read_text(encoding="utf-8").split("\n\n")
     assert (before, after) == ("## Speed", "See.\n")
-    assert words(sentence).startswith(f"{speed(RESULTS)} See ")
+    assert words(sentence).startswith(f"{speed(RESULTS)} [RESULTS.md]")
 
 
 def test_without_peers_the_readme_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
