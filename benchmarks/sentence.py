@@ -14,8 +14,8 @@ _WIDTH = 110
 _PARAGRAPH = re.compile(r"^One worker process\b.*?(?=\n\n|\n\Z)", re.DOTALL | re.MULTILINE)
 
 _MORE = (
-    "[RESULTS.md](benchmarks/RESULTS.md) has all figures, [DURABLE.md](benchmarks/DURABLE.md) "
-    "those of recorded jobs."
+    "Figures: [RESULTS.md](benchmarks/RESULTS.md), and of recorded jobs "
+    "[DURABLE.md](benchmarks/DURABLE.md)."
 )
 
 
