@@ -57,7 +57,7 @@ def test_a_run_replaces_the_sentence_and_nothing_else(tmp_path: Path) -> None:
     write_speed(results, readme)
     before, sentence, after = readme.read_text(encoding="utf-8").split("\n\n")
     assert (before, after) == ("## Speed", "See.\n")
-    assert words(sentence).startswith(f"{speed(RESULTS)} [RESULTS.md]")
+    assert words(sentence).startswith(speed(RESULTS))
 
 
 def test_without_peers_the_readme_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
