@@ -398,7 +398,7 @@ class TestTables:
 
     def test_models_are_what_the_statements_make(self, store: DjangoStore) -> None:
         migrated = described()
-        assert len(migrated["indexes"]) == 14
+        assert len(migrated["indexes"]) == 15
         migrate("gearmanny", "zero")
         assert described() == {"columns": [], "indexes": []}
         with connections[ALIAS].schema_editor() as editor:
@@ -549,14 +549,34 @@ def run_tests(entry: dict[str, Any]) -> Run:
     return run
 
 
-def django_test(run_tests: Run, pattern: str) -> None:
+def django_test(run_tests: Run, pattern: str, **environment: str) -> None:
     assert "OK" in run_tests(
-        *("django", "test", "--noinput", "tests.djangoapps.recorded", "--pattern", pattern)
+        *("django", "test", "--noinput", "tests.djangoapps.recorded", "--pattern", pattern),
+        **environment,
     )
 
 
 def test_the_admin_site_shows_them(run_tests: Run) -> None:
     django_test(run_tests, "admin_cases.py")
+
+
+def test_the_admin_site_shows_them_without_time_zones(run_tests: Run) -> None:
+    django_test(run_tests, "admin_cases.py", TEST_NAIVE="1")
+
+
+def test_the_admin_site_shows_those_of_another_database(
+    run_tests: Run, entry: dict[str, Any], tmp_path: Path
+) -> None:
+    records = {**entry, "NAME": str(entry["NAME"])}
+    if "sqlite" in entry["ENGINE"]:
+        records["TEST"] = {"NAME": str(tmp_path / "records.sqlite3")}
+    of_users = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    django_test(
+        run_tests,
+        "admin_cases.py",
+        TEST_DATABASES=json.dumps({"default": of_users, "records": records}),
+        TEST_RECORDS=json.dumps({"STORE": "database", "DATABASE": "records"}),
+    )
 
 
 def test_test_cases_of_django_have_them(run_tests: Run) -> None:
