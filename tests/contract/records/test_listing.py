@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +21,7 @@ from gearmanny.records.states import Event, State
 from gearmanny.records.values import NewJob, Refusal, Refused
 from tests.contract.records.conftest import Claiming, Database
 from tests.contract.records.test_jobs import look, submit
+from tests.support.servers import PATIENCE, ROOT
 
 NOBODY = "018f0000-0000-7000-8000-000000000000"
 
@@ -308,4 +311,23 @@ class TestTheCommand:
         assert 'arguments       {"parcel": 5}' in said("show", id)
         assert said("show", NOBODY) == f"{NOBODY}: no such job\n"
         assert said("cancel", id, NOBODY) == f"{NOBODY}: no such job\n1 jobs cancelled\n"
-        assert said("prune", "--days", "0") == "1 jobs deleted\n"
+        assert said("prune", "--days", "0") == "1 job deleted\n"
+
+
+def test_a_list_of_which_enough_was_read_ends_quietly(database: Database, store: SQLStore) -> None:
+    store.submit([NewJob("f")] * 2000)
+    command = [sys.executable, "-m", "gearmanny", "jobs", "--records", database.url, "list"]
+    listing = subprocess.Popen(
+        [*command, "--limit", "2000"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert listing.stdout is not None
+    assert listing.stdout.readline().endswith("  f\n")
+    listing.stdout.close()
+    assert listing.stderr is not None
+    assert listing.stderr.read() == ""
+    assert listing.wait(PATIENCE) == 0
+    listing.stderr.close()

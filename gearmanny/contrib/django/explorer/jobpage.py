@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from gearmanny.contrib.django.explorer.values import Failure, failure_shown
 from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
+from gearmanny.records.session import lines_of
 from gearmanny.records.states import Event, State
 
 _WORDS: dict[str, Promise] = {
@@ -70,7 +71,7 @@ def steps_of(job: JobRecord) -> list[Step]:
 
 def _steps(job: JobRecord, processes: _Processes) -> Iterator[Step]:
     yield Step(job.created, gettext_lazy("submitted"))
-    attempts = [_decoded(line) for line in job.errors.splitlines()]
+    attempts = [_decoded(line) for line in lines_of(job.errors)]
     for number, attempt in enumerate(attempts, 1):
         process = processes.name(attempt.get("process"))
         yield Step(_moment(attempt.get("started")), gettext_lazy("began"), process)
