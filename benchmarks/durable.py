@@ -60,7 +60,7 @@ DRAINS = {
 """The rows that a run gives, and how jobs are enqueued in it, which, and `CONN_MAX_AGE`."""
 
 ROWS = [DONE, DONE_0, WROTE, ONE, HUNDRED, BULK]
-CHART = [DONE, WROTE, HUNDRED]
+CHART = {DONE: "done", WROTE: "done, each writes a row", HUNDRED: "enqueued, 100 a transaction"}
 
 PEERS = [each for each in CONTESTANTS if each.queue.name != GEARMANNY.name]
 GOALS = [
@@ -70,7 +70,7 @@ GOALS = [
     (DONE, "Celery, prefork", 1.7),
     (DONE_0, "django-tasks-db", 7.0),
     (WROTE, "Procrastinate", 1.5),
-    *((HUNDRED, contestant.queue.title, 1.5) for contestant in PEERS),
+    *((BULK, contestant.queue.title, 1.5) for contestant in PEERS),
     *((ONE, contestant.queue.title, 1.0) for contestant in PEERS),
 ]
 """How many times as fast as another contestant gearmanny is meant to be, at least."""
@@ -228,6 +228,8 @@ def goals(
     tell("|---|---|---|---|---|")
     for row, title, goal in GOALS:
         ours, others = rates[row].get(OURS, []), rates[row].get(title, [])
+        if row == BULK and not all(others):  # it has one call for each alone
+            others = rates[HUNDRED].get(title, [])
         if len(ours) == len(others) and others:
             times_as_fast = median_ratio(ours, others)
             tell(
@@ -286,10 +288,8 @@ def main(peers: str, share: float = 1.0) -> None:
     results.check()
     if share == 1 and Path(peers).is_file():
         chart = {
-            row.replace("`", ""): {
-                title: statistics.median(each) for title, each in rates[row].items()
-            }
-            for row in CHART
+            name: {title: statistics.median(each) for title, each in rates[row].items()}
+            for row, name in CHART.items()
         }
         drawing = [peers, str(HERE / "chart.py"), str(HERE / "chart-durable.png")]
         subprocess.run(drawing, input=json.dumps(chart), text=True, check=True)
