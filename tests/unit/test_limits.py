@@ -19,17 +19,17 @@ from gearmanny.workrunner import WorkRunner
 def test_names_tell_functions_and_keys_apart() -> None:
     limits = Limits(key="customer")
     names = [
-        Limits().name("f", "{}"),
-        limits.name("f", '{"customer": 1}'),
-        limits.name("f", '{"customer": "1"}'),
-        limits.name("g", '{"customer": 1}'),
-        limits.name("f", '{"customer": "%s"}' % ("x" * 1000)),
-        limits.name("f", '{"customer": "%s"}' % ("y" * 1000)),
-        limits.name("f", "[]"),
+        Limits().limit("f", "{}").name,
+        limits.limit("f", '{"customer": 1}').name,
+        limits.limit("f", '{"customer": "1"}').name,
+        limits.limit("g", '{"customer": 1}').name,
+        limits.limit("f", '{"customer": "%s"}' % ("x" * 1000)).name,
+        limits.limit("f", '{"customer": "%s"}' % ("y" * 1000)).name,
+        limits.limit("f", "[]").name,
     ]
     assert len(set(names)) == len(names)
     assert max(map(len, names)) < 100
-    same = {limits.name("f", text) for text in ("{}", '{"customer": null}', "?", b"\xff")}
+    same = {limits.limit("f", text).name for text in ("{}", '{"customer": null}', "?", b"\xff")}
     assert len(same) == 1
 
 
