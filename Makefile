@@ -51,7 +51,8 @@ fuzz:
 	.venv/fuzz/bin/python -m fuzz.protocol -max_total_time=$(SECONDS) -dict=fuzz/words.dict \
 	    -artifact_prefix=.venv/fuzz/
 
-# Writes benchmarks/RESULTS.md, and the chart where `make bench-peers` has been run. Less than 15 minutes.
+# Writes benchmarks/RESULTS.md; where `make bench-peers` has been run, also the chart and the sentence on
+# speed of the README. Less than 15 minutes.
 bench: .venv/dev gearmand
 	$(CC) -O2 -Wall -o .venv/libgearman benchmarks/libgearman.c -lgearman || \
 	    { echo "libgearman is missing. Install it: sudo apt-get install libgearman-dev" >&2; exit 1; }

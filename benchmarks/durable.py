@@ -285,13 +285,14 @@ def main(peers: str, share: float = 1.0) -> None:
                 goals(rates, times, tell)
     if share == 1:
         results.write(HERE / "DURABLE.md", "Durable jobs", "## Why")
-        if Path(peers).is_file():
-            chart = {
-                name: {title: statistics.median(each) for title, each in rates[row].items()}
-                for row, name in CHART.items()
-            }
-            drawing = [peers, str(HERE / "chart.py"), str(HERE / "chart-durable.png")]
-            subprocess.run(drawing, input=json.dumps(chart), text=True, check=True)
+    results.check()
+    if share == 1 and Path(peers).is_file():
+        chart = {
+            name: {title: statistics.median(each) for title, each in rates[row].items()}
+            for row, name in CHART.items()
+        }
+        drawing = [peers, str(HERE / "chart.py"), str(HERE / "chart-durable.png")]
+        subprocess.run(drawing, input=json.dumps(chart), text=True, check=True)
     print(f"In all: {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 

@@ -23,6 +23,9 @@ AIO_CONTESTANT = [sys.executable, str(HERE / "aio.py")]
 LONGEST_RUN = 120
 """Seconds after which a run counts as hung."""
 
+# An installed package has bytecode: without it, every program would compile gearmanny first.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 Tell = Callable[[str], None]
 """Takes the next line of the results, in Markdown."""
 

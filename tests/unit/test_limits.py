@@ -99,7 +99,8 @@ def test_a_job_that_is_held_is_left_and_one_that_begins_soon_is_not() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"max_running": 0}, "max_running must be a whole number, 1 or more, or None"),
+        ({"max_running": 0}, "max_running must be a whole number from 1 to 2147483647, or None"),
+        ({"max_running": 2**31}, "max_running must be a whole number from 1 to 2147483647"),
         ({"rate": "often"}, "rate must be a rate"),
         ({"max_running": 1, "limit_key": "a b"}, "limit_key must be the name of an argument"),
         ({"limit_key": "customer"}, "limit_key has no effect without a limit"),
