@@ -31,6 +31,8 @@ _DEEPEST = 50
 
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 
+_ESCAPED = re.compile(r"\\u([0-9a-f]{4})", re.IGNORECASE)
+
 
 def check_mask(names: object) -> tuple[str, ...]:
     """Returns the names whose values are masked.
@@ -64,6 +66,17 @@ def masked(value: Any, names: Sequence[str]) -> Any:
     return _masked(value, plain, _DEEPEST) if plain else value
 
 
+def masked_text(text: str, names: Sequence[str]) -> str:
+    """Returns a text in which no values can be found, because it is not JSON, or nested too deep.
+
+    Args:
+        text: the text. It is masked as a whole if it contains one of the names.
+        names: as `check_mask` returns them.
+    """
+    plain = _plain(_ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), text))
+    return MASKED if any(_plain(name) in plain for name in names) else text
+
+
 def unmasked(value: Any, original: Any, names: Sequence[str]) -> Any:
     """Returns a value that somebody has changed after it was masked, with the secrets that are
     still masked in it.
@@ -77,7 +90,7 @@ def unmasked(value: Any, original: Any, names: Sequence[str]) -> Any:
 
 
 def _unmasked(value: Any, original: Any, shown: Any) -> Any:
-    if value == shown:
+    if shown == MASKED and value == MASKED:
         return original
     if isinstance(value, dict) and isinstance(shown, dict):
         return {

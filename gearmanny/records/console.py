@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gearmanny.errors import InvalidOption
 from gearmanny.payload.counts import number_of
-from gearmanny.payload.masking import masked
+from gearmanny.payload.masking import masked, masked_text
 from gearmanny.records.ids import canonical
 from gearmanny.records.listing import Listed, Wanted
 from gearmanny.records.states import ENDED, State
@@ -263,12 +263,20 @@ def _has(job: Snapshot, arguments: Sequence[tuple[str, str]]) -> bool:
 def _described(job: Snapshot, mask: Sequence[str]) -> dict[str, Any]:
     described = job._asdict()
     for name in ("arguments", "result", "error"):
-        described[name] = masked(_decoded(described[name]), mask)
+        described[name] = _shown(described[name], mask)
     described["errors"] = [_decoded(line) for line in job.errors]
     for name in ("created", "due", "started", "finished"):
         moment = described[name]
         described[name] = None if moment is None else moment.isoformat()
     return described
+
+
+def _shown(payload: Payload | None, mask: Sequence[str]) -> Any:
+    found = _decoded(payload)
+    # A text that is not JSON, or too deep for Python, comes back as it is.
+    if isinstance(payload, str) and found is payload:
+        return masked_text(payload, mask)
+    return masked(found, mask)
 
 
 def _decoded(payload: Payload | None) -> Any:
@@ -278,5 +286,5 @@ def _decoded(payload: Payload | None) -> Any:
         return f"{len(payload)} bytes"
     try:
         return json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return payload

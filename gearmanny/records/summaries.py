@@ -230,7 +230,7 @@ def _contains(arguments: str | None, text: str, mask: Sequence[str]) -> bool:
     """Returns whether arguments contain a text where people may read them."""
     try:
         shown = masked(json.loads(arguments or ""), mask)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return text in json.dumps(shown, ensure_ascii=False) or text in json.dumps(shown)
 

@@ -560,6 +560,13 @@ def test_the_admin_site_shows_them(run_tests: Run) -> None:
     django_test(run_tests, "admin_cases.py")
 
 
+@pytest.mark.parametrize("naive", ["", "1"])
+def test_the_admin_site_stands_odd_records_requests_and_settings(
+    run_tests: Run, naive: str
+) -> None:
+    django_test(run_tests, "hostile_cases.py", **({"TEST_NAIVE": naive} if naive else {}))
+
+
 def test_the_admin_site_shows_them_without_time_zones(run_tests: Run) -> None:
     django_test(run_tests, "admin_cases.py", TEST_NAIVE="1")
 

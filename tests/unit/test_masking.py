@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gearmanny.errors import InvalidOption
-from gearmanny.payload.masking import MASK, MASKED, check_mask, masked
+from gearmanny.payload.masking import MASK, MASKED, check_mask, masked, masked_text, unmasked
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,20 @@ def test_what_is_too_deep_to_be_looked_through_is_masked() -> None:
 @pytest.mark.parametrize("value", [None, 1, "password=1", b"token"])
 def test_what_has_no_names_stays(value: Any) -> None:
     assert masked(value, MASK) is value
+
+
+@pytest.mark.parametrize("text", ["password=1", '{"api_key', r'[{"pass\u0077ord": "1"'])
+def test_a_text_with_a_name_is_masked_as_a_whole(text: str) -> None:
+    assert masked_text(text, MASK) == MASKED
+    assert masked_text(text, ["pin"]) == text
+
+
+def test_what_was_changed_of_masked_values_is_changed() -> None:
+    original = {"a": 1, "b": [0, {"token": "s3cret"}], "c": {"token": "s3cret"}}
+    changed = {"a": True, "b": [0.0, {"token": MASKED}, 2], "c": {"token": "new"}, "d": MASKED}
+    found = unmasked(changed, original, MASK)
+    assert found == changed | {"b": [0.0, {"token": "s3cret"}, 2]}
+    assert found["a"] is True
 
 
 def test_without_names_nothing_is_masked() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from django import forms
@@ -13,8 +13,10 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, ngettext
 
+from gearmanny.contrib.django.explorer.access import may_call
 from gearmanny.contrib.django.explorer.drawings import bars
-from gearmanny.contrib.django.explorer.site import store_of_project
+from gearmanny.contrib.django.explorer.offered import is_internal
+from gearmanny.contrib.django.explorer.site import StoreAdmin, store_of_project
 from gearmanny.contrib.django.models import JobSchedule
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
@@ -33,6 +35,8 @@ _STATE = ("from_code", "paused", "is_offered", "last_tick", "next_tick", "job")
 _RUNS = 20
 """Jobs that are shown of a schedule."""
 
+_MAY_NOT_RUN = gettext_lazy("You may not call this function.")
+
 _LINE = forms.TextInput(attrs={"class": "vTextField"})
 
 
@@ -46,8 +50,15 @@ def _schedules() -> Schedules:
     return store.schedules
 
 
+def _may_run(user: Any, function: str) -> bool:
+    return may_call(user, function) and not is_internal(function)
+
+
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     """A schedule that somebody adds or changes."""
+
+    user: Any
+    """That person, who needs the permission to call the function."""
 
     class Meta:
         model = JobSchedule
@@ -66,7 +77,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         try:
             if isinstance(json.loads(text), dict):
                 return text
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         raise forms.ValidationError(gettext_lazy("This is not a JSON object."))
 
@@ -77,6 +88,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             check_function_name(function)
         except GearmanException as error:
             raise forms.ValidationError(str(error)) from error
+        if not _may_run(self.user, function):
+            raise forms.ValidationError(_MAY_NOT_RUN)
         return function
 
     def clean(self) -> dict[str, Any]:
@@ -106,7 +119,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(JobSchedule)
-class JobScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class JobScheduleAdmin(StoreAdmin):
     """Adds and changes schedules by the store, which knows the time. Those in the code of workers
     can be paused, run and removed, and are changed in code."""
 
@@ -154,6 +167,8 @@ class JobScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> Any:
         if obj is not None and obj.from_code:  # there is nothing to fill in
             kwargs["form"] = forms.ModelForm
+        else:
+            kwargs["form"] = type("ScheduleForm", (ScheduleForm,), {"user": request.user})
         return super().get_form(request, obj, change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: JobSchedule, form: Any, change: bool) -> None:
@@ -185,13 +200,16 @@ class JobScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.action(description=gettext_lazy("Run now"), permissions=["change"])
     def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Runs schedules."""
-        self._each(request, queryset, _schedules().run)
+        permitted = [each for each in queryset if _may_run(request.user, each.function)]
+        if len(permitted) < len(queryset):
+            self.message_user(request, _MAY_NOT_RUN, messages.ERROR)
+        self._each(request, permitted, _schedules().run)
 
     def _each(
-        self, request: HttpRequest, queryset: QuerySet[Any], operation: Callable[[str], object]
+        self, request: HttpRequest, schedules: Iterable[Any], operation: Callable[[str], object]
     ) -> None:
         done = 0
-        for schedule in queryset:
+        for schedule in schedules:
             try:
                 operation(schedule.name)
                 done += 1

@@ -17,6 +17,9 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.taskqueues import queue_of
 from gearmanny.payload.masking import masked, unmasked
 
+_LONGEST = 100_000
+"""Characters of arguments that can be changed."""
+
 
 def can_run_again(job: JobRecord) -> bool:
     """Returns whether a job is of a function that the workers of this project offer to users."""
@@ -27,12 +30,13 @@ def can_run_again(job: JobRecord) -> bool:
 
 
 def may_change_arguments(job: JobRecord) -> bool:
-    """Returns whether a page may show other arguments for a job to its function.
+    """Returns whether a page may send other arguments to the function of a job.
 
-    Bytes cannot be written on a page. Those of a queue of Django's tasks say which task is run, so
-    that who may change them could run any.
+    Bytes, what is not a JSON object, and what is too long for a form are sent as they were. Those
+    of a queue of Django's tasks say which task is run, so that who may change them could run any.
     """
-    return queue_of(job.function) is None and _arguments(job) is not None
+    is_short = len(job.arguments or "") <= _LONGEST
+    return is_short and queue_of(job.function) is None and _arguments(job) is not None
 
 
 class AgainForm(forms.Form):
@@ -85,11 +89,12 @@ def run_again(job: JobRecord, form: AgainForm, user: Any) -> str:
     Raises:
         GearmanException: it cannot be recorded.
     """
-    if job.arguments_raw is not None:
-        (id,) = raw_client.submit_many(job.function, [bytes(job.arguments_raw)])
-    else:
-        arguments: Any = form.cleaned_data.get("arguments", _arguments(job))
+    arguments: Any = form.cleaned_data.get("arguments", _arguments(job))
+    if arguments is not None:
         (id,) = async_client.submit_many(job.function, [arguments])
+    else:
+        raw = (job.arguments or "").encode() if job.arguments_raw is None else job.arguments_raw
+        (id,) = raw_client.submit_many(job.function, [bytes(raw)])
     new = JobRecord.objects.get(id=id)
     LogEntry.objects.log_actions(user, [new], CHANGE, f"Runs {job.pk} again.")
     return id
@@ -100,7 +105,7 @@ def _arguments(job: JobRecord) -> dict[str, Any] | None:
         return None
     try:
         arguments = json.loads(job.arguments or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return arguments if isinstance(arguments, dict) else None
 

@@ -43,7 +43,7 @@ from gearmanny.records.summaries import NEWEST_FAILED
 class JobRecordAdmin(CallPages):
     """Shows records, and asks the store to change them."""
 
-    def get_urls(self) -> list[Any]:
+    def pages(self) -> list[Any]:
         def named(route: str, view: Any, name: str) -> Any:
             return path(route, self.admin_site.admin_view(view), name=f"gearmanny_{name}")
 
@@ -64,18 +64,18 @@ class JobRecordAdmin(CallPages):
         """Shows jobs; changes those that were chosen."""
         self.require_view(request)
         found = Filter(request.GET)
+        before = request.GET.get("before")
+        if before is not None and not _ids([before]):
+            return HttpResponseRedirect(request.path)
         if request.method == "POST" and found.is_valid():
             return self._change_chosen(request, found)
         context: dict[str, Any] = {"filter": found}
         if found.is_valid():
-            try:
-                listing = list_jobs(store_of_project(), found, request.GET.get("before"))
-            except InvalidOption:
-                return HttpResponseRedirect(request.path)
+            listing = list_jobs(store_of_project(), found, before)
             context |= {
                 "listing": listing,
                 "older": listing.after and found.address(before=listing.after),
-                "newest": "before" in request.GET and (found.address() or request.path),
+                "newest": before is not None and (found.address() or request.path),
                 "changes": CHANGES.values(),
                 "functions": _functions(),
                 "states": [
@@ -125,7 +125,10 @@ class JobRecordAdmin(CallPages):
     def errors_view(self, request: HttpRequest) -> HttpResponse:
         """Shows failed jobs, grouped by function, type and place of their errors."""
         self.require_view(request)
-        groups, is_all = store_of_project().failures(request.GET.get("function") or None)
+        found = Filter({"function": request.GET.get("function", "")})
+        if not found.is_valid():
+            return HttpResponseRedirect(request.path)
+        groups, is_all = store_of_project().failures(found.wanted.function)
         most = None if is_all else NEWEST_FAILED
         context = {"groups": groups, "most": most}
         return self.page(request, "errors", gettext_lazy("Errors"), context)

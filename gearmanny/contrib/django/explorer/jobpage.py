@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-from gearmanny.contrib.django.explorer.values import Failure, failure_shown
+from gearmanny.contrib.django.explorer.values import Failure, failure_shown, shortened
 from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
 from gearmanny.records.session import lines_of
 from gearmanny.records.states import Event, State
@@ -77,7 +77,8 @@ def _steps(job: JobRecord, processes: _Processes) -> Iterator[Step]:
         yield Step(_moment(attempt.get("started")), gettext_lazy("began"), process)
         error = attempt.get("error")
         failure = None if error is None else failure_shown(json.dumps(error))
-        word = _WORDS.get(str(attempt.get("event")), str(attempt.get("event")))
+        event = str(attempt.get("event"))
+        word = _WORDS.get(event, shortened(event))
         if not (number == len(attempts) and attempt.get("event") == Event.FAILED):
             yield Step(_moment(attempt.get("ended")), word, process, failure)
     if job.state == State.QUEUED and job.due > job.created:
@@ -108,7 +109,7 @@ class _Processes:
 def _decoded(line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"event": line}
     return found if isinstance(found, dict) else {"event": line}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -21,6 +22,7 @@ from gearmanny.contrib.django.explorer.site import store_of_project
 from gearmanny.contrib.django.models import JobRecord, WorkerProcess
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.errors import GearmanException
+from gearmanny.net.deadline import Deadline
 from gearmanny.protocol.admin import WorkerStatus
 from gearmanny.protocol.versions import Trap, traps_of
 from gearmanny.records.states import State
@@ -99,8 +101,9 @@ class Now(NamedTuple):
 def look_around() -> Now:
     """Returns what is going on. It waits a second for job servers at most, and raises nothing."""
     settings = get_settings()
+    asked = _Workers(settings.HOSTS)
     servers = ask_servers(settings.HOSTS, timeout=_PATIENCE, tls=settings.TLS)
-    workers = _ask_workers([server.host for server in servers if not server.error])
+    workers = asked.answers([server.host for server in servers if not server.error])
     records = ask_store(store_of_project())
     rows = [
         row
@@ -143,21 +146,29 @@ def _server(server: Server, workers: Sequence[WorkerStatus]) -> ServerNow:
     )
 
 
-def _ask_workers(hosts: Sequence[str]) -> dict[str, Sequence[WorkerStatus]]:
-    found: dict[str, Sequence[WorkerStatus]] = {}
+class _Workers:
+    """The workers of job servers, which are asked beside everything else."""
 
-    def ask(host: str) -> None:
-        try:
-            found[host] = JobServer(host, _PATIENCE, tls=get_settings().TLS).workers()
-        except GearmanException:
-            found[host] = ()
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self._deadline = Deadline(_PATIENCE)
+        self._found: dict[str, Sequence[WorkerStatus]] = {}
+        tls = get_settings().TLS
+        self._threads = [
+            threading.Thread(target=self._ask, args=(server,), daemon=True)
+            for server in [JobServer(host, _PATIENCE, tls=tls) for host in dict.fromkeys(hosts)]
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    threads = [threading.Thread(target=ask, args=(host,), daemon=True) for host in hosts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(_PATIENCE)
-    return {host: found.get(host, ()) for host in hosts}
+    def _ask(self, server: JobServer) -> None:
+        with contextlib.suppress(GearmanException):
+            self._found[str(server)] = server.workers()
+
+    def answers(self, hosts: Iterable[str]) -> dict[str, Sequence[WorkerStatus]]:
+        """Returns what those of some job servers are, as far as they have said so in time."""
+        for thread in self._threads:
+            thread.join(self._deadline.remaining())
+        return {host: self._found.get(host, ()) for host in hosts}
 
 
 def _processes() -> list[ProcessNow]:

@@ -37,12 +37,16 @@ def project_functions() -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for each in find_workers():
-        if each.worker is RecordsWorker:
-            continue
         for function in functions_of(each.worker):
-            if function != help_function(each.worker) and queue_of(function) is None:
+            if function != help_function(each.worker) and not is_internal(function):
                 found[function] = str(each)
     return found
+
+
+def is_internal(function: str) -> bool:
+    """Returns whether a function is not for users: a queue of Django's tasks, whose arguments say
+    which task is run, or the one that changes records."""
+    return queue_of(function) is not None or function in functions_of(RecordsWorker)
 
 
 def find_offered() -> list[Offered]:
@@ -73,7 +77,7 @@ def described_by_processes() -> dict[str, Mapping[str, Any]]:
     known: dict[str, Mapping[str, Any]] = {}
     for functions in set(WorkerProcess.objects.values_list("functions", flat=True)):
         known |= json.loads(functions)
-    return known
+    return {function: help for function, help in known.items() if _is_help(help)}
 
 
 def _ask(function: str) -> Mapping[str, Any] | None:
@@ -86,6 +90,17 @@ def _ask(function: str) -> Mapping[str, Any] | None:
                 table = ask().get_result(timeout=_ASKING)
             except GearmanException:
                 return None
-            found: Mapping[str, Any] | None = table.get(function)
-            return found
+            found = table.get(function) if isinstance(table, dict) else None
+            return found if _is_help(found) else None
     return None
+
+
+def _is_help(found: Any) -> bool:
+    """Returns whether something is an entry of a help table: anybody may answer in a worker's
+    name."""
+    if not isinstance(found, dict) or not isinstance(found.get("description", ""), str):
+        return False
+    described = found.get("input", {})
+    return isinstance(described, dict) and all(
+        isinstance(each, dict) for each in described.values()
+    )

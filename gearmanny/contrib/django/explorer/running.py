@@ -12,7 +12,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.template.loader import render_to_string
 
 from gearmanny.contrib.django.clients import async_client
-from gearmanny.contrib.django.explorer.values import Failure, shortened, value_shown
+from gearmanny.contrib.django.explorer.values import Failure, failure_of, shortened, value_shown
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.errors import GearmanException, TaskError
 from gearmanny.payload.masking import masked
@@ -54,8 +54,7 @@ def run(function: str, arguments: Mapping[str, Any]) -> Iterator[Update]:
                 yield Update(kind, value=_shown(update.value))
         yield Update("result", value=_shown(work.get_result(get_settings().TIMEOUT)))
     except TaskError as error:
-        title = shortened(f"{error.type}: {error.message}" if error.type else error.message)
-        yield Update("error", error=Failure(title, error.traceback or ""))
+        yield Update("error", error=failure_of(error))
     except GearmanException as error:
         yield Update("error", error=Failure(shortened(str(error)), ""))
 

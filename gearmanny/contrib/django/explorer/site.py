@@ -2,24 +2,69 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.text import capfirst
 
 from gearmanny.contrib.django.explorer import access
+from gearmanny.contrib.django.explorer.values import shortened
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
+from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.records.summaries import Summarized
+
+logger = logging.getLogger("gearmanny.explorer")
 
 _TEMPLATES = "admin/gearmanny/jobrecord"
 
 
-class ExplorerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class StoreAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Pages that say so where the database of the records cannot be read."""
+
+    def pages(self) -> list[Any]:
+        """Returns the pages, with their addresses."""
+        return super().get_urls()
+
+    def get_urls(self) -> list[Any]:
+        urls = self.pages()
+        for url in urls:
+            url.callback = self._readable(url.callback)
+        return urls
+
+    def _readable(self, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        @functools.wraps(view)
+        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            try:
+                return view(request, *args, **kwargs)
+            except (StoreUnavailable, InvalidOption, DatabaseError, InterfaceError) as error:
+                logger.warning("The records cannot be read: %s", error)
+                return self._unreadable(request, error)
+
+        return wrapped
+
+    def _unreadable(self, request: HttpRequest, error: Exception) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "title": capfirst(self.opts.verbose_name_plural),
+            "opts": self.opts,
+            "error": shortened(str(error)),
+        }
+        return TemplateResponse(request, "admin/gearmanny/unreadable.html", context, status=503)
+
+
+class ExplorerAdmin(StoreAdmin):
     """Pages about jobs, for who may see them. None of them edits a row: the store does."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:

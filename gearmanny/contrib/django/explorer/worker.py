@@ -12,6 +12,7 @@ from gearmanny.contrib.django.explorer.joblist import jobs_with
 from gearmanny.contrib.django.explorer.site import store_of_project
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.errors import InvalidTask
+from gearmanny.records.ids import parse_unique
 from gearmanny.records.listing import Wanted
 from gearmanny.records.states import State
 from gearmanny.records.summaries import Summarized
@@ -54,7 +55,10 @@ class RecordsWorker(BaseWorker):
             since=None if since is None else datetime.fromisoformat(since),
             until=None if until is None else datetime.fromisoformat(until),
         )
-        found = list(islice(_ids(store, wanted, text), MOST))
+        own = parse_unique(self.job.unique.encode())
+        assert own is not None, "it has a record"
+        matching = (id for id in _ids(store, wanted, text) if id != own.id)
+        found = list(islice(matching, MOST))
         done = 0
         for start in range(0, len(found), _BATCH):
             jobs = jobs_with(set(found[start : start + _BATCH]))
