@@ -10,11 +10,13 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 from unittest.mock import patch
 
 from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
 from django.test.utils import override_script_prefix
@@ -45,6 +47,9 @@ class OddRecords(Pages):
             self.assertNotContains(self.page(id), "s3cret")
             assert self.client.get(LIST, {"q": "s3cret"}).status_code == 200
             self.assertNotContains(self.client.get(LIST, {"q": "s3cret"}), id)
+            out = StringIO()
+            call_command("gearmanny", "jobs", "show", id, stdout=out)
+            assert "s3cret" not in out.getvalue()
 
     def test_a_deep_failure_is_shown(self) -> None:
         id = self.fail("recorded_write", '{"gearmanny_error": {"type": "a", "args": %s}}' % DEEP)
