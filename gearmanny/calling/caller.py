@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import abc
 import functools
-import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, Unpack
 
@@ -15,12 +13,13 @@ from gearmanny.calling.exchange import Line, Watcher
 from gearmanny.calling.misnomers import INSTEAD, no_such_attribute, no_such_method
 from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.calling.tracing import CallSpans, start_span
+from gearmanny.calling.uniques import unique_id
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.checks import COUNT, WAIT
 from gearmanny.payload.encoding import Encoder, check_encoder, encode, explained
-from gearmanny.payload.names import check_function_name, unique_of_key
+from gearmanny.payload.names import check_function_name
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
 
@@ -254,7 +253,7 @@ class Caller(abc.ABC):
         def request(payload: bytes | EncodingError) -> Request | EncodingError:
             if isinstance(payload, EncodingError):
                 return payload
-            unique = _unique_id(options)
+            unique = unique_id(options)
             if options.trace:
                 spans.append(start_span(function))
                 unique = spans[-1].unique or unique
@@ -303,27 +302,3 @@ class Caller(abc.ABC):
                 yield self._encode(function, arguments)
             except EncodingError as error:
                 yield error
-
-
-def _unique_id(options: CallOptions) -> bytes:
-    if options.unique is not None:
-        return unique_of_key(options.unique, background=options.background)
-    return _new_unique() if options.background else b""
-
-
-class _Uniques:
-    """Makes unique ids that no other process ever makes: 32 bytes."""
-
-    def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        self._prefix = os.urandom(10).hex().encode()
-        self._numbers = itertools.count()
-
-    def __call__(self) -> bytes:
-        return b"%s%012x" % (self._prefix, next(self._numbers))
-
-
-_new_unique = _Uniques()
-os.register_at_fork(after_in_child=_new_unique.begin)
