@@ -19,6 +19,7 @@ from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.checks import COUNT, WAIT
 from gearmanny.payload.encoding import Encoder, check_encoder, encode, explained
+from gearmanny.payload.headers import NewHeaders, checked_new_headers
 from gearmanny.payload.names import check_function_name
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
@@ -78,6 +79,7 @@ class Caller(abc.ABC):
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
         records: Store | None = None,
+        headers: NewHeaders | None = None,
     ) -> None:
         """
         Args:
@@ -96,10 +98,13 @@ class Caller(abc.ABC):
             records: the store in which background jobs are recorded before they are handed over
                 to a job server, such as `gearmanny.records.sql.SQLStore("sqlite:///jobs.db")`.
                 None, the default, records none.
+            headers: a function that returns the headers of a job when it is recorded: a dict of
+                strings, which its task has as `self.job.headers`. Those of `using(headers=…)` are
+                added, and go first where names are the same.
 
         Raises:
-            InvalidOption: a host, a timeout, a limit, `data_encoder`, `tls` or `records` is
-                invalid.
+            InvalidOption: a host, a timeout, a limit, `data_encoder`, `tls`, `records` or
+                `headers` is invalid.
         """
         WAIT.check("connect_timeout", connect_timeout)
         PACKET_SIZE.check("max_packet", max_packet)
@@ -111,7 +116,8 @@ class Caller(abc.ABC):
         )
         self._options = CallOptions().changed(timeout=timeout)
         self._encoder = check_encoder(data_encoder or self._default_encoder)
-        self._recorder = None if records is None else self._recorder_for(records)
+        new_headers = checked_new_headers(headers, has_records=records is not None)
+        self._recorder = None if records is None else self._recorder_for(records, new_headers)
         self._reach(self._servers)
 
     def __repr__(self) -> str:
@@ -135,11 +141,12 @@ class Caller(abc.ABC):
             max_packet=self._servers.max_packet,
             tls=self._servers.tls,
             records=None if self._recorder is None else self._recorder.store,
+            headers=None if self._recorder is None else self._recorder.new_headers,
         )
         return remade, (), {"_options": self._options, "_records_calls": self._records_calls}
 
     @abc.abstractmethod
-    def _recorder_for(self, store: Store) -> Recorder:
+    def _recorder_for(self, store: Store, headers: NewHeaders | None) -> Recorder:
         """Returns what records the background jobs of this client."""
 
     @abc.abstractmethod
@@ -171,6 +178,8 @@ class Caller(abc.ABC):
             recorded: whether background jobs are recorded, where the client has records.
             unique_waiting: a key of recorded jobs: of those of a function with the same key, one
                 waits at most, behind one that runs.
+            headers: a dict of strings that travel in the record of a job, such as the id of a
+                request; its task has them as `self.job.headers`. For recorded jobs alone.
 
         Raises:
             InvalidOption: there is no such option, its value is invalid, or it contradicts another.

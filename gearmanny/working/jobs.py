@@ -19,6 +19,7 @@ from functools import partial
 from gearmanny.errors import RejectJob
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.payload.encoding import decode
+from gearmanny.payload.headers import NO_HEADERS, decode_headers
 from gearmanny.payload.masking import MASK, masked
 from gearmanny.protocol.worker import Assigned
 from gearmanny.records.ids import parse_unique
@@ -125,7 +126,12 @@ class JobRunner:
             *(job, travelling, function, link, context.pause, partial(_has_others, handler)),
             limits_of(self._worker, job),
         )
-        describe(job, traceparent=claimed.trace, attempt=claimed.failures + 1)
+        describe(
+            job,
+            traceparent=claimed.trace,
+            attempt=claimed.failures + 1,
+            headers=decode_headers(claimed.headers),
+        )
         arguments = claimed.arguments
         data = arguments if isinstance(arguments, bytes) else arguments.encode()
         return data, claimed.deaths > 0
@@ -142,8 +148,9 @@ class JobRunner:
             job.attempt = 1
             job.interrupted = False
             job.function = task
+            job.headers = NO_HEADERS
         except AttributeError:  # the job_class has no place for one of them
-            describe(job, attempt=1, interrupted=False, function=task)
+            describe(job, attempt=1, interrupted=False, function=task, headers=NO_HEADERS)
         return job
 
 

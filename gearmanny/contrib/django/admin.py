@@ -25,7 +25,7 @@ from gearmanny.records.looking import counts
 _LONGEST = 20_000
 """Characters of a payload that a page shows."""
 
-_PAYLOADS = ("arguments", "arguments_raw", "result", "result_raw", "error", "errors")
+_PAYLOADS = ("arguments", "arguments_raw", "result", "result_raw", "error", "errors", "headers")
 """Columns of any length, which the list does not read."""
 
 
@@ -69,7 +69,7 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             {
                 "fields": (
                     *("attempts", "failures", "deaths", "handovers"),
-                    *("unique_key", "unique_waiting_key", "trace"),
+                    *("unique_key", "unique_waiting_key", "trace", "shown_headers"),
                 )
             },
         ),
@@ -126,6 +126,11 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def shown_arguments(self, job: JobRecord) -> SafeString | str:
         """Returns the arguments for a page."""
         return _shown(job.arguments, job.arguments_raw)
+
+    @admin.display(description=gettext_lazy("headers"))
+    def shown_headers(self, job: JobRecord) -> SafeString | str:
+        """Returns the headers for a page."""
+        return _shown(job.headers, None)
 
     @admin.display(description=gettext_lazy("result"))
     def shown_result(self, job: JobRecord) -> SafeString | str:
