@@ -30,7 +30,8 @@ from gearmanny.contrib.django import aio_client, async_client, cachewrap, client
 from gearmanny.contrib.django.discovery import DiscoveryError
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
-from gearmanny.contrib.django.settings import HYGIENE, CacheSettings, Settings, get_settings
+from gearmanny.contrib.django.sections import CacheSettings
+from gearmanny.contrib.django.settings import HYGIENE, Settings, get_settings
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner

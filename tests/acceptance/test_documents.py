@@ -21,7 +21,8 @@ import gearmanny
 from gearmanny import errors
 from gearmanny.client import SimpleClient
 from gearmanny.contrib.django.management.commands import runworkers
-from gearmanny.contrib.django.settings import CacheSettings, RecordsSettings, Settings
+from gearmanny.contrib.django.sections import CacheSettings, RecordsSettings
+from gearmanny.contrib.django.settings import Settings
 from gearmanny.embedded import JobServer
 from gearmanny.payload.fields import options_of
 from gearmanny.records.sql import SQLStore

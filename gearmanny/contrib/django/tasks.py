@@ -30,7 +30,8 @@ from gearmanny.contrib.django.compat import (
     task_enqueued,
 )
 from gearmanny.contrib.django.encoding import DjangoJSONDataEncoder
-from gearmanny.contrib.django.settings import NAME, get_settings
+from gearmanny.contrib.django.sections import NAME
+from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.contrib.django.taskqueues import PREFIX, OnGearman, problem_of_queue, queue_of
 from gearmanny.contrib.django.taskresults import (

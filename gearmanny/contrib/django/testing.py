@@ -17,7 +17,7 @@ from gearmanny.contrib.django.connectors import connector_of
 from gearmanny.contrib.django.eager import new_eager
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import begin_beside_others, end_beside_others
-from gearmanny.contrib.django.settings import NAME
+from gearmanny.contrib.django.sections import NAME
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.eager.joined import Eager
 from gearmanny.errors import InvalidOption

@@ -17,7 +17,8 @@ from gearmanny import __version__
 from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.forking import closed_before_forks
-from gearmanny.contrib.django.settings import NAME, Settings, get_settings
+from gearmanny.contrib.django.sections import NAME
+from gearmanny.contrib.django.settings import Settings, get_settings
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.errors import (
     InvalidOption,
