@@ -36,6 +36,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         hooks = get_settings().hooks()
         get_settings().CACHE.washer()
         get_settings().CACHE.json_encoder()
+        get_settings().RECORDS.new_headers()
     except ImproperlyConfigured as error:
         problem = str(error)
     if problem:

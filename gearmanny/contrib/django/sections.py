@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -15,6 +16,7 @@ from gearmanny.errors import InvalidOption
 from gearmanny.helpers.options import STALE
 from gearmanny.payload.checks import FLAG, SWITCH, TIME_LIMIT, Rule, choice, number
 from gearmanny.payload.fields import option, same_as
+from gearmanny.payload.headers import Headers, NewHeaders
 from gearmanny.records.checks import by_state
 from gearmanny.working.options import WorkerOptions
 
@@ -106,6 +108,14 @@ class CacheSettings:
             ) from error
 
 
+def _check_functions(value: object) -> None:
+    if isinstance(value, list | tuple) and all(isinstance(f, str) or callable(f) for f in value):
+        return
+    raise InvalidOption(
+        f"HEADERS must be a list of functions, or of their dotted paths, not {value!r}."
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordsSettings:
     """`GEARMANNY["RECORDS"]`."""
@@ -130,12 +140,42 @@ class RecordsSettings:
         'what becomes of the arguments of jobs that have succeeded: "keep" or "forget"',
     )
 
+    HEADERS: Sequence[NewHeaders | str] = option(
+        [],
+        _check_functions,
+        "functions that return headers for each recorded job, or their dotted paths",
+    )
+
+    def new_headers(self) -> NewHeaders | None:
+        """Returns the function that makes the headers of jobs; None where there are none.
+
+        Raises:
+            ImproperlyConfigured: a path leads nowhere, or to something else.
+        """
+        makers = [self._maker(each) for each in self.HEADERS]
+        return partial(_made_by, makers) if makers else None
+
+    def _maker(self, maker: NewHeaders | str) -> NewHeaders:
+        name = f"{NAME}['RECORDS']['HEADERS']"
+        try:
+            found: Any = import_string(maker) if isinstance(maker, str) else maker
+        except ImportError as error:
+            raise ImproperlyConfigured(f"{name}: {maker!r} cannot be imported: {error}") from error
+        if callable(found):
+            return cast("NewHeaders", found)
+        raise ImproperlyConfigured(f"{name}: {maker!r} is not a function.")
+
     @property
     def keep(self) -> Keep:
         """The seconds for which jobs that have ended are kept, as dispatchers take them."""
         if isinstance(self.KEEP_DAYS, Mapping):
             return {state: _seconds(days) for state, days in self.KEEP_DAYS.items()}
         return _seconds(self.KEEP_DAYS)
+
+
+def _made_by(makers: Sequence[NewHeaders]) -> Headers:
+    """Returns the headers of several functions; of those with the same name, the last one."""
+    return {name: value for make in makers for name, value in make().items()}
 
 
 def _seconds(days: float | None) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
@@ -90,8 +90,8 @@ class Settings:
         False, SWITCH, "let tests call real job servers, though nothing prepared them"
     )
     MASK: Sequence[str] = option(list(MASK), check_mask, options_of(WorkerOptions)["mask"].help)
-    RECORDS: RecordsSettings = RecordsSettings()
-    CACHE: CacheSettings = CacheSettings()
+    RECORDS: RecordsSettings = field(default_factory=RecordsSettings)
+    CACHE: CacheSettings = field(default_factory=CacheSettings)
 
     def hooks(self) -> tuple[Hook, ...]:
         """Returns the hooks themselves. They are imported here, not where a client needs the
@@ -168,7 +168,7 @@ def _mapping(name: str, value: object) -> Mapping[str, Any]:
 
 
 def _fill(kind: type[T], name: str, given: Mapping[str, Any]) -> T:
-    known = [known_field.name for known_field in fields(kind)]  # type: ignore[arg-type]
+    known = [each.name for each in fields(kind)]  # type: ignore[arg-type]
     for key in given:
         if key not in known:
             raise ImproperlyConfigured(f"{name} has no key {key!r}. It has {', '.join(known)}.")
