@@ -171,7 +171,8 @@ class BaseWorker(Reports, Interface):
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
                 `gearman_worker` was told, or plain connections.
             records, transaction, privacy: the store of recorded jobs, the transaction of atomic
-                tasks, and `max_result`, `forget_arguments` and `mask`, as `WorkRunner` takes them.
+                tasks, and `max_result`, `forget_arguments`, `mask` and `listener`, as `WorkRunner`
+                takes them.
 
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,

@@ -18,6 +18,7 @@ from gearmanny.working.claims import Claims
 from gearmanny.working.exported import owner_of
 from gearmanny.working.frames import clear_frames
 from gearmanny.working.interrupts import GivenBack, Skipped, TriedLater, is_failure, stops_worker
+from gearmanny.working.jobevents import JobEvents
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link
 
@@ -28,19 +29,28 @@ class Answers:
     """Ends the jobs of a `GearmanWorker`. Several may end at the same time, in several threads."""
 
     def __init__(
-        self, gearman_worker: GearmanWorker, ledger: Ledger, claims: Claims | None = None
+        self,
+        gearman_worker: GearmanWorker,
+        ledger: Ledger,
+        claims: Claims | None = None,
+        events: JobEvents | None = None,
     ) -> None:
         """
         Args:
             gearman_worker: the worker.
             ledger: names the jobs that run.
             claims: the jobs with records; None for a worker without a store.
+            events: reports what becomes of jobs; None where nobody is notified.
         """
         self._claims = claims
+        self._events = events
         self._worker = gearman_worker
         self._ledger = ledger
         self._failed: dict[int, BaseException] = {}
         """The failures of jobs that have not ended yet, by the `id()` of the job."""
+        self._unsuccessful: dict[int, tuple[BaseException, bool] | None] = {}
+        """What is reported of jobs that end without a result: the failure, and whether another
+        attempt follows; None for nothing."""
 
     def end(
         self, link: Link, job: GearmanJob, started: float, error: BaseException | None = None
@@ -66,10 +76,14 @@ class Answers:
                 self._end_with(link, job, error)
             except GivenBack:
                 self._give_back(job)
+                self._unsuccessful.pop(id(job), None)
                 self._ledger.answered(link, job)
                 logger.info("%s is given back", job.task, extra=about("given_back", job))
                 return False
         self._ledger.answered(link, job)
+        if self._events is not None:
+            self._report(self._events, job)
+        self._unsuccessful.pop(id(job), None)
         failure = self._failed.pop(id(job), None)
         if failure is not None:
             clear_frames(failure)
@@ -84,6 +98,7 @@ class Answers:
         if isinstance(error, Skipped):
             logger.info("%s is skipped: %s", job.task, error, extra=about("skipped", job))
             link.complete(handle_of(job), b"")
+            self._unsuccessful[id(job)] = None
         elif isinstance(error, TriedLater):
             self._try_later(link, job, error)
         elif stops_worker(error):
@@ -97,6 +112,7 @@ class Answers:
         self._claims.try_later(job, self._encoded(job, later.failure).decode(), later.delay)
         link.complete(handle_of(job), b"")
         self._failed[id(job)] = later.failure
+        self._unsuccessful[id(job)] = later.failure, True
 
     def _give_back(self, job: GearmanJob) -> None:
         if self._claims is not None:
@@ -116,10 +132,26 @@ class Answers:
         cancelled = self._claims is not None and self._claims.is_cancelled(job)
         self._queue_failure(link, job, error)
         self._failed[id(job)] = error
+        self.failed(job, None if cancelled else error)
         if cancelled:
             logger.info("%s was cancelled", job.task, extra=about("cancelled", job))
         else:
             _log_failure(job, error)
+
+    def failed(self, job: GearmanJob, error: BaseException | None) -> None:
+        """Notes that a job has no result.
+
+        Args:
+            job: the job.
+            error: the failure that is its answer; None where it was cancelled.
+        """
+        self._unsuccessful[id(job)] = None if error is None else (error, False)
+
+    def _report(self, events: JobEvents, job: GearmanJob) -> None:
+        if id(job) not in self._unsuccessful:
+            events.succeeded(job)
+        elif (failure := self._unsuccessful[id(job)]) is not None:
+            events.failed(job, failure[0], will_retry=failure[1])
 
     def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         """Answers a job for a task that cannot be ended, in a process that is about to be.

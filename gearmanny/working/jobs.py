@@ -101,6 +101,8 @@ class JobRunner:
                     masked(job.data, self._mask),
                     extra=about("started", job),
                 )
+            if context.events is not None:
+                context.events.started(job)
             self._worker.on_job_execute(job)
             if this_process.forks != forks:
                 end_as_a_program()

@@ -26,6 +26,7 @@ from gearmanny.working.context import Context
 from gearmanny.working.environment import Environment, environment_of
 from gearmanny.working.exported import help_of
 from gearmanny.working.handler import Handler
+from gearmanny.working.jobevents import JobEvents
 from gearmanny.working.jobs import JobRunner
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.limited import check_limits, registered_tasks
@@ -92,7 +93,8 @@ class WorkLoop:
                 forget_arguments=options.forget_arguments,
             )
         )
-        self._answers = Answers(gearman_worker, self._ledger, self._claims)
+        events = None if options.listener is None else JobEvents(gearman_worker, options.listener)
+        self._answers = Answers(gearman_worker, self._ledger, self._claims, events)
         self._context = Context(
             self._answers,
             self._ledger,
@@ -101,6 +103,7 @@ class WorkLoop:
             partial(environment.new_event_loop, environment.waker.wake),
             self._claims,
             options.transaction,
+            events,
         )
         self._links = Links(gearman_worker, environment, self._context, options.max_packet)
         self._refusals = Refusals()
