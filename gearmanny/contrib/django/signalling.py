@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,10 @@ from django.dispatch import Signal
 from gearmanny.contrib.django.connections import tidy_up
 from gearmanny.contrib.django.hooks import begin_beside_others, end_beside_others
 from gearmanny.contrib.django.signals import job_failed, job_started, job_succeeded
+from gearmanny.payload.failures import message_of, type_name
 from gearmanny.vocabulary.gearman_api import GearmanJob
+
+logger = logging.getLogger("gearmanny.worker")
 
 
 class SignalSender:
@@ -63,10 +67,26 @@ class SignalSender:
 
     def _send(self, signal: Signal, kind: type, **about: Any) -> None:
         if self._clean_up is None:
-            signal.send_robust(kind, **about)
+            _send(signal, kind, about)
             return
         begin_beside_others()
         try:
-            signal.send_robust(kind, **about)
+            _send(signal, kind, about)
         finally:
             end_beside_others(self._clean_up)
+
+
+def _send(signal: Signal, kind: type, about: dict[str, Any]) -> None:
+    for receiver, response in signal.send_robust(kind, **about):
+        if isinstance(response, Exception):
+            job = about["job"]
+            # Django has logged the traceback, but by default nobody sees its log.
+            logger.warning(
+                "%s.%s, a receiver of a signal about %s, failed: %s: %s",
+                receiver.__module__,
+                getattr(receiver, "__qualname__", receiver),
+                job.task,
+                type_name(response),
+                message_of(response),
+                extra={"action": "report_failed", "function": job.task, "handle": job.handle},
+            )
