@@ -78,6 +78,12 @@ _GIVE_UP = """
 _BATCH = 500
 
 
+_OVERDUE = """
+    SELECT 1 FROM {jobs} WHERE state = 'queued' AND handed IS NULL AND held IS NULL
+        AND function = %s AND due <= {ago} LIMIT 1
+"""
+
+
 def hand_over(session: Session, limit: int, max_unclaimed: int) -> list[HandedOver]:
     """Picks jobs to hand over. See `gearmanny.records.contract.Store.hand_over`."""
     picked: list[HandedOver] = []
@@ -148,3 +154,19 @@ def _give_up(session: Session, job: HandedOver, max_handovers: int, most: int) -
 
 def _handed_over(row: tuple[str, str, int, int, str]) -> HandedOver:
     return HandedOver(*row)._replace(id=canonical(row[0]))
+
+
+def overdue(session: Session, seconds: float, max_unclaimed: int) -> list[str]:
+    """Returns the functions with jobs that a dispatcher would have handed over.
+
+    Args:
+        session: on any connection.
+        seconds: for which these jobs have been due.
+        max_unclaimed: jobs of one function that may wait at the job servers.
+    """
+    return [
+        function
+        for (function,) in session.rows(_WAITING)
+        if session.row(_OVERDUE, function, float(seconds)) is not None
+        and session.rows(_COUNT, function, max_unclaimed)[0][0] < max_unclaimed
+    ]

@@ -432,8 +432,40 @@ class TestChecks:
             assert self.problems(QUEUES=[]) == ["gearmanny.E010"]
             assert self.problems(QUEUES=["a b", "help"]) == ["gearmanny.E011"] * 2
 
+            assert self.problems(QUEUES=[3]) == ["gearmanny.E011"]
+            assert self.problems(QUEUES="mail") == ["gearmanny.E010"]
+
     def test_records(self) -> None:
         assert self.problems() == ["gearmanny.W010"]
+
+    @pytest.mark.parametrize(
+        ("entry", "problem"),
+        [
+            ({"BACKEND": PATH + "s"}, "'default'] is not a backend: InvalidTaskBackend"),
+            ({"BACKEND": PATH, "QUEUES": None}, "'default'] is not a backend: TypeError"),
+            ({"BACKENT": PATH}, "'default'] is not a backend: KeyError: 'BACKEND'"),
+            (PATH, "'default'] is not a backend: TypeError"),
+        ],
+    )
+    def test_an_entry_that_is_no_backend(
+        self, start_command: Start, tmp_path: Path, entry: Any, problem: str
+    ) -> None:
+        environment = {"TEST_TASKS": json.dumps({"default": entry})}
+        assert start_command("check", **environment).wait(PATIENCE) == 1
+        said = (tmp_path / "stderr").read_text()
+        assert "Traceback" not in said
+        assert said.count("(gearmanny.E012)") == 1
+        assert problem in said
+
+    def test_settings_that_are_wrong_are_reported_once(
+        self, start_command: Start, tmp_path: Path
+    ) -> None:
+        entry = json.dumps({"default": {"BACKEND": PATH}})
+        process = start_command("check", TEST_TASKS=entry, TEST_RECORDS='{"STOER": "database"}')
+        assert process.wait(PATIENCE) == 1
+        said = (tmp_path / "stderr").read_text()
+        assert "Traceback" not in said
+        assert (said.count("(gearmanny.E001)"), said.count("identified 1 issue")) == (1, 1)
 
     def test_management_commands_run_them(self, start_command: Start, tmp_path: Path) -> None:
         broken = {"default": {"BACKEND": PATH, "QUEUES": []}}

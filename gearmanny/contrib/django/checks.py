@@ -14,12 +14,16 @@ from gearmanny.contrib.django.discovery import (
     FoundWorker,
     Search,
     apps_with_workers,
+    importable_workers,
     workers_of_tasks,
 )
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.running.factory import initializes
 from gearmanny.tasks.finding import functions_of
+
+_PATIENCE_OF_WEB_SERVERS = 30
+"""Seconds: the default of gunicorn and others."""
 
 
 @register("gearmanny")
@@ -118,4 +122,29 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
                 id="gearmanny.W002",
             )
         )
-    return messages
+    if settings.TIMEOUT is None or settings.TIMEOUT > _PATIENCE_OF_WEB_SERVERS:
+        waits = "for ever" if settings.TIMEOUT is None else f"for {settings.TIMEOUT} seconds"
+        messages.append(
+            Warning(
+                f"GEARMANNY['TIMEOUT'] lets a call wait {waits}, and web servers give a request up "
+                f"after {_PATIENCE_OF_WEB_SERVERS} seconds, as gunicorn does, which kills its "
+                "process then.",
+                hint="Set it to less, such as 20, or raise the limit of your web server, and "
+                "silence this warning. Single calls may wait longer: client.using(timeout=…).",
+                id="gearmanny.W008",
+            )
+        )
+    return [*messages, *_check_tracebacks()]
+
+
+def _check_tracebacks() -> list[CheckMessage]:
+    return [
+        Warning(
+            f"{found} has send_tracebacks = True: whoever calls its tasks gets the paths and the "
+            "lines of your code when one fails.",
+            hint="Remove it. The log of the worker has the tracebacks.",
+            id="gearmanny.W007",
+        )
+        for found in importable_workers()
+        if found.worker.send_tracebacks
+    ]
