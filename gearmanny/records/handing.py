@@ -75,13 +75,16 @@ _GIVE_UP = """
     RETURNING {tell_waiting}
 """
 
+_OVERDUE = """
+    SELECT 1 FROM {jobs}
+    WHERE state = 'queued' AND handed IS NULL AND held IS NULL AND function = %s AND due <= {ago}
+    LIMIT 1
+"""
+
 _BATCH = 500
 
-
-_OVERDUE = """
-    SELECT 1 FROM {jobs} WHERE state = 'queued' AND handed IS NULL AND held IS NULL
-        AND function = %s AND due <= {ago} LIMIT 1
-"""
+_CONFIRMED_WITHIN = 300.0
+"""Seconds in which dispatchers look again at what was handed over, however much that is."""
 
 
 def hand_over(session: Session, limit: int, max_unclaimed: int) -> list[HandedOver]:
@@ -107,6 +110,24 @@ def handed_before(session: Session, seconds: float, limit: int) -> list[HandedOv
         rows = session.rows(_HANDED_BEFORE, function, float(seconds), max(share, 1))
         found += map(_handed_over, rows)
     return found[:limit]
+
+
+def neglected(session: Session, seconds: float) -> list[str]:
+    """Returns the functions for whose jobs no dispatcher seems to care.
+
+    Args:
+        session: on any connection.
+        seconds: for which a job may be due before it is handed over. A function whose jobs wait at
+            job servers is left out: the others may have to wait for them.
+    """
+    found = [
+        function
+        for (function,) in session.rows(_WAITING)
+        if session.rows(_COUNT, function, 1)[0][0] == 0
+        and session.rows(_OVERDUE, function, float(seconds))
+    ]
+    forgotten = handed_before(session, _CONFIRMED_WITHIN, 100)
+    return sorted({*found, *(job.function for job in forgotten)})
 
 
 def confirm(session: Session, ids: Sequence[str], seconds: float) -> None:
@@ -154,19 +175,3 @@ def _give_up(session: Session, job: HandedOver, max_handovers: int, most: int) -
 
 def _handed_over(row: tuple[str, str, int, int, str]) -> HandedOver:
     return HandedOver(*row)._replace(id=canonical(row[0]))
-
-
-def overdue(session: Session, seconds: float, max_unclaimed: int) -> list[str]:
-    """Returns the functions with jobs that a dispatcher would have handed over.
-
-    Args:
-        session: on any connection.
-        seconds: for which these jobs have been due.
-        max_unclaimed: jobs of one function that may wait at the job servers.
-    """
-    return [
-        function
-        for (function,) in session.rows(_WAITING)
-        if session.row(_OVERDUE, function, float(seconds)) is not None
-        and session.rows(_COUNT, function, max_unclaimed)[0][0] < max_unclaimed
-    ]

@@ -13,6 +13,7 @@ from gearmanny.errors import (
     WorkerLost,
 )
 from gearmanny.payload.failures import encode_failure, message_of, type_name
+from gearmanny.records.ids import parse_unique
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, handle_of
 from gearmanny.working.claims import Claims
 from gearmanny.working.exported import owner_of
@@ -89,7 +90,8 @@ class Answers:
             clear_frames(failure)
         elif logger.isEnabledFor(logging.INFO):
             seconds = time.perf_counter() - started
-            logger.info("%s answered in %.3f s", job.task, seconds, extra=about("answered", job))
+            extra = about("answered", job, seconds=round(seconds, 6))
+            logger.info("%s answered in %.3f s", job.task, seconds, extra=extra)
         return True
 
     def _end_with(self, link: Link, job: GearmanJob, error: BaseException) -> None:
@@ -208,6 +210,9 @@ class Answers:
 def _log_failure(job: GearmanJob, error: BaseException) -> None:
     expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob, WorkerLost))
     level, extra = logging.WARNING if expected else logging.ERROR, about("failed", job)
+    began = getattr(job, "began", None)
+    if began is not None:
+        extra["seconds"] = round(time.perf_counter() - began, 6)
     try:
         logger.log(
             level,
@@ -228,11 +233,22 @@ def _log_failure(job: GearmanJob, error: BaseException) -> None:
         )
 
 
-def about(what: str, job: GearmanJob) -> dict[str, str]:
+def about(what: str, job: GearmanJob, **more: object) -> dict[str, object]:
     """Returns the attributes of a log record about a job.
 
     Args:
         what: the event, `"answered"`.
         job: the job.
+        more: other attributes.
     """
-    return {"action": f"job_{what}", "function": job.task, "handle": job.handle}
+    found: dict[str, object] = {
+        "action": f"job_{what}",
+        "function": job.task,
+        "handle": job.handle,
+        "attempt": getattr(job, "attempt", 1),
+    }
+    if job.unique.startswith("j:"):
+        record = parse_unique(job.unique.encode(errors="surrogateescape"))
+        if record is not None:
+            found["id"] = record.id
+    return found | more

@@ -13,12 +13,12 @@ import copy
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 from gearmanny.net.polling import HasDescriptor, Poller, Waker
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.options import TaskOptions
 from gearmanny.vocabulary.gearman_api import GearmanJob, handle_of
+from gearmanny.working.answers import about
 from gearmanny.working.context import Context
 from gearmanny.working.decisions import Fail, GiveBack, Retry, TryLater, after_failure
 from gearmanny.working.frames import clear_frames
@@ -113,13 +113,7 @@ class Attempts:
             self._events.started(self._job)
 
     def _log(self, error: BaseException, delay: float) -> None:
-        extra: dict[str, Any] = {
-            "action": "job_retried",
-            "function": self._job.task,
-            "handle": self._job.handle,
-            "attempt": self._number,
-            "delay": delay,
-        }
+        extra = about("retried", self._job, attempt=self._number, delay=delay)
         logger.warning(
             "%s failed in attempt %d: %s: %s; trying again in %.1f s",
             self._job.task,

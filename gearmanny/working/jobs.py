@@ -151,8 +151,10 @@ class JobRunner:
             job.interrupted = False
             job.function = task
             job.headers = NO_HEADERS
+            job.began = time.perf_counter()
         except AttributeError:  # the job_class has no place for one of them
             describe(job, attempt=1, interrupted=False, function=task, headers=NO_HEADERS)
+            describe(job, began=time.perf_counter())
         return job
 
 

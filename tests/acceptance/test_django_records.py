@@ -606,7 +606,7 @@ class TestChecks:
         self, store: DjangoStore, record: Callable[..., str]
     ) -> None:
         record("f", delay=3600)
-        record("f")
+        record("g")
         assert self.problems(ALIAS) == []  # one is due later, the other was handed over
         JobRecord.objects.update(due=timezone.now())
         assert self.problems(ALIAS) == []  # a dispatcher may be about to hand it over

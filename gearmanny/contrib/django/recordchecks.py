@@ -15,9 +15,8 @@ from gearmanny.contrib.django.connectors import problem_of
 from gearmanny.contrib.django.discovery import importable_workers
 from gearmanny.contrib.django.schema import find_store, session_on
 from gearmanny.contrib.django.settings import get_settings
-from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.errors import InvalidOption, InvalidTask
-from gearmanny.records.handing import overdue
+from gearmanny.records.handing import neglected
 from gearmanny.records.looking import counts
 from gearmanny.records.schema import found_in
 from gearmanny.records.session import Session
@@ -78,7 +77,7 @@ def check_tables(databases: Iterable[str] | None = None, **kwargs: Any) -> list[
 
 
 def _check_dispatchers(alias: str, session: Session) -> list[CheckMessage]:
-    left = overdue(session, _LONG_DUE, DispatchOptions.max_unclaimed)
+    left = neglected(session, _LONG_DUE)
     if not left:
         return []
     return [
