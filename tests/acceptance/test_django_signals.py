@@ -45,6 +45,7 @@ def recording(
     environment = {
         "TEST_APP": "tests.djangoapps.signalled",
         "TEST_REPORTS": str(reports),
+        "TEST_RECEIVER_FAILS": "1",
         "TEST_HOOKS": ",".join(f"gearmanny.contrib.django.{hook}" for hook in HOOKS),
         "TEST_RECORDS": json.dumps({"STORE": "database"}),
     }

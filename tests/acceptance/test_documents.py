@@ -44,7 +44,7 @@ from tests.support.servers import (
 from tests.support.tls import Authority
 from tools.proxies import proxy
 
-ELSEWHERE = {"embedded.md", "hooks.md", "tasks.md", "testing.md"}
+ELSEWHERE = {"deploy.md", "embedded.md", "hooks.md", "tasks.md", "testing.md"}
 """Of docs/, the pages whose Python other modules run."""
 
 PAGES = {
