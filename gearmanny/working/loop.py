@@ -17,6 +17,7 @@ from functools import partial
 
 from gearmanny.errors import JobServerLost, ProtocolError
 from gearmanny.net.forks import HandledSignals, end_as_a_program, this_process
+from gearmanny.payload.names import served_here
 from gearmanny.protocol.worker import Assigned, Refused
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.answers import Answers
@@ -142,6 +143,7 @@ class WorkLoop:
     def _run(self) -> None:
         self._handled_signals = HandledSignals()
         self._links.open()
+        served = served_here.set(frozenset(help_of(self._worker)))
         try:
             while not self._stopping:
                 self._links.connect()
@@ -156,6 +158,7 @@ class WorkLoop:
                 self._note_answered()
             self._links.finish()
         finally:
+            served_here.reset(served)
             self._context.close()
             self._links.close()
 
