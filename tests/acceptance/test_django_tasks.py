@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +31,9 @@ from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.tasks import GearmanBackend
 from gearmanny.contrib.django.testing import eager
 from gearmanny.errors import EncodingError, StoreUnavailable, TaskError
+from gearmanny.errors import InvalidTask as NotOurs
+from gearmanny.tasks.finding import find_tasks
+from gearmanny.worker import BaseWorker
 from tests.acceptance.test_django_records import ALIAS, Stopped, database, groups, migrate
 from tests.support.servers import PATIENCE, ROOT, Server, Start, until, workers_of
 
@@ -417,6 +421,14 @@ def test_eager_mode_with_records(tasks: Any) -> None:
         failed = tasks.fail.enqueue()
         failed.refresh()
         assert [error.exception_class for error in failed.errors] == [ValueError]
+
+
+@pytest.mark.parametrize("entry", ["sqlite"], indirect=True)
+def test_it_is_no_task_of_a_worker(tasks: Any) -> None:
+    worker = type("Mails", (BaseWorker,), {"name": "mails", "task_echo": tasks.echo})
+    problem = re.escape("Mails.task_echo is decorated by the task of Django's Tasks")
+    with pytest.raises(NotOurs, match=problem):
+        find_tasks(worker)
 
 
 class TestChecks:
