@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Unpack
 
 from gearmanny.dispatching.options import Keep
@@ -82,6 +83,8 @@ class WorkRunner:
         stall_timeout: seconds after which a process that shows no sign of life is named in the log,
             with the job that it runs: it was stopped, or C code holds the GIL.
             None: never.
+        health_file: path of a file that says every second whether the processes are healthy, for
+            `gearmanny health`; one for each runner. None: none is written.
         records: the store of background jobs that have a record, such as
             `SQLStore("sqlite:///jobs.db")`; None for workers that run none of them.
         transaction: returns the transaction in which an atomic task runs: a context manager that
@@ -110,6 +113,7 @@ class WorkRunner:
 
     _supervisor: Supervisor | None = None
     _stopped = False
+    _companions: tuple[Companion, ...] = ()
 
     def __init__(
         self,
@@ -133,6 +137,7 @@ class WorkRunner:
         crash_window: float = RunnerOptions.crash_window,
         max_deaths: int | None = RunnerOptions.max_deaths,
         stall_timeout: float | None = RunnerOptions.stall_timeout,
+        health_file: str | PurePath | None = RunnerOptions.health_file,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
         records: Store | None = None,
         transaction: Transaction | None = None,
@@ -165,12 +170,11 @@ class WorkRunner:
             crash_window=crash_window,
             max_deaths=max_deaths,
             stall_timeout=stall_timeout,
+            health_file=health_file,
             connect_timeout=connect_timeout,
             dispatch=dispatch,
             keep=keep,
         )
-        set_verbosity(verbosity)
-        self._companions: list[Companion] = []
 
     def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
         """Runs the workers until SIGTERM or SIGINT, which let current jobs finish, within `grace`.
@@ -195,12 +199,14 @@ class WorkRunner:
             Without, False if a process ended badly: by itself, with an exit code or by a signal.
 
         Raises:
-            InvalidOption: `threads` is not a number of processes.
+            InvalidOption: `threads` is not a number of processes, or the `health_file` cannot be
+                written.
             InvalidTask: the workers cannot be made, in any process: one of them raised
                 `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
         options = self._with_new_id()
+        set_verbosity(options.worker.verbosity)
         supervisor = Supervisor(
             self.slots(threads), options, keep_alive=keepAlive, companions=self._companions
         )
@@ -251,7 +257,7 @@ class WorkRunner:
         Args:
             companion: the process.
         """
-        self._companions.append(companion)
+        self._companions = (*self._companions, companion)
 
     def slots(self, threads: int) -> list[Slot]:
         """Returns what `start(threads)` runs, one process each.

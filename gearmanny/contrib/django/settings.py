@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
@@ -39,11 +40,22 @@ HYGIENE = "gearmanny.contrib.django.hooks.healthy_connections"
 
 T = TypeVar("T")
 
+_SHORTEST_TOKEN = 16
+"""Characters."""
+
 
 def _check_hooks(hooks: object) -> None:
     if isinstance(hooks, (list, tuple)):  # paths are followed where the hooks are needed
         hooks = [hook for hook in hooks if not isinstance(hook, str)]
     check_hooks(hooks)
+
+
+def _check_token(token: object) -> None:
+    if token is None or (isinstance(token, str) and len(token) >= _SHORTEST_TOKEN):
+        return
+    raise InvalidOption(  # which does not quote a secret
+        f"It must be a string of {_SHORTEST_TOKEN} characters or more, or None."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +94,14 @@ class Settings:
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
     MAX_DEATHS: int | None = same_as(RunnerOptions, "max_deaths")
     STALL_TIMEOUT: float | None = same_as(RunnerOptions, "stall_timeout")
+    HEALTH_FILE: str | PurePath | None = same_as(RunnerOptions, "health_file")
+    HEALTH_TOKEN: str | None = option(
+        None,
+        _check_token,
+        "lets in whoever asks the page of `gearmanny.contrib.django.health`",
+        none="there is no such page",
+        repr=False,
+    )
     EMBEDDED: bool = option(
         False, SWITCH, "start a job server for development if none is listening"
     )
