@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from email import message_from_bytes
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ def of_runworkers(command: list[str]) -> list[str]:
     """Returns the arguments of `manage.py runworkers` in a command."""
     assert command[:3] == ["python", "manage.py", "runworkers"]
     return command[3:]
+
+
+def located(arguments: list[str], file: Path) -> list[str]:
+    """Returns arguments with the health file elsewhere."""
+    assert "/run/shop/health" in arguments
+    return [str(file) if each == "/run/shop/health" else each for each in arguments]
 
 
 def exec_start() -> list[str]:
@@ -144,9 +151,14 @@ class TestSystemd:
         assert done.returncode != 0 or "gently" in done.stderr
 
     def test_starts_reloads_and_stops_the_workers(
-        self, start_runworkers: Start, gearman_client: SimpleClient, gearman_server: Server
+        self,
+        start_runworkers: Start,
+        gearman_client: SimpleClient,
+        gearman_server: Server,
+        tmp_path: Path,
     ) -> None:
-        process = start_runworkers(*exec_start())
+        file = tmp_path / "health"
+        process = start_runworkers(*located(exec_start(), file))
         until(lambda: workers_of(gearman_server, "good_pid") == 4, "four processes")
         before = gearman_client.good_pid()
         assert unit_value("ExecReload") == "/bin/kill -HUP $MAINPID"
@@ -215,6 +227,22 @@ class TestContainers:
     def test_pods_are_stopped_later_than_the_grace_is_over(self) -> None:
         grace = DEPLOYMENT["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
         assert grace > parsed(of_runworkers(CONTAINER["command"])).grace
+
+    def test_the_probes_of_the_deployment_succeed(
+        self, start_runworkers: Start, gearman_client: SimpleClient, tmp_path: Path
+    ) -> None:
+        file, port = tmp_path / "health", str(free_port())
+        arguments = located([*of_runworkers(CONTAINER["command"]), *CONTAINER["args"]], file)
+        start_runworkers(*(port if each == "9100" else each for each in arguments))
+        assert gearman_client.using(timeout=3 * PATIENCE).good_pid()
+        for probe in ("livenessProbe", "readinessProbe"):
+            program, *command = CONTAINER[probe]["exec"]["command"]
+            assert program == "python"
+
+            probing = partial(
+                subprocess.run, [sys.executable, *located(command, file)], cwd=ROOT, check=False
+            )
+            until(lambda probing=probing: probing().returncode == 0, probe)
 
     def test_labels_and_volumes_of_the_deployment_match(self) -> None:
         template = DEPLOYMENT["spec"]["template"]
