@@ -21,6 +21,7 @@ from gearmanny.calling.tracing import CallSpans, start_span, traceparent_of
 from gearmanny.calling.values import JobState, JobStatus
 from gearmanny.errors import EncodingError, UnknownJob
 from gearmanny.net.hosts import Servers
+from gearmanny.payload.counts import number_of
 from gearmanny.payload.encoding import Encoder
 from gearmanny.payload.headers import (
     NO_HEADERS,
@@ -239,7 +240,7 @@ class Recorder:
                     submitted: list[Submitted] = yield Record(self.store, jobs, hand_over)
                 ids.extend(job.id for job in submitted)
         except Exception as error:
-            error.add_note(f"{len(ids)} jobs of {function}() were recorded before.")
+            error.add_note(f"Recorded before that: {number_of(len(ids), 'job')} of {function}().")
             raise
 
     def _headers(self, options: CallOptions) -> Headers:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gearmanny.commands import write
 from gearmanny.errors import GearmanException
 from gearmanny.helpers.options import DEFAULT_COLLECTION, DEFAULT_DBNAME, DEFAULT_HOST
+from gearmanny.payload.counts import number_of
 
 if TYPE_CHECKING:
     from gearmanny.helpers.caches import MongoCache
@@ -54,7 +55,7 @@ def run_cache(
     name = options["name"]
     try:
         if options["verb"] == "clear":
-            write(f"{get_cache().clear(name)} answers deleted")
+            write(f"{number_of(get_cache().clear(name), 'answer')} deleted")
             return
         for row in get_cache().info(name):
             newest = f"{row['newest']:%Y-%m-%d %H:%M}" if row["newest"] else "unknown"

@@ -199,7 +199,7 @@ def test_the_cache_is_shown_and_cleared(
     assert cli.main([*named, "info"]) == 0
     assert capsys.readouterr().out.startswith("reports: 1 answers, ")
     assert cli.main([*named, "clear", "reports"]) == 0
-    assert capsys.readouterr().out == "1 answers deleted\n"
+    assert capsys.readouterr().out == "1 answer deleted\n"
     assert cli.main([*named, "info"]) == 0
     assert capsys.readouterr().out == ""
     away = f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200"
