@@ -16,7 +16,7 @@ from gearmanny.dispatching.options import Keep
 from gearmanny.errors import InvalidTask
 from gearmanny.net.hosts import parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.payload.checks import COUNT
+from gearmanny.payload.checks import PROCESSES
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import new_id
@@ -268,7 +268,7 @@ class WorkRunner:
         Raises:
             InvalidOption: `threads` is not a number of processes.
         """
-        COUNT.check("threads", threads)
+        PROCESSES.check("threads", threads)
         groups: dict[type[GearmanWorker], list[type[BaseWorker]]] = {}
         for worker in self._workers:
             groups.setdefault(work_class_of(worker, self._options.worker), []).append(worker)

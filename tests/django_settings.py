@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import timedelta
 from importlib.util import find_spec
 
 import django
@@ -51,7 +52,10 @@ if "TEST_ADMIN" in os.environ:
     ROOT_URLCONF = "tests.djangoapps.recorded.urls"
     STATIC_URL = "static/"
 if "TEST_TASKS" in os.environ:
-    TASKS = json.loads(os.environ["TEST_TASKS"])
+    TASKS = json.loads(
+        os.environ["TEST_TASKS"],
+        object_hook=lambda each: timedelta(**each) if each.keys() == {"seconds"} else each,
+    )
 if find_spec("django_tasks") and not find_spec("django.tasks"):
     INSTALLED_APPS += ["django_tasks"]
 USE_TZ = "TEST_NAIVE" not in os.environ
@@ -71,3 +75,4 @@ if "TEST_MAILS" in os.environ:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = os.environ["TEST_MAILS"]
     ADMINS = ["ops@example.com"] if django.VERSION >= (6, 0) else [("Ops", "ops@example.com")]
+globals().update(json.loads(os.environ.get("TEST_SETTINGS", "{}")))

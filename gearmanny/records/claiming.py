@@ -141,7 +141,7 @@ def finish(
     event: Event,
     result: Payload | None,
     error: str | None,
-    forget_arguments: bool,
+    forget_arguments: bool | str,
 ) -> bool:
     """Finishes a job. See `gearmanny.records.contract.Store.finish`."""
     error = line_of(error)
@@ -151,8 +151,9 @@ def finish(
     template = _FINISH[event]
     if forget_arguments and event is Event.SUCCEEDED:
         template = template.replace(
-            "finished =", "arguments = NULL, arguments_raw = NULL, finished ="
+            "finished =", "arguments = %s, arguments_raw = NULL, finished ="
         )
+        values.insert(0, forget_arguments if isinstance(forget_arguments, str) else None)
     row = session.prepared_row(
         template, *values, session.dialect.id(claim.id), claim.token, "done "
     )

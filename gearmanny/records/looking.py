@@ -20,6 +20,7 @@ from gearmanny.records.values import Count, Snapshot
 _LOOK = """
     SELECT j.function, j.state, j.arguments, j.arguments_raw, j.result, j.result_raw, j.error,
         j.errors, j.attempts, j.failures, j.deaths, j.handovers, n.numerator, n.denominator,
+        n.metadata,
         j.process, j.cancelling, j.priority, j.unique_key, j.unique_waiting_key,
         {epoch[j.created]}, {epoch[j.due]}, {epoch[j.started]}, {epoch[j.finished]},
         j.headers
@@ -78,6 +79,7 @@ def _snapshot(
     number: int,
     numerator: int | None,
     denominator: int | None,
+    metadata: str | None,
     process: Any,
     cancelling: Any,
     priority: int,
@@ -112,6 +114,7 @@ def _snapshot(
         started=moment_of(started),
         finished=moment_of(finished),
         headers=headers,
+        metadata=metadata,
     )
 
 

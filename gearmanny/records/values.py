@@ -211,6 +211,8 @@ class Snapshot(NamedTuple):
     started: datetime | None
     finished: datetime | None
     headers: str = ""
+    metadata: str | None = None
+    """What the task has noted of it: the text of JSON."""
 
 
 class Count(NamedTuple):

@@ -21,6 +21,7 @@ class GearmannyConfig(AppConfig):
             checks,  # noqa: F401
             guard,  # noqa: F401
             recordchecks,  # noqa: F401
+            taskthread,  # noqa: F401
         )
 
         has_tasks = find_spec("django.tasks") or apps.is_installed("django_tasks")

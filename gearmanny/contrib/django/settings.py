@@ -25,8 +25,8 @@ from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLSOption
 from gearmanny.payload.checks import (
     ADDRESS,
-    COUNT,
     PORT,
+    PROCESSES,
     SWITCH,
     WAIT,
 )
@@ -69,7 +69,7 @@ class Settings:
         "seconds that `client` waits for an answer",
         none="as long as the job takes",
     )
-    THREADS: int = option(1, COUNT, "processes for every distinct `work_class`", metavar="N")
+    THREADS: int = option(1, PROCESSES, "processes for every distinct `work_class`", metavar="N")
     PREFETCH: int | None = same_as(WorkerOptions, "prefetch")
     CONCURRENCY: int | None = same_as(WorkerOptions, "concurrency")
     MAX_PACKET: int = same_as(WorkerOptions, "max_packet")

@@ -36,7 +36,7 @@ def check_backends(**kwargs: Any) -> list[CheckMessage]:
                     f"TASKS[{alias!r}] is not a backend: {type(error).__name__}: {error}",
                     hint="It is a dict whose BACKEND is the dotted path of a class, such as "
                     "'gearmanny.contrib.django.tasks.GearmanBackend'.",
-                    id="gearmanny.E012",
+                    id="gearmanny.E014",
                 )
             )
     return messages
