@@ -20,7 +20,8 @@ def check_no_task_of_django(worker: type, attribute: str) -> None:
         InvalidTask: it is one.
     """
     kind = type(getattr(worker, attribute))
-    if kind.__module__.partition(".")[0] in _PACKAGES and hasattr(kind, "aenqueue"):
+    homes = {base.__module__.partition(".")[0] for base in kind.__mro__}
+    if homes.intersection(_PACKAGES) and hasattr(kind, "aenqueue"):
         raise InvalidTask(
             f"{worker.__name__}.{attribute} is decorated by the task of Django's Tasks, which is "
             "for functions of modules. For methods of workers: from gearmanny.worker import task."

@@ -21,9 +21,14 @@ class DjangosTask:
     def aenqueue(self) -> None: ...
 
 
+class Derived(DjangosTask):
+    """A task of a backend that has a class of its own."""
+
+
 @pytest.mark.parametrize("attribute", ["task_send", "send"])
-def test_a_task_of_django_in_a_worker_is_refused(attribute: str) -> None:
-    worker = type("Mails", (BaseWorker,), {"name": "mails", attribute: DjangosTask()})
+@pytest.mark.parametrize("kind", [DjangosTask, Derived])
+def test_a_task_of_django_in_a_worker_is_refused(attribute: str, kind: type) -> None:
+    worker = type("Mails", (BaseWorker,), {"name": "mails", attribute: kind()})
     with pytest.raises(InvalidTask, match=rf"Mails.{attribute} is decorated by the task of Django"):
         find_tasks(worker)
 
