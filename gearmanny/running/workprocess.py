@@ -70,7 +70,7 @@ class WorkProcess:
             raise
         finally:
             reports.close()
-        self._end = _end_of(self._process.pid)
+        self._end = end_of(self._process.pid)
 
     def __str__(self) -> str:
         return f"process {self.slot}, pid {self.pid}"
@@ -167,9 +167,13 @@ class WorkProcess:
             self._news = None
 
 
-def _end_of(pid: int | None) -> int | None:
+def end_of(pid: int | None) -> int | None:
     """Returns a descriptor that becomes readable when a child has ended; None where there is no
-    such thing, which is Linux's, since 5.3."""
+    such thing, which is Linux's, since 5.3.
+
+    Args:
+        pid: the id of the child.
+    """
     try:
         return os.pidfd_open(pid or 0)
     except (AttributeError, OSError):

@@ -495,7 +495,7 @@ def test_the_exit_codes_are_those_of_runworkers() -> None:
 def test_the_options_of_runworkers_that_are_shown_exist() -> None:
     parser = runworkers.Command().create_parser("manage.py", "runworkers")
     lines = re.findall(r"^    manage\.py runworkers(.*?)(?: +#.*)?$", PAGES["django.md"], re.M)
-    assert len(lines) == 8
+    assert len(lines) == 9
     for line in lines:
         parser.parse_args(line.replace("#", " #").partition("#")[0].split())
 

@@ -118,6 +118,7 @@ TOUCHES = {
         "gearmanny.running.workprocess",
     },
     "signal": {
+        "gearmanny.contrib.django.reloading",
         "gearmanny.contrib.prometheus.serving",
         "gearmanny.serving.process",
         "gearmanny.running.dispatchprocess",
@@ -130,7 +131,7 @@ TOUCHES = {
         "gearmanny.running.signals",
         "gearmanny.cli",
     },
-    "subprocess": {"gearmanny.testing"},
+    "subprocess": {"gearmanny.contrib.django.reloading", "gearmanny.testing"},
     "asyncio": {
         "gearmanny.aio.connection",
         "gearmanny.aio.connections",

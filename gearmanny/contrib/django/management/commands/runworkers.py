@@ -17,6 +17,7 @@ from gearmanny import __version__
 from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.forking import closed_before_forks
+from gearmanny.contrib.django.reloading import Watcher, can_watch, is_watched
 from gearmanny.contrib.django.settings import NAME, Settings, get_settings
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.errors import (
@@ -62,6 +63,9 @@ crashed again and again.
 class Command(BaseCommand):
     """Parses the command line, prints a banner, and runs a `WorkRunner`."""
 
+    _is_watched = False
+    """Whether a process that watches the code runs this one, and will run another after it."""
+
     help = "Runs the Gearman workers found in the workers.py of the installed apps."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -99,8 +103,55 @@ class Command(BaseCommand):
             f"{options_of(RunnerOptions)['dispatch'].help}",
         )
         parser.add_argument(
+            "--reload",
+            action=BooleanOptionalAction,
+            help="start again when code has changed (default: if DEBUG)",
+        )
+        parser.add_argument(
             "--list", action="store_true", help="print the workers with their functions, and exit"
         )
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Watches the code where that is wanted, and leaves all else to a child process.
+
+        Raises:
+            CommandError: the code cannot be watched, or an embedded job server not be started.
+        """
+        self._is_watched = is_watched()
+        if not self._is_watched and self._is_to_watch(options):
+            self._watch(options)
+            return None
+        return super().execute(*args, **options)
+
+    def _is_to_watch(self, options: Mapping[str, Any]) -> bool:
+        if options["list"]:
+            return False
+        if options["reload"] is None:
+            return django_settings.DEBUG and can_watch()
+        if options["reload"] and not can_watch():
+            raise CommandError(
+                "--reload watches the code from the main thread, and not inside of Django's own "
+                "autoreload, which it replaces."
+            )
+        return bool(options["reload"])
+
+    def _watch(self, options: Mapping[str, Any]) -> None:
+        verbosity = min(options["verbosity"], 2)
+        try:
+            settings = _overridden(get_settings(), options)
+        except _MISCONFIGURED as error:
+            raise CommandError(str(error)) from error
+        show_log()
+        if verbosity:
+            self._tell("Watching for changes of code; --no-reload switches that off.")
+        with self._job_server(settings, verbosity) as server:
+            code = Watcher(self._tell, (_NO_JOB_SERVER,), server).run()
+        if code:
+            raise SystemExit(code)
+
+    def _tell(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
 
     def handle(self, *args: Any, **options: Any) -> None:
         verbosity = min(options["verbosity"], 2)
@@ -127,7 +178,9 @@ class Command(BaseCommand):
             self._print_workers(workers)
             return
         show_log()
-        with closed_before_forks(), self._job_server(settings, verbosity, runner):
+        with closed_before_forks(), self._job_server(settings, verbosity) as server:
+            if server is not None:
+                runner.look_after(server)
             try:
                 with self._metrics(settings, runner) as metrics_url:
                     if verbosity:
@@ -165,9 +218,9 @@ class Command(BaseCommand):
             yield process.url
 
     @contextlib.contextmanager
-    def _job_server(self, settings: Settings, verbosity: int, runner: WorkRunner) -> Iterator[None]:
+    def _job_server(self, settings: Settings, verbosity: int) -> Iterator[ServerProcess | None]:
         if not settings.EMBEDDED:
-            yield
+            yield None
             return
         hosts = settings.HOSTS
         with contextlib.ExitStack() as stack:
@@ -175,17 +228,15 @@ class Command(BaseCommand):
                 running = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
             except InvalidOption as error:
                 raise CommandError(str(error)) from error
-            if isinstance(running, ServerProcess):
-                runner.look_after(running)
-            if verbosity:
-                self.stdout.write(
+            server = running if isinstance(running, ServerProcess) else None
+            if verbosity and server is not None:
+                self._tell(
                     f"Started an embedded job server at {hosts[0]}. It keeps jobs in memory, until "
                     "runworkers stops: production runs on gearmand."
-                    if isinstance(running, ServerProcess)
-                    else f"Job server {running} runs at {hosts[0]} already: none was started."
                 )
-                self.stdout.flush()
-            yield
+            elif verbosity and not self._is_watched:
+                self._tell(f"Job server {running} runs at {hosts[0]} already: none was started.")
+            yield server
 
     def _run(self, runner: WorkRunner, settings: Settings) -> None:
         try:
