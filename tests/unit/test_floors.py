@@ -108,6 +108,7 @@ TOUCHES = {
     "ssl": {"gearmanny.net.tls"},
     "select": {"gearmanny.net.polling"},
     "multiprocessing": {
+        "gearmanny.contrib.django.reloading",
         "gearmanny.running.childprocess",
         "gearmanny.contrib.prometheus.serving",
         "gearmanny.serving.process",
