@@ -26,6 +26,7 @@ from gearmanny.running.factory import check_kinds, work_class_of
 from gearmanny.running.inherited import name_threads
 from gearmanny.running.memory import shared_memory
 from gearmanny.running.options import RunnerOptions
+from gearmanny.running.pools import Pool, Pools, check_pools, pools_to_run
 from gearmanny.running.reaching import reach_a_job_server
 from gearmanny.running.signals import handled_signals
 from gearmanny.running.supervisor import Supervisor
@@ -86,6 +87,11 @@ class WorkRunner:
             `SQLStore("sqlite:///jobs.db")`; None for workers that run none of them.
         transaction: returns the transaction in which an atomic task runs: a context manager that
             yields the connection of the driver, commits, and rolls back after an error.
+        pools: workers with processes of their own, by the name of the pool: `{"reports":
+            {"workers": ["reports"], "threads": 2, "max_memory": 900}}`. `workers` are the names of
+            workers; those that no pool names are in `"default"`. `threads`, `prefetch`,
+            `concurrency`, `grace`, `max_jobs`, `max_memory` and `recycle_after_timeout` are those
+            of the runner, unless a pool says otherwise. None: there is one pool.
         dispatch: with `records`, whether a process beside the workers hands over the jobs that are
             due, and those that got lost. If not, run `gearmanny dispatch` somewhere.
         keep: seconds for which that process keeps the records of jobs that have ended. None: for
@@ -101,13 +107,14 @@ class WorkRunner:
 
     Raises:
         InvalidTask: there are no workers, one cannot be exported, or two export the same function.
-        InvalidOption: a host, a hook, a number, `tls` or `records` is invalid, a task is atomic
-            and there is no `transaction`, it has limits and there are no `records`, or this
-            process already takes more memory than `max_memory` allows.
+        InvalidOption: a host, a hook, a number, `tls`, `records` or a pool is invalid, a task is
+            atomic and there is no `transaction`, it has limits and there are no `records`, or
+            this process already takes more memory than `max_memory` allows.
     """
 
     _supervisor: Supervisor | None = None
     _stopped = False
+    _companions: tuple[Companion, ...] = ()
 
     def __init__(
         self,
@@ -136,9 +143,10 @@ class WorkRunner:
         transaction: Transaction | None = None,
         dispatch: bool = RunnerOptions.dispatch,
         keep: Keep = RunnerOptions.keep,
+        pools: Pools | None = None,
         **privacy: Unpack[Privacy],
     ) -> None:
-        self._workers = _checked(workers, transaction, records, max_memory)
+        self._workers, self._pools = _checked(workers, transaction, records), check_pools(pools)
         self._options = RunnerOptions(
             worker=WorkerOptions(
                 hosts=() if hosts is None else parse_hosts(hosts),
@@ -167,8 +175,7 @@ class WorkRunner:
             dispatch=dispatch,
             keep=keep,
         )
-        set_verbosity(verbosity)
-        self._companions: list[Companion] = []
+        self._check_memory()
 
     def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
         """Runs the workers until SIGTERM or SIGINT, which let current jobs finish, within `grace`.
@@ -184,7 +191,8 @@ class WorkRunner:
         `restart()`.
 
         Args:
-            threads: processes for every distinct `work_class`; each runs all of its workers.
+            threads: processes for every distinct `work_class`; each runs all of its workers, or
+                those of one pool.
             keepAlive: whether a process that ends is replaced. If not, this returns when all
                 have ended.
 
@@ -198,9 +206,13 @@ class WorkRunner:
                 `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
+        set_verbosity(self._options.worker.verbosity)
         options = self._with_new_id()
         supervisor = Supervisor(
-            self.slots(threads), options, keep_alive=keepAlive, companions=self._companions
+            self._slots(threads, options),
+            options,
+            keep_alive=keepAlive,
+            companions=self._companions,
         )
         self._supervisor = supervisor
         has_coroutines = any(task.is_async for kind in self._workers for task in find_tasks(kind))
@@ -249,25 +261,35 @@ class WorkRunner:
         Args:
             companion: the process.
         """
-        self._companions.append(companion)
+        self._companions += (companion,)
 
     def slots(self, threads: int) -> list[Slot]:
         """Returns what `start(threads)` runs, one process each.
 
         Args:
-            threads: processes for every distinct `work_class`.
+            threads: processes for every distinct `work_class`, in pools that do not say how many.
 
         Raises:
             InvalidOption: `threads` is not a number of processes.
         """
+        return self._slots(threads, self._options)
+
+    def _check_memory(self) -> None:
+        for limit in {slot.options.max_memory for slot in self.slots(1)}:
+            check_memory(limit)
+
+    def _slots(self, threads: int, options: RunnerOptions) -> list[Slot]:
         COUNT.check("threads", threads)
-        groups: dict[type[GearmanWorker], list[type[BaseWorker]]] = {}
-        for worker in self._workers:
-            groups.setdefault(work_class_of(worker, self._options.worker), []).append(worker)
+        named = {worker.name: worker for worker in self._workers}
+        groups: dict[tuple[Pool, type[GearmanWorker]], list[type[BaseWorker]]] = {}
+        for pool in pools_to_run(list(named), self._pools, options, threads):
+            for worker in map(named.__getitem__, pool.workers):
+                group = pool, work_class_of(worker, options.worker)
+                groups.setdefault(group, []).append(worker)
         return [
-            Slot(tuple(workers), number)
-            for workers in groups.values()
-            for number in range(1, threads + 1)
+            Slot(tuple(workers), number, pool.options)
+            for (pool, _), workers in groups.items()
+            for number in range(1, pool.threads + 1)
         ]
 
 
@@ -275,7 +297,6 @@ def _checked(
     workers: object,
     transaction: Transaction | None,
     records: Store | None,
-    max_memory: int | None,
 ) -> Sequence[type[BaseWorker]]:
     workers = check_kinds(workers, "WorkRunner")
     if not workers:
@@ -292,7 +313,6 @@ def _checked(
                     f"{_path(worker)}. Give one of them another name."
                 )
             owners[function] = worker
-    check_memory(max_memory)
     return workers
 
 

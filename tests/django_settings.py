@@ -56,4 +56,5 @@ GEARMANNY = {
     "RECORDS": json.loads(os.environ.get("TEST_RECORDS", "{}")),
     "LIVE_IN_TESTS": "TEST_ALONE" not in os.environ,
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
+    "POOLS": json.loads(os.environ.get("TEST_POOLS", "{}")),
 }

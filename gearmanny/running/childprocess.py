@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from types import FrameType
 
@@ -59,6 +59,8 @@ class Slot:
 
     workers: tuple[type[BaseWorker], ...]
     number: int
+    options: RunnerOptions = field(compare=False)
+    """Those of its pool."""
 
     def __str__(self) -> str:
         return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
@@ -182,19 +184,18 @@ def check_memory(max_memory: int | None) -> None:
         )
 
 
-def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> None:
+def run(slot: Slot, parent: Parent, shared: Shared) -> None:
     """Runs the workers of a slot. A child does this and nothing else.
 
     Args:
         slot: what is run.
-        options: the options of the runner.
         parent: the process that forked this one.
         shared: what it shares with that process.
 
     Raises:
         SystemExit: with 1, when the workers cannot be made or their loop fails.
     """
-    forks = this_process.forks
+    forks, options = this_process.forks, slot.options
     # Signals are handled before any code of the user runs.
     first: BaseWorker | None = None
     stopped = False

@@ -58,7 +58,7 @@ class Supervisor:
             slots,
             RestartTable(max_crashes=options.max_crashes, crash_window=options.crash_window),
             keep_alive=keep_alive,
-            grace=options.grace,
+            grace=lambda slot: slot.options.grace,
             ready_timeout=_READY_TIMEOUT,
         )
         self._processes: dict[Member[Slot], WorkProcess] = {}
@@ -179,7 +179,7 @@ class Supervisor:
                     self._processes[member].stop()
                 case Kill(member, overdue):
                     if overdue:
-                        log.overdue(self._processes[member], self._options.grace)
+                        log.overdue(self._processes[member], member.slot.options.grace)
                     self._processes[member].kill()
                 case Delay(slot, seconds):
                     log.delayed(slot, seconds)
@@ -188,9 +188,7 @@ class Supervisor:
 
     def _start(self, member: Member[Slot]) -> None:
         try:
-            process = WorkProcess(
-                member.slot, self._options, self._condemned, dumps_stacks=self.dumps_stacks
-            )
+            process = WorkProcess(member.slot, self._condemned, dumps_stacks=self.dumps_stacks)
         except OSError as error:
             delay = self._roster.not_started(member, time.monotonic())
             log.not_started(member.slot, error, delay)

@@ -17,7 +17,6 @@ from gearmanny.running.childprocess import (
 )
 from gearmanny.running.inherited import flush_logs
 from gearmanny.running.memory import keep_shared
-from gearmanny.running.options import RunnerOptions
 from gearmanny.running.pulse import Pulse
 from gearmanny.running.stacks import SIGNAL, Stacks
 from gearmanny.working.condemned import CondemnedJobs
@@ -30,14 +29,11 @@ _processes = multiprocessing.get_context("fork")
 class WorkProcess:
     """A process that runs the workers of a slot."""
 
-    def __init__(
-        self, slot: Slot, options: RunnerOptions, condemned: CondemnedJobs, *, dumps_stacks: bool
-    ) -> None:
+    def __init__(self, slot: Slot, condemned: CondemnedJobs, *, dumps_stacks: bool) -> None:
         """Forks it.
 
         Args:
             slot: what it runs.
-            options: the options of the runner.
             condemned: the jobs that are not to be run as others are.
             dumps_stacks: whether `ask_for_stacks` is going to be called.
 
@@ -56,7 +52,7 @@ class WorkProcess:
         shared = Shared(reports, ledger, self._pulse, self._stacks)
         self._process = _processes.Process(
             target=run,
-            args=(slot, options, Parent(dumps_stacks=dumps_stacks), shared),
+            args=(slot, Parent(dumps_stacks=dumps_stacks), shared),
             name=f"gearmanny {slot}",
         )
         flush_logs()

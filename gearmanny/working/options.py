@@ -101,6 +101,8 @@ class WorkerOptions:
     """The store of the jobs that have a record."""
     runner: str = ""
     """The id that the processes of one runner share in that store."""
+    pool: str = ""
+    """The name of the pool of the processes, in that store."""
     max_deaths: int | None = MAX_DEATHS
     """How many processes a job with a record may kill; None for any number."""
     max_result: int | None = option(

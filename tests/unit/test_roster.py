@@ -21,7 +21,7 @@ LONG = 1000.0
 
 def new_roster(*slots: str, max_crashes: int | None = None, **options: Any) -> Roster[str]:
     table = RestartTable(max_crashes=max_crashes, random=lambda: 1.0)
-    defaults = {"keep_alive": True, "grace": GRACE, "ready_timeout": READY_TIMEOUT}
+    defaults = {"keep_alive": True, "grace": lambda slot: GRACE, "ready_timeout": READY_TIMEOUT}
     return Roster(slots or ("a",), table, **{**defaults, **options})
 
 
@@ -138,7 +138,7 @@ class TestStopping:
         assert roster.wakes_at(16.0) is None
 
     def test_without_a_limit_the_grace_never_ends(self) -> None:
-        roster = new_roster(grace=None)
+        roster = new_roster(grace=lambda slot: None)
         serving(roster)
         roster.stop(0.0)
         assert roster.wakes_at(0.0) is None

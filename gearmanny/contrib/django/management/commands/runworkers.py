@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from argparse import ArgumentParser, BooleanOptionalAction
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -14,10 +13,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from gearmanny import __version__
-from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find_workers
+from gearmanny.contrib.django.commandline import add_flags, overridden
+from gearmanny.contrib.django.discovery import DiscoveryError, find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.forking import closed_before_forks
 from gearmanny.contrib.django.reloading import Watcher, can_watch, is_watched
+from gearmanny.contrib.django.selection import Selection, select
 from gearmanny.contrib.django.settings import NAME, Settings, get_settings
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.errors import (
@@ -28,9 +29,7 @@ from gearmanny.errors import (
 )
 from gearmanny.hooks import Hook
 from gearmanny.logs import escape_unprintable, show_log
-from gearmanny.payload.checks import Rule
-from gearmanny.payload.fields import Option, flag_type, options_of
-from gearmanny.running.options import RunnerOptions
+from gearmanny.running.childprocess import Slot
 from gearmanny.serving.process import ServerProcess, running_where_none_is
 from gearmanny.tasks.finding import functions_of
 from gearmanny.workrunner import WorkRunner
@@ -71,45 +70,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         escape_unprintable()
         parser.epilog = _EPILOG
-        parser.add_argument(
-            "names",
-            nargs="*",
-            metavar="name",
-            help="run only the workers of these names (default: all)",
-        )
-        settings = options_of(Settings)
-        parser.add_argument(
-            "--hosts", metavar="HOST[,HOST...]", help=_help(settings["HOSTS"], "HOSTS")
-        )
-        for name in ("EMBEDDED", "RECYCLE_AFTER_TIMEOUT"):
-            parser.add_argument(
-                f"--{name.lower().replace('_', '-')}",
-                action=BooleanOptionalAction,
-                help=_help(settings[name], name),
-            )
-        for name, option in settings.items():
-            _add_flag(parser, name.lower(), option, _help(option, name))
-        timeout = options_of(RunnerOptions)["connect_timeout"]
-        _add_flag(parser, "connect_timeout", timeout, f"{timeout.help} (default: {timeout.none})")
-        parser.add_argument(
-            "--no-keepalive",
-            action="store_true",
-            help=f"do not {_help(settings['KEEPALIVE'], 'KEEPALIVE')}",
-        )
-        parser.add_argument(
-            "--no-dispatch",
-            action="store_true",
-            help=f"leave it to `manage.py gearmanny dispatch` to "
-            f"{options_of(RunnerOptions)['dispatch'].help}",
-        )
-        parser.add_argument(
-            "--reload",
-            action=BooleanOptionalAction,
-            help="start again when code has changed (default: if DEBUG)",
-        )
-        parser.add_argument(
-            "--list", action="store_true", help="print the workers with their functions, and exit"
-        )
+        add_flags(parser)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Watches the code where that is wanted, and leaves all else to a child process.
@@ -138,7 +99,7 @@ class Command(BaseCommand):
     def _watch(self, options: Mapping[str, Any]) -> None:
         verbosity = min(options["verbosity"], 2)
         try:
-            settings = _overridden(get_settings(), options)
+            settings = overridden(get_settings(), options)
         except _MISCONFIGURED as error:
             raise CommandError(str(error)) from error
         show_log()
@@ -156,10 +117,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         verbosity = min(options["verbosity"], 2)
         try:
-            settings = _overridden(get_settings(), options)
-            workers = self._select(find_workers(), options["names"])
+            settings = overridden(get_settings(), options)
+            selection = select(find_workers(), settings.POOLS, options)
             runner = WorkRunner(
-                [found.worker for found in workers],
+                [found.worker for found in selection.workers],
                 settings.HOSTS,
                 verbosity,
                 hooks=self._hooks(settings),
@@ -170,12 +131,14 @@ class Command(BaseCommand):
                 transaction=task_transaction,
                 dispatch=not options["no_dispatch"],
                 connect_timeout=options["connect_timeout"],
+                pools=selection.pools,
                 **settings.for_runner(),
             )
         except _MISCONFIGURED as error:
             raise CommandError(str(error)) from error
+        slots = runner.slots(settings.THREADS)
         if options["list"]:
-            self._print_workers(workers)
+            self._print_workers(selection, slots)
             return
         show_log()
         with closed_before_forks(), self._job_server(settings, verbosity) as server:
@@ -184,8 +147,7 @@ class Command(BaseCommand):
             try:
                 with self._metrics(settings, runner) as metrics_url:
                     if verbosity:
-                        processes = len(runner.slots(settings.THREADS))
-                        self._print_banner(workers, settings, processes, verbosity, metrics_url)
+                        self._print_banner(selection, slots, verbosity, metrics_url)
                     self._run(runner, settings)
             except (InvalidOption, InvalidTask) as error:
                 raise CommandError(str(error)) from error
@@ -251,44 +213,39 @@ class Command(BaseCommand):
             )
         raise CommandError("A process ended badly; the log says why.")
 
-    def _select(self, workers: list[FoundWorker], names: list[str]) -> list[FoundWorker]:
-        known = [getattr(found.worker, "name", None) for found in workers]
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise CommandError(
-                f"No worker is named {', '.join(map(repr, unknown))}. "
-                f"There are: {', '.join(sorted(filter(None, known)))}."
-            )
-        return [
-            found for found, name in zip(workers, known, strict=True) if not names or name in names
-        ]
-
-    def _print_workers(self, workers: list[FoundWorker]) -> None:
-        for found in workers:
-            functions = ", ".join(functions_of(found.worker))
-            self.stdout.write(
-                f"{self.style.SUCCESS(str(found))} ({found.worker.name}): {functions}"
-            )
+    def _print_workers(self, selection: Selection, slots: Sequence[Slot]) -> None:
+        for pool, workers in selection.by_pool().items():
+            if selection.pools:
+                self.stdout.write(selection.describe(pool, slots))
+            for found in workers:
+                self.stdout.write(
+                    f"{'  ' if selection.pools else ''}{self.style.SUCCESS(str(found))} "
+                    f"({found.worker.name}): {', '.join(functions_of(found.worker))}"
+                )
 
     def _print_banner(
         self,
-        workers: list[FoundWorker],
-        settings: Settings,
-        processes: int,
+        selection: Selection,
+        slots: Sequence[Slot],
         verbosity: int,
         metrics_url: str | None,
     ) -> None:
+        hosts = slots[0].options.worker.hosts
         self.stdout.write(
             f"gearmanny {__version__}, Django settings {django_settings.SETTINGS_MODULE!r}\n"
-            f"Job servers: {', '.join(settings.HOSTS)}\n"
-            f"{len(workers)} worker(s) in {processes} process(es), "
+            f"Job servers: {', '.join(map(str, hosts))}\n"
+            f"{len(selection.workers)} worker(s) in {len(slots)} process(es), "
             f"logging at {'INFO' if verbosity == 1 else 'DEBUG'}\n"
         )
-        self._print_workers(workers)
+        self._print_workers(selection, slots)
+        if len(slots) == 1 < len(selection.workers):
+            self.stdout.write(
+                "All of them share one process, where a long job keeps the others waiting: "
+                f"--threads gives them more, and {NAME}['POOLS'] processes of their own."
+            )
         if metrics_url is not None:
             self.stdout.write(f"Metrics: {metrics_url}")
-        self.stdout.write("Ready; quit with CONTROL-C.")
-        self.stdout.flush()
+        self._tell("Ready; quit with CONTROL-C.")
 
 
 def _checked_store() -> DjangoStore | None:
@@ -303,27 +260,3 @@ def _checked_store() -> DjangoStore | None:
         with contextlib.suppress(StoreUnavailable), contextlib.closing(store):
             store.id  # noqa: B018 - looks
     return store
-
-
-def _help(option: Option, setting: str) -> str:
-    return f"{option.help} (default: {NAME}[{setting!r}])"
-
-
-def _add_flag(parser: ArgumentParser, name: str, option: Option, text: str) -> None:
-    if option.metavar and isinstance(option.rule, Rule):
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=flag_type(option.rule),
-            metavar=option.metavar,
-            help=text.replace("`", ""),
-        )
-
-
-def _overridden(settings: Settings, options: Mapping[str, Any]) -> Settings:
-    """Returns the settings, of which the command line overrides some."""
-    given = {name: options.get(name.lower()) for name in options_of(settings)}
-    if given["HOSTS"]:
-        given["HOSTS"] = [host.strip() for host in given["HOSTS"].split(",")]
-    if options["no_keepalive"]:
-        given["KEEPALIVE"] = False
-    return replace(settings, **{name: value for name, value in given.items() if value is not None})
