@@ -15,20 +15,22 @@ from gearmanny.dispatching.options import Keep
 from gearmanny.errors import InvalidTask
 from gearmanny.net.hosts import parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.payload.checks import COUNT
+from gearmanny.payload.checks import SWITCH
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import new_id
-from gearmanny.running.childprocess import Slot, check_memory
+from gearmanny.running.backlog import Backlog
+from gearmanny.running.childprocess import check_memory
 from gearmanny.running.companions import Companion
 from gearmanny.running.dispatchprocess import dispatching
-from gearmanny.running.factory import check_kinds, work_class_of
+from gearmanny.running.factory import check_kinds
 from gearmanny.running.inherited import name_threads
 from gearmanny.running.memory import shared_memory
 from gearmanny.running.options import RunnerOptions
-from gearmanny.running.pools import Pool, Pools, check_pools, pools_to_run
+from gearmanny.running.pools import Pools, check_pools
 from gearmanny.running.reaching import reach_a_job_server
 from gearmanny.running.signals import handled_signals
+from gearmanny.running.slots import Slot, slots_of
 from gearmanny.running.supervisor import Supervisor
 from gearmanny.tasks.finding import find_tasks, functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
@@ -114,6 +116,8 @@ class WorkRunner:
 
     _supervisor: Supervisor | None = None
     _stopped = False
+    jobs_failed = False
+    """Whether a job failed in the last `start(once=True)`: when it was tried for the last time."""
     _companions: tuple[Companion, ...] = ()
 
     def __init__(
@@ -177,7 +181,7 @@ class WorkRunner:
         )
         self._check_memory()
 
-    def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
+    def start(self, threads: int = 1, keepAlive: bool = True, *, once: bool = False) -> bool:
         """Runs the workers until SIGTERM or SIGINT, which let current jobs finish, within `grace`.
         A second signal ends them at once, and gearmand gives their jobs to other workers.
 
@@ -195,10 +199,13 @@ class WorkRunner:
                 those of one pool.
             keepAlive: whether a process that ends is replaced. If not, this returns when all
                 have ended.
+            once: whether to stop when no job is left that is due: at job servers, and in the
+                database, if there are records and `dispatch`.
 
         Returns:
             With `keepAlive`, False if it gave up: a process crashed too often, see `max_crashes`.
             Without, False if a process ended badly: by itself, with an exit code or by a signal.
+            With `once`, also if a job failed for good: see `jobs_failed`.
 
         Raises:
             InvalidOption: `threads` is not a number of processes.
@@ -207,12 +214,15 @@ class WorkRunner:
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
         set_verbosity(self._options.worker.verbosity)
+        SWITCH.check("once", once)
         options = self._with_new_id()
+        backlog = self._backlog(options) if once else None
         supervisor = Supervisor(
             self._slots(threads, options),
             options,
             keep_alive=keepAlive,
             companions=self._companions,
+            backlog=backlog,
         )
         self._supervisor = supervisor
         has_coroutines = any(task.is_async for kind in self._workers for task in find_tasks(kind))
@@ -223,7 +233,9 @@ class WorkRunner:
                 name_threads()
                 reach_a_job_server(supervisor, options)
                 with dispatching(options) as supervisor.dispatcher:
-                    return supervisor.run()
+                    all_well = supervisor.run()
+                self.jobs_failed = backlog is not None and backlog.has_failed()
+                return all_well and not self.jobs_failed
         finally:
             self._supervisor = None
             self._stopped = False
@@ -274,23 +286,15 @@ class WorkRunner:
         """
         return self._slots(threads, self._options)
 
+    def _backlog(self, options: RunnerOptions) -> Backlog:
+        return Backlog([name for kind in self._workers for name in functions_of(kind)], options)
+
     def _check_memory(self) -> None:
         for limit in {slot.options.max_memory for slot in self.slots(1)}:
             check_memory(limit)
 
     def _slots(self, threads: int, options: RunnerOptions) -> list[Slot]:
-        COUNT.check("threads", threads)
-        named = {worker.name: worker for worker in self._workers}
-        groups: dict[tuple[Pool, type[GearmanWorker]], list[type[BaseWorker]]] = {}
-        for pool in pools_to_run(list(named), self._pools, options, threads):
-            for worker in map(named.__getitem__, pool.workers):
-                group = pool, work_class_of(worker, options.worker)
-                groups.setdefault(group, []).append(worker)
-        return [
-            Slot(tuple(workers), number, pool.options)
-            for (pool, _), workers in groups.items()
-            for number in range(1, pool.threads + 1)
-        ]
+        return slots_of(self._workers, self._pools, options, threads)
 
 
 def _checked(

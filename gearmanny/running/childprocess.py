@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
 
@@ -35,6 +35,7 @@ from gearmanny.running.factory import make_workers
 from gearmanny.running.inherited import reseed
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.pulse import Pulse
+from gearmanny.running.slots import Slot
 from gearmanny.running.stacks import SIGNAL, Stacks
 from gearmanny.worker import BaseWorker
 from gearmanny.working import timelimits
@@ -51,19 +52,6 @@ READY = b""
 FINISHED = b"\0"
 """The last report of a child whose workers stopped by themselves. Any other report is a reason to
 replace it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place for one child: what it runs, and its number among the children that run the same."""
-
-    workers: tuple[type[BaseWorker], ...]
-    number: int
-    options: RunnerOptions = field(compare=False)
-    """Those of its pool."""
-
-    def __str__(self) -> str:
-        return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
 
 
 MISCONFIGURED = b"\1"

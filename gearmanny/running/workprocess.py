@@ -12,12 +12,12 @@ from gearmanny.running.childprocess import (
     HANDLED_SIGNALS,
     Parent,
     Shared,
-    Slot,
     run,
 )
 from gearmanny.running.inherited import flush_logs
 from gearmanny.running.memory import keep_shared
 from gearmanny.running.pulse import Pulse
+from gearmanny.running.slots import Slot
 from gearmanny.running.stacks import SIGNAL, Stacks
 from gearmanny.working.condemned import CondemnedJobs
 from gearmanny.working.jobtable import JobTable, RunningJob
@@ -90,6 +90,11 @@ class WorkProcess:
     def running_jobs(self) -> list[RunningJob]:
         """The jobs that it runs, or was running when it ended."""
         return self._jobs.running()
+
+    @property
+    def has_failed_a_job(self) -> bool:
+        """Whether it has answered a job with a failure."""
+        return self._jobs.has_failure
 
     @property
     def pulse(self) -> int | None:

@@ -119,6 +119,7 @@ class Answers:
         if cancelled:
             logger.info("%s was cancelled", job.task, extra=about("cancelled", job))
         else:
+            self._ledger.failed()
             _log_failure(job, error)
 
     def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
@@ -133,6 +134,7 @@ class Answers:
             JobServerLost: the connection has ended.
         """
         self._ledger.blame(job)
+        self._ledger.failed()
         self._queue_failure(link, job, error)
         link.flush()
         _log_failure(job, error)

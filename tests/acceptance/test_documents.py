@@ -508,15 +508,16 @@ def test_the_pools_that_are_shown_are_valid() -> None:
 
 def test_the_exit_codes_are_those_of_runworkers() -> None:
     rows = {int(row[0].strip("| ")): row[1] for row in table("django.md", "exit code")}
-    assert list(rows) == [0, 1, 2, 3, 4]
+    assert list(rows) == [0, 1, 2, 3, 4, 5]
     assert "--connect-timeout" in rows[runworkers._NO_JOB_SERVER]
     assert "crashed again" in rows[runworkers._CRASH_LOOP]
+    assert "a job failed" in rows[runworkers._JOBS_FAILED]
 
 
 def test_the_options_of_runworkers_that_are_shown_exist() -> None:
     parser = runworkers.Command().create_parser("manage.py", "runworkers")
     lines = re.findall(r"^    manage\.py runworkers(.*?)(?: +#.*)?$", PAGES["django.md"], re.M)
-    assert len(lines) == 10
+    assert len(lines) == 11
     for line in lines:
         parser.parse_args(line.replace("#", " #").partition("#")[0].split())
 

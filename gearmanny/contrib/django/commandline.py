@@ -53,6 +53,7 @@ def add_flags(parser: ArgumentParser) -> None:
         help=f"leave it to `manage.py gearmanny dispatch` to "
         f"{options_of(RunnerOptions)['dispatch'].help}",
     )
+    parser.add_argument("--once", action="store_true", help="work off the jobs that wait, and stop")
     parser.add_argument(
         "--reload",
         action=BooleanOptionalAction,

@@ -9,8 +9,8 @@ from typing import Any
 from gearmanny.contrib.django.discovery import FoundWorker
 from gearmanny.errors import InvalidOption
 from gearmanny.payload.fields import options_of
-from gearmanny.running.childprocess import Slot
 from gearmanny.running.pools import DEFAULT, PoolOptions, Pools, pools_of, restricted
+from gearmanny.running.slots import Slot
 
 
 @dataclass(frozen=True)

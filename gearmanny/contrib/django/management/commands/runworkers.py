@@ -29,7 +29,7 @@ from gearmanny.errors import (
 )
 from gearmanny.hooks import Hook
 from gearmanny.logs import escape_unprintable, show_log
-from gearmanny.running.childprocess import Slot
+from gearmanny.running.slots import Slot
 from gearmanny.serving.process import ServerProcess, running_where_none_is
 from gearmanny.tasks.finding import functions_of
 from gearmanny.workrunner import WorkRunner
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _NO_JOB_SERVER = 3
 _CRASH_LOOP = 4
+_JOBS_FAILED = 5
 """Exit codes, beside those of Django: 1 for a CommandError, 2 for the command line."""
 
 _MISCONFIGURED = (
@@ -55,7 +56,7 @@ SIGTERM and Ctrl-C let current jobs finish; a second signal ends them at once. S
 processes, one after another. The exit code is 0 after a signal to stop; 1 if something is
 misconfigured or, with --no-keepalive, if a process ended badly; 2 if the command line is wrong;
 {_NO_JOB_SERVER} if no job server answered within --connect-timeout; {_CRASH_LOOP} if a process
-crashed again and again.
+crashed again and again; {_JOBS_FAILED} if a job failed, with --once.
 """
 
 
@@ -86,6 +87,10 @@ class Command(BaseCommand):
 
     def _is_to_watch(self, options: Mapping[str, Any]) -> bool:
         if options["list"]:
+            return False
+        if options["once"] and options["reload"]:
+            raise CommandError("--once ends when no job is left, and --reload never does.")
+        if options["once"]:
             return False
         if options["reload"] is None:
             return django_settings.DEBUG and can_watch()
@@ -148,7 +153,7 @@ class Command(BaseCommand):
                 with self._metrics(settings, runner) as metrics_url:
                     if verbosity:
                         self._print_banner(selection, slots, verbosity, metrics_url)
-                    self._run(runner, settings)
+                    self._run(runner, settings, once=options["once"])
             except (InvalidOption, InvalidTask) as error:
                 raise CommandError(str(error)) from error
 
@@ -200,13 +205,15 @@ class Command(BaseCommand):
                 self._tell(f"Job server {running} runs at {hosts[0]} already: none was started.")
             yield server
 
-    def _run(self, runner: WorkRunner, settings: Settings) -> None:
+    def _run(self, runner: WorkRunner, settings: Settings, *, once: bool) -> None:
         try:
-            all_well = runner.start(settings.THREADS, settings.KEEPALIVE)
+            all_well = runner.start(settings.THREADS, settings.KEEPALIVE, once=once)
         except JobServerUnavailable as error:
             raise CommandError(str(error), returncode=_NO_JOB_SERVER) from error
         if all_well:
             return
+        if runner.jobs_failed:
+            raise CommandError("A job failed; the log says why.", returncode=_JOBS_FAILED)
         if settings.KEEPALIVE:
             raise CommandError(
                 "A process crashed again and again; the log says why.", returncode=_CRASH_LOOP
