@@ -89,7 +89,7 @@ class Backlog:
 
         Args:
             pids: the processes of the runner.
-            working: whether one of them runs a job.
+            working: whether one of them runs a job, or does not serve yet.
             now: the current time, by `time.monotonic`.
         """
         self.looks_at = now + _INTERVAL

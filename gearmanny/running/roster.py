@@ -73,6 +73,11 @@ class Roster(Generic[S]):
         """Whether all processes have ended, and none is to be started."""
         return not self.members and not self._due
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether a process does not serve yet, or is to be started."""
+        return bool(self._due) or any(each.stage is Stage.STARTING for each in self.members)
+
     def wakes_at(self, now: float) -> float | None:
         """Returns when `advance` is to be called again at the latest; None if time changes nothing.
 

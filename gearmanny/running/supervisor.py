@@ -242,11 +242,8 @@ class Supervisor:
         """Stops when nothing is left to do, if that is wanted."""
         if self._backlog is None or self.stopping or now < self._backlog.looks_at:
             return
-        stages = [member.stage for member in self._roster.members]
-        if not self._roster.has_served or Stage.STARTING in stages:
-            return
         processes = self._processes.values()
-        working = any(process.running_jobs for process in processes)
+        working = self._roster.is_starting or any(process.running_jobs for process in processes)
         if self._backlog.is_worked_off(
             [process.pid for process in processes], working=working, now=now
         ):

@@ -82,11 +82,12 @@ class Project:
         *arguments: str,
         python: tuple[str, ...] = ("manage.py",),
         cwd: Path | None = None,
+        command: str = "runworkers",
         **environment: str,
     ) -> subprocess.Popen[str]:
         with (self.folder / "output").open("w") as output:
             process = subprocess.Popen(
-                [sys.executable, *python, "runworkers", *arguments],
+                [sys.executable, *python, command, *arguments],
                 cwd=cwd or self.folder,
                 env={**os.environ, "HOST": self.host, "PYTHONPATH": str(ROOT), **environment},
                 stdout=output,
@@ -360,6 +361,22 @@ def test_it_does_not_watch_inside_of_djangos_autoreload(
     assert process.wait(PATIENCE) == 1
     assert "not inside of Django's own autoreload" in project.output
     process = project.start(RUN_MAIN="true")
+    assert gearman_client.shop_how()[1] == process.pid
+
+
+def test_code_that_calls_the_command_is_not_started_again(
+    project: Project, gearman_client: SimpleClient
+) -> None:
+    folder = project.folder / "shop" / "management" / "commands"
+    folder.mkdir(parents=True)
+    (folder / "runshop.py").write_text(
+        "from django.core.management import call_command\n"
+        "from django.core.management.base import BaseCommand\n"
+        "class Command(BaseCommand):\n"
+        "    def handle(self, **options):\n"
+        "        call_command('runworkers')\n"
+    )
+    process = project.start(command="runshop")
     assert gearman_client.shop_how()[1] == process.pid
 
 

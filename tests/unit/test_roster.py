@@ -98,6 +98,17 @@ class TestStarting:
         roster.ready(member)
         assert member.stage is stage
 
+    def test_it_is_starting_until_all_serve_and_when_one_is_to_be_started_again(self) -> None:
+        roster = new_roster("a", "b")
+        assert roster.is_starting
+        first, second = started(roster)
+        roster.ready(first)
+        assert roster.is_starting
+        roster.ready(second)
+        assert not roster.is_starting
+        roster.end(first, 1.0, crashed=True)
+        assert roster.is_starting
+
 
 class TestStopping:
     @pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.LEAVING])

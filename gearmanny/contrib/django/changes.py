@@ -48,14 +48,18 @@ class Changes:
         autoreload.file_changed.connect(self._note)
         try:
             self._look(self._reloader)
-        except autoreload.WatchmanUnavailable:
+        except Exception as error:
+            if self._over or isinstance(self._reloader, autoreload.StatReloader):
+                raise
+            # It has gone, or takes longer for a large folder than it is given.
+            autoreload.logger.warning("Watchman fails (%s): looking at all files instead", error)
             self._look(autoreload.StatReloader())
         finally:
             autoreload.file_changed.disconnect(self._note)
 
     def _look(self, reloader: autoreload.BaseReloader) -> None:
         # Receivers add files that are not Python: templates, translations, and those of others.
-        autoreload.autoreload_started.send(sender=reloader)
+        autoreload.autoreload_started.send_robust(sender=reloader)
         for folder in folders_of_the_project():
             reloader.watch_dir(folder, "*.py")
         for _ in reloader.tick():

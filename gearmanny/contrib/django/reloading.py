@@ -85,6 +85,7 @@ class Watcher:
         self._asked = False
         """Whether the child was told to stop."""
         self._stopping = False
+        self._inherits_orphans = inherits_orphans()
 
     def run(self) -> int:
         """Runs the program until a signal stops it, or it ends by itself for good.
@@ -148,14 +149,14 @@ class Watcher:
         intervals = []
         if self._child is not None and self._end is None:
             intervals.append(_ASK_INTERVAL)
-        if inherits_orphans():
+        if self._inherits_orphans:
             intervals.append(INTERVAL)
         wait([self._waker.fileno(), *ends], min(intervals, default=None))
         self._waker.clear()
 
     def _advance(self) -> int | None:
         """Does what has to be done now. Returns the exit code when all is over."""
-        if inherits_orphans():
+        if self._inherits_orphans:
             bury_orphans([self._child.pid] if self._child is not None else [])
         while self._received:
             if not self._obey(self._received.popleft()):

@@ -65,6 +65,8 @@ class Command(BaseCommand):
 
     _is_watched = False
     """Whether a process that watches the code runs this one, and will run another after it."""
+    _is_program = False
+    """Whether it was not called by code, which does not expect to be started again."""
 
     help = "Runs the Gearman workers found in the workers.py of the installed apps."
 
@@ -72,6 +74,11 @@ class Command(BaseCommand):
         escape_unprintable()
         parser.epilog = _EPILOG
         add_flags(parser)
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Runs the command that this program was started for."""
+        self._is_program = True
+        super().run_from_argv(argv)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Watches the code where that is wanted, and leaves all else to a child process.
@@ -93,7 +100,7 @@ class Command(BaseCommand):
         if options["once"]:
             return False
         if options["reload"] is None:
-            return django_settings.DEBUG and can_watch()
+            return django_settings.DEBUG and self._is_program and can_watch()
         if options["reload"] and not can_watch():
             raise CommandError(
                 "--reload watches the code from the main thread, and not inside of Django's own "
