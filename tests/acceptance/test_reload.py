@@ -20,7 +20,9 @@ from gearmanny.net.loopback import free_port
 from tests.support.servers import PATIENCE, ROOT, Server, end, until
 
 MANAGE = """
-import os, sys
+import ctypes, os, sys
+if "FIRST" in os.environ:  # as the first process of a container: it inherits orphans
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 if "MOVE" in os.environ:
     os.chdir(os.environ["MOVE"])
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
@@ -37,7 +39,7 @@ GEARMANNY = {"HOSTS": [os.environ["HOST"]]}
 """
 
 WORKERS = """
-import os, sys, time
+import os, subprocess, sys, time
 from pathlib import Path
 from gearmanny.worker import BaseWorker
 
@@ -51,6 +53,13 @@ class Shop(BaseWorker):
     def task_how(self):
         "The pids of the process and of its runner, and how Python was started"
         return [os.getpid(), os.getppid(), sys.warnoptions, sys._xoptions, sys.argv]
+
+    def task_leave(self):
+        "Leaves a process whose parent ends before it"
+        code = "import os; print(os.getpid(), flush=True); os.read(0, 1)"
+        program = f"{sys.executable} -c '{code}' &"
+        with subprocess.Popen(["sh", "-c", program], stdin=subprocess.DEVNULL, stdout=-1) as shell:
+            return int(shell.stdout.readline())
 
     def task_wait_for(self, path):
         Path(f"{path}.started").touch()
@@ -242,6 +251,19 @@ def test_nothing_survives_a_killed_watcher(project: Project, gearman_client: Sim
     pids = gearman_client.shop_how()[:2]
     process.kill()
     until(lambda: not any(map(lives, pids)), "the end of the children")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process asks for orphans, as Linux has it")
+def test_the_first_process_of_a_container_buries_orphans_and_goes_on(
+    project: Project, gearman_client: SimpleClient
+) -> None:
+    process = project.start(FIRST="1")
+    orphan = gearman_client.shop_leave()
+    until(lambda: not Path(f"/proc/{orphan}").exists(), "the orphan being buried")
+    project.write("shop/prices.py", "APPLE = 30")
+    until(lambda: gearman_client.shop_price() == 30, "the new price")
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
 
 
 def test_sighup_and_sigusr1_are_passed_on(project: Project, gearman_client: SimpleClient) -> None:
