@@ -76,10 +76,10 @@ def test_the_banner_tells_who_runs_what(start_runworkers: Start, tmp_path: Path)
     assert re.search(
         r"3 worker\(s\) in 3 process\(es\), logging at INFO\n"
         r"Pool default: 1 process\(es\)\n"
-        r"  \S+\.Mail \(mail\): mail_send, .*mail_help\n"
+        r"  \S+\.Mail \(mail\): mail_die, .*mail_help\n"
         r"  \S+\.Shop \(shop\): shop_pid, shop_help\n"
         r"Pool reports: 2 process\(es\), max_memory 900, grace 0\.2\n"
-        r"  \S+\.Reports \(reports\): reports_nightly, reports_help\n"
+        r"  \S+\.Reports \(reports\): reports_nightly, .*reports_help\n"
         r"Ready; quit with CONTROL-C\.\n",
         output.read_text(),
     ), output.read_text()

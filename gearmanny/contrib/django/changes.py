@@ -6,6 +6,7 @@ import contextlib
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,12 +20,14 @@ _ENDS_WITHIN = 10.0
 class Changes:
     """Looks for changes of code in a thread."""
 
-    def __init__(self, notify: Callable[[], object]) -> None:
+    def __init__(self, notify: Callable[[], object], since: float) -> None:
         """
         Args:
             notify: called without arguments, in that thread, when there is one.
+            since: the time, as files have it, of the code that runs.
         """
         self._notify = notify
+        self._since = since
         self._changed: Path | None = None
         self._over = False
         self._reloader = autoreload.get_reloader()
@@ -62,9 +65,19 @@ class Changes:
         autoreload.autoreload_started.send_robust(sender=reloader)
         for folder in folders_of_the_project():
             reloader.watch_dir(folder, "*.py")
+        self._look_back(reloader)
         for _ in reloader.tick():
             if self._over:
                 return
+
+    def _look_back(self, reloader: autoreload.BaseReloader) -> None:
+        """Notes a file that has changed before it was looked at for the first time."""
+        for path in set(reloader.watched_files()):
+            with contextlib.suppress(OSError):
+                if (
+                    self._since < path.stat().st_mtime <= time.time()
+                ):  # no time to come, or for ever
+                    self._note(file_path=path)
 
     def _note(self, *, file_path: Path, **kwargs: object) -> bool:
         if not self._over:

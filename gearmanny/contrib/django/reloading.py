@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from multiprocessing.connection import wait
@@ -82,6 +83,7 @@ class Watcher:
         self._child: subprocess.Popen[bytes] | None = None
         self._end: int | None = None
         """The descriptor that becomes readable when the child ends, where there is one."""
+        self._started_at = 0.0
         self._asked = False
         """Whether the child was told to stop."""
         self._stopping = False
@@ -125,7 +127,7 @@ class Watcher:
                 signal.signal(number, handler)
 
     def _start(self) -> None:
-        # The changes first: one that the child does not see any more is seen by them.
+        self._started_at = time.time()
         self._look_for_changes()
         self._asked = False
         self._child = subprocess.Popen(
@@ -140,7 +142,7 @@ class Watcher:
     def _look_for_changes(self) -> None:
         if self._changes is not None:
             self._changes.forget()
-        self._changes = Changes(self._waker.wake)
+        self._changes = Changes(self._waker.wake, self._started_at)
 
     def _wait(self) -> None:
         ends = [self._end] if self._end is not None else []
