@@ -72,11 +72,10 @@ class Changes:
 
     def _look_back(self, reloader: autoreload.BaseReloader) -> None:
         """Notes a file that has changed before it was looked at for the first time."""
+        now = time.time()  # a file from the future would have changed again and again
         for path in set(reloader.watched_files()):
             with contextlib.suppress(OSError):
-                if (
-                    self._since < path.stat().st_mtime <= time.time()
-                ):  # no time to come, or for ever
+                if self._since < path.stat().st_mtime <= now:
                     self._note(file_path=path)
 
     def _note(self, *, file_path: Path, **kwargs: object) -> bool:
