@@ -26,6 +26,7 @@ TEST = [
     *OPENTELEMETRY,
     *PROMETHEUS,
     *SCHEDULES,
+    "axe-playwright-python>=0.1.4",
     "coverage>=7.10",
     'django-tasks>=0.12; python_version < "3.12"',
     "gunicorn>=22",
@@ -51,7 +52,10 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["gearmanny", "gearmanny.*"]),
-    package_data={"gearmanny": ["py.typed"]},
+    package_data={
+        "gearmanny": ["py.typed"],
+        "gearmanny.contrib.django": ["templates/**/*.html", "static/**/*"],
+    },
     python_requires=">=3.11",
     install_requires=["gearman3>=0.2.1"],
     entry_points={

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Unpack
 
 from gearmanny.dispatching.options import Keep
@@ -38,7 +39,7 @@ from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
 from gearmanny.working.atomic import check_transaction
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.working.limited import check_limits
-from gearmanny.working.options import Privacy, Transaction, WorkerOptions
+from gearmanny.working.options import Recording, WorkerOptions
 
 __all__ = ["WorkRunner"]
 
@@ -85,6 +86,8 @@ class WorkRunner:
         stall_timeout: seconds after which a process that shows no sign of life is named in the log,
             with the job that it runs: it was stopped, or C code holds the GIL.
             None: never.
+        health_file: path of a file that says every second whether the processes are healthy, for
+            `gearmanny health`; one for each runner. None: none is written.
         records: the store of background jobs that have a record, such as
             `SQLStore("sqlite:///jobs.db")`; None for workers that run none of them.
         transaction: returns the transaction in which an atomic task runs: a context manager that
@@ -142,15 +145,15 @@ class WorkRunner:
         crash_window: float = RunnerOptions.crash_window,
         max_deaths: int | None = RunnerOptions.max_deaths,
         stall_timeout: float | None = RunnerOptions.stall_timeout,
+        health_file: str | PurePath | None = RunnerOptions.health_file,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
         records: Store | None = None,
-        transaction: Transaction | None = None,
         dispatch: bool = RunnerOptions.dispatch,
         keep: Keep = RunnerOptions.keep,
         pools: Pools | None = None,
-        **privacy: Unpack[Privacy],
+        **recording: Unpack[Recording],
     ) -> None:
-        self._workers, self._pools = _checked(workers, transaction, records), check_pools(pools)
+        self._workers, self._pools = _checked(workers, records, recording), check_pools(pools)
         self._options = RunnerOptions(
             worker=WorkerOptions(
                 hosts=() if hosts is None else parse_hosts(hosts),
@@ -164,8 +167,7 @@ class WorkRunner:
                 max_packet=max_packet,
                 tls=TLS.of(tls),
                 records=records,
-                transaction=transaction,
-                **privacy,
+                **recording,
             ),
             grace=grace,
             max_jobs=max_jobs,
@@ -175,6 +177,7 @@ class WorkRunner:
             crash_window=crash_window,
             max_deaths=max_deaths,
             stall_timeout=stall_timeout,
+            health_file=health_file,
             connect_timeout=connect_timeout,
             dispatch=dispatch,
             keep=keep,
@@ -208,7 +211,8 @@ class WorkRunner:
             With `once`, also if a job failed for good: see `jobs_failed`.
 
         Raises:
-            InvalidOption: `threads` is not a number of processes.
+            InvalidOption: `threads` is not a number of processes, or the `health_file` cannot be
+                written.
             InvalidTask: the workers cannot be made, in any process: one of them raised
                 `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
@@ -273,7 +277,7 @@ class WorkRunner:
         Args:
             companion: the process.
         """
-        self._companions += (companion,)
+        self._companions = (*self._companions, companion)
 
     def slots(self, threads: int) -> list[Slot]:
         """Returns what `start(threads)` runs, one process each.
@@ -299,8 +303,8 @@ class WorkRunner:
 
 def _checked(
     workers: object,
-    transaction: Transaction | None,
     records: Store | None,
+    recording: Recording,
 ) -> Sequence[type[BaseWorker]]:
     workers = check_kinds(workers, "WorkRunner")
     if not workers:
@@ -308,7 +312,7 @@ def _checked(
     owners: dict[str, type[BaseWorker]] = {}
     for worker in workers:
         check_hooks(worker.hooks)
-        check_transaction(find_tasks(worker), transaction)
+        check_transaction(find_tasks(worker), recording.get("transaction"))
         check_limits(find_tasks(worker), records)
         for function in functions_of(worker):
             if function in owners:

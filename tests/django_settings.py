@@ -27,6 +27,12 @@ if "TEST_ADMIN" in os.environ:
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
     ]
+    if "TEST_STRICT" in os.environ:
+        MIDDLEWARE += [
+            "django.middleware.csrf.CsrfViewMiddleware",
+            "tests.djangoapps.explored.policy.strict",
+        ]
+        ALLOWED_HOSTS = ["127.0.0.1"]
     TEMPLATES = [
         {
             "BACKEND": "django.template.backends.django.DjangoTemplates",

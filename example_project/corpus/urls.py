@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from corpus import views
+from corpus import reports, views
 
 app_name = "corpus"
 
@@ -13,4 +13,6 @@ urlpatterns = [
     path("api/search/", views.search, name="search"),
     path("api/compare/", views.compare, name="compare"),
     path("api/census/", views.census, name="census"),
+    path("api/reports/", reports.reports, name="reports"),
+    path("api/reports/<uuid:id>/retry/", reports.retry, name="retry"),
 ]

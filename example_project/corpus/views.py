@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from corpus.errors import BadInput, explain, status_of
+from corpus.answers import answers_json, is_text, text_of
+from corpus.errors import BadInput, status_of
 from corpus.packages import STDLIB
 from corpus.stream import error_line, survey_lines
 from corpus.survey import summarise
 from gearmanny.contrib.django import async_client, client
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.errors import GearmanException
-
-LONGEST_TEXT = 100
-"""Characters of a package's name, or of a text to search for."""
 
 MOST_PACKAGES = 5
 """Packages in one comparison. Each is a job."""
@@ -40,46 +36,37 @@ def index(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def answers_json(view: Callable[[HttpRequest], dict[str, Any]]) -> Callable[..., HttpResponse]:
-    """Turns a function that returns an object into a view. Errors become JSON with a status."""
-
-    @require_safe
-    @never_cache
-    @functools.wraps(view)
-    def wrapped(request: HttpRequest) -> HttpResponse:
-        try:
-            return JsonResponse(view(request))
-        except (BadInput, GearmanException) as error:
-            return JsonResponse({"error": explain(error)}, status=status_of(error))
-
-    return wrapped
-
-
+@require_safe
+@never_cache
 @answers_json
 def packages(request: HttpRequest) -> dict[str, Any]:
     """Returns the packages to choose from."""
     return {"packages": async_client.corpus_packages().get_result(_PACKAGES_TIMEOUT)}
 
 
+@require_safe
+@never_cache
 @answers_json
 def search(request: HttpRequest) -> dict[str, Any]:
     """`?package=json&q=decode`: the classes and functions of a package with a text in their name.
 
     `seconds` shows what the cache is worth: ask twice.
     """
-    package = _text(request, "package", STDLIB)
-    text = _text(request, "q")
+    package = text_of(request, "package", STDLIB)
+    text = text_of(request, "q")
     started = time.perf_counter()
     found = client.corpus_search(package=package, text=text)
     seconds = round(time.perf_counter() - started, 4)
     return {"package": package, "q": text, "seconds": seconds, **found}
 
 
+@require_safe
+@never_cache
 @answers_json
 def compare(request: HttpRequest) -> dict[str, Any]:
     """`?package=json&package=asyncio`: the totals of each. The surveys run at the same time."""
     names = list(dict.fromkeys(request.GET.getlist("package")))
-    if not 1 <= len(names) <= MOST_PACKAGES or not all(map(_is_text, names)):
+    if not 1 <= len(names) <= MOST_PACKAGES or not all(map(is_text, names)):
         raise BadInput(f"Give ?package=… once for each package, {MOST_PACKAGES} at the most.")
     deadline = time.monotonic() + settings.GEARMANNY["TIMEOUT"]
     works = {name: async_client.corpus_survey(package=name) for name in names}
@@ -98,7 +85,7 @@ def survey_stream(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """`?package=json`: a survey as it goes, one JSON object a line. See `corpus.stream`."""
     content_type = "application/x-ndjson"
     try:
-        package = _text(request, "package", STDLIB)
+        package = text_of(request, "package", STDLIB)
         work = async_client.corpus_survey(package=package)
     except (BadInput, GearmanException) as error:
         return HttpResponse(error_line(error), content_type=content_type, status=status_of(error))
@@ -107,17 +94,8 @@ def survey_stream(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     )
 
 
-def _text(request: HttpRequest, name: str, default: str = "") -> str:
-    text = request.GET.get(name, default).strip()
-    if not _is_text(text):
-        raise BadInput(f"Give ?{name}=… with 1 to {LONGEST_TEXT} characters.")
-    return text
-
-
-def _is_text(text: str) -> bool:
-    return 0 < len(text) <= LONGEST_TEXT
-
-
+@require_safe
+@never_cache
 @answers_json
 def census(request: HttpRequest) -> dict[str, Any]:
     """Returns the last census, which the workers take by themselves every ten seconds."""

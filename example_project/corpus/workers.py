@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from corpus.packages import STDLIB, Package, find_sources, list_packages
-from corpus.survey import Hits, Row, search, survey_file
+from corpus.survey import Hits, Row, Totals, search, summarise, survey_file
 from gearmanny.contrib.django import cachewrap
 from gearmanny.worker import BaseWorker, task
 
@@ -32,6 +32,11 @@ class CorpusWorker(BaseWorker):
                 told = percent
             yield survey_file(file)
         self.progress(len(files), len(files))
+
+    @task(retries=2, backoff=1)
+    def task_report(self, package: str) -> Totals:
+        """Surveys a package for later; tried again if it is missing, as while it is installed"""
+        return summarise(map(survey_file, self.progress(find_sources(package))))
 
     @task(every=timedelta(seconds=10), timeout=60)
     def task_census(self) -> dict[str, int]:

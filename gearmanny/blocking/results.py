@@ -16,6 +16,7 @@ from gearmanny.calling.values import JobStatus, Progress, Update
 from gearmanny.calling.work import Work
 from gearmanny.errors import TaskTimeout
 from gearmanny.net.deadline import Deadline
+from gearmanny.payload.counts import number_of
 
 _TURN = 0.02
 """Seconds for which one of several connections is read, when any of them may bring an answer."""
@@ -304,4 +305,4 @@ def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> b
 
 
 def _late(pending: Sized, timeout: float | None) -> TimeoutError:
-    return TimeoutError(f"{len(pending)} jobs did not end within {timeout} s.")
+    return TimeoutError(f"{number_of(len(pending), 'job')} did not end within {timeout} s.")

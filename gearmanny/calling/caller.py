@@ -190,7 +190,7 @@ class Caller(abc.ABC):
         for name in ("unique", "unique_waiting", "on_update"):
             if getattr(self._options, name) is not None:
                 raise InvalidOption(
-                    f"{name} is for one call, and map() makes many. Submit them one by one."
+                    f"{name} is for one call, and these are many. Submit them one by one."
                 )
 
     def _records(self) -> Recorder:

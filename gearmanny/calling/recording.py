@@ -21,6 +21,7 @@ from gearmanny.calling.tracing import CallSpans, start_span, traceparent_of
 from gearmanny.calling.values import JobState, JobStatus
 from gearmanny.errors import EncodingError, UnknownJob
 from gearmanny.net.hosts import Servers
+from gearmanny.payload.counts import number_of
 from gearmanny.payload.encoding import Encoder
 from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.client import Created, Request
@@ -226,7 +227,7 @@ class Recorder:
                     submitted: list[Submitted] = yield Record(self.store, jobs, hand_over)
                 ids.extend(job.id for job in submitted)
         except Exception as error:
-            error.add_note(f"{len(ids)} jobs of {function}() were recorded before.")
+            error.add_note(f"Recorded before that: {number_of(len(ids), 'job')} of {function}().")
             raise
 
     def find(self, id: str, encoder: type[Encoder]) -> Recorded:

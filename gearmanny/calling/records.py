@@ -88,7 +88,7 @@ class Recorded:
         if found is None:
             raise UnknownJob(
                 f"There is no record of the job {self.id}: it is in another store, its transaction "
-                "was rolled back, or it was pruned."
+                "was rolled back, or it was pruned or deleted."
             )
         self.snapshot, self.function = found, found.function
         return found
@@ -283,4 +283,4 @@ def progress_of(found: Snapshot) -> Progress | None:
 def _why_open(found: Snapshot) -> str:
     if found.state is State.RUNNING:
         return "Its record says that it runs."
-    return f"Its record says that it waits: it is due since, or at, {found.due}."
+    return f"Its record says that it waits, with the due time {found.due}."

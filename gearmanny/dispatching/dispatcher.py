@@ -42,6 +42,10 @@ _DATABASE_SETTLES = 30.0
 """Seconds after the database was lost in which deaths do not count: it takes everybody's locks with
 it, and who is slow to take a lock again looks dead."""
 
+_REST_FROM_LIMITS = 5.0
+"""Times as long as it took to look at all limits, until that is done again: of many thousand keys,
+the database would do nothing else."""
+
 _PARTING = 1.0
 """Seconds in which job servers may answer what was sent, in the end."""
 
@@ -76,6 +80,9 @@ class Dispatcher:
         self._children = Children(store, options, self._schedule)
         self._database_lost = -math.inf
         self._handed_at = -math.inf
+        self._room: set[str] = set()
+        """Limits in which there is room, as the store says."""
+        self._look_for_room_at = -math.inf
         self._pruned_at = now
         self._unreadable: dict[str, str] = {}
         """Schedules that cannot be read, which the log has said."""
@@ -132,6 +139,9 @@ class Dispatcher:
             self._database_lost = time.monotonic()
         if "due" in subjects:
             self._schedule.hurry(Chore.HAND_OVER, now)
+        if "room" in subjects:
+            self._room.update(change.id for change in changes if change.subject == "room")
+            self._schedule.hurry(Chore.RELEASE, now)
         if "cancel" in subjects:
             self._children.cancelled.update(
                 change.id for change in changes if change.subject == "cancel"
@@ -196,11 +206,16 @@ class Dispatcher:
             self._schedule.hurry(Chore.HAND_OVER, now + SPACING)
 
     def _release(self, now: float) -> None:
-        released = self._store.release()
+        names, self._room = self._room, set()
+        looks_at_all = now >= self._look_for_room_at
+        released = self._store.release(None if looks_at_all else names)
+        if looks_at_all:
+            self._look_for_room_at = now + (time.monotonic() - now) * _REST_FROM_LIMITS
         if released.jobs:
             self._schedule.hurry(Chore.HAND_OVER, now)
         if released.wait < math.inf:
-            self._schedule.hurry(Chore.RELEASE, now + released.wait)
+            at = max(now + released.wait, self._look_for_room_at)
+            self._schedule.hurry(Chore.RELEASE, at)
 
     def _look(self, now: float) -> None:
         """Asks job servers for the jobs that nobody has claimed for a while."""

@@ -14,7 +14,7 @@ _WAIT = 1.0
 
 _LOST = Change("lost")
 
-_HEARD = ("due", "cancel")
+_HEARD = ("due", "room", "cancel")
 """The subjects that matter to a dispatcher."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gearmanny.errors import JobServerLost, JobServerUnavailable
 from gearmanny.net.hosts import Host
+from gearmanny.payload.counts import number_of
 from gearmanny.protocol.client import Rejected
 from gearmanny.records.scheduling import Tick
 from gearmanny.records.values import Count, HandedOver, Process, Returned
@@ -88,15 +89,15 @@ def unreadable(schedule: str, reason: str) -> None:
 def handed_over(jobs: Sequence[HandedOver]) -> None:
     """Logs that jobs were handed over."""
     extra = {"action": "jobs_handed_over"}
-    logger.debug("%d jobs that were due are handed over", len(jobs), extra=extra)
+    logger.debug("handed over what was due: %s", number_of(len(jobs), "job"), extra=extra)
 
 
 def lost(jobs: Sequence[HandedOver]) -> None:
     """Logs that jobs got lost, and are handed over again."""
     names = ", ".join(sorted({job.function for job in jobs}))
     logger.warning(
-        "%d jobs were lost on their way to a worker, and are handed over again: %s",
-        len(jobs),
+        "lost on the way to a worker, and handed over again: %s of %s",
+        number_of(len(jobs), "job"),
         names,
         extra={"action": "jobs_lost", "ids": [job.id for job in jobs]},
     )
@@ -121,9 +122,9 @@ def taken_back(process: Process | str, jobs: Sequence[Returned]) -> None:
     if back:
         names = ", ".join(sorted({job.function for job in back}))
         logger.warning(
-            "process %s is dead: %d jobs are taken back: %s",
+            "process %s is dead; it gives back %s of %s",
             name,
-            len(back),
+            number_of(len(back), "job"),
             names,
             extra={"action": "jobs_taken_back", "ids": [job.id for job in back]},
         )
@@ -156,4 +157,4 @@ def counted(counts: Sequence[Count]) -> None:
 def pruned(count: int) -> None:
     """Logs that old records were forgotten."""
     extra = {"action": "records_pruned"}
-    logger.debug("%d old records were forgotten", count, extra=extra)
+    logger.debug("forgot %s", number_of(count, "old record"), extra=extra)

@@ -17,16 +17,12 @@ try:
 except ImportError as error:
     raise ImportError("The MongoDB cache needs pymongo: pip install 'gearmanny[mongo]'") from error
 
-from gearmanny.helpers.caches import (
+from gearmanny.helpers.caches import DEFAULT_LEASE, MongoCache, Washer
+from gearmanny.helpers.functions import CachedFunction, CachedGenerator, Options
+from gearmanny.helpers.options import (
     DEFAULT_COLLECTION,
     DEFAULT_DBNAME,
     DEFAULT_HOST,
-    DEFAULT_LEASE,
-    MongoCache,
-    Washer,
-)
-from gearmanny.helpers.functions import CachedFunction, CachedGenerator, Options
-from gearmanny.helpers.options import (
     check_ignore,
     check_key,
     check_max_days_age,

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from gearmanny.helpers import entries, values
 from gearmanny.helpers.flights import Flight, Flights
 from gearmanny.helpers.leases import Leases
-from gearmanny.helpers.options import check_stale_days
+from gearmanny.helpers.options import (
+    DEFAULT_COLLECTION,
+    DEFAULT_DBNAME,
+    DEFAULT_HOST,
+    check_stale_days,
+)
 from gearmanny.helpers.storage import Client, Storage, Unavailable
 from gearmanny.helpers.switch import switch
 from gearmanny.logs import show_info
@@ -27,9 +32,6 @@ logger = logging.getLogger("gearmanny.cache")
 
 Washer = Callable[[Any], Any]
 
-DEFAULT_HOST = "mongodb://localhost:27017/"
-DEFAULT_DBNAME = "GEARMANCACHE"
-DEFAULT_COLLECTION = "gearman_cache_table"
 DEFAULT_LEASE = 10.0
 """Seconds."""
 

@@ -9,6 +9,10 @@ from datetime import timedelta
 from gearmanny.errors import InvalidOption
 from gearmanny.payload.checks import Rule, number
 
+DEFAULT_HOST = "mongodb://localhost:27017/"
+DEFAULT_DBNAME = "GEARMANCACHE"
+DEFAULT_COLLECTION = "gearman_cache_table"
+
 _LONGEST_AGE_DAYS = 365_000
 """A thousand years: a date further away cannot be written."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from gearmanny.errors import InvalidOption
@@ -103,6 +104,12 @@ SWITCH = Rule("True or False", lambda value: isinstance(value, bool), str)
 
 FLAG = Rule("True or False", lambda value: isinstance(value, int) and value in (False, True), str)
 """As `SWITCH`; 0 and 1 are allowed as well, as old code has them."""
+
+PATH = Rule(
+    "the path of a file",
+    lambda value: isinstance(value, str | PurePath) and bool(str(value)) and "\0" not in str(value),
+    str,
+)
 
 ADDRESS = Rule(
     'an address of this machine, such as "127.0.0.1"',

@@ -19,6 +19,7 @@ from gearmanny.errors import EncodingError, TaskError
 from gearmanny.payload.sizes import Oversized, check_payload
 
 _KEY = "gearmanny_error"
+_LONGEST_TYPE = 200
 _OPENING_BYTES = 64
 """Number of bytes at the start of a payload within which the key must appear."""
 
@@ -77,6 +78,36 @@ def shortened(failure: bytes, max_packet: int) -> bytes:
     except ValueError as error:
         return encode_failure(EncodingError(f"The failure cannot be sent: {error}."))
     return failure
+
+
+def cut(failure: str, longest: int) -> str:
+    """Returns an encoded failure with shorter texts, if it is too long to be kept.
+
+    Args:
+        failure: the failure.
+        longest: characters; at least 1,000.
+    """
+    if len(failure) <= longest:
+        return failure
+    described = json.loads(failure)[_KEY]
+    message, traceback = described["message"], described["traceback"] or ""
+    characters, shorter = longest, failure
+    while len(shorter) > longest:
+        characters //= 2
+        texts = {
+            "type": described["type"][:_LONGEST_TYPE],
+            "message": _beginning(message, characters),
+            "args": None,
+            "traceback": traceback[-characters:] or None,  # its end says where
+        }
+        shorter = json.dumps({_KEY: texts})
+    return shorter
+
+
+def _beginning(text: str, characters: int) -> str:
+    if len(text) <= characters:
+        return text
+    return f"{text[:characters]}… (cut: it has {len(text):,} characters)"
 
 
 def decode_failure(function: str, payload: bytes) -> TaskError | None:

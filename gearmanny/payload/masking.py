@@ -64,6 +64,32 @@ def masked(value: Any, names: Sequence[str]) -> Any:
     return _masked(value, plain, _DEEPEST) if plain else value
 
 
+def unmasked(value: Any, original: Any, names: Sequence[str]) -> Any:
+    """Returns a value that somebody has changed after it was masked, with the secrets that are
+    still masked in it.
+
+    Args:
+        value: as it came back.
+        original: the value before it was masked.
+        names: with which it was masked.
+    """
+    return _unmasked(value, original, masked(original, names))
+
+
+def _unmasked(value: Any, original: Any, shown: Any) -> Any:
+    if value == shown:
+        return original
+    if isinstance(value, dict) and isinstance(shown, dict):
+        return {
+            key: _unmasked(each, original[key], shown[key]) if key in shown else each
+            for key, each in value.items()
+        }
+    if isinstance(value, list) and isinstance(shown, list):
+        pairs = zip(value, original, shown, strict=False)
+        return [*(_unmasked(*each) for each in pairs), *value[len(shown) :]]
+    return value
+
+
 def _masked(value: Any, names: tuple[str, ...], levels: int) -> Any:
     if not isinstance(value, dict | list | tuple):
         return value

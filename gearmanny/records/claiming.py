@@ -27,7 +27,7 @@ _CLAIM = f"""
 
 # What the dead owner began is an attempt that did not succeed.
 _TAKE_OVER = f"""
-    UPDATE {{jobs}} SET {{event[taken_over]}}, {_OWNED}, errors = errors || {{attempt}}
+    UPDATE {{jobs}} SET {{event[taken_over]}}, {_OWNED}, errors = {{attempts}}
     WHERE id = %s AND claim = %s AND {{before[taken_over]}} AND NOT cancelling
         AND deaths + 1 < %s
     {_CLAIMED}
@@ -123,10 +123,10 @@ _FINISH = {
         UPDATE {{jobs}} SET {{event[{event}]}}, finished = {{now}}, cancelling = FALSE,
             result = %s, result_raw = %s {more}
         WHERE id = %s AND claim = %s AND {{before[{event}]}}
-        RETURNING {{tell_waiting}}
+        RETURNING {{tell_waiting}}, {{tell_room}}
     """
     for event in ENDINGS
-    for more in ["" if event is Event.SUCCEEDED else ", error = %s, errors = errors || {attempt}"]
+    for more in ["" if event is Event.SUCCEEDED else ", error = %s, errors = {attempts}"]
 }
 
 _SETTLE = "SELECT claim, state FROM {jobs} WHERE id = %s {for_update}"

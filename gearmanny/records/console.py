@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gearmanny.errors import InvalidOption
+from gearmanny.payload.counts import number_of
 from gearmanny.payload.masking import masked
 from gearmanny.records.ids import canonical
 from gearmanny.records.listing import Listed, Wanted
@@ -108,10 +111,12 @@ def run_jobs(options: Mapping[str, Any], console: Console) -> int:
         StoreUnavailable: the database cannot be reached.
     """
     verb = options["verb"]
-    if verb == "list":
-        return _list(options, console)
-    if verb == "show":
-        return _show(options, console)
+    if verb in ("list", "show"):
+        try:
+            return (_list if verb == "list" else _show)(options, console)
+        except BrokenPipeError:  # whoever read has seen enough, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return OK
     if verb == "prune":
         return _prune(options, console)
     return _change(verb, options, console)
@@ -216,7 +221,7 @@ def _prune(options: Mapping[str, Any], console: Console) -> int:
     if options["json"]:
         console.write(json.dumps({"verb": "prune", "jobs": count, "problems": []}))
     else:
-        console.write(f"{count} jobs deleted")
+        console.write(f"{number_of(count, 'job')} deleted")
     return OK
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from gearmanny.records.templates import LOCK_CLASS, Dialect, attempt
+from gearmanny.records.templates import LOCK_CLASS, Dialect, attempts
 
 _POSTGRESQL_ISO = """to_char($ AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
@@ -20,8 +20,13 @@ _POSTGRESQL_EXPRESSIONS = {
         "(SELECT pg_notify('{channel}', %s::text || n.id::text) "
         "FROM {notes} n WHERE n.id = {jobs}.id AND n.watched)"
     ),
+    "tell_room": (
+        "(SELECT pg_notify('{channel}', 'room ' || {jobs}.limited) "
+        "WHERE {jobs}.limited IS NOT NULL)"
+    ),
     "tell": "pg_notify('{channel}', %s)",
-    "attempt": attempt(
+    "attempts": attempts(
+        "right($text, $count)",
         started=_POSTGRESQL_ISO.replace("$", "started"),
         now=_POSTGRESQL_ISO.replace("$", "statement_timestamp()"),
         process="process::text",
@@ -118,8 +123,10 @@ _SQLITE_EXPRESSIONS = {
     "for_update": "",
     "skip_locked": "",
     "tell_waiting": "%s",
+    "tell_room": "NULL",
     "tell": "%s",
-    "attempt": attempt(
+    "attempts": attempts(
+        "substr($text, -$count)",
         started="replace(started, ' ', 'T') || 'Z'",
         now="strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
         process=(

@@ -75,7 +75,16 @@ _GIVE_UP = """
     RETURNING {tell_waiting}
 """
 
+_OVERDUE = """
+    SELECT 1 FROM {jobs}
+    WHERE state = 'queued' AND handed IS NULL AND held IS NULL AND function = %s AND due <= {ago}
+    LIMIT 1
+"""
+
 _BATCH = 500
+
+_CONFIRMED_WITHIN = 300.0
+"""Seconds in which dispatchers look again at what was handed over, however much that is."""
 
 
 def hand_over(session: Session, limit: int, max_unclaimed: int) -> list[HandedOver]:
@@ -101,6 +110,24 @@ def handed_before(session: Session, seconds: float, limit: int) -> list[HandedOv
         rows = session.rows(_HANDED_BEFORE, function, float(seconds), max(share, 1))
         found += map(_handed_over, rows)
     return found[:limit]
+
+
+def neglected(session: Session, seconds: float) -> list[str]:
+    """Returns the functions for whose jobs no dispatcher seems to care.
+
+    Args:
+        session: on any connection.
+        seconds: for which a job may be due before it is handed over. A function whose jobs wait at
+            job servers is left out: the others may have to wait for them.
+    """
+    found = [
+        function
+        for (function,) in session.rows(_WAITING)
+        if session.rows(_COUNT, function, 1)[0][0] == 0
+        and session.rows(_OVERDUE, function, float(seconds))
+    ]
+    forgotten = handed_before(session, _CONFIRMED_WITHIN, 100)
+    return sorted({*found, *(job.function for job in forgotten)})
 
 
 def confirm(session: Session, ids: Sequence[str], seconds: float) -> None:

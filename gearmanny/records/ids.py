@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -41,15 +42,29 @@ def parse_unique(unique: bytes) -> Travelling | None:
     return Travelling(store.decode(), str(UUID(id.decode())), int(number))
 
 
+_RANDOM_BITS = 80
+"""Bits of an id behind the time at which it was made."""
+
+
 def new_id() -> str:
     """Returns a new id: a UUID of version 7, which begins with the milliseconds since the epoch,
     so that new records stand together in the index."""
-    head = time.time_ns() // 1_000_000 << 80
+    head = time.time_ns() // 1_000_000 << _RANDOM_BITS
     tail = int.from_bytes(os.urandom(10), "big")
     value = head | tail
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0b11 << 62) | 0b10 << 62
     return str(UUID(int=value & (1 << 128) - 1))
+
+
+def first_id_of(moment: datetime) -> str:
+    """Returns the smallest id that can be made at a moment, within a millisecond.
+
+    Args:
+        moment: with a time zone.
+    """
+    milliseconds = max(int(moment.timestamp() * 1000), 0)
+    return str(UUID(int=milliseconds << _RANDOM_BITS))
 
 
 def canonical(id: object) -> str:

@@ -8,7 +8,7 @@ that dies gives its place back with its job.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from gearmanny.records import claiming
@@ -37,7 +37,7 @@ _HELD = "SELECT 1 FROM {jobs} WHERE limited = %s AND state = 'queued' AND held I
 _HOLD = """
     UPDATE {jobs} SET limited = %s, held = {now}, handed = NULL, unclaimed = 0
     WHERE id = %s AND function = %s AND handovers = %s AND state = 'queued' AND due <= {now}
-    RETURNING id
+    RETURNING id, {tell_room}
 """
 
 _BEGUN = "UPDATE {jobs} SET limited = %s, held = NULL WHERE id = %s"
@@ -45,7 +45,7 @@ _BEGUN = "UPDATE {jobs} SET limited = %s, held = NULL WHERE id = %s"
 _NEXT = "UPDATE {limits} SET next = {later} WHERE name = %s"
 
 # One look into the index for each limit, as for functions in `handing`.
-_USED = """
+_ALL = """
     WITH RECURSIVE known(name) AS (
         SELECT (SELECT limited FROM {jobs}
                 WHERE state = 'queued' AND held IS NOT NULL ORDER BY limited LIMIT 1)
@@ -55,6 +55,16 @@ _USED = """
                 ORDER BY j.limited LIMIT 1)
         FROM known WHERE known.name IS NOT NULL
     )
+"""
+
+_ONE = """
+    WITH known(name) AS (
+        SELECT limited FROM {jobs}
+        WHERE state = 'queued' AND held IS NOT NULL AND limited = %s LIMIT 1
+    )
+"""
+
+_USED = """
     SELECT known.name, l.max_running, l.every, {epoch[l.next]} - {epoch[now]},
         (SELECT count(*) FROM {jobs} r WHERE r.limited = known.name AND r.limited IS NOT NULL
             AND r.held IS NULL AND r.state IN ('queued', 'running') AND r.state = 'running'),
@@ -155,20 +165,26 @@ def _use(
     )
 
 
-def _release(session: Session) -> Released:
-    used = [(name, _use(*row)) for name, *row in session.rows(_USED)]
+def _release(session: Session, names: Collection[str] | None) -> Released:
+    if names is None:
+        rows = session.rows(_ALL + _USED)
+    else:
+        rows = [row for name in sorted(names) for row in session.rows(_ONE + _USED, name)]
+    used = [(name, _use(*row)) for name, *row in rows]
     if not used:
         return NONE_HELD
-    count = sum(_release_some(session, name) for name, use in used if use.room)
+    count = sum(_release_some(session, name, use) for name, use in used if use.room)
     return Released(count, min(use.look_after for _, use in used))
 
 
-def _release_some(session: Session, name: str) -> int:
+def _release_some(session: Session, name: str, use: Use) -> int:
     """Releases jobs of one limit, unless another dispatcher does so now."""
     with session.transaction():
         limit = session.row(_LOCK_FREE, name)
         if limit is None:
-            return 0
+            if not use.is_forgotten:
+                return 0
+            limit = None, None, None
         running, released = session.rows(_TAKEN, name, session.dialect.id(_NOBODY))[0]
         room = _use(limit[0], limit[1], limit[2], running, released).room
         count = 0
@@ -186,8 +202,8 @@ class Limiting:
 
     _run: Callable[[Callable[[Session], Any]], Any]
 
-    def release(self) -> Released:
-        released: Released = self._run(_release)
+    def release(self, names: Collection[str] | None = None) -> Released:
+        released: Released = self._run(lambda session: _release(session, names))
         return released
 
     def forget_limits(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from typing import Any, NamedTuple, Protocol
 
 _LONGEST = 300
@@ -66,6 +67,11 @@ class Use(NamedTuple):
     released: int
     """Jobs that were released, and have not begun."""
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether nobody knows the limit any more, so that a claim has to say what it is."""
+        return self.max_running is None and self.every is None
+
     def has_room(self, *, was_released: bool, others_are_held: bool) -> bool:
         """Returns whether a job may begin, as soon as the rate allows it.
 
@@ -115,9 +121,14 @@ NONE_HELD = Released(0, math.inf)
 class Releasing(Protocol):
     """A store that holds jobs until there is room for them."""
 
-    def release(self) -> Released:
+    def release(self, names: Collection[str] | None = None) -> Released:
         """Releases held jobs for which there is room, so that they are handed over: of each
-        function and key, the urgent first, and then the oldest."""
+        function and key, the urgent first, and then the oldest.
+
+        Args:
+            names: of limits, as `changes()` tells of room in them; None for all, which takes the
+                longer the more there are.
+        """
 
     def forget_limits(self) -> None:
         """Forgets a batch of keys that have no open jobs."""

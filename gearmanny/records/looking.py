@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from gearmanny.records.ids import canonical
-from gearmanny.records.session import Session, arguments_of, list_of, moment_of, payload_of, time_of
+from gearmanny.records.session import (
+    Session,
+    arguments_of,
+    lines_of,
+    list_of,
+    moment_of,
+    payload_of,
+    time_of,
+)
 from gearmanny.records.states import State
 from gearmanny.records.values import Count, Snapshot
 
@@ -86,7 +94,7 @@ def _snapshot(
         arguments=arguments_of(arguments, arguments_raw),
         result=payload_of(result, result_raw),
         error=error,
-        errors=errors.split("\n")[:-1],
+        errors=lines_of(errors),
         attempts=attempts,
         failures=failures,
         deaths=deaths,

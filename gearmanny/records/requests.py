@@ -12,7 +12,7 @@ from gearmanny.records.values import Claim
 
 _CANCEL = """
     UPDATE {jobs} SET {event[cancelled]}, finished = {now}
-    WHERE id = %s AND {before[cancelled]} RETURNING {tell_waiting}
+    WHERE id = %s AND {before[cancelled]} RETURNING {tell_waiting}, {tell_room}
 """
 
 _REQUEST = """

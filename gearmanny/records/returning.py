@@ -11,7 +11,7 @@ from gearmanny.records.submitting import DELAY
 from gearmanny.records.values import Claim, Returned
 
 _LOCK = """
-    SELECT j.function, j.cancelling, j.deaths, EXISTS (
+    SELECT j.function, j.limited, j.cancelling, j.deaths, EXISTS (
         SELECT 1 FROM {jobs} newer WHERE newer.function = j.function
         AND newer.unique_waiting_key = j.unique_waiting_key AND newer.state = 'queued'
     ) FROM {jobs} j WHERE j.id = %s AND j.claim = %s AND j.state = 'running' {for_update}
@@ -21,7 +21,7 @@ _BACK = {
     event: f"""
         UPDATE {{jobs}} SET {{event[{event}]}}, due = {{later}}, handed = NULL, unclaimed = 0,
             limited = NULL, held = NULL,
-            error = coalesce(%s, error), errors = errors || {{attempt}}
+            error = coalesce(%s, error), errors = {{attempts}}
         WHERE id = %s AND claim = %s AND {{before[{event}]}}
         RETURNING {{tell_waiting}}
     """
@@ -31,9 +31,9 @@ _BACK = {
 _END = {
     event: f"""
         UPDATE {{jobs}} SET {{event[{event}]}}, finished = {{now}}, cancelling = FALSE,
-            error = coalesce(%s, error), errors = errors || {{attempt}}
+            error = coalesce(%s, error), errors = {{attempts}}
         WHERE id = %s AND claim = %s AND {{before[{event}]}}
-        RETURNING {{tell_waiting}}
+        RETURNING {{tell_waiting}}, {{tell_room}}
     """
     for event in (Event.INTERRUPTED, Event.SUPERSEDED, Event.POISONED)
 }
@@ -72,7 +72,7 @@ def _give_back(
     row = session.row(_LOCK, id, claim.token)
     if row is None:
         return None
-    function, cancelling, deaths, superseded = row
+    function, limit, cancelling, deaths, superseded = row
     decided = returning(
         event,
         cancelling=bool(cancelling),
@@ -84,7 +84,8 @@ def _give_back(
         values = float(delay), error, decided, error or "null", id, claim.token, "returned "
         session.rows(_BACK[decided], *values)
         if session.dialect.notifies:
-            session.rows("SELECT {tell}", "due")
+            for subject in ("due",) if limit is None else ("due", f"room {limit}"):
+                session.rows("SELECT {tell}", subject)
     else:
         error = _reason(decided, function, deaths + 1) if decided is not event else error
         session.rows(_END[decided], error, decided, error or "null", id, claim.token, "done ")

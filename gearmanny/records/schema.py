@@ -102,6 +102,8 @@ _FIRST = (
     """CREATE INDEX "{prefix}_running" ON {jobs} (process) WHERE state = 'running'""",
     """CREATE INDEX "{prefix}_finished" ON {jobs} (state, finished)
         WHERE finished IS NOT NULL""",
+    """CREATE INDEX "{prefix}_ended" ON {jobs} (function, state, finished)
+        WHERE finished IS NOT NULL""",
     """CREATE UNIQUE INDEX "{prefix}_unique" ON {jobs} (function, unique_key)
         WHERE unique_key IS NOT NULL AND state IN ('queued', 'running')""",
     """CREATE UNIQUE INDEX "{prefix}_waiting" ON {jobs} (function, unique_waiting_key)

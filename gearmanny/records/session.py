@@ -9,8 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 from gearmanny.errors import EncodingError, InvalidOption
+from gearmanny.payload.failures import cut
 from gearmanny.records.templates import Dialect, Tables
 from gearmanny.records.values import Payload
+
+_LONGEST_ERROR = 65_536
+"""Characters of an error in a record."""
 
 ATTEMPTS = 10
 """How often a transaction is begun again that met another one. Each time, one of them goes on."""
@@ -124,8 +128,17 @@ def columns_of(payload: Payload | None) -> tuple[str | None, bytes | None]:
 
 
 def line_of(error: str | None) -> str | None:
-    """Returns an error, which is JSON, in one line that any database can store."""
-    return None if error is None else storable("The error", error.replace("\n", " "))
+    """Returns an error, which is JSON, in one line that any database can store, and not too long:
+    it is stored twice, and written again with each further attempt."""
+    if error is None:
+        return None
+    return storable("The error", cut(error, _LONGEST_ERROR).replace("\n", " "))
+
+
+def lines_of(errors: str) -> list[str]:
+    """Returns the lines about attempts. The first one is left out where it was cut."""
+    lines = errors.split("\n")[:-1]
+    return lines[1:] if lines and not lines[0].startswith("{") else lines
 
 
 def payload_of(text: str | None, raw: object) -> Payload | None:

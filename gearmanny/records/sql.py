@@ -16,11 +16,11 @@ from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.limiting import Limiting
 from gearmanny.records.limits import Limits
-from gearmanny.records.listing import Listing
 from gearmanny.records.presence import Presence
 from gearmanny.records.schedules import SQLScheduling
 from gearmanny.records.session import Session
 from gearmanny.records.states import ENDINGS, RETURNS, Event, State
+from gearmanny.records.summaries import Summaries
 from gearmanny.records.templates import Tables, tables_with
 from gearmanny.records.values import (
     Claim,
@@ -48,7 +48,7 @@ PREFIX = "gearmanny_"
 Result = TypeVar("Result")
 
 
-class SQLStore(WatchedSQL, SQLScheduling, Listing, Limiting):
+class SQLStore(WatchedSQL, SQLScheduling, Summaries, Limiting):
     """A store of records in a database; `gearmanny.records.contract.Store` says what it does.
 
     One connection for each process, which all its threads share; it is made anew after a restart

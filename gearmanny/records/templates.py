@@ -5,7 +5,8 @@ of tables, the expressions below, and the effects of events, so that no other pl
 
     `{now}` `{ago}` `{later}` `{at}`       times; all but the first take a value, in seconds
     `{epoch[due]}` `{iso[due]}`            a time that is read: as seconds, or as text
-    `{attempt}`                            a line about an attempt; takes its event and its error
+    `{attempts}`                           the lines about attempts, with one more; takes its event
+                                           and its error
     `{event[claimed]}` `{before[claimed]}` the assignments of an event, and its condition
 
 Times are read as seconds, because neither the time zone of the session nor what a driver, or
@@ -78,12 +79,22 @@ _ATTEMPT = """(
 """An attempt that did not succeed, as a line of JSON."""
 
 
-def attempt(**expressions: str) -> str:
-    """Returns the expression of `{attempt}`, with a database's own for each of its parts."""
+MOST_ATTEMPTS = 1_000_000
+"""Characters of the lines about attempts that a record keeps. The first of them may be cut."""
+
+
+def attempts(end_of_text: str, **expressions: str) -> str:
+    """Returns the expression of `{attempts}`.
+
+    Args:
+        end_of_text: a database's own for the last `$count` characters of a `$text`.
+        **expressions: the same for each part of a line.
+    """
     filled = _ATTEMPT
     for name, expression in expressions.items():
         filled = filled.replace(f"${name}", expression)
-    return filled
+    text = end_of_text.replace("$count", str(MOST_ATTEMPTS))
+    return text.replace("$text", f"errors || {filled}")
 
 
 class Dialect:

@@ -227,10 +227,11 @@ class Change(NamedTuple):
     """A message that something changed in the store."""
 
     subject: str
-    """`"due"`, `"cancel"`, `"done"`, `"progress"`, `"started"`, `"returned"`, or `"anything"`
-    where the database does not say, and after messages may have been lost."""
+    """`"due"`, `"room"` within a limit, `"cancel"`, `"done"`, `"progress"`, `"started"`,
+    `"returned"`, or `"anything"` where the database does not say, and after messages may have been
+    lost."""
     id: str = ""
-    """The id of the record, if it is about one."""
+    """The id of the record, if it is about one; the name of the limit in which there is room."""
 
 
 class Changes(Protocol):

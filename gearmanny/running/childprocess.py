@@ -91,7 +91,7 @@ class _Reporter:
     def __init__(self, shared: Shared, options: RunnerOptions) -> None:
         self.ledger = shared.ledger
         self._reports = shared.reports
-        self._pulse = shared.pulse if options.stall_timeout else None
+        self._pulse = shared.pulse if options.pulse_timeout else None
         self._max_jobs = options.max_jobs
         self._max_memory = options.max_memory
         self._recycle_after_timeout = options.recycle_after_timeout
@@ -99,6 +99,8 @@ class _Reporter:
         self._asked = False
 
     def ready(self) -> None:
+        if self._pulse is not None:  # which rests if a setUp has forked
+            self._pulse.resume()
         self._report(READY)
 
     def finished(self) -> None:
@@ -208,8 +210,8 @@ def run(slot: Slot, parent: Parent, shared: Shared) -> None:
     end_with(parent.pid)
     reseed()
     reporter = _Reporter(shared, options)
-    if options.stall_timeout is not None:
-        shared.pulse.start(options.stall_timeout)
+    if options.pulse_timeout is not None:
+        shared.pulse.start(options.pulse_timeout, lambda: first.work_loop if first else None)
     try:
         try:
             made = make_workers(slot.workers, options.worker)

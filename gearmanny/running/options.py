@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from gearmanny.dispatching.options import DispatchOptions, Keep
-from gearmanny.payload.checks import COUNT, SECONDS, SWITCH, TIME_LIMIT
+from gearmanny.payload.checks import COUNT, PATH, SECONDS, SWITCH, TIME_LIMIT
 from gearmanny.payload.fields import check_options, option, same_as
 from gearmanny.working.options import WorkerOptions
+
+STALL_TIMEOUT = 30.0
+"""Seconds without a sign of life that are too long for a healthy process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +62,18 @@ class RunnerOptions:
         metavar="N",
     )
     stall_timeout: float | None = option(
-        30.0,
+        STALL_TIMEOUT,
         TIME_LIMIT,
         "seconds without a sign of life after which a process is named in the log",
         none="never",
         metavar="SECONDS",
+    )
+    health_file: str | PurePath | None = option(
+        None,
+        PATH,
+        "file that says whether the processes are healthy, for `gearmanny health`",
+        none="none is written",
+        metavar="FILE",
     )
     dispatch: bool = option(
         True, SWITCH, "hand over recorded jobs that are due, and those that got lost"
@@ -75,6 +86,13 @@ class RunnerOptions:
         none="job servers are waited for",
         metavar="SECONDS",
     )
+
+    @property
+    def pulse_timeout(self) -> float | None:
+        """Seconds without a sign of life that somebody wants to know of; None if nobody does."""
+        if self.stall_timeout is None and self.health_file is not None:
+            return STALL_TIMEOUT
+        return self.stall_timeout
 
     def __post_init__(self) -> None:
         check_options(self)

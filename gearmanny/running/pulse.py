@@ -1,4 +1,5 @@
-"""The sign of life of a process: a thread counts up a number, in memory that its parent shares.
+"""The signs of life of a process: a thread counts up a number, in memory that its parent shares,
+and notes there what it sees of the worker's loop.
 
 The thread counts as long as Python runs. It does not when the process is stopped, or when C code
 holds the GIL.
@@ -10,23 +11,40 @@ import mmap
 import os
 import struct
 import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gearmanny.working.exported import Loop
 
 INTERVAL = 1.0
 """Seconds between two beats, at most."""
 
 _COUNT = struct.Struct("<Q")
+_LOOP = struct.Struct("<Q?")
 _RESTING = 0
+
+
+class Vitals(NamedTuple):
+    """The signs of life of a process at one moment."""
+
+    beats: int | None
+    """The number of beats so far; None while nothing beats, which is no bad sign."""
+    turns: int
+    """How often its loop has turned; 0 before it begins. It does not turn while a job runs."""
+    connected: bool
+    """Whether the loop has a connection over which a job server has answered."""
 
 
 class Pulse:
     """The pulse of one process. Made before the fork, written by the child, read by the parent."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _COUNT.size)
+        self._memory = mmap.mmap(-1, _COUNT.size + _LOOP.size)
         self._interval = INTERVAL
         self._beats = _RESTING
         self._thread: threading.Thread | None = None
         self._rests = threading.Event()
+        self._loop: Callable[[], Loop | None] = lambda: None
 
     @property
     def count(self) -> int | None:
@@ -34,7 +52,12 @@ class Pulse:
         (count,) = _COUNT.unpack_from(self._memory)
         return count or None
 
-    def start(self, stall_timeout: float) -> None:
+    @property
+    def vitals(self) -> Vitals:
+        """The signs of life, not older than a beat."""
+        return Vitals(self.count, *_LOOP.unpack_from(self._memory, _COUNT.size))
+
+    def start(self, stall_timeout: float, loop: Callable[[], Loop | None] = lambda: None) -> None:
         """Begins to beat, in the child.
 
         A process that has a thread should not fork. So the pulse rests from a fork until `resume`
@@ -42,7 +65,9 @@ class Pulse:
 
         Args:
             stall_timeout: seconds without a beat that would be too long.
+            loop: returns the loop of the process; None before it begins.
         """
+        self._loop = loop
         self._interval = min(INTERVAL, stall_timeout / 4)
         os.register_at_fork(before=self._rest)
         self.resume()
@@ -61,6 +86,9 @@ class Pulse:
     def _run(self) -> None:
         while not self._rests.is_set():
             self._beats += 1
+            loop = self._loop()
+            if loop is not None:
+                _LOOP.pack_into(self._memory, _COUNT.size, loop.turns, loop.connected)
             _COUNT.pack_into(self._memory, 0, self._beats)
             self._rests.wait(self._interval)
 

@@ -38,6 +38,7 @@ def reach_a_job_server(supervisor: Supervisor, options: RunnerOptions) -> None:
     while not supervisor.stopping:
         failures: dict[str, str] = {}
         for asked, host in enumerate(hosts):
+            supervisor.look_at_health()
             share = (deadline.remaining() or 0.0) / (len(hosts) - asked)
             try:
                 JobServer(

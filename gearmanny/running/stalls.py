@@ -37,6 +37,11 @@ class Stalls(Generic[P]):
         self._seen: dict[P, _Seen] = {}
         self._looked_at = 0.0
 
+    @property
+    def stalled(self) -> list[P]:
+        """The processes that were stalled at the last look."""
+        return [process for process, seen in self._seen.items() if seen.stalled]
+
     def look(self, pulses: Mapping[P, int | None], now: float) -> dict[P, bool]:
         """Takes in how often each process has beaten.
 

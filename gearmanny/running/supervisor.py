@@ -15,6 +15,7 @@ from gearmanny.running.childprocess import MISCONFIGURED, READY
 from gearmanny.running.companions import Companion
 from gearmanny.running.deaths import ALONE, Deaths
 from gearmanny.running.dispatchprocess import DispatchProcess
+from gearmanny.running.health import Health
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Order, Stage, Start, Stop
 from gearmanny.running.orphans import INTERVAL, bury_orphans, inherits_orphans
@@ -56,7 +57,12 @@ class Supervisor:
             keep_alive: whether a process that ends by itself is replaced.
             companions: processes beside them, which are replaced, too.
             backlog: the jobs after which to end; None: only when told to.
+
+        Raises:
+            InvalidOption: the health file cannot be written.
         """
+        self._health = Health(options)
+        self._slots = slots
         self._options = options
         self._roster = Roster(
             slots,
@@ -120,6 +126,11 @@ class Supervisor:
         poller.add(self._waker)
         poller.wait(seconds)
         self._waker.clear()
+        self.look_at_health()
+
+    def look_at_health(self) -> None:
+        """Writes down how the processes are, if that is due."""
+        self._health.look(() if self.stopping else self._slots, self._processes.items())
 
     def run(self) -> bool:
         """Works until all processes have ended and none is to be started.
@@ -155,6 +166,7 @@ class Supervisor:
         self._waker.close()
         self._condemned.close()
         self._stacks.close()
+        self._health.close()
 
     def _obey(self) -> None:
         """Takes in what signal handlers and threads asked for."""
@@ -204,7 +216,7 @@ class Supervisor:
     def _wait(self) -> None:
         now = time.monotonic()
         processes = self._processes.values()
-        at = min(self._roster.wakes_at(now) or math.inf, self._stacks_due)
+        at = min(self._roster.wakes_at(now) or math.inf, self._stacks_due, self._health.due)
         timeout = min(max(0.0, at - now), self._stalls.interval)
         if self._backlog is not None and not self.stopping:
             timeout = min(timeout, max(0.0, self._backlog.looks_at - now))
@@ -222,6 +234,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Looks after processes: those without a sign of life, those asked for stacks, orphans."""
+        self.look_at_health()
         if self._inherits_orphans:
             bury_orphans()
         now = time.monotonic()

@@ -16,7 +16,7 @@ from gearmanny.running.childprocess import (
 )
 from gearmanny.running.inherited import flush_logs
 from gearmanny.running.memory import keep_shared
-from gearmanny.running.pulse import Pulse
+from gearmanny.running.pulse import Pulse, Vitals
 from gearmanny.running.slots import Slot
 from gearmanny.running.stacks import SIGNAL, Stacks
 from gearmanny.working.condemned import CondemnedJobs
@@ -100,6 +100,16 @@ class WorkProcess:
     def pulse(self) -> int | None:
         """The number of its signs of life so far; None while it gives none, for good reason."""
         return self._pulse.count
+
+    @property
+    def vitals(self) -> Vitals:
+        """Its signs of life."""
+        return self._pulse.vitals
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether it runs any job."""
+        return not self._jobs.is_empty()
 
     def ask_for_stacks(self) -> None:
         """Has the process write its stacks."""

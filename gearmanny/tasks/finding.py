@@ -184,7 +184,7 @@ def functions_of(worker: type) -> Mapping[str, str]:
 
 
 def _check_place(worker: type, method: str) -> None:
-    for base in worker.__mro__:
+    for base in worker.__mro__[1:]:
         ours = base.__module__.partition(".")[0] == __name__.partition(".")[0]
         if ours and (method in vars(base) or method in inspect.get_annotations(base)):
             raise InvalidTask(

@@ -13,6 +13,7 @@ from types import CodeType
 from typing import Any
 
 from gearmanny.errors import InvalidArguments
+from gearmanny.payload.counts import number_of
 from gearmanny.tasks.description import annotation_text, described
 from gearmanny.tasks.options import TaskOptions
 
@@ -135,9 +136,8 @@ class TaskSpec:
             if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         ]
         if len(args) > len(positional):
-            plural = "" if len(args) == 1 else "s"
             raise InvalidArguments(
-                f"{self.function}() got {len(args)} argument{plural} by position, and takes "
+                f"{self.function}() got {number_of(len(args), 'argument')} by position, and takes "
                 f"{f'up to {len(positional)}' if positional else 'none'}. {self._usage()}"
             )
         named = dict(zip(positional, args, strict=False))

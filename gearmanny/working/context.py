@@ -76,6 +76,9 @@ class JobLoop(Protocol):
     def take_answered(self) -> int:
         """Returns how many jobs were answered since this was last asked."""
 
+    def is_idle(self) -> bool:
+        """Returns whether no coroutine runs."""
+
     def finish(self) -> None:
         """Waits until no coroutine runs."""
 
@@ -128,6 +131,10 @@ class Context:
         if self.running_event_loop is None:
             self.running_event_loop = self._new_event_loop()
         return self.running_event_loop
+
+    def has_coroutines(self) -> bool:
+        """Returns whether a coroutine runs."""
+        return self.running_event_loop is not None and not self.running_event_loop.is_idle()
 
     def finish_coroutines(self) -> None:
         """Waits until no coroutine runs."""

@@ -144,6 +144,11 @@ class EventLoop:
             answered, self._answered = self._answered, 0
         return answered
 
+    def is_idle(self) -> bool:
+        """Returns whether no coroutine runs."""
+        with self._lock:
+            return not self._running
+
     def finish(self) -> None:
         """Waits until no coroutine runs."""
         with self._lock:

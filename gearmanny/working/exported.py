@@ -18,7 +18,12 @@ current_job: ContextVar[Job | None] = ContextVar("gearmanny_job", default=None)
 
 
 class Loop(Protocol):
-    """A running loop of a worker, as those who stop it see it."""
+    """A running loop of a worker, as those who stop it or watch it see it."""
+
+    turns: int
+    """Counts on while no job runs, every few seconds at least."""
+    connected: bool
+    """Whether a job server has answered over a connection that is still there."""
 
     def stop(self) -> None:
         """Lets the loop end once the current job is answered."""

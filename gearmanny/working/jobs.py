@@ -120,11 +120,17 @@ class JobRunner:
         context, link = handler.context, handler.link
         if context.claims is None:
             raise RejectJob(UNRECORDED)
-        function = assigned.function.decode(errors="backslashreplace")
-        claimed = context.claims.claim(
-            *(job, travelling, function, link, context.pause, partial(_has_others, handler)),
-            limits_of(self._worker, job),
+        claim = partial(
+            context.claims.claim,
+            *(job, travelling, assigned.function.decode(errors="backslashreplace"), link),
+            *(context.pause, partial(_has_others, handler), limits_of(self._worker, job)),
         )
+        claimed = claim()
+        if claimed.deaths and context.has_coroutines():
+            # It is not run yet, so it must not be charged if one of them ends this process.
+            context.claims.give_back(job)
+            context.finish_coroutines()
+            claimed = claim()
         describe(job, traceparent=claimed.trace, attempt=claimed.failures + 1)
         arguments = claimed.arguments
         data = arguments if isinstance(arguments, bytes) else arguments.encode()

@@ -16,6 +16,7 @@ ROWS = 256
 _HEADER = struct.Struct("<HHHH")
 """Lengths of the four fields of a row: all 0 in an empty one."""
 _ROW_SIZE = 1024
+_EMPTY = bytes(_HEADER.size)
 _LONGEST = 240
 """Bytes of each field; the rest of a longer one is not kept."""
 
@@ -82,6 +83,11 @@ class JobTable:
     def running(self) -> list[RunningJob]:
         """Returns the jobs that were begun and not ended."""
         return [job for row in range(ROWS) if (job := self.read(row)).handle]
+
+    def is_empty(self) -> bool:
+        """Returns whether no job runs."""
+        starts = range(0, ROWS * _ROW_SIZE, _ROW_SIZE)
+        return all(self._memory[start : start + _HEADER.size] == _EMPTY for start in starts)
 
     def read(self, row: int) -> RunningJob:
         """Returns the job in a row. Its fields are empty if there is none.

@@ -106,6 +106,8 @@ class WorkLoop:
         self._refusals = Refusals()
         self._rested_at = math.inf
         """When the first server may be asked again that calls us for nothing."""
+        self.turns = 0
+        self.connected = False
         self._stopping = False
         self._forks = this_process.forks
         self._handled_signals = HandledSignals()
@@ -142,6 +144,8 @@ class WorkLoop:
         try:
             while not self._stopping:
                 self._links.connect()
+                self.turns += 1
+                self.connected = any(link.heard for link in self._links)
                 if self._unready and self._connector.all_away():
                     self._report_ready()
                 self._wake_sleepers()

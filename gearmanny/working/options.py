@@ -32,6 +32,12 @@ class Privacy(TypedDict, total=False):
     mask: Sequence[str]
 
 
+class Recording(Privacy, total=False):
+    """The same, and the transaction of atomic tasks."""
+
+    transaction: Transaction | None
+
+
 class Capacity(Protocol):
     """A worker, as far as it says how many jobs it takes at a time."""
 

@@ -14,12 +14,14 @@ import pytest
 from gearmanny import cli
 from gearmanny.admin import JobServer as Admin
 from gearmanny.client import SimpleClient
+from gearmanny.commands import server
 from gearmanny.embedded import JobServer
+from gearmanny.helpers.cache_mongodb import cacheBuilder
 from gearmanny.protocol.packets import PacketType as P
 from gearmanny.protocol.versions import traps_of
 from gearmanny.testing import Gearmand
 from tests.contract.wire import Wire
-from tests.support.servers import PATIENCE, ROOT, end
+from tests.support.servers import PATIENCE, ROOT, end, free_port
 
 SERVER = [sys.executable, "-W", "error", "-m", "gearmanny", "server"]
 
@@ -157,7 +159,7 @@ def test_the_example_of_the_document_runs() -> None:
 
 def test_the_document_lists_the_options_with_their_defaults_and_help() -> None:
     parser = argparse.ArgumentParser(add_help=False)
-    cli._add_server(parser)
+    server.add_arguments(parser)
     page = (ROOT / "docs/embedded.md").read_text(encoding="utf-8").replace("`", "")
     (rows,) = re.findall(r"^\| option.*\n\|-.*\n((?:\|.*\n)+)", page, re.M)
     assert [re.split(r" \| |\| | \|", row)[1:4] for row in rows.splitlines()] == [
@@ -186,6 +188,23 @@ def test_a_wrong_option_exits_with_2_and_says_what_is_allowed(
         cli.main(["server", *options])
     assert exited.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_cache_is_shown_and_cleared(
+    mongodb_uri: str, unique_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cachewrap = cacheBuilder(mongodb_uri, collection=unique_name, timeout=10)
+    cachewrap("reports")(lambda: 1)()
+    named = ["cache", "--mongodb", mongodb_uri, "--collection", unique_name]
+    assert cli.main([*named, "info"]) == 0
+    assert capsys.readouterr().out.startswith("reports: 1 answers, ")
+    assert cli.main([*named, "clear", "reports"]) == 0
+    assert capsys.readouterr().out == "1 answer deleted\n"
+    assert cli.main([*named, "info"]) == 0
+    assert capsys.readouterr().out == ""
+    away = f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200"
+    assert cli.main(["cache", "--mongodb", away, "info"]) == 1
+    assert "MongoDB cannot be used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -220,7 +239,7 @@ def test_status_shows_the_functions_and_the_traps_of_a_version(
         assert cli.main(["status", server.host]) == 0
         said = capsys.readouterr().out
         version = Admin(server.host).version()
-    assert said.startswith(f"{server.host}: {version}\n  shop_price: 1 waiting, 0 running, 0 work")
+    assert said.startswith(f"{server.host}: {version}\n\n  FUNCTION    WAITING  RUNNING  WORKERS\n")
     assert [line.split()[1] for line in said.splitlines() if line.startswith("  trap ")] == [
         f"{trap.name}:" for trap in traps_of(version)
     ]

@@ -398,7 +398,7 @@ class TestTables:
 
     def test_models_are_what_the_statements_make(self, store: DjangoStore) -> None:
         migrated = described()
-        assert len(migrated["indexes"]) == 14
+        assert len(migrated["indexes"]) == 15
         migrate("gearmanny", "zero")
         assert described() == {"columns": [], "indexes": []}
         with connections[ALIAS].schema_editor() as editor:
@@ -549,14 +549,34 @@ def run_tests(entry: dict[str, Any]) -> Run:
     return run
 
 
-def django_test(run_tests: Run, pattern: str) -> None:
+def django_test(run_tests: Run, pattern: str, **environment: str) -> None:
     assert "OK" in run_tests(
-        *("django", "test", "--noinput", "tests.djangoapps.recorded", "--pattern", pattern)
+        *("django", "test", "--noinput", "tests.djangoapps.recorded", "--pattern", pattern),
+        **environment,
     )
 
 
 def test_the_admin_site_shows_them(run_tests: Run) -> None:
     django_test(run_tests, "admin_cases.py")
+
+
+def test_the_admin_site_shows_them_without_time_zones(run_tests: Run) -> None:
+    django_test(run_tests, "admin_cases.py", TEST_NAIVE="1")
+
+
+def test_the_admin_site_shows_those_of_another_database(
+    run_tests: Run, entry: dict[str, Any], tmp_path: Path
+) -> None:
+    records = {**entry, "NAME": str(entry["NAME"])}
+    if "sqlite" in entry["ENGINE"]:
+        records["TEST"] = {"NAME": str(tmp_path / "records.sqlite3")}
+    of_users = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    django_test(
+        run_tests,
+        "admin_cases.py",
+        TEST_DATABASES=json.dumps({"default": of_users, "records": records}),
+        TEST_RECORDS=json.dumps({"STORE": "database", "DATABASE": "records"}),
+    )
 
 
 def test_test_cases_of_django_have_them(run_tests: Run) -> None:
@@ -741,6 +761,61 @@ class TestRunworkers:
         )
         assert process.wait(PATIENCE) == 1
         assert "missing. Run manage.py migrate" in (tmp_path / "stderr").read_text()
+
+
+WAITING = """
+import asyncio, concurrent.futures
+from django.db import transaction
+from gearmanny.calling import records
+from gearmanny.contrib.django import aio_client, client
+
+records._SOON = records._LATER = 1000.0  # nobody looks without being told
+with transaction.atomic():
+    works = [client.using(background=True).nobody_home(n=n) for n in range(8)]
+ids = [work.id for work in works]
+print(*ids, flush=True)
+
+async def wait(ids):
+    found = [await aio_client.record(id) for id in ids]
+    return await asyncio.gather(*(record.get_result(60) for record in found))
+
+with concurrent.futures.ThreadPoolExecutor() as pool:
+    waiting = [pool.submit(client.record(id).get_result, 60) for id in ids[:3]]
+    waiting += [pool.submit(work.get_result, 60) for work in works[3:5]]
+    print(*asyncio.run(wait(ids[5:])), *(each.result() for each in waiting))
+"""
+
+
+@pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
+def test_all_who_wait_in_a_process_are_told_by_one_connection(
+    project: Start, store: DjangoStore, tmp_path: Path
+) -> None:
+    """Outside of tests, of whose databases nobody may hold a connection."""
+    records = json.dumps({"STORE": "database"})
+    waiting = project(command=("shell", "-v0", "-c", WAITING), TEST_RECORDS=records)
+    said = tmp_path / "stdout"
+    until(lambda: said.read_text().endswith("\n"), "the ids")
+    ids = said.read_text().split()
+    until(lambda: JobNote.objects.filter(watched=True).count() == 8, "all of them waiting")
+    with connections[ALIAS].cursor() as cursor:
+
+        def listeners() -> int:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+            )
+            return int(cursor.fetchone()[0])
+
+        until(listeners, "the connection")
+        assert listeners() == 1
+    process = store.register(pool="tests")
+    for result, id in enumerate(ids):
+        claimed = store.claim(id, "nobody_home", 1, process.id)
+        assert isinstance(claimed, Claimed)
+        store.finish(claimed.claim, Event.SUCCEEDED, str(result))
+    assert waiting.wait(PATIENCE) == 0
+    assert said.read_text().splitlines()[1] == "5 6 7 0 1 2 3 4"
+    store.leave()
 
 
 def test_without_records_nothing_of_them_is_loaded(start_command: Start, tmp_path: Path) -> None:

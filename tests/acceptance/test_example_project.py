@@ -46,6 +46,9 @@ CHROMIUM_OPTIONS = [
 ]
 NOWHERE = "mongodb://127.0.0.1:9/"
 
+PACKAGES = "packages"
+"""The folder beside the database whose packages are installed for the workers, too."""
+
 BROWSER_PATIENCE = 15_000
 """Milliseconds that the page may take for anything."""
 
@@ -209,6 +212,8 @@ def manage(host: str, mongodb_uri: str, database: Path, *arguments: str) -> Iter
     """Runs a management command."""
     environment = os.environ | {"GEARMAN_HOSTS": host, "MONGODB_URI": mongodb_uri}
     environment |= {"DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE": str(database)}
+    paths = [str(database.parent / PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     process = subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=PROJECT,
@@ -236,6 +241,7 @@ def serving(host: str, database: Path, mongodb_uri: str = NOWHERE) -> Iterator[S
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of the site, with its tables."""
     path = tmp_path_factory.mktemp("site") / "corpus.sqlite3"
+    (path.parent / PACKAGES).mkdir()
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE": str(path)}
     command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
     subprocess.run(command, cwd=PROJECT, env=environment, check=True, timeout=PATIENCE)
@@ -413,7 +419,7 @@ def see(page: Page, selector: str, text: str) -> None:
 
 def test_a_visitor_surveys_and_searches(site: Site, page: Page) -> None:
     page.goto(site.url)
-    page.get_by_label("Package").select_option("asyncio")
+    page.get_by_label("Package", exact=True).select_option("asyncio")
     page.get_by_role("button", name="Start the survey").click()
     see(page, "#status", "Done: ")
     files = len(find_sources("asyncio"))
@@ -438,6 +444,37 @@ def test_a_visitor_surveys_and_searches(site: Site, page: Page) -> None:
     see(page, "#search-status", "for “run_forever” in asyncio")
     expect(page.locator("#hits li").filter(has_text="BaseEventLoop.run_forever")).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_visitor_orders_a_report_that_fails_and_has_it_tried_again(
+    site: Site, page: Page, database: Path
+) -> None:
+    page.goto(site.url)
+    page.get_by_label("Package, even one").fill("yet_to_come")
+    page.get_by_role("button", name="Order a report").click()
+    see(page, "#reports li", "To be tried again, as attempt 1 failed.")
+    see(page, "#reports li", "Failed after 3 attempts. There is no package 'yet_to_come' here.")
+    package = database.parent / PACKAGES / "yet_to_come"
+    package.mkdir()
+    (package / "__init__.py").write_text(SHAPES)
+    page.get_by_role("button", name="Try the report of yet_to_come again").click()
+    see(page, "#reports li", "1 file, 13 lines, 4 functions.")
+    page.reload()
+    see(page, "#reports li", "1 file, 13 lines, 4 functions.")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_reports_are_only_ordered_by_the_page_and_retried_where_they_exist(
+    site: Site, page: Page
+) -> None:
+    page.goto(site.url)
+    assert page.request.post(f"{site.url}api/reports/?package=json").status == 403
+    token = page.locator("#report-form [name=csrfmiddlewaretoken]").input_value()
+    nobody = f"{site.url}api/reports/018f0000-0000-7000-8000-000000000000/retry/"
+    answer = page.request.post(nobody, headers={"X-CSRFToken": token})
+    assert (answer.status, "no such report" in answer.text()) == (404, True)
+    answer = page.request.post(f"{site.url}api/reports/", headers={"X-CSRFToken": token})
+    assert (answer.status, answer.json()["error"][:6]) == (400, "Give ?")
 
 
 def test_a_visitor_is_told_that_there_is_no_job_server(lonely_site: Site, page: Page) -> None:

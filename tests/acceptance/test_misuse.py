@@ -123,6 +123,7 @@ def uninitialized() -> None:
         (lambda: WorkRunner([Workless]), InvalidOption, NO_WORK_CLASS),
         (lambda: WorkRunner([Mail], default_work_class="JsonWorker"), InvalidOption, NO_WORK_CLASS),  # type: ignore[arg-type]
         (lambda: WorkRunner([Mail], send_tracebacks="no"), InvalidOption, "not 'no'"),  # type: ignore[arg-type]
+        (lambda: WorkRunner([Mail], health_file=""), InvalidOption, "the path of a file, or None"),
         (lambda: WorkRunner([Mail], stall_timeout=0), InvalidOption, "seconds above 0, or None"),
         (lambda: SimpleClient(data_encoder="json"), InvalidOption, "class methods encode and dec"),  # type: ignore[arg-type]
         (lambda: SimpleClient().call(SimpleClient().mail_send), InvalidTask, NO_NAME),  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ class TestWaiting:
     def test_what_does_not_end_in_time_is_told(self, gearman_async_client: AsyncClient) -> None:
         nobody = gearman_async_client.call("nobody")
         done = gearman_async_client.called_echo(value=1)
-        with pytest.raises(TimeoutError, match=r"1 jobs did not end within 0\.2 s"):
+        with pytest.raises(TimeoutError, match=r"1 job did not end within 0\.2 s"):
             list(gearman_async_client.as_completed([nobody, done], timeout=0.2))
         assert gearman_async_client.wait([nobody, done], timeout=0.1) == ({done}, {nobody})
 

@@ -375,7 +375,7 @@ def test_a_process_that_is_killed_loses_its_jobs_to_others(
         found = until_state(store, id, State.SUCCEEDED)
     assert taker.got == [(id, 2)]
     assert (found.deaths, found.attempts) == (1, 2)
-    assert actions(log, f"pid {pid} is dead: 1 jobs are taken back: f")
+    assert actions(log, f"pid {pid} is dead; it gives back 1 job of f")
 
 
 def test_an_end_that_was_ordered_does_not_count(store: SQLStore, runner: Runner, log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -10,18 +11,23 @@ from typing import Any
 
 import pytest
 
-from gearmanny.dispatching import losses
+from gearmanny.dispatching import dispatcher, losses, schedule
 from gearmanny.dispatching.dispatcher import Dispatcher
 from gearmanny.dispatching.losses import CONFIRMED_FOR
 from gearmanny.dispatching.options import DispatchOptions
+from gearmanny.dispatching.schedule import Chore
 from gearmanny.net.hosts import parse_hosts
 from gearmanny.net.tls import TLS
+from gearmanny.records import limits
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
 from gearmanny.records.values import Claimed, NewJob
+from gearmanny.testing import running
+from gearmanny.worker import BaseWorker, task
 from tests.contract.records.conftest import Database, url_of
 from tests.contract.records.test_pooler import pooler
 from tests.integration.test_dispatcher import look, taking, until_state, waiting
+from tests.support.recorded import Caller
 from tests.support.servers import PATIENCE, Server, until
 from tests.support.tls import Authority
 from tools.proxies import proxy
@@ -145,3 +151,33 @@ def test_what_gearmand_lost_before_a_dispatcher_came_is_handed_over_at_once_and_
     ):
         until_state(store, submitted.id, State.SUCCEEDED)
     assert taker.got == [(submitted.id, 3)]
+
+
+def test_a_place_that_becomes_free_is_taken_at_once(
+    postgres_database: dict[str, Any],
+    gearman_server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a dispatcher that would not look at all limits before the end of this test."""
+    monkeypatch.setattr(dispatcher, "_REST_FROM_LIMITS", 1e9)
+    monkeypatch.setitem(schedule.EVERY, Chore.RELEASE, 1000.0)
+    monkeypatch.setattr(limits, "_LOOK_EVERY", 1000.0)
+    with (
+        contextlib.closing(Database(url_of(postgres_database))) as database,
+        Running(database.open(), gearman_server.host),
+        running(Limited(hosts=[gearman_server.host], records=database.open())),
+    ):
+        caller = Caller(database.open(), gearman_server)
+        ids = [caller.call("limited_one") for _ in range(3)]
+        for id in ids:
+            caller.until(id, State.SUCCEEDED)
+
+
+class Limited(BaseWorker):
+    name = "limited"
+    concurrency = 3
+
+    @task(max_running=1)
+    async def task_one(self) -> None:
+        await asyncio.sleep(0.1)  # while the others are claimed

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -428,12 +428,66 @@ class TestAProcess:
         id = caller.submit("recorded_wait_later", {"path": str(alone)})
         database.execute("UPDATE gearmanny_jobs SET deaths = 1 WHERE state = 'queued'")
         caller.hand_over("recorded_wait_later", id)
-        caller.until(id, State.RUNNING)
+        until(lambda: caller.look(id).attempts, "it being claimed")
+        caller.until(id, State.QUEUED)
         assert not runs(alone)
         beside.touch()
         until(lambda: runs(alone), "the second task running")
         alone.touch()
         caller.until(id, State.SUCCEEDED)
+
+
+class TestHooks:
+    """Their errors are theirs alone: whether a job runs, and what becomes of it, is not theirs."""
+
+    @pytest.mark.parametrize("moment", ["called", "entered", "left"])
+    @pytest.mark.parametrize("function", ["echo", "echo_later"])
+    def test_that_raise_change_nothing(
+        self,
+        database: Database,
+        gearman_server: Server,
+        caller: Caller,
+        caplog: pytest.LogCaptureFixture,
+        function: str,
+        moment: str,
+    ) -> None:
+        class Hooked(Recorded):
+            hooks = (RaisingHook(moment),)
+
+        with running(Hooked(hosts=[gearman_server.host], records=database.open())):
+            done = caller.until(caller.call(f"recorded_{function}", {"value": 1}), State.SUCCEEDED)
+            caller.until_answered(f"recorded_{function}")
+        assert (done.result, done.attempts, done.failures, done.errors) == ("1", 1, 0, [])
+        assert records(caplog, "hook_failed")
+
+    @pytest.mark.parametrize("function", ["fail", "fail_later"])
+    def test_that_raise_hide_no_failure(
+        self, database: Database, gearman_server: Server, caller: Caller, function: str
+    ) -> None:
+        class Hooked(Recorded):
+            hooks = (RaisingHook("left"),)
+
+        with running(Hooked(hosts=[gearman_server.host], records=database.open())):
+            assert caller.error(caller.call(f"recorded_{function}"))["message"] == "no luck"
+
+
+class RaisingHook:
+    def __init__(self, moment: str) -> None:
+        self._moment = moment
+
+    def __call__(self, job: Any) -> Self:
+        self._reach("called")
+        return self
+
+    def __enter__(self) -> None:
+        self._reach("entered")
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._reach("left")
+
+    def _reach(self, moment: str) -> None:
+        if moment == self._moment:
+            raise RuntimeError(f"when it is {moment}")
 
 
 @pytest.mark.parametrize("records", ["sqlite:///jobs.db", object()])

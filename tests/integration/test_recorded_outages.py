@@ -279,6 +279,30 @@ class TestAProcessThatDies:
         ended = [caller.until(id, State.SUCCEEDED) for id in beside]
         assert [(job.attempts, job.deaths) for job in ended] == [(2, 1), (2, 1)]
 
+    @pytest.mark.parametrize("runner", ["4"], indirect=True)
+    def test_is_not_charged_to_a_job_that_waits_to_run_alone(
+        self,
+        runner: subprocess.Popen[str],
+        caller: Caller,
+        database: Database,
+        tmp_path: Path,
+    ) -> None:
+        """Whoever ran beside it would otherwise fail it after some deaths."""
+        beside, alone = tmp_path / "beside", tmp_path / "alone"
+        killer = caller.call("recorded_wait_later", {"path": str(beside)})
+        until(lambda: runs(beside), "the first task running")
+        id = caller.submit("recorded_wait_later", {"path": str(alone)})
+        database.execute("UPDATE gearmanny_jobs SET deaths = 1 WHERE state = 'queued'")
+        caller.hand_over("recorded_wait_later", id)
+        until(lambda: caller.look(id).attempts, "it being claimed")
+        caller.until(id, State.QUEUED)
+        (process,) = caller.store.processes()
+        os.kill(process.pid, signal.SIGKILL)
+        until(lambda: caller.look(killer).deaths, "a death")
+        beside.touch()
+        alone.touch()
+        assert caller.until(id, State.SUCCEEDED).deaths == 1
+
     @pytest.mark.parametrize("function", ["go_on", "block"])
     def test_because_a_task_ignores_its_limit_has_recorded_that_failure(
         self, runner: subprocess.Popen[str], caller: Caller, function: str

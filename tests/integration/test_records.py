@@ -517,7 +517,7 @@ class TestMany:
         inputs = [{"value": n} for n in range(1500)] + [{"value": object()}]
         with pytest.raises(EncodingError) as caught:
             client.submit_many("f", inputs)
-        assert caught.value.__notes__ == ["1000 jobs of f() were recorded before."]
+        assert caught.value.__notes__ == ["Recorded before that: 1000 jobs of f()."]
         assert [count.waiting for count in store.counts()] == [1000]
 
     def test_options_of_one_call_are_refused(self, client: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from gearmanny.errors import InvalidOption
 from gearmanny.payload.checks import (
     ADDRESS,
     COUNT,
+    PATH,
     PORT,
     PORT_OR_ANY,
     SECONDS,
@@ -40,6 +42,7 @@ DAYS = number("a number of days above 0", lambda days: days > 0)
         (TIME_LIMIT, [0.001, 1]),
         (SWITCH, [True, False]),
         (ADDRESS, ["127.0.0.1", "::1"]),
+        (PATH, ["health", "/run/health", PurePath("health")]),
         (COLOUR, ["red", "green"]),
         (BYTES, [8, 16]),
         (DAYS, [1, 0.5]),
@@ -54,6 +57,7 @@ def test_what_obeys_is_allowed(rule: Rule, values: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("rule", "words", "values"),
     [
+        (PATH, "the path of a file", ["", "a\0b", b"health", 3]),
         (COUNT, "a whole number, 1 or more", [0, -1, 1.0, "1", True, [], math.inf]),
         (PORT, "a whole number from 1 to 65535", [0, 65536, -1, "80", True]),
         (PORT_OR_ANY, "a whole number from 0 to 65535", [-1, 65536, None, False]),

@@ -9,6 +9,7 @@ import pytest
 
 from gearmanny.errors import TaskError
 from gearmanny.payload.failures import (
+    cut,
     decode_failure,
     encode_failure,
     foreign_failure,
@@ -231,3 +232,28 @@ def test_a_failure_that_is_too_long_is_replaced_by_one_that_says_so() -> None:
 def test_a_text_of_another_library_that_was_discarded_is_told_by_its_size() -> None:
     error = foreign_failure("f", Oversized.of(9000, 8192))
     assert error.message.startswith("the reason was discarded: its 9000 bytes exceed max_packet")
+
+
+def test_a_failure_that_is_kept_is_cut() -> None:
+    short = encode_failure(ValueError("short")).decode()
+    assert cut(short, 1000) == short
+    long = encode_failure(ValueError("\N{SNAKE}" * 5000), with_traceback=True).decode()
+    kept = cut(long, 2000)
+    assert len(kept) <= 2000
+    error = decode_failure("f", kept.encode())
+    assert error is not None
+    assert error.type == "builtins.ValueError"
+    assert error.message.startswith("\N{SNAKE}" * 50)
+    assert error.message.endswith("… (cut: it has 5,000 characters)")
+    assert (error.traceback or "").endswith("\N{SNAKE}\n")
+
+
+def test_of_a_long_traceback_the_end_is_kept() -> None:
+    try:
+        raise ValueError("short") from ValueError("long " * 1000)
+    except ValueError as caught:
+        long = encode_failure(caught, with_traceback=True).decode()
+    error = decode_failure("f", cut(long, 2000).encode())
+    assert error is not None
+    assert error.message == "short"
+    assert (error.traceback or "").endswith("ValueError: short\n")

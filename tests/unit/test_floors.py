@@ -25,6 +25,11 @@ LONGEST_FUNCTION = 60
 """Lines."""
 
 PURE = (
+    "gearmanny.commands.arguments",
+    "gearmanny.commands.bar",
+    "gearmanny.commands.conditions",
+    "gearmanny.commands.overview",
+    "gearmanny.commands.tables",
     "gearmanny.dispatching.counting",
     "gearmanny.dispatching.losses",
     "gearmanny.dispatching.refusals",
@@ -33,6 +38,7 @@ PURE = (
     "gearmanny.protocol",
     "gearmanny.tasks",
     "gearmanny.calling",
+    "gearmanny.running.diagnosis",
     "gearmanny.running.options",
     "gearmanny.running.restarts",
     "gearmanny.running.roster",
@@ -130,7 +136,7 @@ TOUCHES = {
         "gearmanny.net.forks",
         "gearmanny.working.interrupts",
         "gearmanny.running.signals",
-        "gearmanny.cli",
+        "gearmanny.commands.server",
     },
     "subprocess": {"gearmanny.contrib.django.reloading", "gearmanny.testing"},
     "asyncio": {

@@ -18,8 +18,10 @@ def test_jobs_are_named_from_their_begin_to_their_end() -> None:
     ]
     table.end(first)
     assert [job.handle for job in table.running()] == ["H:one:2"]
+    assert not table.is_empty()
     table.end(second)
     assert table.running() == []
+    assert table.is_empty()
     table.close()
 
 

@@ -241,7 +241,7 @@ def test_an_error_says_how_many_jobs_were_recorded_before(
     with pytest.raises(type(error)) as caught:
         carry_out(recording_many(store, *payloads), *answers)
     assert caught.value is error
-    assert error.__notes__ == ["2 jobs of f() were recorded before."]
+    assert error.__notes__ == ["Recorded before that: 2 jobs of f()."]
 
 
 def test_a_call_that_was_pickled_finds_its_record(store: FakeStore) -> None:

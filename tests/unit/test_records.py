@@ -218,7 +218,7 @@ class TestWaits:
         ("found", "reason"),
         [
             (RUNNING, "Its record says that it runs."),
-            (QUEUED, "Its record says that it waits: it is due since, or at, 2030-01-02 03:04:00"),
+            (QUEUED, "Its record says that it waits, with the due time 2030-01-02 03:04:00"),
         ],
     )
     def test_a_timeout_says_how_far_the_job_is(

@@ -12,9 +12,11 @@ def test_a_process_that_does_not_beat_for_too_long_is_stalled_until_it_does() ->
     for now in (0.0, 2.5, 5.0, 7.5):
         assert stalls.look({"a": 1, "b": int(now)}, now) == {}
     assert stalls.look({"a": 1, "b": 9}, 10.0) == {"a": True}
+    assert stalls.stalled == ["a"]
     assert stalls.look({"a": 1, "b": 10}, 12.0) == {}
     assert stalls.look({"a": 2, "b": 12}, 14.0) == {"a": False}
     assert stalls.look({"a": 2, "b": 14}, 18.0) == {}
+    assert stalls.stalled == []
 
 
 def test_one_that_rests_is_not_watched() -> None:

@@ -15,6 +15,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings as django_settings
 from django.utils.module_loading import module_has_submodule
 
+from gearmanny.contrib.django.settings import get_settings
 from gearmanny.worker import BaseWorker
 
 MODULE = "workers"
@@ -40,7 +41,7 @@ class FoundWorker:
 
 def find_workers() -> list[FoundWorker]:
     """Returns the worker classes of all installed apps, in the order of INSTALLED_APPS, and the
-    one that runs Django's tasks, if `TASKS` names our backend.
+    one that runs Django's tasks, if `TASKS` names our backend, and the one that the explorer needs.
 
     If `workers` is a package, all of its modules are imported. A class that is imported from
     elsewhere is not a worker of the app, unless `__all__` of the module names it: it may be there
@@ -57,7 +58,7 @@ def find_workers() -> list[FoundWorker]:
     workers = [*search.workers, *workers_of_tasks()]
     if not workers:
         raise DiscoveryError(_nothing_found(search))
-    return workers
+    return [*workers, *workers_of_explorer()]
 
 
 def workers_of_tasks() -> list[FoundWorker]:
@@ -68,6 +69,15 @@ def workers_of_tasks() -> list[FoundWorker]:
 
     worker = worker_of_tasks()
     return [] if worker is None else [FoundWorker(worker.__module__, worker)]
+
+
+def workers_of_explorer() -> list[FoundWorker]:
+    """Returns the worker that changes records for the admin site, if there are both."""
+    if get_settings().RECORDS.STORE is None or not apps.is_installed("django.contrib.admin"):
+        return []
+    from gearmanny.contrib.django.explorer.worker import RecordsWorker  # noqa: PLC0415  models
+
+    return [FoundWorker(RecordsWorker.__module__, RecordsWorker)]
 
 
 def apps_with_workers() -> list[AppConfig]:

@@ -111,6 +111,9 @@ class _LoopAround:
         answered, self._answered = self._answered, 0
         return answered
 
+    def is_idle(self) -> bool:
+        return True
+
     def finish(self) -> None:
         """They have ended."""
 

@@ -67,6 +67,11 @@ class JobRecord(models.Model):
 
     class Meta:
         db_table = "gearmanny_jobs"
+        default_permissions = ("view",)
+        permissions = (
+            ("act_jobrecord", "Can retry, cancel and discard jobs"),
+            ("call_jobrecord", "Can call functions"),
+        )
         verbose_name = gettext_lazy("job")
         verbose_name_plural = gettext_lazy("jobs")
         required_db_features = ("supports_partial_indexes",)
@@ -99,6 +104,11 @@ class JobRecord(models.Model):
             models.Index(
                 fields=["state", "finished"],
                 name="gearmanny_jobs_finished",
+                condition=Q(finished__isnull=False),
+            ),
+            models.Index(
+                fields=["function", "state", "finished"],
+                name="gearmanny_jobs_ended",
                 condition=Q(finished__isnull=False),
             ),
         )

@@ -10,8 +10,11 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, ngettext
 
+from gearmanny.contrib.django.explorer.drawings import bars
+from gearmanny.contrib.django.explorer.site import store_of_project
 from gearmanny.contrib.django.models import JobSchedule
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
@@ -26,6 +29,9 @@ _DEFINITION = (
 )
 
 _STATE = ("from_code", "paused", "is_offered", "last_tick", "next_tick", "job")
+
+_RUNS = 20
+"""Jobs that are shown of a schedule."""
 
 _LINE = forms.TextInput(attrs={"class": "vTextField"})
 
@@ -48,6 +54,11 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = _DEFINITION
         widgets = dict.fromkeys(("name", "function", "cron", "timezone"), _LINE)
         help_texts: ClassVar = {"arguments": gettext_lazy("A JSON object: the arguments by name.")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Where its name has to be unique.
+        self.instance._state.db = get_settings().RECORDS.DATABASE
 
     def clean_arguments(self) -> str:
         """Returns the arguments, if they are what a task takes."""
@@ -99,10 +110,13 @@ class JobScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Adds and changes schedules by the store, which knows the time. Those in the code of workers
     can be paused, run and removed, and are changed in code."""
 
+    class Media:
+        css: ClassVar = {"all": ("gearmanny/explorer.css",)}
+
     form = ScheduleForm
     list_display = (
         *("name", "words", "function", "is_paused", "is_offered"),
-        *("last_tick", "next_tick"),
+        *("last_tick", "next_tick", "last_runs"),
     )
     list_filter = ("paused", "from_code")
     search_fields = ("name", "function")
@@ -194,6 +208,12 @@ class JobScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return _schedules().get(schedule.name).words
         except GearmanException as error:
             return str(error)
+
+    @admin.display(description=gettext_lazy("last runs"))
+    def last_runs(self, schedule: JobSchedule) -> SafeString | str:
+        """Returns the last jobs of its function as bars, as high as they took long."""
+        runs = store_of_project().runs(schedule.function, _RUNS)
+        return bars(runs) if runs else "-"
 
     @admin.display(description=gettext_lazy("paused"), boolean=True, ordering="paused")
     def is_paused(self, schedule: JobSchedule) -> bool:

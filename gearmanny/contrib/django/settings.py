@@ -10,6 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
@@ -50,6 +51,9 @@ HYGIENE = "gearmanny.contrib.django.hooks.healthy_connections"
 T = TypeVar("T")
 
 _TEXT = Rule("a string, not an empty one", lambda text: isinstance(text, str) and bool(text), str)
+
+_SHORTEST_TOKEN = 16
+"""Characters."""
 
 _DAYS = number("a number of days from 0 to 36500", lambda days: 0 <= days <= 36500)
 
@@ -177,6 +181,14 @@ def _check_hooks(hooks: object) -> None:
     check_hooks(hooks)
 
 
+def _check_token(token: object) -> None:
+    if token is None or (isinstance(token, str) and len(token) >= _SHORTEST_TOKEN):
+        return
+    raise InvalidOption(  # which does not quote a secret
+        f"It must be a string of {_SHORTEST_TOKEN} characters or more, or None."
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """`GEARMANNY`."""
@@ -215,6 +227,14 @@ class Settings:
     STALL_TIMEOUT: float | None = same_as(RunnerOptions, "stall_timeout")
     POOLS: Mapping[str, Mapping[str, Any]] = option(
         {}, check_pools, "workers with processes of their own, and the options of these, by pool"
+    )
+    HEALTH_FILE: str | PurePath | None = same_as(RunnerOptions, "health_file")
+    HEALTH_TOKEN: str | None = option(
+        None,
+        _check_token,
+        "lets in whoever asks the page of `gearmanny.contrib.django.health`",
+        none="there is no such page",
+        repr=False,
     )
     EMBEDDED: bool = option(
         False, SWITCH, "start a job server for development if none is listening"

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gearmanny.errors import EncodingError, InvalidOption, InvalidTask
+from gearmanny.payload.failures import encode_failure
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import (
@@ -257,6 +258,28 @@ def test_every_attempt_is_kept(store: SQLStore, running: Claiming, process: Proc
         "retried", "given_back", "owner_died"
     ]  # fmt: skip
     assert (found.state, found.attempts, found.number) == (State.SUCCEEDED, 4, 4)
+
+
+def test_of_many_attempts_the_last_ones_are_kept(
+    store: SQLStore, running: Claiming, process: Process
+) -> None:
+    """A record is written again with each of them."""
+    claimed = running()
+    error = encode_failure(ValueError("no luck " * 20_000)).decode()
+    for number in range(2, 40):
+        assert store.give_back(claimed.claim, Event.RETRIED, 0, error)
+        (handed,) = store.hand_over(10, 10)
+        again = store.claim(handed.id, "f", number, process.id)
+        assert isinstance(again, Claimed)
+        claimed = again
+    store.finish(claimed.claim, Event.FAILED, error=error)
+    found = look(store, claimed.claim.id)
+    attempts = [json.loads(line) for line in found.errors]
+    assert (attempts[-1]["event"], attempts[0]["event"]) == ("failed", "retried")
+    assert 14 <= len(attempts) < found.attempts == 39
+    assert 900_000 < sum(map(len, found.errors)) <= 1_000_000
+    assert len(found.error or "") <= 65_536
+    assert attempts[-1]["error"]["gearmanny_error"]["message"].startswith("no luck no luck ")
 
 
 def test_a_job_of_which_processes_die_is_poison(

@@ -6,16 +6,26 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from gearmanny.records.limits import Limits
+from gearmanny.records.limits import NONE_HELD, Limits
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
-from gearmanny.records.values import Claimed, HandedOver, NewJob, Process, Refusal, Refused
-from tests.contract.records.conftest import Database, only_sqlite
+from gearmanny.records.values import (
+    Change,
+    Changes,
+    Claimed,
+    HandedOver,
+    NewJob,
+    Process,
+    Refusal,
+    Refused,
+)
+from tests.contract.records.conftest import Database, only_postgresql, only_sqlite
 from tests.contract.records.test_jobs import look, submit
 from tests.support.servers import PATIENCE, ROOT, until
 
@@ -279,3 +289,97 @@ def test_eight_processes_keep_the_rate_in_every_window(database: Database, store
     assert len(started) == 25
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(started)]
     assert min(gaps) >= every
+
+
+def test_only_some_limits_may_be_looked_at(store: SQLStore, worker: Worker) -> None:
+    """Of many thousand keys, those in which there is room."""
+    first = [submit(store, arguments=f'{{"customer": {n}}}') for n in range(3)]
+    claims = [worker.begin(id, BY_CUSTOMER) for id in first]
+    second = [submit(store, arguments=f'{{"customer": {n}}}') for n in range(3)]
+    assert [worker.claim(id, BY_CUSTOMER) for id in second] == [LIMITED] * 3
+    for claimed in claims:
+        worker.end(claimed)
+    assert store.release([]) == store.release(["g"]) == NONE_HELD
+    assert store.release(["f 1", "g"]).jobs == 1
+    assert [job.id for job in store.hand_over(10, 10)] == [second[1]]
+    assert store.release().jobs == 2
+
+
+def test_what_is_held_is_released_where_its_limit_is_forgotten(
+    database: Database, store: SQLStore, worker: Worker
+) -> None:
+    """As by two that forget it and use it at the same moment."""
+    ids = in_order(store, 2)
+    worker.end(worker.begin(ids[0], HOURLY))
+    assert worker.claim(ids[1], HOURLY) == LIMITED
+    database.execute("DELETE FROM gearmanny_limits")
+    assert [job.id for job in worker.handed()] == [ids[1]]
+
+
+Heard = Callable[[Changes], set[Change]]
+
+
+@pytest.fixture
+def heard(database: Database) -> Heard:
+    """Returns all that was told until now."""
+
+    def heard(changes: Changes) -> set[Change]:
+        database.execute("SELECT pg_notify('gearmanny_jobs_changed', 'end')")
+        found: set[Change] = set()
+        while Change("end") not in found:
+            found.update(changes.wait(PATIENCE))
+        return found - {Change("end")}
+
+    return heard
+
+
+@only_postgresql
+class TestThatThereIsRoomIsTold:
+    """So that dispatchers need not look all the time."""
+
+    @pytest.mark.parametrize("end", ["done", "failed", "interrupted", "retried", "given", "died"])
+    def test_when_a_job_leaves(
+        self, store: SQLStore, worker: Worker, heard: Heard, end: str
+    ) -> None:
+        claimed = worker.begin(submit(store), ONE)
+        with store.changes() as changes:
+            if end == "died":
+                store.take_back(worker.process.id)
+            elif end in ("retried", "given"):
+                event = {"retried": Event.RETRIED, "given": Event.GIVEN_BACK}[end]
+                store.give_back(claimed.claim, event)
+            else:
+                event = {
+                    "done": Event.SUCCEEDED,
+                    "failed": Event.FAILED,
+                    "interrupted": Event.INTERRUPTED,
+                }[end]
+                store.finish(claimed.claim, event)
+            assert Change("room", "f") in heard(changes)
+
+    def test_when_one_is_cancelled_that_was_released(
+        self, store: SQLStore, worker: Worker, heard: Heard
+    ) -> None:
+        ids = in_order(store, 2)
+        first = worker.begin(ids[0], ONE)
+        assert worker.claim(ids[1], ONE) == LIMITED
+        worker.end(first)
+        assert worker.handed()
+        with store.changes() as changes:
+            assert store.cancel(ids[1]) is State.CANCELLED
+            assert heard(changes) == {Change("room", "f")}
+
+    def test_to_who_is_held(self, store: SQLStore, worker: Worker, heard: Heard) -> None:
+        """It may have been free a moment ago."""
+        ids = in_order(store, 2)
+        worker.begin(ids[0], ONE)
+        with store.changes() as changes:
+            assert worker.claim(ids[1], ONE) == LIMITED
+            assert heard(changes) == {Change("room", "f")}
+
+    def test_not_where_there_are_no_limits(
+        self, store: SQLStore, worker: Worker, heard: Heard
+    ) -> None:
+        with store.changes() as changes:
+            worker.end(worker.begin(submit(store), None))
+            assert heard(changes) == set()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,12 +14,14 @@ import pytest
 from gearmanny import cli
 from gearmanny.errors import InvalidOption
 from gearmanny.records import listing
-from gearmanny.records.listing import Wanted
+from gearmanny.records.ids import first_id_of
+from gearmanny.records.listing import Page, Wanted
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
-from gearmanny.records.values import Refusal, Refused
+from gearmanny.records.values import NewJob, Refusal, Refused
 from tests.contract.records.conftest import Claiming, Database
 from tests.contract.records.test_jobs import look, submit
+from tests.support.servers import PATIENCE, ROOT
 
 NOBODY = "018f0000-0000-7000-8000-000000000000"
 
@@ -27,7 +32,7 @@ def wanted(store: SQLStore, **wanted: Any) -> list[str]:
     """All pages."""
     found, after = [], None
     while True:
-        page = store.page(Wanted(**wanted), after)
+        page = store.page(Wanted(**wanted), after, 2)
         found += page.ids
         after = page.after
         if after is None:
@@ -36,21 +41,23 @@ def wanted(store: SQLStore, **wanted: Any) -> list[str]:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes a statement read few records."""
+    """Makes a page look through few records, two statements of two."""
     monkeypatch.setattr(listing, "_READ", 2)
+    monkeypatch.setattr(listing, "_READS", 1)
 
 
 @pytest.mark.usefixtures("few")
 def test_pages_show_every_record_once_the_newest_first(store: SQLStore) -> None:
     ids = [submit(store) for _ in range(5)]
     assert wanted(store) == sorted(ids, reverse=True)
-    assert len(store.page(Wanted()).ids) == 2
+    assert len(store.page(Wanted()).ids) == 4
+    assert len(store.page(Wanted(), size=3).ids) == 3
 
 
 @pytest.mark.usefixtures("few")
 def test_what_comes_and_goes_between_two_pages_moves_no_other(store: SQLStore) -> None:
     ids = sorted(submit(store) for _ in range(4))
-    first = store.page(Wanted())
+    first = store.page(Wanted(), size=2)
     store.delete(first.ids)
     submit(store)
     assert list(store.page(Wanted(), first.after).ids) == [ids[1], ids[0]]
@@ -66,6 +73,73 @@ def test_records_are_found_by_what_they_are(store: SQLStore, running: Claiming) 
     assert wanted(store, key="k") == sorted([keyed, waiting], reverse=True)
     assert wanted(store, key="k", function="g", state=State.QUEUED) == [keyed]
     assert wanted(store, key="other") == []
+
+
+@pytest.mark.usefixtures("few")
+def test_a_page_that_found_nothing_says_where_the_next_one_begins(store: SQLStore) -> None:
+    oldest, *others = sorted(submit(store, unique=str(number)) for number in range(5))
+    page = store.page(Wanted(key="0"))
+    assert (page.ids, page.after) == ([], others[0])
+    assert store.page(Wanted(key="0"), page.after) == Page([oldest], None)
+
+
+@pytest.fixture(params=[100, 1], ids=["few are wanted", "many are wanted"])
+def many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number up to which records are counted and sorted."""
+    monkeypatch.setattr(listing, "MANY", request.param)
+    return int(request.param)
+
+
+def test_records_of_each_state_are_found_and_counted(
+    store: SQLStore, running: Claiming, many: int
+) -> None:
+    by_state: dict[State, set[str]] = {state: set() for state in State}
+    for _ in range(2):
+        by_state[State.QUEUED] |= {submit(store), submit(store, delay=60.0)}
+        by_state[State.RUNNING].add(running().claim.id)
+        for state, event in (
+            (State.SUCCEEDED, Event.SUCCEEDED),
+            (State.FAILED, Event.FAILED),
+            (State.CANCELLED, Event.INTERRUPTED),
+        ):
+            ended = running().claim
+            store.finish(ended, event, error="{}")
+            by_state[state].add(ended.id)
+    others = {submit(store, "g"), running("g").claim.id, failed(store, running, "g")}
+
+    for state, ids in by_state.items():
+        assert wanted(store, state=state, function="f") == sorted(ids, reverse=True)
+        assert set(wanted(store, state=state)) >= ids
+        assert store.count(Wanted("f", state)) == min(len(ids), many + 1)
+    of_function = set().union(*by_state.values())
+    assert set(wanted(store, function="f")) == of_function
+    assert set(wanted(store)) == of_function | others
+    assert store.count(Wanted("f")) == min(len(of_function), many + 1)
+    assert store.count(Wanted()) == min(len(of_function | others), many + 1)
+    assert store.count(Wanted(key="k")) is None
+
+
+def test_nobody_counts_where_that_would_be_a_look_at_all(
+    store: SQLStore, running: Claiming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MANY", 1)
+    for _ in range(2):
+        running("g")
+    assert store.count(Wanted("f", State.RUNNING)) is None
+    assert wanted(store, function="f", state=State.RUNNING) == []
+
+
+@pytest.mark.parametrize("state", [None, State.QUEUED])
+def test_records_of_a_time_are_found(store: SQLStore, state: State | None, many: int) -> None:
+    days = [datetime(2026, 11, day, tzinfo=UTC) for day in range(1, 6)]
+    ids = [first_id_of(day) for day in days]
+    store.submit([NewJob("f", id=id) for id in ids])
+    assert wanted(store, state=state, since=days[1], until=days[3]) == [ids[2], ids[1]]
+    assert wanted(store, state=state, since=days[4]) == [ids[4]]
+    assert wanted(store, state=state, until=days[1]) == [ids[0]]
+    # Where many have that state, only a look at all of them would tell.
+    number = None if state is not None and many == 1 else 2
+    assert store.count(Wanted(state=state, since=days[1], until=days[3])) == number
 
 
 def test_a_search_that_cannot_find_anything_is_refused(store: SQLStore) -> None:
@@ -237,4 +311,23 @@ class TestTheCommand:
         assert 'arguments       {"parcel": 5}' in said("show", id)
         assert said("show", NOBODY) == f"{NOBODY}: no such job\n"
         assert said("cancel", id, NOBODY) == f"{NOBODY}: no such job\n1 jobs cancelled\n"
-        assert said("prune", "--days", "0") == "1 jobs deleted\n"
+        assert said("prune", "--days", "0") == "1 job deleted\n"
+
+
+def test_a_list_of_which_enough_was_read_ends_quietly(database: Database, store: SQLStore) -> None:
+    store.submit([NewJob("f")] * 2000)
+    command = [sys.executable, "-m", "gearmanny", "jobs", "--records", database.url, "list"]
+    listing = subprocess.Popen(
+        [*command, "--limit", "2000"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert listing.stdout is not None
+    assert listing.stdout.readline().endswith("  f\n")
+    listing.stdout.close()
+    assert listing.stderr is not None
+    assert listing.stderr.read() == ""
+    assert listing.wait(PATIENCE) == 0
+    listing.stderr.close()

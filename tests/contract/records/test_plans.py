@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from gearmanny.records import claiming, handing, looking, processes, requests, returning, submitting
+from gearmanny.records import (
+    claiming,
+    handing,
+    listing,
+    looking,
+    processes,
+    requests,
+    returning,
+    submitting,
+)
 from gearmanny.records.dialects import POSTGRESQL, SQLITE
 from gearmanny.records.session import Session
 from gearmanny.records.sql import SQLStore
@@ -16,6 +25,13 @@ from tests.contract.records.test_jobs import NOBODY
 
 ID = object()
 """Stands for an id, which each database writes its own way."""
+
+
+def counted(state: State, *function: str) -> tuple[str, *tuple[object, ...]]:
+    """The statement that counts the records in a state."""
+    part = listing._PARTS[state][0].statement(*function or (None,))
+    return listing._COUNT.format(matches="TRUE", some=part.text), *part.values
+
 
 STATEMENTS = {
     "claim": (claiming._CLAIM, 1, ID, ID, "f", 1, ID, "started "),
@@ -32,6 +48,11 @@ STATEMENTS = {
     "superseded": (returning._LOCK, ID, 1),
     "held": (returning._HELD_BY, ID),
     "orphans": (processes._ORPHANS,),
+    "counted queue": counted(State.QUEUED),
+    "counted running": counted(State.RUNNING),
+    "counted failed": counted(State.FAILED),
+    "counted of function": counted(State.FAILED, "f"),
+    "page": (listing._WINDOW.format(matches="TRUE"), ID, 5000),
     "cancelling": (requests._CANCELLING.format(processes="%s"), ID),
 }
 

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission, User
 from django.core.management import CommandError, call_command
-from django.test import TestCase, override_settings
+from django.test import Client, TestCase, override_settings
+from django.utils.html import escape
+from django.utils.timezone import now
 
-from gearmanny.contrib.django.models import JobRecord, JobSchedule
+from gearmanny.contrib.django import client as simple_client
+from gearmanny.contrib.django.explorer import jobadmin, joblist
+from gearmanny.contrib.django.explorer import now as now_page
+from gearmanny.contrib.django.explorer.worker import RecordsWorker
+from gearmanny.contrib.django.models import JobRecord, JobSchedule, WorkerProcess
+from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
+from gearmanny.contrib.django.testing import eager
+from gearmanny.errors import TaskError
+from gearmanny.records import listing, summaries
 from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.states import Event
 from gearmanny.records.values import Claimed, NewJob
 from gearmanny.schedules.timetable import Timetable
+from tests.djangoapps.recorded.workers import Recorded
 
 LIST = "/admin/gearmanny/jobrecord/"
 
@@ -25,13 +42,48 @@ FAILURE = json.dumps(
 )
 
 
-class RecordPages(TestCase):
+FUNCTIONS = json.dumps(
+    {
+        "recorded_write": {
+            "description": "Writes a name.",
+            "input": {"name": {"default": None, "required": True, "annotation": "str"}},
+        },
+        "recorded_read": {
+            "description": "",
+            "input": {"id": {"default": None, "required": True, "annotation": "int"}},
+        },
+        "recorded_write_and_fail": {"description": "Has no signature."},
+    }
+)
+
+
+@contextlib.contextmanager
+def patched(module: Any, **values: Any) -> Iterator[None]:
+    """Lowers the limits of a module."""
+    with patch.multiple(module, **values):
+        yield
+
+
+def alias() -> str:
+    """The database of the records."""
+    return get_settings().RECORDS.DATABASE
+
+
+class Pages(TestCase):
+    """Pages of the explorer, for somebody who may do everything."""
+
+    databases = "__all__"
+
     def setUp(self) -> None:
         found = get_store()
         assert found is not None
         self.store: Any = found.of_callers
-        self.client.force_login(User.objects.create_superuser("admin"))
-        self.process = self.store.register(pool="tests")
+        self.admin = User.objects.create_superuser("admin")
+        self.client.force_login(self.admin)
+        self.process = self.store.register(pool="tests", functions=FUNCTIONS)
+        WorkerProcess.objects.create(
+            **self.process._asdict() | {"liveness": "lock", "started": now(), "beat": now()}
+        )
 
     def record(self, function: str, **options: Any) -> str:
         (submitted,) = self.store.record([NewJob(function, **options)], lambda jobs: None)
@@ -43,49 +95,482 @@ class RecordPages(TestCase):
         assert isinstance(claimed, Claimed)
         return claimed.claim
 
-    def test_the_list_is_short_of_payloads_and_filters(self) -> None:
-        waiting, failed = self.record("shop_ship", arguments='{"a": 1}'), self.record("shop_bill")
-        self.store.finish(self.claim(failed, "shop_bill"), Event.FAILED, error=FAILURE)
+    def fail(self, function: str, error: str = FAILURE, **options: Any) -> str:
+        id = self.record(function, **options)
+        self.store.finish(self.claim(id, function), Event.FAILED, error=error)
+        return id
+
+    def state(self, id: str) -> str:
+        return JobRecord.objects.get(id=id).state
+
+    def log(self) -> list[tuple[str, str]]:
+        return [(entry.object_id, entry.change_message) for entry in LogEntry.objects.all()]
+
+
+class TheList(Pages):
+    def shown(self, **filters: str) -> list[str]:
+        page = self.client.get(LIST, filters)
+        assert page.status_code == 200
+        return [str(job.id) for job in page.context["listing"].jobs]
+
+    def test_it_shows_the_newest_first_and_filters(self) -> None:
+        waiting, failed = self.record("shop_ship", arguments='{"a": 1}'), self.fail("shop_bill")
+        assert self.shown() == sorted([failed, waiting], reverse=True)
+        assert self.shown(state="failed") == [failed]
+        assert self.shown(function="shop_ship") == [waiting]
+        assert self.shown(function="shop_ship", state="failed") == []
+        assert self.shown(since="2100-01-01T00:00") == []
+        assert len(self.shown(until="2100-01-01T00:00")) == 2
         page = self.client.get(LIST)
-        self.assertContains(page, waiting[-12:])
-        self.assertContains(page, failed[-12:])
-        self.assertContains(page, "?function=shop_bill")
+        self.assertContains(page, "2 jobs.")
+        self.assertContains(page, '<option value="shop_bill">')
         self.assertNotContains(page, "Add job")
-        page = self.client.get(f"{LIST}?state=failed")
-        self.assertNotContains(page, waiting[-12:])
-        page = self.client.get(f"{LIST}?function=shop_ship")
-        self.assertContains(page, waiting[-12:])
-        self.assertNotContains(page, failed[-12:])
 
-    def test_search_is_by_id_or_function(self) -> None:
-        first, second = self.record("shop_ship"), self.record("shop_bill")
-        for term in (first, first.replace("-", ""), "shop_ship"):
-            page = self.client.get(LIST, {"q": term})
-            self.assertContains(page, first[-12:])
-            self.assertNotContains(page, second[-12:])
+    def test_it_searches_by_id_key_and_text_in_the_arguments(self) -> None:
+        first = self.record("shop_ship", arguments='{"to": "Ada", "token": "s3cret"}')
+        second = self.record("shop_bill", unique="the key")
+        for term in (first, first.replace("-", ""), "Ada", '"to": "Ada"'):
+            assert self.shown(q=term) == [first]
+        assert self.shown(q="the key") == [second]
+        assert self.shown(q="Ada", function="shop_bill") == []
+        assert self.shown(q="s3cret") == []
+        assert self.shown(q="018f0000-0000-7000-8000-000000000000") == []
 
-    def test_a_page_shows_what_a_job_got_and_gave(self) -> None:
+    def test_it_says_where_it_has_not_looked(self) -> None:
+        for number in range(3):
+            self.record("shop_ship", arguments='{"to": "Ada"}', unique=str(number))
+        with patched(summaries, MANY=2), patched(joblist, MANY=2):
+            page = self.client.get(LIST, {"q": "Ada"})
+            self.assertContains(page, "Only the newest 2 jobs that match")
+        with patched(joblist, PAGE=2):
+            page = self.client.get(LIST, {"q": "Ada"})
+            self.assertContains(page, "Only the newest 2 that were found")
+        with patched(listing, MANY=1, _READ=1, _READS=0), patched(joblist, MANY=1, PAGE=2):
+            page = self.client.get(LIST, {"function": "shop_ship"})
+            self.assertContains(page, "More than 1 jobs")
+            self.assertContains(page, "Older jobs have not been looked at")
+
+    def test_pages_follow_one_another(self) -> None:
+        ids = [self.record("shop_ship") for _ in range(5)]
+        shown: list[str] = []
+        address = LIST
+        with patched(joblist, PAGE=2):
+            while address:
+                page = self.client.get(address)
+                shown += [str(job.id) for job in page.context["listing"].jobs]
+                older = page.context["older"]
+                address = f"{LIST}{older}" if older else ""
+        assert shown == sorted(ids, reverse=True)
+        self.assertRedirects(self.client.get(f"{LIST}?before=x"), LIST)
+
+    def test_filters_that_make_no_sense_are_refused_where_they_are(self) -> None:
+        for name, value in (("state", "odd"), ("since", "x"), ("q", "\0")):
+            page = self.client.get(LIST, {name: value})
+            assert page.status_code == 200
+            assert "listing" not in page.context
+
+    def test_chosen_jobs_are_changed(self) -> None:
+        first, second, third = self.fail("shop_ship"), self.fail("shop_ship"), self.fail("a/b")
+        chosen = {"change": "retry", "scope": "chosen", "id": [first, third, "x"]}
+        page = self.client.post(LIST, chosen, follow=True)
+        self.assertContains(page, "Retry: 2 jobs.")
+        assert [self.state(id) for id in (first, second, third)] == ["queued", "failed", "queued"]
+        assert set(self.log()) == {(first, "Queued again."), (third, "Queued again.")}
+        self.client.post(LIST, {"change": "cancel", "id": [first]})
+        assert self.state(first) == "cancelled"
+        self.client.post(LIST, {"change": "discard", "id": [first]})
+        assert not JobRecord.objects.filter(id=first).exists()
+        page = self.client.post(LIST, {"change": "retry", "id": [third]}, follow=True)
+        self.assertContains(page, "not possible any more, it is queued")
+        self.assertContains(self.client.post(LIST, {"change": "retry"}, follow=True), "No jobs")
+        assert self.client.post(LIST, {"change": "odd", "id": [second]}).status_code == 302
+        assert self.state(second) == "failed"
+
+    def test_a_key_that_is_taken_is_told(self) -> None:
+        id = self.fail("shop_ship", unique="k")
+        self.record("shop_ship", unique="k")
+        page = self.client.post(LIST, {"change": "retry", "id": [id]}, follow=True)
+        self.assertContains(page, "another one has its key now")
+
+    def test_all_that_match_are_changed_by_a_job(self) -> None:
+        failed = [self.fail("shop_ship") for _ in range(3)]
+        other = self.fail("shop_bill")
+        address = f"{LIST}?state=failed&function=shop_ship"
+        page = self.client.post(address, {"change": "retry", "scope": "all"})
+        self.assertContains(page, "The filter matches 3 jobs.")
+        assert self.state(failed[0]) == "failed"
+        with eager([RecordsWorker]), self.captureOnCommitCallbacks(using=alias(), execute=True):
+            sure = {"change": "retry", "scope": "all", "sure": "yes"}
+            page = self.client.post(address, sure)
+        job = JobRecord.objects.get(function="gearmanny_records_change")
+        self.assertRedirects(page, f"{LIST}{job.id}/change/")
+        assert job.state == "succeeded"
+        assert json.loads(job.result) == {"found": 3, "changed": 3}
+        assert {self.state(id) for id in failed} == {"queued"}
+        assert self.state(other) == "failed"
+        assert {id for id, _ in self.log()} == set(failed)
+
+    def test_all_that_were_found_by_their_arguments_are_changed(self) -> None:
+        found, other = self.record("f", arguments='{"to": "Ada"}'), self.record("f")
+        with eager([RecordsWorker]), self.captureOnCommitCallbacks(using=alias(), execute=True):
+            self.client.post(f"{LIST}?q=Ada", {"change": "discard", "scope": "all", "sure": "yes"})
+        assert not JobRecord.objects.filter(id=found).exists()
+        assert JobRecord.objects.filter(id=other).exists()
+
+    def test_only_a_recorded_job_may_change_others(self) -> None:
+        with eager([RecordsWorker]), pytest.raises(TaskError, match="for recorded jobs"):
+            simple_client.gearmanny_records_change(change="discard", user=1)
+
+    def test_errors_are_grouped(self) -> None:
+        newest = max(self.fail("shop_ship"), self.fail("shop_ship"))
+        self.fail("shop_bill")
+        page = self.client.get(f"{LIST}errors/")
+        assert [(g.function, g.number) for g in page.context["groups"]] == [
+            ("shop_ship", 2),
+            ("shop_bill", 1),
+        ]
+        self.assertContains(page, f"{LIST}{newest}/change/")
+        self.assertContains(page, "&lt;b&gt;no&lt;/b&gt;")
+        page = self.client.get(f"{LIST}errors/", {"function": "shop_bill"})
+        assert [group.function for group in page.context["groups"]] == ["shop_bill"]
+        with patched(summaries, NEWEST_FAILED=1), patched(jobadmin, NEWEST_FAILED=1):
+            self.assertContains(self.client.get(f"{LIST}errors/"), "Only the newest 1 failed")
+
+
+class TheJob(Pages):
+    def page(self, id: str) -> Any:
+        return self.client.get(f"{LIST}{id}/change/")
+
+    def post(self, id: str, **data: str) -> Any:
+        return self.client.post(f"{LIST}{id}/change/", data)
+
+    def test_it_shows_what_it_got_and_gave(self) -> None:
         id = self.record("shop_ship", arguments='{"to": "<script>"}')
-        self.store.finish(self.claim(id, "shop_ship"), Event.SUCCEEDED, '{"parcels": [1, 2]}')
-        page = self.client.get(f"{LIST}{id}/change/")
-        self.assertContains(page, "&quot;to&quot;: &quot;&lt;script&gt;&quot;")
-        self.assertContains(page, "&quot;parcels&quot;: [")
-        self.assertNotContains(page, 'name="_save"')
+        big = '{"parcels": [1, 2], "n": 1208925819614629174706176, "x": 1e400}'
+        self.store.finish(self.claim(id, "shop_ship"), Event.SUCCEEDED, big)
+        page = self.page(id)
+        self.assertContains(page, "&quot;&lt;script&gt;&quot;")
+        self.assertContains(page, "1208925819614629174706176")
+        self.assertContains(page, "<b>parcels</b>")
         raw = self.record("raw", arguments=b"\x00\xff")
-        self.assertContains(self.client.get(f"{LIST}{raw}/change/"), r"b&#x27;\x00\xff&#x27;")
+        self.assertContains(self.page(raw), r"b&#x27;\x00\xff&#x27;")
+        self.assertContains(self.page(raw), "2 bytes")
 
-    def test_a_page_masks_secrets(self) -> None:
+    def test_it_is_short_of_what_is_long(self) -> None:
+        rows = [{"row": number, "text": "x" * 1000} for number in range(5000)]
+        id = self.record("shop_ship", arguments=json.dumps({"rows": rows, "text": "y" * 10**6}))
+        page = self.page(id)
+        assert len(page.content) < 2_000_000
+        self.assertContains(page, "5000 items")
+        deep = self.record("shop_ship", arguments="[" * 900 + "]" * 900)
+        assert self.page(deep).status_code == 200
+        odd = self.record("shop_ship", arguments="not JSON")
+        self.assertContains(self.page(odd), "not JSON")
+
+    def test_it_masks_secrets(self) -> None:
         id = self.record("shop_ship", arguments='{"user": {"api_key": "s3cret"}}')
         self.store.finish(self.claim(id, "shop_ship"), Event.SUCCEEDED, '[{"Token": "s3cret"}]')
-        page = self.client.get(f"{LIST}{id}/change/")
-        self.assertContains(page, "&quot;api_key&quot;: &quot;********&quot;")
+        page = self.page(id)
+        self.assertContains(page, "&quot;********&quot;")
         self.assertNotContains(page, "s3cret")
 
+    def test_it_shows_every_attempt(self) -> None:
+        id = self.record("shop_ship")
+        lost = json.dumps({"gearmanny_error": {"type": "a.B", "message": "line\u2028two"}})
+        self.store.give_back(self.claim(id, "shop_ship"), Event.RETRIED, 0.0, lost)
+        (claimed,) = [self.store.claim(id, "shop_ship", n, self.process.id) for n in (2,)]
+        if not isinstance(claimed, Claimed):
+            claimed = self.store.claim(id, "shop_ship", 1, self.process.id)
+        self.store.finish(claimed.claim, Event.FAILED, error=FAILURE)
+        page = self.page(id)
+        self.assertContains(page, "a.B: line")
+        self.assertContains(page, "builtins.ValueError: &lt;b&gt;no&lt;/b&gt;")
+        assert [str(step.what) for step in page.context["steps"]] == [
+            *("submitted", "began", "failed, and was queued again"),
+            *("began", "failed for good"),
+        ]
+
+    def test_it_shows_its_progress(self) -> None:
+        id = self.record("shop_ship")
+        self.store.progress(self.claim(id, "shop_ship"), 3, 10)
+        page = self.page(id)
+        self.assertContains(page, '<progress max="10" value="3"')
+        self.assertContains(page, "3 of 10")
+
+    def test_it_is_changed(self) -> None:
+        id = self.fail("shop_ship")
+        self.post(id, change="retry")
+        assert self.state(id) == "queued"
+        self.post(id, change="cancel")
+        assert self.state(id) == "cancelled"
+        self.assertContains(self.page(id), "Queued again.")
+        self.assertRedirects(self.post(id, change="discard"), LIST)
+        assert [message for _, message in self.log()] == [
+            *("Discarded.", "Cancelled.", "Queued again."),
+        ]
+        assert self.page(id).status_code == 404
+        assert self.page("x").status_code == 404
+
+    def test_it_runs_again_with_other_arguments_and_the_same_secrets(self) -> None:
+        old = self.fail("recorded_write", arguments='{"name": "a", "token": "s3cret", "n": 1}')
+        self.assertContains(self.page(old), "Run again")
+        self.assertNotContains(self.page(old), "s3cret")
+        changed = '{"name": "b", "token": "********", "n": 36893488147419103232}'
+        page = self.post(old, again="1", arguments=changed, function="other")
+        new = JobRecord.objects.exclude(id=old).get()
+        self.assertRedirects(page, f"{LIST}{new.id}/change/")
+        assert (new.function, new.state) == ("recorded_write", "queued")
+        assert json.loads(new.arguments) == {"name": "b", "token": "s3cret", "n": 2**65}
+        assert self.log() == [(str(new.id), f"Runs {old} again.")]
+        for bad in ("[1]", "{", '{"a": NaN}', ""):
+            page = self.post(old, again="1", arguments=bad)
+            assert page.status_code == 200
+        assert JobRecord.objects.count() == 2
+
+    def test_bytes_run_again_as_they_are(self) -> None:
+        old = self.fail("recorded_write", arguments=b"\0\xff")
+        self.assertNotContains(self.page(old), "<textarea")
+        self.post(old, again="1")
+        assert bytes(JobRecord.objects.exclude(id=old).get().arguments_raw) == b"\0\xff"
+
+    def test_a_task_of_django_runs_again_as_it_is(self) -> None:
+        old = self.fail("tasks_default", arguments='{"task": "shop.tasks.harmless"}')
+        self.assertNotContains(self.page(old), "<textarea")
+        self.post(old, again="1", arguments='{"task": "os.system"}')
+        new = JobRecord.objects.exclude(id=old).get()
+        assert json.loads(new.arguments) == {"task": "shop.tasks.harmless"}
+
+    def test_what_no_worker_of_the_project_offers_does_not_run_again(self) -> None:
+        for function in ("shop_ship", "gearmanny_records_change"):
+            id = self.fail(function)
+            self.assertNotContains(self.page(id), "Run again")
+            assert self.post(id, again="1", arguments="{}").status_code == 403
+
+    def test_odd_names_are_shown_and_lead_to_pages(self) -> None:
+        for function in ("a/b", "<b>", "a&b=c", "ä"):
+            id = self.fail(function)
+            self.assertContains(self.page(id), f"<bdi>{escape(function)}</bdi>")
+            shown = self.client.get(LIST, {"function": function}).context["listing"].jobs
+            assert [str(job.id) for job in shown] == [id]
+
+    def test_the_log_of_the_site_leads_to_it(self) -> None:
+        id = self.record("shop_ship")
+        page = self.client.get(f"{LIST}{id}/history/")
+        self.assertRedirects(page, f"{LIST}{id}/change/")
+
+
+class Calls(Pages):
+    def test_functions_of_the_project_are_listed_with_their_help(self) -> None:
+        page = self.client.get(f"{LIST}functions/")
+        self.assertContains(page, f"{LIST}call/recorded_write/")
+        self.assertContains(page, "Writes a name.")
+        self.assertNotContains(page, "recorded_help")
+        self.assertNotContains(page, "gearmanny_records")
+
+    def call(self, function: str, **data: str) -> Any:
+        return self.client.post(f"{LIST}call/{function}/", data)
+
+    def test_a_form_is_made_of_the_help(self) -> None:
+        page = self.client.get(f"{LIST}call/recorded_write/")
+        self.assertContains(page, 'name="argument-name"')
+        self.assertContains(page, "Writes a name.")
+        page = self.client.get(f"{LIST}call/recorded_read/")
+        self.assertContains(page, 'type="number" name="argument-id"')
+
+    def test_a_call_shows_what_came_back(self) -> None:
+        with eager([Recorded]):
+            page = self.call("recorded_write", **{"argument-name": "<i>", "how": "foreground"})
+            self.assertContains(page, "&quot;&lt;i&gt;&quot;")
+            page = self.call("recorded_write_and_fail", **{"argument-": '{"name": "b"}'})
+            self.assertContains(page, "builtins.ValueError: b")
+        assert Group.objects.filter(name="<i>").exists()
+
+    def test_a_script_gets_events(self) -> None:
+        with eager([Recorded]):
+            response = self.client.post(
+                f"{LIST}call/recorded_write/",
+                {"argument-name": "a"},
+                headers={"Accept": "text/event-stream"},
+            )
+            events = b"".join(response.streaming_content).decode()
+        assert response["Content-Type"] == "text/event-stream"
+        assert events.startswith("event: result\ndata: ")
+        assert "&quot;a&quot;" in json.loads(events.split("data: ")[1])
+
+    def test_a_background_call_leads_to_its_record(self) -> None:
+        page = self.call("recorded_write", **{"argument-name": "a", "how": "background"})
+        job = JobRecord.objects.get()
+        self.assertRedirects(page, f"{LIST}{job.id}/change/")
+        assert (job.function, json.loads(job.arguments)) == ("recorded_write", {"name": "a"})
+        assert self.log() == [(str(job.id), "Submitted.")]
+
+    def test_what_is_wrong_is_said_at_the_form(self) -> None:
+        page = self.call("recorded_read", **{"argument-id": "x"})
+        self.assertContains(page, "Enter a whole number.")
+        page = self.call("recorded_write_and_fail", **{"argument-": "[1]"})
+        self.assertContains(page, "This is not a JSON object.")
+        page = self.call("recorded_write_and_fail", **{"argument-": "{"})
+        self.assertContains(page, "This is not JSON.")
+        assert not JobRecord.objects.exists()
+
+    def test_only_functions_of_the_project_can_be_called(self) -> None:
+        for function in ("shop_ship", "gearmanny_records_change", "recorded_help", "tasks_default"):
+            assert self.client.get(f"{LIST}call/{function}/").status_code == 404
+            assert self.call(function).status_code == 404
+
+
+class Access(Pages):
+    """Who may do what: each view, with each permission."""
+
+    def become(self, *permissions: str) -> None:
+        user = User.objects.create_user(f"u{User.objects.count()}", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        self.client.force_login(user)
+
+    def statuses(self, id: str) -> list[int]:
+        get, post = self.client.get, self.client.post
+        return [
+            response.status_code
+            for response in (
+                get("/admin/gearmanny/"),
+                get(LIST),
+                get(f"{LIST}{id}/change/"),
+                get(f"{LIST}errors/"),
+                get(f"{LIST}functions/"),
+                post(LIST, {"change": "cancel", "id": [id]}),
+                post(LIST, {"change": "cancel", "scope": "all"}),
+                post(f"{LIST}{id}/change/", {"change": "cancel"}),
+                get(f"{LIST}call/recorded_write/"),
+                post(f"{LIST}call/recorded_write/", {"argument-name": "a", "how": "background"}),
+                post(f"{LIST}{id}/change/", {"again": "1", "arguments": "{}"}),
+            )
+        ]
+
+    def test_nothing_is_shown_without_permission(self) -> None:
+        id = self.record("recorded_write")
+        self.become()
+        assert self.statuses(id) == [404, *[403] * 10]
+        act, call = "act_jobrecord", "call_jobrecord"
+        for others in ([act], [call], [act, call]):
+            self.become(*others)
+            assert set(self.statuses(id)[1:]) == {403}
+        self.client.logout()
+        assert set(self.statuses(id)) == {302}
+
+    def test_seeing_acting_and_calling_are_apart(self) -> None:
+        id = self.record("recorded_write")
+        self.become("view_jobrecord")
+        assert self.statuses(id) == [*[200] * 5, *[403] * 6]
+        self.assertNotContains(self.client.get(f"{LIST}{id}/change/"), 'name="change"')
+        self.become("view_jobrecord", "act_jobrecord")
+        assert self.statuses(id) == [*[200] * 5, 302, 200, 302, *[403] * 3]
+        self.become("view_jobrecord", "call_jobrecord")
+        assert self.statuses(id) == [*[200] * 5, *[403] * 3, 200, 302, 302]
+
+    def test_a_backend_may_permit_one_function(self) -> None:
+        backends = [
+            "django.contrib.auth.backends.ModelBackend",
+            "tests.djangoapps.recorded.permits.Permits",
+        ]
+        with override_settings(AUTHENTICATION_BACKENDS=backends):
+            self.become("view_jobrecord")
+            user = User.objects.order_by("-pk")[0]
+            self.client.force_login(user, backend=backends[0])
+            assert self.client.get(f"{LIST}call/recorded_write/").status_code == 200
+            assert self.client.get(f"{LIST}call/recorded_read/").status_code == 403
+
+    def test_nothing_happens_without_the_token(self) -> None:
+        id = self.record("recorded_write")
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(self.admin)
+        for address, data in (
+            (LIST, {"change": "cancel", "id": [id]}),
+            (f"{LIST}{id}/change/", {"change": "cancel"}),
+            (f"{LIST}{id}/change/", {"again": "1", "arguments": "{}"}),
+            (f"{LIST}call/recorded_write/", {"argument-name": "a", "how": "background"}),
+        ):
+            assert strict.post(address, data).status_code == 403
+        assert self.state(id) == "queued"
+        assert JobRecord.objects.count() == 1
+
+    def test_nothing_can_be_edited(self) -> None:
+        id = self.record("shop_ship")
+        assert self.client.get(f"{LIST}add/").status_code == 404
+        assert self.client.get(f"{LIST}{id}/delete/").status_code == 404
+        self.client.post(f"{LIST}{id}/change/", {"function": "other"})
+        assert JobRecord.objects.get().function == "shop_ship"
+
+    def test_without_records_there_are_no_pages(self) -> None:
+        with override_settings(GEARMANNY={}):
+            self.assertNotContains(self.client.get("/admin/"), "Gearman")
+            assert self.client.get(LIST).status_code == 403
+
+
+class Sites(Pages):
+    """Another admin site, with a prefix."""
+
+    def test_its_pages_lead_to_its_pages(self) -> None:
+        id = self.fail("recorded_write")
+        other = f"/office/{LIST.removeprefix('/admin/')}"
+        for address in ("/office/gearmanny/", other, f"{other}{id}/change/", f"{other}functions/"):
+            page = self.client.get(address)
+            assert page.status_code == 200, address
+            self.assertNotContains(page, 'href="/admin/')
+        page = self.client.post(f"{other}{id}/change/", {"change": "discard"})
+        self.assertRedirects(page, other)
+
+
+class TheDocument(Pages):
+    """The examples of `docs/explorer.md`."""
+
+    def run_block(self, number: int) -> dict[str, Any]:
+        text = (Path(__file__).parents[3] / "docs" / "explorer.md").read_text("utf-8")
+        names: dict[str, Any] = {}
+        exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number], names)
+        return names
+
+    def test_another_admin_site(self) -> None:
+        office = self.run_block(0)["office"]
+        assert office.is_registered(JobRecord)
+        assert office.is_registered(JobSchedule)
+
+    def test_a_backend(self) -> None:
+        shift = self.run_block(1)["NightShift"]()
+        assert not shift.has_perm(self.admin, "gearmanny.call_jobrecord", "shop_report")
+        self.admin.groups.add(Group.objects.create(name="night shift"))
+        assert shift.has_perm(self.admin, "gearmanny.call_jobrecord", "shop_report")
+        assert not shift.has_perm(self.admin, "gearmanny.call_jobrecord", "shop_ship")
+
+
+class NowPage(Pages):
+    def test_it_shows_servers_functions_and_processes(self) -> None:
+        id = self.record("recorded_write")
+        self.claim(id, "recorded_write")
+        self.record("nobody_does", delay=0.0)
+        page = self.client.get("/admin/gearmanny/")
+        self.assertContains(page, '<th scope="row">127.0.0.1:1</th>')
+        self.assertContains(page, "down")
+        self.assertContains(page, "nobody_does")
+        self.assertContains(page, f"{LIST}{id}/change/")
+        self.assertContains(page, "tests")
+
+    def test_a_function_that_ran_has_a_line(self) -> None:
+        now_page._paces._read.clear()
+        id = self.record("recorded_write")
+        self.store.finish(self.claim(id, "recorded_write"), Event.SUCCEEDED, "1")
+        page = self.client.get("/admin/gearmanny/")
+        self.assertContains(page, "<polyline points=")
+        self.assertContains(page, 'aria-label="0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1"')
+
+
+class Commands(Pages):
     def test_the_command_does_what_it_is_told(self) -> None:
         first = self.record("shop_ship", arguments='{"customer": 17, "pin": 1}')
         second = self.record("shop_ship", arguments='{"customer": 18}')
         out = StringIO()
-        with override_settings(GEARMANNY={"RECORDS": {"STORE": "database"}, "MASK": ["pin"]}):
+        with override_settings(
+            GEARMANNY={"RECORDS": {"STORE": "database", "DATABASE": alias()}, "MASK": ["pin"]}
+        ):
             call_command("gearmanny", "jobs", "show", first, stdout=out)
         assert '{"customer": 17, "pin": "********"}' in out.getvalue()
         call_command("gearmanny", "jobs", "delete", "--argument", "customer=17", stdout=out)
@@ -94,25 +579,6 @@ class RecordPages(TestCase):
             call_command("gearmanny", "jobs", "cancel", first, stdout=out)
         with self.assertRaisesMessage(CommandError, "Say which jobs to delete"):
             call_command("gearmanny", "jobs", "delete", stdout=out)
-
-    def test_a_page_shows_what_failed(self) -> None:
-        id = self.record("shop_ship")
-        self.store.finish(self.claim(id, "shop_ship"), Event.FAILED, error=FAILURE)
-        page = self.client.get(f"{LIST}{id}/change/")
-        self.assertContains(page, "builtins.ValueError: &lt;b&gt;no&lt;/b&gt;")
-        self.assertContains(page, "<td>failed</td>")
-
-    def test_nothing_can_be_changed(self) -> None:
-        id = self.record("shop_ship")
-        for url in (f"{LIST}add/", f"{LIST}{id}/delete/"):
-            assert self.client.get(url).status_code == 403
-        self.client.post(f"{LIST}{id}/change/", {"function": "other"})
-        assert JobRecord.objects.get().function == "shop_ship"
-
-    def test_without_records_there_are_no_pages(self) -> None:
-        with override_settings(GEARMANNY={}):
-            self.assertNotContains(self.client.get("/admin/"), "Gearman")
-            assert self.client.get(LIST).status_code == 403
 
 
 SCHEDULES = "/admin/gearmanny/jobschedule/"
@@ -129,6 +595,8 @@ FORM = {
 
 
 class SchedulePages(TestCase):
+    databases = "__all__"
+
     def setUp(self) -> None:
         found = get_store()
         assert found is not None
@@ -153,6 +621,7 @@ class SchedulePages(TestCase):
         assert (found.function, found.arguments) == ("shop_report", FORM["arguments"])
         assert (found.timezone, found.jitter, found.from_code) == ("Europe/Berlin", 5, 0)
         assert found.next > found.last
+        self.assertContains(self.client.get(SCHEDULES), '<td class="field-last_runs">-</td>')
         page = self.client.get(SCHEDULES)
         self.assertContains(page, "at 03:00 on Monday through Friday, Europe/Berlin time")
 
@@ -185,6 +654,8 @@ class SchedulePages(TestCase):
         assert not self.store.schedules.get("nightly").paused
         self.act("run_now", "nightly")
         job = JobRecord.objects.get(function="shop_report")
+        self.store.cancel(str(job.id))
+        self.assertContains(self.client.get(SCHEDULES), "1 job, 0 failed")
         assert job.arguments == FORM["arguments"]
         page = f"{SCHEDULES}{self.id_of('nightly')}/delete/"
         self.assertRedirects(self.client.post(page, {"post": "yes"}), SCHEDULES)

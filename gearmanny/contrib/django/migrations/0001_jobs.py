@@ -184,6 +184,11 @@ class Migration(migrations.Migration):
                         ("held", MomentField(null=True)),
                     ],
                     options={
+                        "default_permissions": ("view",),
+                        "permissions": (
+                            ("act_jobrecord", "Can retry, cancel and discard jobs"),
+                            ("call_jobrecord", "Can call functions"),
+                        ),
                         "verbose_name": "job",
                         "verbose_name_plural": "jobs",
                         "db_table": "gearmanny_jobs",
@@ -226,6 +231,11 @@ class Migration(migrations.Migration):
                                 condition=models.Q(("finished__isnull", False)),
                                 fields=["state", "finished"],
                                 name="gearmanny_jobs_finished",
+                            ),
+                            models.Index(
+                                condition=models.Q(("finished__isnull", False)),
+                                fields=["function", "state", "finished"],
+                                name="gearmanny_jobs_ended",
                             ),
                         ],
                         "constraints": [

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 from argparse import ArgumentParser
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from gearmanny.contrib.django.clients import get_cache
+from gearmanny.commands import INTERRUPTED, call, status
+from gearmanny.commands.cache import add_cache, run_cache
+from gearmanny.commands.call import add_call, run_call
+from gearmanny.commands.status import add_status, run_status
+from gearmanny.contrib.django.clients import async_client, get_cache
+from gearmanny.contrib.django.discovery import DiscoveryError, find_workers
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
-from gearmanny.errors import InvalidOption, StoreUnavailable
+from gearmanny.errors import GearmanException, InvalidTask
 from gearmanny.logs import escape_unprintable, show_log
 from gearmanny.records.console import Console, add_jobs, run_jobs
+from gearmanny.tasks.finding import functions_of
 from gearmanny.worker import set_verbosity
 
 if TYPE_CHECKING:
@@ -25,24 +29,26 @@ if TYPE_CHECKING:
 class Command(BaseCommand):
     """Does what its verb says."""
 
-    help = "Shows and clears the cache; hands over, shows and changes recorded jobs."
+    help = "Shows job servers, calls functions, shows and changes recorded jobs and the cache."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         escape_unprintable()
         subjects = parser.add_subparsers(required=True, metavar="subject")
         cache = subjects.add_parser("cache", help="the cached answers in MongoDB")
-        verbs = cache.add_subparsers(required=True, metavar="verb")
-        for verb, show, text in (
-            ("info", self._cache_info, "show how many answers there are of each function"),
-            ("clear", self._cache_clear, "delete the answers of one function, or all answers"),
-        ):
-            each = verbs.add_parser(verb, help=text)
-            each.add_argument("name", nargs="?", help="the unique_name of a function")
-            each.set_defaults(run=functools.partial(self._cache, show))
+        add_cache(cache)
+        cache.set_defaults(run=self._cache)
         dispatch = subjects.add_parser(
             "dispatch", help="hand over recorded jobs, for `runworkers --no-dispatch`"
         )
         dispatch.set_defaults(run=self._dispatch)
+        shown = subjects.add_parser(
+            "status", help="show job servers, functions, and processes that run recorded jobs"
+        )
+        add_status(shown)
+        shown.set_defaults(run=self._status)
+        called = subjects.add_parser("call", help="call a function, and print what it returns")
+        add_call(called)
+        called.set_defaults(run=self._call)
         jobs = subjects.add_parser(
             "jobs", help="show recorded jobs, queue them again, cancel and delete them"
         )
@@ -55,54 +61,70 @@ class Command(BaseCommand):
         Raises:
             CommandError: it cannot be done.
         """
-        options["run"](options)
-
-    def _cache(self, show: Callable[[str | None], None], options: dict[str, Any]) -> None:
         try:
-            from gearmanny.helpers.cache_mongodb import Unavailable  # noqa: PLC0415
-        except ImportError as error:
+            options["run"](options)
+        except (ImproperlyConfigured, GearmanException) as error:
             raise CommandError(str(error)) from error
-        try:
-            show(options["name"])
-        except Unavailable as error:
-            raise CommandError("MongoDB cannot be used. The log says why.") from error
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
 
-    def _cache_info(self, name: str | None) -> None:
-        for row in get_cache().info(name):
-            newest = f"{row['newest']:%Y-%m-%d %H:%M}" if row["newest"] else "unknown"
-            self.stdout.write(
-                f"{row['_id']}: {row['entries']} answers, {row['bytes']} bytes, newest {newest}"
-            )
-
-    def _cache_clear(self, name: str | None) -> None:
-        self.stdout.write(f"{get_cache().clear(name)} answers deleted")
+    def _cache(self, options: dict[str, Any]) -> None:
+        run_cache(options, get_cache, self._write)
 
     def _dispatch(self, options: dict[str, Any]) -> None:
         from gearmanny.dispatching.process import dispatch  # noqa: PLC0415  only needed here
 
+        settings, store = get_settings(), _store()
+        show_log()
+        set_verbosity(min(options["verbosity"], 2))
+        dispatch(
+            store,
+            settings.HOSTS,
+            tls=settings.TLS,
+            keep=settings.RECORDS.keep,
+            max_deaths=settings.MAX_DEATHS,
+        )
+
+    def _status(self, options: dict[str, Any]) -> None:
+        settings, store = get_settings(), get_store()
+        console = status.Console(
+            settings.HOSTS,
+            settings.TLS,
+            None if store is None else store.of_callers,
+            self._expected(),
+            self._write,
+            self.stderr.write,
+            self.stdout.isatty(),
+            color=not options["no_color"],
+        )
+        _end_with(run_status(options, console))
+
+    def _expected(self) -> list[str]:
+        """Returns the functions that the workers of this project should offer."""
         try:
-            settings, store = get_settings(), _store()
-            show_log()
-            set_verbosity(min(options["verbosity"], 2))
-            dispatch(
-                store,
-                settings.HOSTS,
-                tls=settings.TLS,
-                keep=settings.RECORDS.keep,
-                max_deaths=settings.MAX_DEATHS,
-            )
-        except (ImproperlyConfigured, InvalidOption, StoreUnavailable) as error:
-            raise CommandError(str(error)) from error
+            return [name for found in find_workers() for name in functions_of(found.worker)]
+        except (DiscoveryError, InvalidTask) as error:
+            self.stderr.write(str(error))
+            return []
+
+    def _call(self, options: dict[str, Any]) -> None:
+        has_records = get_store() is not None
+        console = call.Console(async_client, has_records, self._write, self.stderr.write)
+        _end_with(run_call(options, console))
+
+    def _write(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
 
     def _jobs(self, options: dict[str, Any]) -> None:
-        try:
-            # On Django's connection, as everything else that a command does.
-            console = Console(_store().of_callers, self.stdout.write, get_settings().MASK)
-            code = run_jobs(options, console)
-        except (ImproperlyConfigured, InvalidOption, StoreUnavailable) as error:
-            raise CommandError(str(error)) from error
-        if code:
-            raise SystemExit(code)
+        # On Django's connection, as everything else that a command does.
+        console = Console(_store().of_callers, self.stdout.write, get_settings().MASK)
+        _end_with(run_jobs(options, console))
+
+
+def _end_with(code: int) -> None:
+    if code:
+        raise SystemExit(code)
 
 
 def _store() -> DjangoStore:

@@ -1,0 +1,1 @@
+"""The explorer: the pages of `gearmanny` in Django's admin site."""

@@ -1,0 +1,87 @@
+// Without this script the pages work, too. With it, they refresh, and show a call while it runs.
+"use strict";
+
+(() => {
+  const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+  // What somebody does on the page must not be lost.
+  const isBusy = () =>
+    document.hidden || document.activeElement?.matches("input, select, textarea") || !window.getSelection().isCollapsed;
+
+  async function refresh() {
+    const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!response.ok || response.redirected) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    for (const part of document.querySelectorAll("[data-refresh]")) {
+      const next = fresh.getElementById(part.id);
+      if (!next) continue;
+      const shown = next.outerHTML;
+      if (shown === part.dataset.shown) continue;
+      const open = [...part.querySelectorAll("details")].map((each) => each.open);
+      next.querySelectorAll("details").forEach((each, index) => { each.open = open[index] ?? each.open; });
+      next.dataset.shown = shown;
+      part.replaceWith(next);
+    }
+  }
+
+  async function keepFresh() {
+    for (;;) {
+      const seconds = [...document.querySelectorAll("[data-refresh]")].map((part) => Number(part.dataset.refresh)).filter(Boolean);
+      if (!seconds.length) return;
+      await pause(Math.min(...seconds));
+      if (isBusy()) continue;
+      try { await refresh(); } catch { /* The server may be back in the next round. */ }
+    }
+  }
+
+  // Yields the events of a response as they come.
+  async function* eventsOf(response) {
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      text += value;
+      const events = text.split("\n\n");
+      text = events.pop();
+      for (const event of events) {
+        const lines = Object.fromEntries(event.split("\n").map((line) => line.split(/: (.*)/s)));
+        yield { kind: lines.event, html: JSON.parse(lines.data) };
+      }
+    }
+  }
+
+  async function call(form, button, updates) {
+    const part = (name) => updates.querySelector(`[data-part=${name}]`);
+    const data = new FormData(form, button);
+    button.disabled = true;
+    for (const name of ["rows", "end"]) part(name).replaceChildren();
+    part("progress").textContent = updates.dataset.running;
+    let isOver = false;
+    try {
+      const response = await fetch(form.action, { method: "POST", body: data, headers: { Accept: "text/event-stream" } });
+      if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
+        // The form has errors, or the session is over: as without a script.
+        HTMLFormElement.prototype.submit.call(form);
+        return;
+      }
+      for await (const { kind, html } of eventsOf(response)) {
+        isOver = kind === "result" || kind === "error";
+        if (isOver) part("progress").replaceChildren();
+        if (kind === "progress") part("progress").innerHTML = html;
+        else part(isOver ? "end" : "rows").insertAdjacentHTML("beforeend", html);
+      }
+    } catch { /* said below */ }
+    if (!isOver) part("progress").textContent = updates.dataset.lost;
+    button.disabled = false;
+  }
+
+  const form = document.getElementById("call");
+  form?.addEventListener("submit", (event) => {
+    if (event.submitter?.value !== "foreground") return;
+    event.preventDefault();
+    call(form, event.submitter, document.getElementById("updates"));
+  });
+
+  keepFresh();
+})();

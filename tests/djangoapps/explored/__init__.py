@@ -1,0 +1,1 @@
+"""A project whose admin site a browser looks at."""
