@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gearmanny.errors import InvalidOption
-from gearmanny.payload.checks import COUNT
+from gearmanny.payload.checks import PROCESSES
 from gearmanny.payload.fields import option, options_of, same_as
 from gearmanny.running.options import RunnerOptions
 from gearmanny.working.options import WorkerOptions
@@ -35,7 +35,7 @@ class PoolOptions:
     """The options of a pool. Those that are not given are those of the runner."""
 
     workers: Sequence[str] = option((), _check_names, "names of the workers that it runs")
-    threads: int = option(1, COUNT, "processes for every distinct `work_class`", metavar="N")
+    threads: int = option(1, PROCESSES, "processes for every distinct `work_class`", metavar="N")
     prefetch: int | None = same_as(WorkerOptions, "prefetch")
     concurrency: int | None = same_as(WorkerOptions, "concurrency")
     grace: float | None = same_as(RunnerOptions, "grace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gearmanny.payload.checks import COUNT
+from gearmanny.payload.checks import PROCESSES
 from gearmanny.running.factory import work_class_of
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.pools import Pool, Pools, pools_to_run
@@ -41,7 +41,7 @@ def slots_of(
         InvalidOption: `threads` is not a number of processes, or a pool names a worker that is not
             there.
     """
-    COUNT.check("threads", threads)
+    PROCESSES.check("threads", threads)
     named = {worker.name: worker for worker in workers}
     groups: dict[tuple[Pool, type[GearmanWorker]], list[type[BaseWorker]]] = {}
     for pool in pools_to_run(list(named), pools, options, threads):

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypedDict
 from gearmanny.errors import InvalidOption
 from gearmanny.net.hosts import Host
 from gearmanny.net.tls import TLS
-from gearmanny.payload.checks import COUNT, FLAG, SWITCH
+from gearmanny.payload.checks import COUNT, FLAG, JOBS, SWITCH
 from gearmanny.payload.fields import check_options, option
 from gearmanny.payload.masking import MASK, check_mask
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
@@ -85,14 +85,14 @@ class WorkerOptions:
     """Replaces `JsonWorker`, for workers that chose no other; None: nothing does."""
     prefetch: int | None = option(
         None,
-        COUNT,
+        JOBS,
         "jobs a process holds at a time",
         none="as the workers say",
         metavar="N",
     )
     concurrency: int | None = option(
         None,
-        COUNT,
+        JOBS,
         "`async def` tasks a process runs at a time",
         none="as the workers say",
         metavar="N",
@@ -148,8 +148,8 @@ class WorkerOptions:
         """
         workers = list(workers)
         for worker in workers:
-            COUNT.check("prefetch", worker.prefetch)
-            COUNT.check("concurrency", worker.concurrency)
+            JOBS.check("prefetch", worker.prefetch)
+            JOBS.check("concurrency", worker.concurrency)
         return replace(
             self,
             prefetch=self.prefetch or min(worker.prefetch for worker in workers),

@@ -152,6 +152,7 @@ TOUCHES = {
         "gearmanny.working.asynchooks",
         "gearmanny.contrib.django.clients",
         "gearmanny.contrib.django.eager",
+        "gearmanny.contrib.django.taskcontract.tasks",
         "gearmanny.working.coroutines",
         "gearmanny.working.eventloop",
         "gearmanny.eager.joined",

@@ -120,7 +120,12 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
         except DiscoveryError as error:
             messages.append(Error(str(error), id="gearmanny.E002"))
     owners: dict[str, FoundWorker] = {}
-    for found in [*search.workers, *workers_of_tasks()]:
+    of_tasks: list[FoundWorker] = []
+    try:
+        of_tasks = workers_of_tasks()
+    except DiscoveryError as error:
+        messages.append(Error(str(error), id="gearmanny.E013"))
+    for found in [*search.workers, *of_tasks]:
         try:
             functions = functions_of(found.worker)
         except (InvalidTask, InvalidOption) as error:
