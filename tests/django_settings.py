@@ -68,6 +68,7 @@ GEARMANNY = {
     "RECORDS": json.loads(os.environ.get("TEST_RECORDS", "{}")),
     "LIVE_IN_TESTS": "TEST_ALONE" not in os.environ,
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
+    "POOLS": json.loads(os.environ.get("TEST_POOLS", "{}")),
 }
 if "TEST_LOGGING" in os.environ:
     LOGGING = json.loads(os.environ["TEST_LOGGING"])

@@ -165,6 +165,7 @@ class Answers:
         if cancelled:
             logger.info("%s was cancelled", job.task, extra=about("cancelled", job))
         else:
+            self._ledger.failed()
             _log_failure(job, error)
         return is_ended
 
@@ -195,6 +196,7 @@ class Answers:
             JobServerLost: the connection has ended.
         """
         self._ledger.blame(job)
+        self._ledger.failed()
         self._queue_failure(link, job, error)
         link.flush()
         _log_failure(job, error)

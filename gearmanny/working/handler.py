@@ -156,6 +156,7 @@ class Handler:
         self.context.answers.failed(current_job, error)
         if self.context.claims is not None:
             self.context.claims.fail(current_job, encode_failure(error).decode())
+        self.context.ledger.failed()
         self.link.raise_(handle_of(current_job), payload)
 
     def send_job_failure(self, current_job: GearmanJob) -> None:
@@ -178,6 +179,7 @@ class Handler:
         self.context.answers.failed(current_job, error)
         if self.context.claims is not None:
             self.context.claims.fail(current_job, encode_failure(error).decode())
+        self.context.ledger.failed()
         self.link.fail(handle_of(current_job))
 
     def recorded(self, value: Any) -> Payload:

@@ -34,6 +34,12 @@ class Privacy(TypedDict, total=False):
     listener: JobListener | None
 
 
+class Recording(Privacy, total=False):
+    """The same, and the transaction of atomic tasks."""
+
+    transaction: Transaction | None
+
+
 class Capacity(Protocol):
     """A worker, as far as it says how many jobs it takes at a time."""
 
@@ -103,6 +109,8 @@ class WorkerOptions:
     """The store of the jobs that have a record."""
     runner: str = ""
     """The id that the processes of one runner share in that store."""
+    pool: str = ""
+    """The name of the pool of the processes, in that store."""
     max_deaths: int | None = MAX_DEATHS
     """How many processes a job with a record may kill; None for any number."""
     max_result: int | None = option(

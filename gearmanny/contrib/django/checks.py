@@ -14,12 +14,14 @@ from gearmanny.contrib.django.discovery import (
     FoundWorker,
     Search,
     apps_with_workers,
+    find_workers,
     importable_workers,
     workers_of_tasks,
 )
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.running.factory import initializes
+from gearmanny.running.pools import pools_of
 from gearmanny.tasks.finding import functions_of
 
 _PATIENCE_OF_WEB_SERVERS = 30
@@ -99,6 +101,21 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+@register("gearmanny")
+def check_pools(**kwargs: Any) -> list[CheckMessage]:
+    """Checks that the workers that pools name are there."""
+    try:
+        pools = get_settings().POOLS
+        found = find_workers() if pools else []
+    except (ImproperlyConfigured, DiscoveryError):  # reported by E001, E002 and `runworkers`
+        return []
+    try:
+        pools_of([getattr(each.worker, "name", "") for each in found], pools)
+    except InvalidOption as error:
+        return [Error(f"GEARMANNY['POOLS']: {error}", id="gearmanny.E020")]
+    return []
 
 
 @register("gearmanny", deploy=True)
