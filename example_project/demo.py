@@ -96,7 +96,7 @@ def make_tables(processes: Processes) -> None:
 def start_workers(processes: Processes, host: str) -> None:
     """Starts `manage.py runworkers --embedded`, and a job server unless one runs at the host."""
     processes.start(
-        *("workers", sys.executable, "manage.py", "runworkers", "--embedded"),
+        *("workers", sys.executable, "manage.py", "runworkers", "--embedded", "--no-reload"),
         *("--threads", str(PROCESSES)),
     )
     server = JobServer(host)

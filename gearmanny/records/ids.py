@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextvars import ContextVar
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -40,6 +41,21 @@ def parse_unique(unique: bytes) -> Travelling | None:
         return None
     store, id, number = match.groups()
     return Travelling(store.decode(), str(UUID(id.decode())), int(number))
+
+
+running_unique: ContextVar[str] = ContextVar("gearmanny_running_unique", default="")
+"""The unique id of the job that runs here: in this thread, or this coroutine, and what was started
+from it. Those who submit jobs read it, and workers set it, which neither know the other."""
+
+
+def running_id() -> str | None:
+    """Returns the id of the record of the job that runs here; None where none runs, or it has
+    none."""
+    unique = running_unique.get()
+    if not unique.startswith("j:"):
+        return None
+    found = parse_unique(unique.encode(errors="surrogateescape"))
+    return None if found is None else found.id
 
 
 _RANDOM_BITS = 80

@@ -27,6 +27,7 @@ _FIRST = (
         error text NULL,
         errors text NOT NULL,
         trace text NOT NULL,
+        headers text NOT NULL,
         unique_key text NULL,
         unique_waiting_key text NULL,
         created {time_type} NOT NULL,
@@ -43,7 +44,8 @@ _FIRST = (
         process {id_type} NULL,
         cancelling {bool_type} NOT NULL,
         limited text NULL,
-        held {time_type} NULL
+        held {time_type} NULL,
+        parent {id_type} NULL
     )""",
     """CREATE TABLE {notes} (
         id {id_type} NOT NULL PRIMARY KEY,
@@ -105,6 +107,7 @@ _FIRST = (
         WHERE finished IS NOT NULL""",
     """CREATE INDEX "{prefix}_ended" ON {jobs} (function, state, finished)
         WHERE finished IS NOT NULL""",
+    """CREATE INDEX "{prefix}_children" ON {jobs} (parent, id) WHERE parent IS NOT NULL""",
     """CREATE UNIQUE INDEX "{prefix}_unique" ON {jobs} (function, unique_key)
         WHERE unique_key IS NOT NULL AND state IN ('queued', 'running')""",
     """CREATE UNIQUE INDEX "{prefix}_waiting" ON {jobs} (function, unique_waiting_key)

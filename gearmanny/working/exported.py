@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from gearmanny.records.ids import running_unique
 from gearmanny.records.limits import LimitsOfJobs
 from gearmanny.schedules.timetable import Planned
 from gearmanny.tasks.spec import TaskSpec
@@ -17,6 +18,16 @@ Callback = Callable[[Any, Any], Any]
 
 current_job: ContextVar[Job | None] = ContextVar("gearmanny_job", default=None)
 """The job that runs here: in this thread, or this coroutine, and what was started from it."""
+
+
+def enter(job: Job) -> None:
+    """Makes a job the one that runs here.
+
+    Args:
+        job: the job.
+    """
+    current_job.set(job)
+    running_unique.set(job.unique)
 
 
 class Loop(Protocol):

@@ -15,7 +15,7 @@ from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working import strays
 from gearmanny.working.attempts import Attempts, describe
-from gearmanny.working.exported import Callback, Exported, Owner, current_job
+from gearmanny.working.exported import Callback, Exported, Owner, enter
 from gearmanny.working.handler import handler_of
 from gearmanny.working.hooksteps import HookStack
 from gearmanny.working.streams import Stream, settled
@@ -49,7 +49,7 @@ class CallbackRunner(Exported):
             strays.job_has_ended()
 
     def _within_hooks(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
-        current_job.set(job)
+        enter(job)
         hooks = self.worker.hooks
         if not hooks:
             return self._callback(gearman_worker, job)
@@ -210,7 +210,7 @@ class AttemptRunner(TaskRunner):
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         handler = handler_of(gearman_worker, job)
         context, link = handler.context, handler.link
-        attempts = Attempts(job, self.task.options, link, context.stopping, context.claims)
+        attempts = Attempts(job, self.task.options, link, context)
         while True:
             try:
                 return self._attempt(gearman_worker, job)

@@ -45,6 +45,7 @@ class JobRecord(models.Model):
     error = models.TextField(null=True)  # noqa: DJ001
     errors = models.TextField()
     trace = models.TextField()
+    headers = models.TextField()
     unique_key = models.TextField(null=True)  # noqa: DJ001
     unique_waiting_key = models.TextField(null=True)  # noqa: DJ001
     created = MomentField()
@@ -62,6 +63,7 @@ class JobRecord(models.Model):
     cancelling = models.BooleanField()
     limited = models.TextField(null=True)  # noqa: DJ001
     held = MomentField(null=True)
+    parent = models.UUIDField(null=True)
 
     objects = StoreManager()
 
@@ -110,6 +112,11 @@ class JobRecord(models.Model):
                 fields=["function", "state", "finished"],
                 name="gearmanny_jobs_ended",
                 condition=Q(finished__isnull=False),
+            ),
+            models.Index(
+                fields=["parent", "id"],
+                name="gearmanny_jobs_children",
+                condition=Q(parent__isnull=False),
             ),
         )
         constraints = (

@@ -15,6 +15,7 @@ from gearmanny.contrib.django.explorer.offered import project_functions
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.taskqueues import queue_of
+from gearmanny.payload.headers import decode_headers
 from gearmanny.payload.masking import masked, unmasked
 
 _LONGEST = 100_000
@@ -89,12 +90,13 @@ def run_again(job: JobRecord, form: AgainForm, user: Any) -> str:
     Raises:
         GearmanException: it cannot be recorded.
     """
+    options: Any = {"background": True, "headers": decode_headers(job.headers)}
     arguments: Any = form.cleaned_data.get("arguments", _arguments(job))
     if arguments is not None:
-        (id,) = async_client.submit_many(job.function, [arguments])
+        (id,) = async_client.using(**options).submit_many(job.function, [arguments])
     else:
         raw = (job.arguments or "").encode() if job.arguments_raw is None else job.arguments_raw
-        (id,) = raw_client.submit_many(job.function, [bytes(raw)])
+        (id,) = raw_client.using(**options).submit_many(job.function, [bytes(raw)])
     new = JobRecord.objects.get(id=id)
     LogEntry.objects.log_actions(user, [new], CHANGE, f"Runs {job.pk} again.")
     return id

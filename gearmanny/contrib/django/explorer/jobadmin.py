@@ -29,7 +29,7 @@ from gearmanny.contrib.django.explorer.joblist import (
     jobs_with,
     list_jobs,
 )
-from gearmanny.contrib.django.explorer.jobpage import progress_of, steps_of
+from gearmanny.contrib.django.explorer.jobpage import CHILDREN, family_of, progress_of, steps_of
 from gearmanny.contrib.django.explorer.many import change_all
 from gearmanny.contrib.django.explorer.site import store_of_project
 from gearmanny.contrib.django.explorer.values import payload_shown
@@ -165,11 +165,14 @@ class JobRecordAdmin(CallPages):
             "schedule": JobSchedule.objects.filter(job=job.pk).first(),
             "arguments": payload_shown(job.arguments, job.arguments_raw),
             "result": payload_shown(job.result, job.result_raw),
+            "headers": job.headers and payload_shown(job.headers, None),
             "trace_id": job.trace.split("-")[1] if job.trace.count("-") == 3 else job.trace,
             "changes": [each for each in CHANGES.values() if may_act and job.state in each.states],
             "form": form,
             "may_run_again": self._may_run_again(request, job),
             "may_change_arguments": may_change_arguments(job),
+            "family": family_of(job),
+            "most_children": CHILDREN,
             "log": _log_of(job),
         }
         context |= extra_context or {}
@@ -211,6 +214,10 @@ class JobRecordAdmin(CallPages):
         return job
 
 
+_ENTRIES = 100
+"""Entries of the log that are shown of a job, the newest."""
+
+
 def _functions() -> list[str]:
     """Returns the functions that somebody may look for: of jobs that wait, run or have failed, and
     those that workers offer."""
@@ -233,4 +240,4 @@ def _ids(texts: list[str]) -> list[str]:
 def _log_of(job: JobRecord) -> Any:
     kind = ContentType.objects.get_for_model(JobRecord)
     entries = LogEntry.objects.filter(content_type=kind, object_id=str(job.pk))
-    return entries.select_related("user").order_by("action_time")
+    return reversed(entries.select_related("user").order_by("-action_time")[:_ENTRIES])

@@ -20,7 +20,7 @@ from gearmanny.records.summaries import Summarized
 
 PAGE = 50
 
-_COLUMNS = (
+COLUMNS = (
     *("id", "function", "state", "created", "due", "started", "finished"),
     *("attempts", "failures", "deaths", "cancelling", "held"),
 )
@@ -154,7 +154,7 @@ def jobs_with(ids: Any) -> list[JobRecord]:
     Args:
         ids: theirs. Those that are gone are left out.
     """
-    return list(JobRecord.objects.filter(id__in=list(ids)).only(*_COLUMNS).order_by("-id"))
+    return list(JobRecord.objects.filter(id__in=list(ids)).only(*COLUMNS).order_by("-id"))
 
 
 def in_words(number: int | None) -> str:

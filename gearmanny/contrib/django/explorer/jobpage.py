@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
+from gearmanny.contrib.django.explorer.joblist import COLUMNS, jobs_with
 from gearmanny.contrib.django.explorer.values import Failure, failure_shown, shortened
 from gearmanny.contrib.django.models import JobNote, JobRecord, WorkerProcess
 from gearmanny.records.session import lines_of
@@ -29,6 +30,9 @@ _WORDS: dict[str, Promise] = {
     Event.SUPERSEDED: gettext_lazy("gave way to a newer job"),
     Event.UNCLAIMED: gettext_lazy("no worker took it"),
 }
+
+CHILDREN = 100
+"""Jobs that a page shows of those that a job has submitted."""
 
 _ENDED: dict[str, Promise] = {
     State.SUCCEEDED: gettext_lazy("succeeded"),
@@ -62,6 +66,25 @@ def progress_of(job: JobRecord) -> Progress | None:
     """Returns how far a job is; None if it has not said so."""
     note = JobNote.objects.filter(id=job.pk, numerator__isnull=False).first()
     return None if note is None else Progress(note.numerator or 0, note.denominator or 0)
+
+
+class Family(NamedTuple):
+    """The jobs that a job comes from, and that come from it."""
+
+    parent: JobRecord | None
+    """The job that submitted it; None if there is none, or its record is gone."""
+    children: Sequence[JobRecord]
+    """The jobs that it submitted, the newest first."""
+    has_more: bool
+    """Whether there are others."""
+
+
+def family_of(job: JobRecord) -> Family:
+    """Returns the jobs that a job comes from, and that come from it."""
+    parents = [] if job.parent is None else jobs_with([job.parent])
+    children = JobRecord.objects.filter(parent=job.pk).only(*COLUMNS).order_by("-id")
+    found = list(children[: CHILDREN + 1])
+    return Family(next(iter(parents), None), found[:CHILDREN], len(found) > CHILDREN)
 
 
 def steps_of(job: JobRecord) -> list[Step]:

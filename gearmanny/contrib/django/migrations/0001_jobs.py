@@ -166,6 +166,7 @@ class Migration(migrations.Migration):
                         ("error", models.TextField(null=True)),
                         ("errors", models.TextField()),
                         ("trace", models.TextField()),
+                        ("headers", models.TextField()),
                         ("unique_key", models.TextField(null=True)),
                         ("unique_waiting_key", models.TextField(null=True)),
                         ("created", MomentField()),
@@ -183,6 +184,7 @@ class Migration(migrations.Migration):
                         ("cancelling", models.BooleanField()),
                         ("limited", models.TextField(null=True)),
                         ("held", MomentField(null=True)),
+                        ("parent", models.UUIDField(null=True)),
                     ],
                     options={
                         "default_permissions": ("view",),
@@ -237,6 +239,11 @@ class Migration(migrations.Migration):
                                 condition=models.Q(("finished__isnull", False)),
                                 fields=["function", "state", "finished"],
                                 name="gearmanny_jobs_ended",
+                            ),
+                            models.Index(
+                                condition=models.Q(("parent__isnull", False)),
+                                fields=["parent", "id"],
+                                name="gearmanny_jobs_children",
                             ),
                         ],
                         "constraints": [
