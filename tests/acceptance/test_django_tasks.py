@@ -137,6 +137,12 @@ class TestRuns:
         assert tasks.echo.get_result(result.id) == result
         assert result.task == tasks.echo
 
+    def test_a_task_that_a_task_enqueues_knows_it(self, run: Any, tasks: Any) -> None:
+        run()
+        result = ended(tasks.enqueue_echo.enqueue())
+        child = JobRecord.objects.get(id=result.return_value)
+        assert str(child.parent) == result.id
+
     def test_what_comes_of_the_others(self, run: Any, tasks: Any) -> None:
         run()
         later = tasks.echo_later.enqueue("a")

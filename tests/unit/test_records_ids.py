@@ -9,7 +9,14 @@ import pytest
 
 from gearmanny.errors import InvalidOption
 from gearmanny.payload.names import LONGEST_UNIQUE
-from gearmanny.records.ids import Travelling, canonical, new_id, parse_unique
+from gearmanny.records.ids import (
+    Travelling,
+    canonical,
+    new_id,
+    parse_unique,
+    running_id,
+    running_unique,
+)
 
 ID = "0198c0de-0000-7000-8000-000000000001"
 
@@ -25,6 +32,22 @@ def test_an_id_is_a_uuid_of_version_7_that_begins_with_the_time() -> None:
 
 def test_an_id_has_one_way_to_be_written() -> None:
     assert canonical(ID) == canonical(UUID(ID)) == canonical(ID.replace("-", "").upper()) == ID
+
+
+@pytest.mark.parametrize(
+    ("unique", "id"),
+    [
+        ("", None),
+        ("key", None),
+        ("j:odd", None),
+        ("j:\udcff", None),
+        (bytes(Travelling("0123abcd", ID, 2)).decode(), ID),
+    ],
+)
+def test_the_job_that_runs_here_is_known_by_its_unique_id(unique: str, id: str | None) -> None:
+    token = running_unique.set(unique)
+    assert running_id() == id
+    running_unique.reset(token)
 
 
 @pytest.mark.parametrize("id", ["", "1", ID + "0", None, 7, "\0", "'; DROP TABLE"])

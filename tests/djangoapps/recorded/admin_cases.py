@@ -20,7 +20,7 @@ from django.utils.html import escape
 from django.utils.timezone import now
 
 from gearmanny.contrib.django import client as simple_client
-from gearmanny.contrib.django.explorer import jobadmin, joblist
+from gearmanny.contrib.django.explorer import jobadmin, joblist, jobpage
 from gearmanny.contrib.django.explorer import now as now_page
 from gearmanny.contrib.django.explorer.worker import RecordsWorker
 from gearmanny.contrib.django.models import JobRecord, JobSchedule, WorkerProcess
@@ -362,6 +362,25 @@ class TheJob(Pages):
             self.assertContains(self.page(id), f"<bdi>{escape(function)}</bdi>")
             shown = self.client.get(LIST, {"function": function}).context["listing"].jobs
             assert [str(job.id) for job in shown] == [id]
+
+    def test_it_leads_to_its_parent_and_its_children(self) -> None:
+        parent = self.record("recorded_read")
+        ids = [self.record("recorded_write", parent=parent) for _ in range(3)]
+        page = self.page(parent)
+        self.assertContains(page, "Submitted by this job")
+        for id in ids:
+            self.assertContains(page, f"{LIST}{id}/change/")
+            self.assertContains(self.page(id), f"{LIST}{parent}/change/")
+        with patched(jobpage, CHILDREN=2), patched(jobadmin, CHILDREN=2):
+            page = self.page(parent)
+        self.assertContains(page, "The newest 2.")
+        assert page.context["family"].children == sorted(
+            page.context["family"].children, key=lambda job: job.id, reverse=True
+        )
+        self.assertNotContains(page, f"{LIST}{min(ids)}/change/")
+        self.store.delete([parent])
+        self.assertContains(self.page(ids[0]), "whose record is gone")
+        assert self.store.look(ids[0]).parent == parent
 
     def test_the_log_of_the_site_leads_to_it(self) -> None:
         id = self.record("shop_ship")

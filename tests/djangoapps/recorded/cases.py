@@ -149,8 +149,11 @@ class InATestCase(TestCase):
 
     def test_jobs_that_jobs_submit_run_as_well(self) -> None:
         with eager([Recorded]), self.captureOnCommitCallbacks(execute=True):
-            background.recorded_write_later(name="a")
+            work = background.recorded_write_later(name="a")
         assert names() == ["a"]
+        assert str(JobRecord.objects.get(function="recorded_write").parent) == work.id
+        later = background.recorded_write(name="b")
+        assert JobRecord.objects.get(id=later.id).parent is None
 
     def test_a_foreground_call_has_no_record(self) -> None:
         with eager([Recorded]), self.assertNumQueries(1):

@@ -41,6 +41,11 @@ async def echo_later(value: Any) -> Any:
 
 
 @task
+def enqueue_echo() -> str:
+    return str(echo.enqueue().id)
+
+
+@task
 def fail() -> None:
     raise ValueError("no luck")
 
