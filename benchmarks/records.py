@@ -32,21 +32,22 @@ _IDS = {
     ),
 }
 _OLD = """
-    INSERT INTO {jobs} (id, function, priority, arguments, result, trace, due, handovers, unclaimed,
-        handed, created, started, finished, state, errors, attempts, failures, deaths, cancelling)
-    SELECT many.id, 'bench', 0, '[1, 2, 3]', '6', '', {now}, 1, 0, {now}, {now}, {now}, {now},
+    INSERT INTO {jobs} (id, function, priority, arguments, result, trace, headers, due, handovers,
+        unclaimed, handed, created, started, finished, state, errors, attempts, failures, deaths,
+        cancelling)
+    SELECT many.id, 'bench', 0, '[1, 2, 3]', '6', '', '', {now}, 1, 0, {now}, {now}, {now}, {now},
         'succeeded', '', 1, 0, 0, FALSE FROM (SELECT_IDS) AS many
 """
 _WAITING = """
-    INSERT INTO {jobs} (id, function, priority, arguments, trace, due, handovers, unclaimed,
-        created, state, errors, attempts, failures, deaths, cancelling)
-    SELECT many.id, 'bench_add', 0, '{{"a": 1, "b": 2}}', '', {now}, 0, 0, {now},
+    INSERT INTO {jobs} (id, function, priority, arguments, trace, headers, due, handovers,
+        unclaimed, created, state, errors, attempts, failures, deaths, cancelling)
+    SELECT many.id, 'bench_add', 0, '{{"a": 1, "b": 2}}', '', '', {now}, 0, 0, {now},
         'queued', '', 0, 0, 0, FALSE FROM (SELECT_IDS) AS many
 """
 _HELD = """
-    INSERT INTO {jobs} (id, function, priority, arguments, trace, due, handovers, unclaimed,
-        created, state, errors, attempts, failures, deaths, cancelling, limited, held)
-    SELECT many.id, 'limited', 0, '[]', '', {now}, 1, 0, {now}, 'queued', '', 0, 0, 0, FALSE,
+    INSERT INTO {jobs} (id, function, priority, arguments, trace, headers, due, handovers,
+        unclaimed, created, state, errors, attempts, failures, deaths, cancelling, limited, held)
+    SELECT many.id, 'limited', 0, '[]', '', '', {now}, 1, 0, {now}, 'queued', '', 0, 0, 0, FALSE,
         'limited:' || substr(CAST(many.id AS text), 1, 2), {now} FROM (SELECT_IDS) AS many
 """
 _LIMITS = """
