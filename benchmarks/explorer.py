@@ -2,10 +2,11 @@
 
     python -m benchmarks.explorer [RECORDS [sqlite|postgresql ...]]
 
-Makes RECORDS (default: 1,000,000) in each database, and prints the median and the 95th percentile
-of each page, in milliseconds, and the median of the time of this process in it, through the test client of Django: the list with each combination of
-filters, its first page and its tenth, searches, the page of a job, errors, functions, and what goes
-on now, where no job server is up.
+Makes RECORDS (default: 1,000,000) in each database, and prints of each page, through the test
+client of Django, the median and the 95th percentile of the time, and the median of the time that
+this process was busy, all in milliseconds: of the list with each combination of filters, its first
+page and its tenth, of searches, the page of a job, errors, functions, and what goes on now, where
+no job server is up.
 """
 
 from __future__ import annotations

@@ -39,6 +39,11 @@ _SOME = "SELECT id, function FROM {{jobs}} WHERE {where} ORDER BY {order} LIMIT 
 
 _COUNT = "SELECT count(*), count(CASE WHEN {matches} THEN 1 END) FROM ({some}) part"
 
+# Of a function and a state, an index has all that is to be known.
+_COUNT_INDEX = """
+    SELECT count(*) FROM (SELECT 1 FROM {{jobs}} WHERE {where} ORDER BY {order} LIMIT {most}) part
+"""
+
 _COUNT_ALL = """
     SELECT count(*) FROM (SELECT id FROM {{jobs}} WHERE {matches} LIMIT {most}) counted
 """
@@ -160,6 +165,19 @@ class _Part(NamedTuple):
     by_function: bool = False
     """Whether the index begins with the function."""
 
+    def counting(self, wanted: Wanted) -> _Condition | None:
+        """Returns the statement that counts up to `MANY` of them, and one more, where all of them
+        are wanted and the index has them alone; None elsewhere."""
+        if wanted.since is not None or wanted.until is not None:
+            return None
+        where = _Condition(self.where)
+        if wanted.function is not None:
+            if not self.by_function:
+                return None
+            where = where.and_("function = %s", wanted.function)
+        text = _COUNT_INDEX.format(where=where.text, order=self.order, most=MANY + 1)
+        return where._replace(text=text)
+
     def statement(self, function: str | None) -> _Condition:
         """Returns the statement that finds up to `MANY` of them, and one more."""
         where = _Condition(self.where)
@@ -201,7 +219,9 @@ class _Search:
     def __init__(self, session: Session, wanted: Wanted) -> None:
         self._session = session
         self._wanted = wanted
-        self._parts = [part.statement(wanted.function) for part in _parts(wanted)]
+        parts = _parts(wanted)
+        self._parts = [part.statement(wanted.function) for part in parts]
+        self._counts = [part.counting(wanted) for part in parts]
         found = _Condition("TRUE")
         if wanted.since is not None:
             found = found.and_("id >= %s", session.dialect.id(first_id_of(wanted.since)))
@@ -243,9 +263,12 @@ class _Search:
         was a look at all of them."""
         text, values = self._in_parts
         found = 0
-        for part in self._parts:
-            statement = _COUNT.format(matches=text, some=part.text)
-            looked_at, matching = self._session.rows(statement, *values, *part.values)[0]
+        for part, count in zip(self._parts, self._counts, strict=True):
+            if count is not None:
+                looked_at = matching = self._session.rows(count.text, *count.values)[0][0]
+            else:
+                statement = _COUNT.format(matches=text, some=part.text)
+                looked_at, matching = self._session.rows(statement, *values, *part.values)[0]
             found += matching
             if looked_at > MANY or found > MANY:
                 return min(found, MANY + 1), False

@@ -59,6 +59,22 @@ _RUNS = """
     WHERE function = %s AND state = %s AND finished IS NOT NULL ORDER BY finished DESC LIMIT %s
 """
 
+# From one function to the next in an index that begins with it, however many jobs each has.
+_FUNCTIONS = """
+    WITH RECURSIVE found(function) AS (
+        SELECT min(function) FROM {{jobs}} WHERE {where}
+        UNION ALL
+        SELECT (SELECT min(function) FROM {{jobs}} WHERE {where} AND function > found.function)
+        FROM found WHERE function IS NOT NULL
+    ) SELECT function FROM found WHERE function IS NOT NULL LIMIT {most}
+"""
+
+_PARTS_BY_FUNCTION = (
+    "finished IS NOT NULL",
+    "state = 'queued' AND handed IS NULL AND held IS NULL",
+    "state = 'queued' AND handed IS NOT NULL",
+)
+
 _FRAME = re.compile(r'^ *File "(.*)", line (\d+), in (.*)$', re.MULTILINE)
 
 
@@ -122,6 +138,13 @@ class Summarized(Listed, Protocol):
             size: records that are found at most.
         """
 
+    def functions(self, most: int = MANY) -> list[str]:
+        """Returns the functions of jobs that wait or have ended, in order.
+
+        Args:
+            most: how many, at most.
+        """
+
     def failures(self, function: str | None = None) -> tuple[list[Failures], bool]:
         """Groups failed jobs, the newest `NEWEST_FAILED`.
 
@@ -158,6 +181,16 @@ class Summaries(Listing):
             return found[:size]
 
         return Found(self._run(search), newest.after is None)
+
+    def functions(self, most: int = MANY) -> list[str]:
+        def read(session: Session) -> set[str]:
+            return {
+                function
+                for part in _PARTS_BY_FUNCTION
+                for (function,) in session.rows(_FUNCTIONS.format(where=part, most=most))
+            }
+
+        return sorted(self._run(read))[:most]
 
     def failures(self, function: str | None = None) -> tuple[list[Failures], bool]:
         newest = self.page(Wanted(function, State.FAILED), size=NEWEST_FAILED)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.support.servers import (
     PATIENCE,
@@ -234,6 +234,24 @@ class TestCalls:
         gate.touch()
         see(page, "#job", "it came")
 
+    def test_a_double_click_submits_one_job(self, site: Site, new_page: NewPage) -> None:
+        page = new_page()
+        page.goto(f"{site.url}{JOBS}call/shop_ship/")
+        page.fill("[name=argument-parcel]", "double")
+        held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route("**/call/shop_ship/", hold)
+        button = page.get_by_role("button", name="Run in the background")
+        button.click(no_wait_after=True)
+        button.click(no_wait_after=True)
+        page.wait_for_timeout(500)
+        (route,) = held
+        route.continue_()
+        see(page, "#job", "double")
+
     def test_it_works_without_a_script(self, site: Site, new_page: NewPage) -> None:
         page = new_page(java_script_enabled=False)
         page.goto(f"{site.url}{JOBS}call/shop_ship/")
@@ -267,6 +285,14 @@ class TestNow:
         assert asked == []
         with page.expect_request(f"**{ADMIN}"):
             page.evaluate("document.activeElement.blur()")
+
+    def test_it_says_when_the_session_is_over(self, site: Site, new_page: NewPage) -> None:
+        page = new_page()
+        page.goto(f"{site.url}{ADMIN}")
+        see(page, "#now", "shop_ship")
+        page.context.clear_cookies()
+        see(page, "#now", "not refreshed any more")
+        expect(page.locator("[data-refresh]")).to_have_count(0)
 
     def test_a_job_server_that_is_down_is_a_row(self, site: Site, new_page: NewPage) -> None:
         page = new_page()

@@ -12,6 +12,7 @@ from gearmanny.records.listing import Wanted
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event
 from gearmanny.records.summaries import Failures, Found
+from gearmanny.records.values import NewJob
 from tests.contract.records.conftest import Claiming, Database
 from tests.contract.records.test_jobs import submit
 
@@ -147,3 +148,11 @@ def test_a_pace_says_that_there_was_more(
     ended(database, store, running, [1, 1, 1])
     (pace,) = store.paces(["f"])
     assert (sum(pace.slots), pace.is_whole) == (2, False)
+
+
+def test_functions_are_found_however_many_jobs_each_has(store: SQLStore) -> None:
+    assert store.functions() == []
+    store.submit([NewJob("b") for _ in range(3)])
+    store.submit([NewJob("a", delay=60), NewJob("c", handed_over=False)])
+    assert store.functions() == ["a", "b", "c"]
+    assert store.functions(2) == ["a", "b"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.contrib import messages
@@ -31,6 +30,7 @@ from gearmanny.contrib.django.explorer.joblist import (
 )
 from gearmanny.contrib.django.explorer.jobpage import CHILDREN, family_of, progress_of, steps_of
 from gearmanny.contrib.django.explorer.many import change_all
+from gearmanny.contrib.django.explorer.offered import described_by_processes
 from gearmanny.contrib.django.explorer.site import store_of_project
 from gearmanny.contrib.django.explorer.values import payload_shown
 from gearmanny.contrib.django.explorer.worker import MOST
@@ -214,17 +214,16 @@ class JobRecordAdmin(CallPages):
         return job
 
 
+_FUNCTIONS = 500
+"""Functions of jobs that are proposed."""
+
 _ENTRIES = 100
 """Entries of the log that are shown of a job, the newest."""
 
 
 def _functions() -> list[str]:
-    """Returns the functions that somebody may look for: of jobs that wait, run or have failed, and
-    those that workers offer."""
-    functions = {count.function for count in store_of_project().counts()}
-    for process in WorkerProcess.objects.only("functions"):
-        functions |= json.loads(process.functions).keys()
-    return sorted(functions)
+    """Returns the functions that somebody may look for: of jobs, and those that workers offer."""
+    return sorted({*store_of_project().functions(_FUNCTIONS), *described_by_processes()})
 
 
 def _ids(texts: list[str]) -> list[str]:

@@ -8,9 +8,21 @@
   const isBusy = () =>
     document.hidden || document.activeElement?.matches("input, select, textarea") || !window.getSelection().isCollapsed;
 
+  // The session is over, or the record is gone.
+  function stop() {
+    for (const part of document.querySelectorAll("[data-refresh]")) {
+      const note = document.createElement("p");
+      note.className = "errornote";
+      note.textContent = part.dataset.stale;
+      part.prepend(note);
+      part.removeAttribute("data-refresh");
+    }
+  }
+
   async function refresh() {
     const response = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!response.ok || response.redirected) return;
+    if (response.redirected || (response.status >= 400 && response.status < 500)) return stop();
+    if (!response.ok) return;
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     for (const part of document.querySelectorAll("[data-refresh]")) {
       const next = fresh.getElementById(part.id);
@@ -81,6 +93,16 @@
     if (event.submitter?.value !== "foreground") return;
     event.preventDefault();
     call(form, event.submitter, document.getElementById("updates"));
+  });
+
+  // A double click must not run a job twice.
+  window.addEventListener("pageshow", () => {
+    for (const each of document.forms) delete each.dataset.sent;
+  });
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented || event.target.method !== "post") return;
+    if (event.target.dataset.sent) event.preventDefault();
+    event.target.dataset.sent = "1";
   });
 
   keepFresh();
