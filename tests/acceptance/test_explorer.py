@@ -244,10 +244,11 @@ class TestCalls:
             held.append(route)
 
         page.route("**/call/shop_ship/", hold)
-        button = page.get_by_role("button", name="Run in the background")
-        button.click(no_wait_after=True)
-        button.click(no_wait_after=True)
-        page.wait_for_timeout(500)
+        page.evaluate(
+            "(button => { button.click(); setTimeout(() => button.click(), 200); })"
+            "(document.querySelector('[value=background]'))"
+        )
+        page.wait_for_timeout(1000)
         (route,) = held
         route.continue_()
         see(page, "#job", "double")
