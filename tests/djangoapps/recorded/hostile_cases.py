@@ -209,6 +209,16 @@ class Sites(Pages):
                     ):
                         assert not re.search(r"\d[ \u00a0.,']\d{3}\b", attribute), attribute
 
+    def test_static_files_have_the_names_of_a_manifest(self) -> None:
+        manifest = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+        with tempfile.TemporaryDirectory() as root:
+            storages = django_settings.STORAGES | {"staticfiles": {"BACKEND": manifest}}
+            with override_settings(STORAGES=storages, STATIC_ROOT=root):
+                call_command("collectstatic", verbosity=0, interactive=False)
+                for address in ("/admin/gearmanny/", LIST, SCHEDULES):
+                    content = self.client.get(address).content.decode()
+                    assert re.search(r"gearmanny/explorer\.[0-9a-f]{12}\.css", content)
+
     def test_under_a_prefix(self) -> None:
         id = self.fail("recorded_write")
         with override_settings(FORCE_SCRIPT_NAME="/under"), override_script_prefix("/under/"):
