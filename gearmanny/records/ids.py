@@ -14,6 +14,8 @@ from gearmanny.errors import InvalidOption
 
 _TRAVELLING = re.compile(rb"j:([0-9a-f]{8}):([0-9a-f]{32})\.([0-9]{1,10})")
 
+_DIGITS = re.compile("-?".join(f"([0-9a-f]{{{digits}}})" for digits in (8, 4, 4, 4, 12)))
+
 
 class Travelling(NamedTuple):
     """The unique id of a recorded job on the wire. It has at most 53 of the 63 bytes that
@@ -92,6 +94,10 @@ def canonical(id: object) -> str:
     Raises:
         InvalidOption: it is neither.
     """
+    # Lists of records have thousands, and a UUID takes three times as long.
+    parts = _DIGITS.fullmatch(id) if isinstance(id, str) else None
+    if parts is not None:
+        return "-".join(parts.groups())
     try:
         return str(id if isinstance(id, UUID) else UUID(hex=str(id)))
     except ValueError:
