@@ -86,7 +86,7 @@ def unmasked(value: Any, original: Any, names: Sequence[str]) -> Any:
         original: the value before it was masked.
         names: with which it was masked.
     """
-    return _unmasked(value, original, masked(original, names))
+    return _unmasked(value, original, masked(original, names)) if names else value
 
 
 def _unmasked(value: Any, original: Any, shown: Any) -> Any:

@@ -58,6 +58,7 @@ def test_what_was_changed_of_masked_values_is_changed() -> None:
     found = unmasked(changed, original, MASK)
     assert found == changed | {"b": [0.0, {"token": "s3cret"}, 2]}
     assert found["a"] is True
+    assert unmasked(changed, original, []) is changed
 
 
 def test_without_names_nothing_is_masked() -> None:

@@ -51,6 +51,15 @@ class OddRecords(Pages):
             call_command("gearmanny", "jobs", "show", id, stdout=out)
             assert "s3cret" not in out.getvalue()
 
+    def test_deep_json_is_shown_where_nothing_is_masked(self) -> None:
+        with override_settings(GEARMANNY=dict(django_settings.GEARMANNY) | {"MASK": []}):
+            for depth in (25, 400, 850):
+                deep = '{"a": %s%s}' % ("[" * depth, "]" * depth)
+                old = self.fail("recorded_write", arguments=deep)
+                self.page(old)
+                page = self.client.post(f"{LIST}{old}/change/", {"again": "1", "arguments": deep})
+                assert page.status_code == 302
+
     def test_a_deep_failure_is_shown(self) -> None:
         id = self.fail("recorded_write", '{"gearmanny_error": {"type": "a", "args": %s}}' % DEEP)
         self.page(id)

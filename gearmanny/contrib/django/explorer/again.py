@@ -37,7 +37,7 @@ def may_change_arguments(job: JobRecord) -> bool:
     of a queue of Django's tasks say which task is run, so that who may change them could run any.
     """
     is_short = len(job.arguments or "") <= _LONGEST
-    return is_short and queue_of(job.function) is None and _arguments(job) is not None
+    return is_short and queue_of(job.function) is None and _written(_arguments(job)) is not None
 
 
 class AgainForm(forms.Form):
@@ -60,9 +60,7 @@ class AgainForm(forms.Form):
         if not may_change_arguments(job):
             del self.fields["arguments"]
         else:
-            shown = masked(self._old, get_settings().MASK)
-            text = json.dumps(shown, indent=2, ensure_ascii=False)
-            self.fields["arguments"].initial = text
+            self.fields["arguments"].initial = _written(self._old)
 
     def clean_arguments(self) -> dict[str, Any]:
         """Returns them, with the secrets that the page has masked."""
@@ -110,6 +108,17 @@ def _arguments(job: JobRecord) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return arguments if isinstance(arguments, dict) else None
+
+
+def _written(arguments: dict[str, Any] | None) -> str | None:
+    """Returns arguments as they are changed: masked, in many lines."""
+    if arguments is None:
+        return None
+    try:
+        shown = masked(arguments, get_settings().MASK)
+        return json.dumps(shown, indent=2, ensure_ascii=False)
+    except RecursionError:
+        return None
 
 
 def _refuse(constant: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, InterfaceError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
@@ -25,6 +25,11 @@ from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.records.summaries import Summarized
 
 logger = logging.getLogger("gearmanny.explorer")
+
+_UNREADABLE = (
+    *(StoreUnavailable, InvalidOption),  # the latter where there are no tables
+    *(OperationalError, InterfaceError, ProgrammingError),
+)
 
 _TEMPLATES = "admin/gearmanny/jobrecord"
 
@@ -47,7 +52,7 @@ class StoreAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 return view(request, *args, **kwargs)
-            except (StoreUnavailable, InvalidOption, DatabaseError, InterfaceError) as error:
+            except _UNREADABLE as error:
                 logger.warning("The records cannot be read: %s", error)
                 return self._unreadable(request, error)
 
