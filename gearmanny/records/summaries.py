@@ -32,7 +32,7 @@ _MEASURED = 1000
 _BATCH = 500
 
 _CONTENT = """
-    SELECT id, arguments, unique_key, unique_waiting_key FROM {{jobs}} WHERE id IN ({ids})
+    SELECT id, arguments, unique_key, unique_waiting_key FROM {{jobs}} WHERE {among}
     AND (unique_key = %s OR unique_waiting_key = %s OR arguments LIKE %s ESCAPE '!'
         OR arguments LIKE %s ESCAPE '!')
 """
@@ -172,12 +172,13 @@ class Summaries(Listing):
 
     def search(self, wanted: Wanted, text: str, mask: Sequence[str], size: int) -> Found:
         newest = self.page(wanted, size=MANY)
+        is_range = (wanted.function, wanted.state, wanted.key) == (None, None, None)
 
         def search(session: Session) -> list[str]:
             found: list[str] = []
             for ids in in_batches(newest.ids, _BATCH):
                 if len(found) < size:
-                    found += _containing(session, ids, text, mask)
+                    found += _containing(session, ids, is_range, text, mask)
             return found[:size]
 
         return Found(self._run(search), newest.after is None)
@@ -239,13 +240,16 @@ def percentile(sorted_values: Sequence[float], share: float) -> float | None:
 
 
 def _containing(
-    session: Session, ids: Sequence[str], text: str, mask: Sequence[str]
+    session: Session, ids: Sequence[str], is_range: bool, text: str, mask: Sequence[str]
 ) -> Iterable[str]:
     # JSON may have escaped what somebody types.
     escaped = json.dumps(text)[1:-1]
+    # Where there are no others between these, the database is told the first and the last.
+    among = "id BETWEEN %s AND %s" if is_range else f"id IN ({list_of(len(ids))})"
+    named = (ids[-1], ids[0]) if is_range else ids
     rows = session.rows(
-        _CONTENT.format(ids=list_of(len(ids))),
-        *(*map(session.dialect.id, ids), text, text, _like(text), _like(escaped)),
+        _CONTENT.format(among=among),
+        *(*map(session.dialect.id, named), text, text, _like(text), _like(escaped)),
     )
     found = {
         canonical(id)
