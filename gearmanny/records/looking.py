@@ -27,25 +27,36 @@ _LOOK = """
     FROM {jobs} j LEFT JOIN {notes} n ON n.id = j.id WHERE j.id = %s
 """
 
+# Failed jobs, of which there may be many, are counted in the index that begins with the function.
 _COUNTS = """
+    WITH RECURSIVE known(function) AS (
+        SELECT min(function) FROM {jobs} WHERE finished IS NOT NULL
+        UNION ALL
+        SELECT (SELECT min(function) FROM {jobs} WHERE finished IS NOT NULL
+            AND function > known.function)
+        FROM known WHERE function IS NOT NULL
+    )
     SELECT function,
         count(CASE WHEN state = 'queued' AND due <= {now} THEN 1 END),
         count(CASE WHEN state = 'queued' AND due > {now} THEN 1 END),
         count(CASE WHEN state = 'running' THEN 1 END),
-        count(CASE WHEN state = 'failed' THEN 1 END),
+        max(failed),
         {epoch[now]} - min(CASE WHEN state = 'queued' THEN {epoch[due]} END)
     FROM (
-        SELECT function, state, due FROM {jobs} WHERE state = 'queued' AND handed IS NULL
-            AND held IS NULL
+        SELECT function, state, due, 0 AS failed FROM {jobs} WHERE state = 'queued'
+            AND handed IS NULL AND held IS NULL
         UNION ALL
-        SELECT function, state, due FROM {jobs} WHERE state = 'queued' AND held IS NOT NULL
+        SELECT function, state, due, 0 FROM {jobs} WHERE state = 'queued' AND held IS NOT NULL
         UNION ALL
-        SELECT function, state, due FROM {jobs} WHERE state = 'queued' AND handed IS NOT NULL
+        SELECT function, state, due, 0 FROM {jobs} WHERE state = 'queued' AND handed IS NOT NULL
         UNION ALL
-        SELECT function, state, due FROM {jobs} WHERE state = 'running'
+        SELECT function, state, due, 0 FROM {jobs} WHERE state = 'running'
         UNION ALL
-        SELECT function, state, due FROM {jobs} WHERE state = 'failed' AND finished IS NOT NULL
-    ) counted GROUP BY function ORDER BY function
+        SELECT function, 'failed', NULL, (SELECT count(*) FROM {jobs} ended
+            WHERE ended.function = known.function AND ended.state = 'failed'
+            AND ended.finished IS NOT NULL)
+        FROM known WHERE function IS NOT NULL
+    ) counted GROUP BY function HAVING max(failed) > 0 OR count(due) > 0 ORDER BY function
 """
 
 _OLD = """
