@@ -25,8 +25,8 @@ def reports(request: HttpRequest) -> dict[str, Any]:
     if request.method == "POST":
         package = text_of(request, "package")
         # Two clicks, one report: while one waits or runs, the next one joins it.
-        client.using(background=True, unique=package).corpus_report(package=package)
-    last = JobRecord.objects.filter(function="corpus_report").order_by("-id")[:_SHOWN]
+        client.using(background=True, unique=package).reports_write(package=package)
+    last = JobRecord.objects.filter(function="reports_write").order_by("-id")[:_SHOWN]
     return {"reports": [_report(str(id)) for id in last.values_list("id", flat=True)]}
 
 
