@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where the package is installed from its own folder, setuptools warns of that very folder.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
 
-.PHONY: demo test lint types unit matrix fuzz bench bench-cache bench-peers chaos gearmand browser postgres memcached faketime \
+.PHONY: demo test lint types unit matrix fuzz bench bench-cache bench-durable bench-peers chaos gearmand browser postgres memcached faketime \
     clean
 
 # ONCE=1 makes one call and ends; GEARMAND=1 takes gearmand, not the job server of our own.
@@ -29,8 +29,8 @@ unit: .venv/dev
 	$(BIN)/python -m pytest tests/unit -n $(TEST_PROCESSES) --cov
 
 # 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1: each where that Python is installed.
-matrix: gearmand postgres memcached faketime
-	tools/matrix.sh
+matrix: gearmand browser postgres memcached faketime
+	TEST_PROCESSES=$(TEST_PROCESSES) tools/matrix.sh
 
 .venv/bin/python:
 	tools/make-venv.sh $(PYTHON) .venv
@@ -51,7 +51,8 @@ fuzz:
 	.venv/fuzz/bin/python -m fuzz.protocol -max_total_time=$(SECONDS) -dict=fuzz/words.dict \
 	    -artifact_prefix=.venv/fuzz/
 
-# Writes benchmarks/RESULTS.md, and the chart where `make bench-peers` has been run. Less than 15 minutes.
+# Writes benchmarks/RESULTS.md; where `make bench-peers` has been run, also the chart and the sentence on
+# speed of the README. Less than 15 minutes.
 bench: .venv/dev gearmand
 	$(CC) -O2 -Wall -o .venv/libgearman benchmarks/libgearman.c -lgearman || \
 	    { echo "libgearman is missing. Install it: sudo apt-get install libgearman-dev" >&2; exit 1; }
@@ -61,11 +62,16 @@ bench: .venv/dev gearmand
 bench-cache: .venv/dev
 	$(BIN)/python -m benchmarks.cache .venv/peers/bin/python
 
+# Recorded jobs beside the durable queues of the field, on one PostgreSQL, where `make bench-peers` has
+# been run. Writes benchmarks/DURABLE.md and its chart. Less than 12 minutes; SHARE=0.05 only tries it.
+bench-durable: .venv/dev gearmand postgres
+	$(BIN)/python -m benchmarks.durable .venv/peers/bin/python $(SHARE)
+
 # Long runs with faults, with figures: about 20 minutes.
 chaos: .venv/dev gearmand faketime
 	$(BIN)/python -m chaos
 
-# The field's peers, for `make bench`, in a virtual environment of their own.
+# The field's peers, for the benchmarks, in a virtual environment of their own.
 bench-peers:
 	@tools/require.sh redis-server redis-server
 	tools/make-venv.sh $(PYTHON) .venv/peers

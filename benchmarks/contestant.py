@@ -151,11 +151,13 @@ def outstanding(hosts: list[str], count: int) -> None:
 
 def payload(client: SimpleClient, size: int) -> None:
     text, seconds = "x" * size, []
+    before = time.process_time()
     for _ in range(5):
         started = time.perf_counter()
         assert client.bench_echo(text=text) == text
         seconds.append(time.perf_counter() - started)
-    print(statistics.median(seconds), peak() / size, client.bench_peak() / size)
+    used = (time.process_time() - before) / len(seconds)
+    print(statistics.median(seconds), used, peak() / size, client.bench_peak() / size)
 
 
 def main() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 from benchmarks.programs import (
     CONTESTANT,
@@ -13,16 +15,22 @@ from benchmarks.programs import (
     cpu_seconds,
     job_server,
     own_job_server,
+    pid_of,
     run,
+    running,
     workers,
 )
 
 IDLE = 30
 """Seconds for which an idle worker is watched."""
 KIB, MIB = 1024, 1024 * 1024
+TEXTS = 5
+"""Texts that `contestant.py PORT payload` sends."""
+HUGE_PAGES = "glibc.malloc.hugetlb=1"
+"""Makes the C library ask the kernel for huge pages, where that gives them on request alone."""
 
 
-def costs(tell: Tell, repetitions: int = 3) -> None:
+def costs(tell: Tell, libgearman: str, repetitions: int = 3) -> None:
     """Tells a table of them."""
     tell(f"What else is paid: medians of {repetitions} runs.")
     tell("")
@@ -33,7 +41,7 @@ def costs(tell: Tell, repetitions: int = 3) -> None:
     with job_server() as port, workers(port):
         outstanding(port, tell, repetitions)
     over_our_own(tell, repetitions)
-    payloads(tell, repetitions)
+    payloads(tell, libgearman, repetitions)
     imports(tell, repetitions)
     idle(tell)
     tell("")
@@ -86,26 +94,64 @@ def over_our_own(tell: Tell, repetitions: int) -> None:
         )
 
 
-def payloads(tell: Tell, repetitions: int) -> None:
+class Exchange(NamedTuple):
+    """A text there and back: the wall clock, and the processor time of each side, in ms."""
+
+    wall: float
+    ours: float
+    gearmand: float
+
+
+def payloads(tell: Tell, libgearman: str, repetitions: int) -> None:
     sizes = {"1 KiB": KIB, "64 KiB": 64 * KIB, "1 MiB": MIB, "16 MiB": 16 * MIB, "64 MiB": 64 * MIB}
-    seconds: dict[str, list[float]] = {name: [] for name in sizes}
-    peaks: dict[str, tuple[float, float]] = {}
+    rows = [(name, size, "") for name, size in sizes.items()]
+    rows += [(f"{name}, huge pages", sizes[name], HUGE_PAGES) for name in ("1 MiB", "64 MiB")]
+    runs: dict[str, list[Exchange]] = {name: [] for name, _, _ in rows}
+    peaks: dict[str, list[float]] = {}
+    in_c = []
     for _ in range(repetitions):
-        for name, size in sizes.items():
-            with job_server() as port, workers(port):  # a fresh one, for its peak
-                once, of_client, of_worker = run(*CONTESTANT, port, "payload", str(size))
-            seconds[name].append(once)
-            peaks[name] = max(peaks.get(name, (0, 0)), (of_client, of_worker))
-    for name, took in seconds.items():
-        cost = f"{1000 * statistics.median(took):,.1f} ms there and back"
-        if name == "64 MiB":
-            growth = statistics.median(a / b for a, b in zip(took, seconds["1 MiB"], strict=True))
+        for name, size, tunables in rows:
+            exchange, *peak = there_and_back(size, tunables)
+            runs[name].append(exchange)
+            peaks[name] = [*map(max, peak, peaks.get(name, peak))]
+        with job_server() as port, running([[libgearman, port, "work", "0"]]):
+            in_c.append(1000 * run(libgearman, port, "payload", str(MIB))[0])
+    for name, exchanges in runs.items():
+        cost = f"{statistics.median(each.wall for each in exchanges):,.1f} ms there and back"
+        if name.startswith("64 MiB"):
+            small = runs[name.replace("64", "1")]
+            wall, ours, gearmand = (
+                statistics.median(b / a for a, b in zip(before, after, strict=True))
+                for before, after in zip(
+                    zip(*small, strict=True), zip(*exchanges, strict=True), strict=True
+                )
+            )
             client, worker = peaks[name]
             cost += (
-                f", {growth:.0f} × that of 1 MiB; peak memory of the client {client:.1f} ×, "
-                f"of the worker {worker:.1f} × the payload"
+                f", {wall:.0f} × that of 1 MiB; processor time {ours:.0f} × for client and worker, "
+                f"{gearmand:.0f} × for gearmand; peak memory of the client {client:.1f} ×, of the "
+                f"worker {worker:.1f} × the payload"
             )
         tell(f"| {name} | {cost} |")
+    tell(f"| 1 MiB, libgearman in C | {statistics.median(in_c):,.1f} ms there and back |")
+
+
+def there_and_back(size: int, tunables: str) -> tuple[Exchange, float, float]:
+    """Returns what a text costs, and the peak memory of client and worker as its multiple."""
+    before = os.environ.get("GLIBC_TUNABLES")
+    os.environ["GLIBC_TUNABLES"] = tunables
+    try:
+        with job_server() as port, workers(port) as (worker,):  # fresh ones, for their peaks
+            others = worker, pid_of(port)
+            started = [*map(cpu_seconds, others)]
+            wall, client, peak, of_worker = run(*CONTESTANT, port, "payload", str(size))
+            used = [cpu_seconds(pid) - began for pid, began in zip(others, started, strict=True)]
+    finally:
+        del os.environ["GLIBC_TUNABLES"]
+        if before is not None:
+            os.environ["GLIBC_TUNABLES"] = before
+    of_server, of_both = 1000 * used[1] / TEXTS, 1000 * (client + used[0] / TEXTS)
+    return Exchange(1000 * wall, of_both, of_server), peak, of_worker
 
 
 def imports(tell: Tell, repetitions: int) -> None:

@@ -3,6 +3,7 @@
  *   libgearman PORT roundtrip N     N calls, one at a time
  *   libgearman PORT batch N         N calls submitted, then awaited
  *   libgearman PORT background N    N background jobs submitted
+ *   libgearman PORT payload BYTES   a payload there and back, five times: the median
  *   libgearman PORT work N          a worker that leaves after N jobs (0: never)
  *
  * Prints the seconds that it took. Every answer is checked.
@@ -47,6 +48,15 @@ static void *add(gearman_job_st *job, void *context, size_t *size, gearman_retur
   return result;
 }
 
+static void *echo(gearman_job_st *job, void *context, size_t *size, gearman_return_t *ret)
+{
+  void *result = malloc(*size = gearman_job_workload_size(job));
+  (void)context;
+  memcpy(result, gearman_job_workload(job), *size);
+  *ret = GEARMAN_SUCCESS;
+  return result;
+}
+
 static long completed;
 
 static gearman_return_t on_complete(gearman_task_st *task)
@@ -63,6 +73,7 @@ static void work(in_port_t port, long jobs)
   double start = 0;
   gearman_worker_add_server(worker, "127.0.0.1", port);
   gearman_worker_add_function(worker, FUNCTION, 0, add, NULL);
+  gearman_worker_add_function(worker, "bench_echo", 0, echo, NULL);
   for (long done = 0; !jobs || done < jobs; done++) {
     if (done == 1)
       start = now(); /* connecting is not part of it */
@@ -73,10 +84,35 @@ static void work(in_port_t port, long jobs)
   gearman_worker_free(worker);
 }
 
+static int longer(const void *a, const void *b)
+{
+  return *(const double *)a > *(const double *)b;
+}
+
+static double payload(gearman_client_st *client, size_t bytes)
+{
+  char *sent = malloc(bytes);
+  double took[5];
+  memset(sent, 'x', bytes);
+  for (int i = 0; i < 5; i++) {
+    size_t size;
+    gearman_return_t ret;
+    double start = now();
+    char *result = gearman_client_do(client, "bench_echo", NULL, sent, bytes, &size, &ret);
+    took[i] = now() - start;
+    if (ret != GEARMAN_SUCCESS || size != bytes || memcmp(result, sent, bytes))
+      die("payload", gearman_client_error(client));
+    free(result);
+  }
+  free(sent);
+  qsort(took, 5, sizeof *took, longer);
+  return took[2];
+}
+
 int main(int argc, char **argv)
 {
   if (argc != 4)
-    die("usage", "libgearman PORT roundtrip|batch|background|work N");
+    die("usage", "libgearman PORT roundtrip|batch|background|payload|work N");
   in_port_t port = (in_port_t)atoi(argv[1]);
   const char *mode = argv[2];
   long count = atol(argv[3]);
@@ -95,6 +131,10 @@ int main(int argc, char **argv)
   if (ret != GEARMAN_SUCCESS)
     die("first call", gearman_client_error(client));
 
+  if (!strcmp(mode, "payload")) {
+    printf("%.9f\n", payload(client, (size_t)count));
+    return 0;
+  }
   double start = now();
   if (!strcmp(mode, "roundtrip")) {
     for (long i = 0; i < count; i++) {

@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory PEERS_PYTHON
 
-A project with the admin and 15 models is made in a temporary folder. Each queue runs it with 2 and
-with 6 worker processes, and is measured while each is in a task that has done a full collection.
+Each queue runs `project/`, with the admin and 15 models, with 2 and with 6 worker processes, and is
+measured while each is in a task that has done a full collection.
 Memory is the proportional set size of all processes of the queue, without its server: what a
 further process costs is the difference, divided. Its own memory is what no other process shares.
 """
@@ -11,18 +11,29 @@ further process costs is the difference, divided. Its own memory is what no othe
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.djangosite import write
-from benchmarks.programs import Tell, job_server, redis, running, tree
+from benchmarks.programs import Tell, failure, running, tree
+from benchmarks.queues import (
+    CELERY,
+    DJANGO_TASKS_DB,
+    DRAMATIQ,
+    GEARMANNY,
+    HUEY,
+    PROJECT,
+    RQ,
+    Queue,
+    no_server,
+)
 from tools.processes import end, until
 
 FEW, MANY = 2, 6
@@ -34,61 +45,51 @@ JOBS_FOR_EACH = 4
 MIB = 1024 * 1024
 
 
-@contextlib.contextmanager
-def no_server() -> Iterator[str]:
-    yield "0"
+QUEUES = [GEARMANNY, CELERY, DJANGO_TASKS_DB, DRAMATIQ, HUEY, RQ]
 
-
-class Queue(NamedTuple):
-    """How a queue runs workers. `{}` is the number of processes."""
-
-    title: str
-    command: list[str]
-    server: Callable[[], contextlib.AbstractContextManager[str]] = redis
-    alone: bool = False
-    """Whether it is one process for each command."""
-
-
-QUEUES = {
-    "gearmanny": Queue("gearmanny", ["manage.py", "runworkers"], job_server),
-    "celery": Queue(
-        "Celery, prefork",
-        ["-m", "celery", "-A", "celery_app", "worker", "--pool=prefork", "--concurrency={}"],
-    ),
-    "django_tasks_db": Queue(
-        "django-tasks-db", ["manage.py", "db_worker", "--interval=0.1"], no_server, alone=True
-    ),
-    "dramatiq": Queue("Dramatiq", ["manage.py", "rundramatiq", "--processes={}", "--threads=1"]),
-    "huey": Queue("Huey", ["manage.py", "run_huey", "--workers={}", "--worker-type=process"]),
-    "rq": Queue(
-        "RQ, with the process of its job", ["manage.py", "rqworker-pool", "--num-workers={}"]
-    ),
-}
+Setting = Callable[[Queue], contextlib.AbstractContextManager[dict[str, str]]]
+"""Makes a place for a run of a queue; yields what else its environment has."""
 
 
 class Memory(NamedTuple):
     """What the processes of a queue take, in bytes, and the seconds until its first job ran."""
 
-    proportional: int
+    proportional: float
     own: float
     """Of one worker process."""
     first_job: float
 
 
-def memory(peers: str, tell: Tell, repetitions: int = 1) -> None:
-    """Tells a table of all queues."""
+NOTHING = (Memory(math.nan, math.nan, 0), Memory(math.nan, math.nan, 0))
+"""Of a queue that failed."""
+
+
+@contextlib.contextmanager
+def no_database(queue: Queue) -> Iterator[dict[str, str]]:
+    yield {}
+
+
+def memory(
+    peers: str,
+    tell: Tell,
+    repetitions: int = 1,
+    queues: Sequence[Queue] = QUEUES,
+    setting: Setting = no_database,
+) -> None:
+    """Tells a table of the queues that are installed. The first of them is gearmanny."""
     peers = os.path.abspath(peers)
-    names = [
-        "gearmanny",
-        *(name for name in QUEUES if Path(peers).exists() and name != "gearmanny"),
-    ]
-    runs: dict[str, list[tuple[Memory, Memory]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder))
-        for _ in range(repetitions):
-            for name in names:
-                few, many = (measure(name, peers, Path(folder), count) for count in (FEW, MANY))
-                runs[name].append((few, many))
+    queues = [queue for queue in queues if Path(queue.python(peers)).is_file()]
+    runs: dict[Queue, list[tuple[Memory, Memory]]] = {queue: [] for queue in queues}
+    failures: dict[Queue, str] = {}
+    for _ in range(repetitions):
+        for queue in queues:
+            if queue not in failures:
+                try:
+                    few, many = (measure(queue, peers, count, setting) for count in (FEW, MANY))
+                except Exception as error:
+                    failures[queue] = failure(error)
+                else:
+                    runs[queue].append((few, many))
     tell(
         f"Workers in a Django project with the admin and 15 models, after a full collection: "
         f"{f'medians of {repetitions} runs' if repetitions > 1 else 'one run'}, in MiB."
@@ -96,11 +97,14 @@ def memory(peers: str, tell: Tell, repetitions: int = 1) -> None:
     tell("")
     tell("| | each further process | × gearmanny | its own | × gearmanny | s to the first job |")
     tell("|---" * 6 + "|")
-    base = figures(runs["gearmanny"])
-    for name in names:
-        further, own, first = figures(runs[name])
+    base = figures(runs[queues[0]] or [NOTHING])
+    for queue in queues:
+        if queue in failures:
+            tell(f"| {queue.title} | {failures[queue]} | | | | |")
+            continue
+        further, own, first = figures(runs[queue])
         tell(
-            f"| {QUEUES[name].title} | {further / MIB:.1f} | {further / base[0]:.1f} "
+            f"| {queue.title} | {further / MIB:.1f} | {further / base[0]:.1f} "
             f"| {own / MIB:.1f} | {own / base[1]:.1f} | {first:.1f} |"
         )
     tell("")
@@ -115,49 +119,45 @@ def figures(runs: list[tuple[Memory, Memory]]) -> tuple[float, float, float]:
     )
 
 
-def measure(name: str, peers: str, project: Path, processes: int) -> Memory:
-    queue = QUEUES[name]
-    python = sys.executable if name == "gearmanny" else peers
-    command = [python, *(part.format(processes) for part in queue.command)]
-    with queue.server() as port, tempfile.TemporaryDirectory() as seen:
-        env = {
-            **os.environ,
-            "QUEUE": name,
-            "QUEUE_PORT": port,
-            "QUEUE_PROCESSES": str(processes),
-            "QUEUE_SEEN": seen,
-        }
-
-        if queue.server is no_server:
-            (project / "db.sqlite3").unlink(missing_ok=True)
+def measure(queue: Queue, peers: str, processes: int, setting: Setting) -> Memory:
+    python = queue.python(peers)
+    with (
+        queue.server() as port,
+        tempfile.TemporaryDirectory() as folder,
+        setting(queue) as further,
+    ):
+        env = queue.environment(port, folder, processes) | further
+        if queue.server is no_server and not further:
             migrate = [python, "manage.py", "migrate", "--run-syncdb", "--verbosity=0"]
-            subprocess.run(migrate, cwd=project, env=env, check=True)
+            subprocess.run(migrate, cwd=PROJECT, env=env, check=True)
         submitter = subprocess.Popen(
-            [python, "submit.py"],
-            cwd=project,
+            [python, "caller.py", "seen"],
+            cwd=PROJECT,
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # django-q2 has a line there for each job
             text=True,
         )
-        submit(submitter, 1)
-        started = time.perf_counter()
-        commands = [command] * (processes if queue.alone else 1)
-        with running(commands, cwd=project, env=env) as roots:
-            until(lambda: any(Path(seen).iterdir()), f"the first job of {name}")
-            first_job = time.perf_counter() - started
-            submit(submitter, JOBS_FOR_EACH * processes)
+        try:
+            submit(submitter, 1)
+            started = time.perf_counter()
+            with running(queue.commands(peers, processes), cwd=PROJECT, env=env) as roots:
+                until(lambda: workers(folder), f"the first job of {queue.title}")
+                first_job = time.perf_counter() - started
+                submit(submitter, JOBS_FOR_EACH * processes)
+                until(lambda: len(workers(folder)) == processes, f"a job in each of {queue.title}")
+                pids = workers(folder)
+                everything = {pid for root in roots for pid in tree(root.pid)}
+                taken = Memory(
+                    sum(sizes(pid)[0] for pid in everything),
+                    statistics.median(sizes(pid)[1] for pid in pids),
+                    first_job,
+                )
+                Path(folder, "measured").touch()
+                return taken
+        finally:
             end(submitter)
-            until(lambda: len(workers(seen)) == processes, f"a job in each of {name}")
-            pids = workers(seen)
-            everything = {pid for root in roots for pid in tree(root.pid)}
-            taken = Memory(
-                sum(sizes(pid)[0] for pid in everything),
-                statistics.median(sizes(pid)[1] for pid in pids),
-                first_job,
-            )
-            Path(seen, "measured").touch()
-            return taken
 
 
 def submit(submitter: subprocess.Popen[str], jobs: int) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from gearmanny.admin import JobServer
 from gearmanny.net.loopback import free_port
 from gearmanny.serving.process import running_where_none_is
 from gearmanny.testing import Gearmand
-from tools.processes import end, find_program, until
+from tools.processes import end, until
 
 HERE = Path(__file__).parent
 CONTESTANT = [sys.executable, str(HERE / "contestant.py")]
@@ -20,8 +23,20 @@ AIO_CONTESTANT = [sys.executable, str(HERE / "aio.py")]
 LONGEST_RUN = 120
 """Seconds after which a run counts as hung."""
 
+# An installed package has bytecode: without it, every program would compile gearmanny first.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 Tell = Callable[[str], None]
 """Takes the next line of the results, in Markdown."""
+
+
+def last_line(text: str) -> str:
+    return "".join(text.splitlines()[-1:])
+
+
+def failure(error: BaseException) -> str:
+    """Returns the text of a cell for a contestant that failed."""
+    return f"failed: {str(error).splitlines()[0][:100]}" if str(error) else "failed"
 
 
 @contextlib.contextmanager
@@ -40,36 +55,24 @@ def own_job_server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def redis() -> Iterator[str]:
-    """Runs a Redis; yields its port."""
-    port = str(free_port())
-    program = find_program("redis-server", "redis-server")
-    options = ["--bind", "127.0.0.1", "--port", port, "--save", "", "--loglevel", "warning"]
-    process = subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True)
-    try:
-        ping = [program.replace("-server", "-cli"), "-p", port, "ping"]
-        until(lambda: subprocess.run(ping, check=False, capture_output=True).stdout == b"PONG\n")
-        yield port
-    finally:
-        end(process)
-
-
-@contextlib.contextmanager
 def running(
-    commands: list[list[str]], *, cwd: Path | str | None = None, env: dict[str, str] | None = None
+    commands: list[list[str]],
+    *,
+    cwd: Path | str | None = None,
+    env: dict[str, str] | None = None,
+    log: Path | None = None,
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """Runs programs until the block ends; what they print is discarded."""
-    quiet = subprocess.DEVNULL
+    """Runs programs until the block ends; what they print goes to a log, or is discarded."""
     processes: list[subprocess.Popen[str]] = []
-    try:
-        for command in commands:
-            processes.append(
-                subprocess.Popen(command, stdout=quiet, stderr=quiet, text=True, cwd=cwd, env=env)
-            )
-        yield processes
-    finally:
-        for process in processes:
-            end(process)
+    with open(log or os.devnull, "wb") as output:
+        options: dict[str, Any] = {"stdout": output, "stderr": output, "cwd": cwd, "env": env}
+        try:
+            for command in commands:
+                processes.append(subprocess.Popen(command, text=True, **options))
+            yield processes
+        finally:
+            for process in processes:
+                end(process)
 
 
 @contextlib.contextmanager
@@ -86,9 +89,20 @@ def offered(port: str, function: str = "bench_add") -> int:
     return sum(row.workers for row in status if row.function == function)
 
 
-def run(*command: str, timeout: float = LONGEST_RUN) -> list[float]:
-    """Returns the numbers that a program printed."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=timeout, check=True)
+def run(
+    *command: str,
+    timeout: float = LONGEST_RUN,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+) -> list[float]:
+    """Returns the numbers that a program printed; the last line of its log is part of its error."""
+    options: dict[str, Any] = {"cwd": cwd, "env": env, "timeout": timeout}
+    with tempfile.TemporaryFile("w+") as log:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, check=False, **options
+        )
+        log.seek(0)
+        assert done.returncode == 0, f"it ended with {done.returncode}: {last_line(log.read())}"
     return [float(number) for number in done.stdout.split()]
 
 

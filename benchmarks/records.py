@@ -12,7 +12,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
@@ -24,18 +24,34 @@ JOBS = 1000
 BULK = 100
 """Jobs in one transaction."""
 
-_OLD = {
+_IDS = {
     "postgresql": "SELECT gen_random_uuid() AS id FROM generate_series(1, {count})",
     "sqlite": (
         "WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series "
         "WHERE n < {count}) SELECT lower(hex(randomblob(16))) AS id FROM series"
     ),
 }
-_INSERT = """
+_OLD = """
     INSERT INTO {jobs} (id, function, priority, arguments, result, trace, due, handovers, unclaimed,
         handed, created, started, finished, state, errors, attempts, failures, deaths, cancelling)
-    SELECT old.id, 'bench', 0, '[1, 2, 3]', '6', '', {now}, 1, 0, {now}, {now}, {now}, {now},
-        'succeeded', '', 1, 0, 0, FALSE FROM (SELECT_IDS) AS old
+    SELECT many.id, 'bench', 0, '[1, 2, 3]', '6', '', {now}, 1, 0, {now}, {now}, {now}, {now},
+        'succeeded', '', 1, 0, 0, FALSE FROM (SELECT_IDS) AS many
+"""
+_WAITING = """
+    INSERT INTO {jobs} (id, function, priority, arguments, trace, due, handovers, unclaimed,
+        created, state, errors, attempts, failures, deaths, cancelling)
+    SELECT many.id, 'bench_add', 0, '{{"a": 1, "b": 2}}', '', {now}, 0, 0, {now},
+        'queued', '', 0, 0, 0, FALSE FROM (SELECT_IDS) AS many
+"""
+_HELD = """
+    INSERT INTO {jobs} (id, function, priority, arguments, trace, due, handovers, unclaimed,
+        created, state, errors, attempts, failures, deaths, cancelling, limited, held)
+    SELECT many.id, 'limited', 0, '[]', '', {now}, 1, 0, {now}, 'queued', '', 0, 0, 0, FALSE,
+        'limited:' || substr(CAST(many.id AS text), 1, 2), {now} FROM (SELECT_IDS) AS many
+"""
+_LIMITS = """
+    INSERT INTO {limits} (name, max_running)
+    SELECT DISTINCT limited, 2 FROM {jobs} WHERE limited IS NOT NULL
 """
 
 
@@ -53,11 +69,43 @@ def main(url: str, old: int = 100_000) -> None:
 
 
 def insert_old(store: SQLStore, count: int) -> None:
+    """Inserts jobs that have ended."""
+    _insert(store, _OLD, count)
+
+
+def insert_waiting(store: SQLStore, count: int) -> None:
+    """Inserts jobs that no dispatcher has handed over yet."""
+    _insert(store, _WAITING, count)
+
+
+def insert_held(store: SQLStore, count: int) -> None:
+    """Inserts jobs of a function with limits, which wait for room in one of 256 of these."""
+    _insert(store, _HELD, count)
+    store._connections.run(lambda session: session.change(_LIMITS))
+
+
+def _insert(store: SQLStore, statement: str, count: int) -> None:
     dialect = store._connections.connector.dialect
-    ids = _OLD[dialect.name].format(count=count)
-    store._connections.run(lambda session: session.change(_INSERT.replace("SELECT_IDS", ids)))
+    ids = _IDS[dialect.name].format(count=count)
+    store._connections.run(lambda session: session.change(statement.replace("SELECT_IDS", ids)))
     if dialect.name == "postgresql":
         store._connections.run(lambda session: session.change("VACUUM ANALYZE {jobs}"))
+
+
+def claims(stores: Mapping[str, SQLStore], rounds: int, jobs: int) -> dict[str, list[float]]:
+    """Returns the seconds that a claim and its finish take in each store, taking turns."""
+    times: dict[str, list[float]] = {}
+    processes = {title: store.register() for title, store in stores.items()}
+    for _ in range(rounds):
+        for title, store in stores.items():
+            ids: list[str] = []
+            in_bulk(store, ids, jobs)
+            started = time.perf_counter()
+            claim_and_finish(store, processes[title], ids)
+            times.setdefault(title, []).append((time.perf_counter() - started) / len(ids))
+    for store in stores.values():
+        store.leave()
+    return times
 
 
 def measure(store: SQLStore, process: Process, title: str) -> None:
@@ -86,8 +134,8 @@ def one_by_one(store: SQLStore, ids: list[str]) -> None:
         ids.append(store.submit([NewJob("bench", "[1, 2, 3]")])[0].id)
 
 
-def in_bulk(store: SQLStore, ids: list[str]) -> None:
-    for _ in range(JOBS // BULK):
+def in_bulk(store: SQLStore, ids: list[str], jobs: int = JOBS) -> None:
+    for _ in range(jobs // BULK):
         ids += [job.id for job in store.submit([NewJob("bench", "[1, 2, 3]")] * BULK)]
 
 

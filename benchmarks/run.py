@@ -18,16 +18,30 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.costs import costs
 from benchmarks.growth import growth
 from benchmarks.memory import memory
-from benchmarks.programs import AIO_CONTESTANT, CONTESTANT, HERE, Tell, job_server, redis, run
+from benchmarks.programs import (
+    AIO_CONTESTANT,
+    CONTESTANT,
+    HERE,
+    LONGEST_RUN,
+    Tell,
+    failure,
+    job_server,
+    run,
+    running,
+)
+from benchmarks.results import Results
+from benchmarks.sentence import write_speed
+from benchmarks.shares import shares
 from benchmarks.tails import tails
 from benchmarks.threads import threads
+from tools.processes import redis
 
 LIBGEARMAN, PEERS = map(os.path.abspath, sys.argv[1:3])
 REPETITIONS = int(sys.argv[3]) if sys.argv[3:] else 3
@@ -90,31 +104,24 @@ def measure(name: str, mode: str, count: int) -> float:
     with contestant.server() as port:
         if mode in ("background", "drain"):
             # The C client waits for one job first: a worker that leaves after it.
-            worker = subprocess.Popen([LIBGEARMAN, port, "work", "1"], stdout=subprocess.DEVNULL)
             submitter = contestant if mode == "background" else CONTESTANTS["C"]
-            seconds = run(*submitter.command(port, "background", str(count)))[0]
-            worker.wait()
+            with running([[LIBGEARMAN, port, "work", "1"]]) as (worker,):
+                seconds = run(*submitter.command(port, "background", str(count)))[0]
+                worker.wait(LONGEST_RUN)
             if mode == "drain":
                 command = contestant.command(port, "work", str(count), *contestant.prefetch)
                 seconds = run(*command)[0]
             return count / seconds
-        worker = subprocess.Popen(
-            contestant.command(port, "work", "0", *contestant.prefetch),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+        with running([contestant.command(port, "work", "0", *contestant.prefetch)]):
             return count / run(*contestant.command(port, mode, str(count)))[0]
-        finally:
-            worker.terminate()
-            worker.wait()
 
 
 def ratio(own: list[float], other: list[float] | None) -> str:
     """Returns the median of the ratios, run by run."""
     if other is None:
         return ""
-    return f"{statistics.median(a / b for a, b in zip(own, other, strict=True)):.2f}"
+    median = statistics.median(a / b for a, b in zip(own, other, strict=True))
+    return f"{median:.2f}" if median >= 0.2 else f"{median:.3f}"
 
 
 def race(
@@ -124,48 +131,29 @@ def race(
     tell("| | contestant | jobs/s | " + " | ".join(f"× {base}" for base in bases) + " |")
     tell("|---" * (3 + len(bases)) + "|")
     medians = {}
+    failures: dict[str, str] = {}
     for title, mode, count, names in rows:
-        rates: dict[str, list[float]] = {name: [] for name in names}
+        rates: dict[str, list[float]] = {name: [] for name in names if name not in failures}
         for repetition in range(REPETITIONS + 1):
-            for name in names:
-                rate = measure(name, mode, count)
-                if repetition:
-                    rates[name].append(rate)
-        medians[title] = {name: statistics.median(rates[name]) for name in names}
-        for name, own in rates.items():
+            for name in list(rates):
+                try:
+                    rate = measure(name, mode, count)
+                except Exception as error:
+                    failures[name] = failure(error)
+                    del rates[name]
+                else:
+                    rates[name] += [rate] if repetition else []
+        medians[title] = {name: statistics.median(own) for name, own in rates.items()}
+        for name in names:
+            if name in failures:
+                tell(f"| {title} | {name} | {failures[name]} |" + " |" * len(bases))
+                continue
+            own = rates[name]
             ratios = " | ".join(ratio(own, rates.get(base)) for base in bases)
             spread = f"{medians[title][name]:,.0f} ({min(own):,.0f} to {max(own):,.0f})"
             tell(f"| {title} | {name} | {spread} | {ratios} |")
     tell("")
     return medians
-
-
-class Results:
-    """The lines of the results: printed, and kept for RESULTS.md."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.times: list[str] = []
-
-    def tell(self, line: str) -> None:
-        print(line, flush=True)
-        self.lines.append(line)
-
-    @contextlib.contextmanager
-    def part(self, title: str) -> Iterator[Tell]:
-        """Begins a part of the results; tells how long it took on stderr."""
-        self.tell(f"## {title}")
-        self.tell("")
-        started = time.monotonic()
-        yield self.tell
-        self.times.append(f"{title}: {time.monotonic() - started:.0f} s")
-        print(self.times[-1], file=sys.stderr, flush=True)
-
-    def write(self, path: Path) -> None:
-        """Replaces the figures of a file. What people wrote below them stays."""
-        written = path.read_text(encoding="utf-8").partition(BELOW)
-        text = "# Results\n\n" + "\n".join(self.lines) + "\n" + "".join(written[1:])
-        path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
@@ -183,9 +171,12 @@ def main() -> None:
         race(ROWS, ["C", "bare"], tell)
     with results.part("The asyncio client") as tell:
         race(AIO_ROWS, ["gearmanny"], tell)
-    if Path(PEERS).exists():
-        with results.part("Beside the peers, each with Redis") as tell:
+    with results.part("Beside the peers, each with Redis") as tell:
+        if Path(PEERS).exists():
             chart = race(PEER_ROWS, ["gearmanny"], tell)
+        else:
+            tell("The peers are missing, here and below: `make bench-peers` installs them.")
+            tell("")
     with results.part("Tails") as tell:
         tails(PEERS, tell)
     with results.part("Memory of worker processes") as tell:
@@ -195,12 +186,16 @@ def main() -> None:
     with results.part("gearmand's threads") as tell:
         threads(tell, REPETITIONS)
     with results.part("Further costs") as tell:
-        costs(tell, REPETITIONS)
-    results.write(HERE / "RESULTS.md")
+        costs(tell, LIBGEARMAN, REPETITIONS)
+    with results.part("A profile") as tell:
+        shares(tell)
+    results.write(HERE / "RESULTS.md", "Results", BELOW)
+    write_speed(HERE / "RESULTS.md", HERE.parent / "README.md")
     if chart:
         drawing = [PEERS, str(HERE / "chart.py"), str(HERE / "chart.png")]
         subprocess.run(drawing, input=json.dumps(chart), text=True, check=True)
     print(f"In all: {time.monotonic() - started:.0f} s", file=sys.stderr)
+    results.check()
 
 
 if __name__ == "__main__":

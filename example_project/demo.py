@@ -191,7 +191,7 @@ def start_workers(demo: Demo, host: str) -> None:
             return False
         return {"corpus_survey", "reports_write"} <= offered
 
-    demo.start("workers", are_ready, *MANAGE, "runworkers", "--embedded")
+    demo.start("workers", are_ready, *MANAGE, "runworkers", "--embedded", "--no-reload")
     tell("job server", f"{host}  (version {server.version()})")
     tell("workers", "two pools of manage.py runworkers")
 

@@ -16,19 +16,22 @@ from gearmanny.dispatching.options import Keep
 from gearmanny.errors import InvalidTask
 from gearmanny.net.hosts import parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.payload.checks import COUNT
+from gearmanny.payload.checks import SWITCH
 from gearmanny.payload.sizes import MAX_PACKET
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import new_id
-from gearmanny.running.childprocess import Slot, check_memory
+from gearmanny.running.backlog import Backlog
+from gearmanny.running.childprocess import check_memory
 from gearmanny.running.companions import Companion
 from gearmanny.running.dispatchprocess import dispatching
-from gearmanny.running.factory import check_kinds, work_class_of
+from gearmanny.running.factory import check_kinds
 from gearmanny.running.inherited import name_threads
 from gearmanny.running.memory import shared_memory
 from gearmanny.running.options import RunnerOptions
+from gearmanny.running.pools import Pools, check_pools
 from gearmanny.running.reaching import reach_a_job_server
 from gearmanny.running.signals import handled_signals
+from gearmanny.running.slots import Slot, slots_of
 from gearmanny.running.supervisor import Supervisor
 from gearmanny.tasks.finding import find_tasks, functions_of
 from gearmanny.vocabulary.gearman_api import GearmanWorker
@@ -36,7 +39,7 @@ from gearmanny.worker import BaseWorker, JsonWorker, set_verbosity
 from gearmanny.working.atomic import check_transaction
 from gearmanny.working.hooks import Hook, SyncToAsync, check_hooks
 from gearmanny.working.limited import check_limits
-from gearmanny.working.options import Privacy, Transaction, WorkerOptions
+from gearmanny.working.options import Recording, WorkerOptions
 
 __all__ = ["WorkRunner"]
 
@@ -89,6 +92,11 @@ class WorkRunner:
             `SQLStore("sqlite:///jobs.db")`; None for workers that run none of them.
         transaction: returns the transaction in which an atomic task runs: a context manager that
             yields the connection of the driver, commits, and rolls back after an error.
+        pools: workers with processes of their own, by the name of the pool: `{"reports":
+            {"workers": ["reports"], "threads": 2, "max_memory": 900}}`. `workers` are the names of
+            workers; those that no pool names are in `"default"`. `threads`, `prefetch`,
+            `concurrency`, `grace`, `max_jobs`, `max_memory` and `recycle_after_timeout` are those
+            of the runner, unless a pool says otherwise. None: there is one pool.
         dispatch: with `records`, whether a process beside the workers hands over the jobs that are
             due, and those that got lost. If not, run `gearmanny dispatch` somewhere.
         keep: seconds for which that process keeps the records of jobs that have ended. None: for
@@ -104,13 +112,15 @@ class WorkRunner:
 
     Raises:
         InvalidTask: there are no workers, one cannot be exported, or two export the same function.
-        InvalidOption: a host, a hook, a number, `tls` or `records` is invalid, a task is atomic
-            and there is no `transaction`, it has limits and there are no `records`, or this
-            process already takes more memory than `max_memory` allows.
+        InvalidOption: a host, a hook, a number, `tls`, `records` or a pool is invalid, a task is
+            atomic and there is no `transaction`, it has limits and there are no `records`, or
+            this process already takes more memory than `max_memory` allows.
     """
 
     _supervisor: Supervisor | None = None
     _stopped = False
+    jobs_failed = False
+    """Whether a job failed in the last `start(once=True)`: when it was tried for the last time."""
     _companions: tuple[Companion, ...] = ()
 
     def __init__(
@@ -138,12 +148,12 @@ class WorkRunner:
         health_file: str | PurePath | None = RunnerOptions.health_file,
         connect_timeout: float | None = RunnerOptions.connect_timeout,
         records: Store | None = None,
-        transaction: Transaction | None = None,
         dispatch: bool = RunnerOptions.dispatch,
         keep: Keep = RunnerOptions.keep,
-        **privacy: Unpack[Privacy],
+        pools: Pools | None = None,
+        **recording: Unpack[Recording],
     ) -> None:
-        self._workers = _checked(workers, transaction, records, max_memory)
+        self._workers, self._pools = _checked(workers, records, recording), check_pools(pools)
         self._options = RunnerOptions(
             worker=WorkerOptions(
                 hosts=() if hosts is None else parse_hosts(hosts),
@@ -157,8 +167,7 @@ class WorkRunner:
                 max_packet=max_packet,
                 tls=TLS.of(tls),
                 records=records,
-                transaction=transaction,
-                **privacy,
+                **recording,
             ),
             grace=grace,
             max_jobs=max_jobs,
@@ -173,8 +182,9 @@ class WorkRunner:
             dispatch=dispatch,
             keep=keep,
         )
+        self._check_memory()
 
-    def start(self, threads: int = 1, keepAlive: bool = True) -> bool:
+    def start(self, threads: int = 1, keepAlive: bool = True, *, once: bool = False) -> bool:
         """Runs the workers until SIGTERM or SIGINT, which let current jobs finish, within `grace`.
         A second signal ends them at once, and gearmand gives their jobs to other workers.
 
@@ -188,13 +198,17 @@ class WorkRunner:
         `restart()`.
 
         Args:
-            threads: processes for every distinct `work_class`; each runs all of its workers.
+            threads: processes for every distinct `work_class`; each runs all of its workers, or
+                those of one pool.
             keepAlive: whether a process that ends is replaced. If not, this returns when all
                 have ended.
+            once: whether to stop when no job is left that is due: at job servers, and in the
+                database, if there are records and `dispatch`.
 
         Returns:
             With `keepAlive`, False if it gave up: a process crashed too often, see `max_crashes`.
             Without, False if a process ended badly: by itself, with an exit code or by a signal.
+            With `once`, also if a job failed for good: see `jobs_failed`.
 
         Raises:
             InvalidOption: `threads` is not a number of processes, or the `health_file` cannot be
@@ -203,10 +217,16 @@ class WorkRunner:
                 `InvalidTask` or `InvalidOption` when it was made, or in `setUp()`.
             JobServerUnavailable: no job server answered within `connect_timeout`.
         """
+        set_verbosity(self._options.worker.verbosity)
+        SWITCH.check("once", once)
         options = self._with_new_id()
-        set_verbosity(options.worker.verbosity)
+        backlog = self._backlog(options) if once else None
         supervisor = Supervisor(
-            self.slots(threads), options, keep_alive=keepAlive, companions=self._companions
+            self._slots(threads, options),
+            options,
+            keep_alive=keepAlive,
+            companions=self._companions,
+            backlog=backlog,
         )
         self._supervisor = supervisor
         has_coroutines = any(task.is_async for kind in self._workers for task in find_tasks(kind))
@@ -217,7 +237,9 @@ class WorkRunner:
                 name_threads()
                 reach_a_job_server(supervisor, options)
                 with dispatching(options) as supervisor.dispatcher:
-                    return supervisor.run()
+                    all_well = supervisor.run()
+                self.jobs_failed = backlog is not None and backlog.has_failed()
+                return all_well and not self.jobs_failed
         finally:
             self._supervisor = None
             self._stopped = False
@@ -261,27 +283,28 @@ class WorkRunner:
         """Returns what `start(threads)` runs, one process each.
 
         Args:
-            threads: processes for every distinct `work_class`.
+            threads: processes for every distinct `work_class`, in pools that do not say how many.
 
         Raises:
             InvalidOption: `threads` is not a number of processes.
         """
-        COUNT.check("threads", threads)
-        groups: dict[type[GearmanWorker], list[type[BaseWorker]]] = {}
-        for worker in self._workers:
-            groups.setdefault(work_class_of(worker, self._options.worker), []).append(worker)
-        return [
-            Slot(tuple(workers), number)
-            for workers in groups.values()
-            for number in range(1, threads + 1)
-        ]
+        return self._slots(threads, self._options)
+
+    def _backlog(self, options: RunnerOptions) -> Backlog:
+        return Backlog([name for kind in self._workers for name in functions_of(kind)], options)
+
+    def _check_memory(self) -> None:
+        for limit in {slot.options.max_memory for slot in self.slots(1)}:
+            check_memory(limit)
+
+    def _slots(self, threads: int, options: RunnerOptions) -> list[Slot]:
+        return slots_of(self._workers, self._pools, options, threads)
 
 
 def _checked(
     workers: object,
-    transaction: Transaction | None,
     records: Store | None,
-    max_memory: int | None,
+    recording: Recording,
 ) -> Sequence[type[BaseWorker]]:
     workers = check_kinds(workers, "WorkRunner")
     if not workers:
@@ -289,7 +312,7 @@ def _checked(
     owners: dict[str, type[BaseWorker]] = {}
     for worker in workers:
         check_hooks(worker.hooks)
-        check_transaction(find_tasks(worker), transaction)
+        check_transaction(find_tasks(worker), recording.get("transaction"))
         check_limits(find_tasks(worker), records)
         for function in functions_of(worker):
             if function in owners:
@@ -298,7 +321,6 @@ def _checked(
                     f"{_path(worker)}. Give one of them another name."
                 )
             owners[function] = worker
-    check_memory(max_memory)
     return workers
 
 

@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -15,6 +16,16 @@ from tests.support.servers import Server, find_program, memcached, mongodb
 from tools.postgres import Postgres
 
 _numbers = itertools.count()
+
+_OF_DJANGO_6 = ["acceptance/test_django_suite.py", "acceptance/test_overseer.py"]
+
+collect_ignore = [] if find_spec("django.tasks") else _OF_DJANGO_6
+"""Tests for which this version of Django is too old."""
+
+
+def pytest_report_header() -> list[str]:
+    """Says what is not collected."""
+    return [f"not collected, as it needs Django 6: {path}" for path in collect_ignore]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

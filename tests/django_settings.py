@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import timedelta
 from importlib.util import find_spec
 
 SECRET_KEY = "for tests only"
@@ -49,7 +50,10 @@ if "TEST_ADMIN" in os.environ:
     ROOT_URLCONF = "tests.djangoapps.recorded.urls"
     STATIC_URL = "static/"
 if "TEST_TASKS" in os.environ:
-    TASKS = json.loads(os.environ["TEST_TASKS"])
+    TASKS = json.loads(
+        os.environ["TEST_TASKS"],
+        object_hook=lambda each: timedelta(**each) if each.keys() == {"seconds"} else each,
+    )
 if find_spec("django_tasks") and not find_spec("django.tasks"):
     INSTALLED_APPS += ["django_tasks"]
 USE_TZ = "TEST_NAIVE" not in os.environ
@@ -62,4 +66,6 @@ GEARMANNY = {
     "RECORDS": json.loads(os.environ.get("TEST_RECORDS", "{}")),
     "LIVE_IN_TESTS": "TEST_ALONE" not in os.environ,
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
+    "POOLS": json.loads(os.environ.get("TEST_POOLS", "{}")),
 }
+globals().update(json.loads(os.environ.get("TEST_SETTINGS", "{}")))

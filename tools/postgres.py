@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests and chaos, with a cluster in a temporary folder."""
+"""A real PostgreSQL for tests, chaos and benchmarks, with a cluster in a temporary folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ class Postgres:
         port: a free one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: str) -> None:
+        """
+        Args:
+            settings: more of its configuration, such as `"fsync=on"`.
+        """
+        self._settings = settings
         self._programs = Path(find_program("postgres", "postgresql")).resolve().parent
         self.port = free_port()
         # Any user of this machine can reach the port, and a superuser of the database can run
@@ -115,6 +120,7 @@ class Postgres:
                 *("-k", str(self._folder)),
                 # What it stores need not survive the machine.
                 *("-c", "fsync=off", "-c", "full_page_writes=off"),
+                *(part for setting in self._settings for part in ("-c", setting)),
                 output=output,
             )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gearmanny.admin import JobServer as Admin
 from gearmanny.embedded import JobServer
+from gearmanny.net.loopback import free_port
 from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker
 
@@ -111,3 +112,18 @@ def working(*workers: BaseWorker) -> Iterator[None]:
         for thread in threads:
             thread.join(PATIENCE)
             assert not thread.is_alive(), "a worker did not stop"
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """Runs a Redis; yields its port."""
+    port = str(free_port())
+    program = find_program("redis-server", "redis-server")
+    options = ["--bind", "127.0.0.1", "--port", port, "--save", "", "--loglevel", "warning"]
+    process = subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True)
+    try:
+        ping = [program.replace("-server", "-cli"), "-p", port, "ping"]
+        until(lambda: subprocess.run(ping, check=False, capture_output=True).stdout == b"PONG\n")
+        yield port
+    finally:
+        end(process)

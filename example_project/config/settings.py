@@ -40,7 +40,8 @@ GEARMANNY = {
     # Nothing to install: runworkers starts a job server unless one runs. Production has gearmand.
     "EMBEDDED": os.environ.get("GEARMAN_EMBEDDED", "1").lower() not in OFF,
     "TIMEOUT": 60,
-    "THREADS": 2,
+    # Reports, which nobody waits for, have a process of their own.
+    "POOLS": {"default": {"threads": 2}, "reports": {"workers": ["reports"]}},
     "RECORDS": {"STORE": "database"},
     "CACHE": {
         "HOST": os.environ.get("MONGODB_URI", "mongodb://localhost:27017/"),

@@ -18,7 +18,7 @@ from gearmanny.calling.tracing import CallSpans, start_span
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
-from gearmanny.payload.checks import COUNT, WAIT
+from gearmanny.payload.checks import SMALL_COUNT, WAIT
 from gearmanny.payload.encoding import Encoder, check_encoder, encode, explained
 from gearmanny.payload.names import check_function_name, unique_of_key
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
@@ -186,7 +186,7 @@ class Caller(abc.ABC):
     def _check_map(self, function: str, window: int) -> None:
         """Raises InvalidTask or InvalidOption when a function cannot be called many times."""
         check_function_name(function)
-        COUNT.check("window", window)
+        SMALL_COUNT.check("window", window)
         for name in ("unique", "unique_waiting", "on_update"):
             if getattr(self._options, name) is not None:
                 raise InvalidOption(

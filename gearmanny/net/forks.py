@@ -247,7 +247,9 @@ def end_with(parent: int) -> None:
         parent: the process id of the parent.
     """
     if not end_with_still(parent):
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+        threading.Thread(
+            target=_watch, args=(parent,), name="gearmanny parent", daemon=True
+        ).start()
 
 
 def end_with_still(parent: int) -> bool:

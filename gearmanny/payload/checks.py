@@ -86,6 +86,14 @@ def choice(*values: str) -> Rule:
 
 COUNT = whole_number(1)
 
+JOBS = whole_number(1, 100_000)
+"""Jobs of one process at a time: it asks for each of them."""
+
+PROCESSES = whole_number(1, 10_000)
+
+SMALL_COUNT = whole_number(1, 2**31 - 1)
+"""A count that databases store, or that C code takes."""
+
 MEMORY = whole_number(1, of="MiB")
 
 PORT = whole_number(1, 2**16 - 1)

@@ -34,6 +34,9 @@ _MARSHAL_VERSION = 2
 """Refuses objects whose type is not exactly one of the builtin ones, and writes floats as `g` and
 8 bytes, without references to equal ones before."""
 
+_FLOAT = b"g"
+"""Precedes each float in what marshal writes; texts and other numbers may contain it."""
+
 _NOT_FINITE = re.compile(rb"g.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
 """A NaN or an infinity in what marshal writes; texts may look the same."""
 
@@ -82,15 +85,13 @@ def encode(value: Any) -> bytes | None:
     try:
         rest, texts = largetexts.set_apart(value)
         guard = marshal.dumps(rest, _MARSHAL_VERSION)
-        if not _is_memory_for(len(guard), texts):
+        if (texts or len(guard) > _FEW_BYTES) and not _is_memory_for(len(guard), texts):
             return None
         payload: bytes = orjson.dumps(value, option=_OPTIONS)
         written = orjson.dumps(rest, option=_OPTIONS) if texts else payload
     except (ValueError, TypeError):
         return None
-    if b"null" in written and _NOT_FINITE.search(guard):
-        return None
-    if _has_small_float(written) or _EXPONENT.search(written):
+    if _FLOAT in guard and _differs(guard, written):
         return None
     return payload
 
@@ -105,16 +106,29 @@ def decode(payload: bytes) -> Any:
         The same value as that of `json`; `UNDECIDED` where `json` has to decode it, or to refuse
         it: also where it is written in another way than `encode` writes it.
     """
-    if not _is_memory_for(len(payload)):
+    size = len(payload)
+    if size > _FEW_BYTES and not _is_memory_for(size):
         return UNDECIDED
     try:
-        if len(payload) < largetexts.LARGE:
+        if size < largetexts.LARGE:
             value = orjson.loads(payload)
             return value if orjson.dumps(value) == payload else UNDECIDED
         value = largetexts.read(payload)
         return value if largetexts.is_written(value, payload) else UNDECIDED
     except (ValueError, TypeError):
         return UNDECIDED
+
+
+def _differs(guard: bytes, payload: bytes) -> bool:
+    """Returns whether orjson may have written a float in another way than `json`.
+
+    Args:
+        guard: the value as marshal writes it.
+        payload: the value as orjson writes it.
+    """
+    if b"null" in payload and _NOT_FINITE.search(guard):
+        return True
+    return _has_small_float(payload) or _EXPONENT.search(payload) is not None
 
 
 def _has_small_float(payload: bytes) -> bool:
@@ -129,8 +143,6 @@ def _has_small_float(payload: bytes) -> bool:
 def _is_memory_for(size: int, texts: list[str] | None = None) -> bool:
     """Returns whether there is memory for a payload, and for large texts besides: orjson crashes
     where an allocation fails."""
-    if size <= _FEW_BYTES and not texts:
-        return True
     for_texts = sum(len(text) * _MEMORY_OF_TEXT[text.isascii()] for text in texts or ())
     try:
         # No page of it is touched.

@@ -63,12 +63,12 @@ def option(
     """Returns a field of a dataclass.
 
     Args:
-        default: its default; a list is copied for every object.
+        default: its default; a list or a dict is copied for every object.
         rule, help, none, metavar: see `Option`.
         repr: whether the `repr()` of the object shows the value, which may be a secret.
     """
     metadata = {"option": Option(rule, help, none, metavar)}
-    if isinstance(default, list):
+    if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=default.copy, metadata=metadata, repr=repr)
     return dataclasses.field(default=default, metadata=metadata, repr=repr)
 

@@ -11,6 +11,11 @@ Packet = tuple[int, list[bytes]]
 without arguments has a single empty one."""
 
 
+_RESERVED_AHEAD = 32
+"""Bytes of memory that are reserved at most for each byte that has arrived. A buffer that grows in
+steps is moved in memory, and loses the huge pages that the kernel may have given it."""
+
+
 class IncomingPayload:
     """The last argument of an incomplete packet. One object serves all packets of a connection."""
 
@@ -23,23 +28,21 @@ class IncomingPayload:
         self._dropped_at_once = dropped_at_once
         self.missing = 0
         """Bytes of the payload that have not arrived yet."""
-        self._begun: tuple[int, list[bytes], int] | None = None
+        self.begun = 0
+        """Bytes of memory that an incomplete payload takes."""
+        self._packet: tuple[int, list[bytes], int] | None = None
+        """The type of its packet, the other arguments, and its own size."""
         self._dropped: Oversized | None = None
         """Replacement for the payload if it is discarded."""
         # getvalue() of a BytesIO does not copy.
         self._kept = io.BytesIO()
 
-    @property
-    def begun(self) -> int:
-        """Number of stored bytes of an incomplete payload."""
-        return self._kept.tell()
-
     def drop(self) -> None:
         """Discards an incomplete payload; `Oversized` replaces it."""
-        if self._begun is not None:
-            _, _, size = self._begun
+        if self._packet is not None:
+            _, _, size = self._packet
             self._dropped = Oversized.of(size, None)
-            self._kept = io.BytesIO()
+            self._empty()
 
     def begin(
         self,
@@ -62,7 +65,7 @@ class IncomingPayload:
             The packet if it can be delivered, else None; and the bytes after the payload.
         """
         self.missing = size
-        self._begun = type, names, size
+        self._packet = type, names, size
         self._dropped = None if exceeded is None else Oversized.of(size, exceeded)
         return self.take(received)
 
@@ -79,13 +82,13 @@ class IncomingPayload:
         view = memoryview(received)
         piece, rest = view[: self.missing], view[self.missing :]
         self.missing -= len(piece)
-        if self._begun is None:
+        if self._packet is None:
             return None, rest
-        type_, names, _ = self._begun
+        type_, names, size = self._packet
         payload = b""
         if self._dropped is None:
             try:
-                self._kept.write(piece)
+                self._keep(piece, size)
                 if not self.missing:
                     payload = self._kept.getvalue()
             except MemoryError:
@@ -93,6 +96,21 @@ class IncomingPayload:
         if self.missing and (self._dropped is None or not self._dropped_at_once):
             return None, rest
         packet = type_, [*names, payload if self._dropped is None else self._dropped]
-        self._kept = io.BytesIO()
-        self._begun = self._dropped = None
+        self._empty()
+        self._packet = self._dropped = None
         return packet, rest
+
+    def _keep(self, piece: memoryview, size: int) -> None:
+        arrived = size - self.missing
+        if self.begun < size <= arrived * _RESERVED_AHEAD:
+            before = self._kept
+            # Neither copied nor touched: the kernel gives these pages when they are written to.
+            self._kept = io.BytesIO(bytes(size))
+            self._kept.write(before.getbuffer())
+            self.begun = size
+        self._kept.write(piece)
+        self.begun = max(self.begun, arrived)
+
+    def _empty(self) -> None:
+        self._kept = io.BytesIO()
+        self.begun = 0

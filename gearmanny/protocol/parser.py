@@ -54,7 +54,7 @@ class PacketParser:
 
     @property
     def begun(self) -> int:
-        """Number of stored bytes of an incomplete packet."""
+        """Bytes of memory that an incomplete packet takes."""
         return len(self._buffer) + self._payload.begun
 
     def drop_payload(self) -> None:

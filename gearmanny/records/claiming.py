@@ -138,7 +138,7 @@ def finish(
     event: Event,
     result: Payload | None,
     error: str | None,
-    forget_arguments: bool,
+    forget_arguments: bool | str,
 ) -> bool:
     """Finishes a job. See `gearmanny.records.contract.Store.finish`."""
     error = line_of(error)
@@ -148,8 +148,9 @@ def finish(
     template = _FINISH[event]
     if forget_arguments and event is Event.SUCCEEDED:
         template = template.replace(
-            "finished =", "arguments = NULL, arguments_raw = NULL, finished ="
+            "finished =", "arguments = %s, arguments_raw = NULL, finished ="
         )
+        values.insert(0, forget_arguments if isinstance(forget_arguments, str) else None)
     row = session.prepared_row(
         template, *values, session.dialect.id(claim.id), claim.token, "done "
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from gearmanny.records.limits import Limits, Releasing
+from gearmanny.records.limits import LimitsOfJobs, Releasing
 from gearmanny.records.scheduling import Scheduling
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import (
@@ -110,13 +110,13 @@ class Store(Watched, Scheduling, Releasing, Protocol):
     # Workers
 
     def claim(
-        self, id: str, function: str, number: int, process: str, limits: Limits | None = None
+        self, id: str, function: str, number: int, process: str, limits: LimitsOfJobs | None = None
     ) -> Claimed | Refused:
         """Claims a job, `id` of `function`, that was handed over with a number.
 
         Args:
             process: id of the process that is to run it; if it was taken for dead, it is back.
-            limits: of its task; a job over them is held.
+            limits: of the jobs of its function; a job over them is held.
         """
 
     def take_over(
@@ -141,6 +141,10 @@ class Store(Watched, Scheduling, Releasing, Protocol):
             Whether the claim is valid.
         """
 
+    def save_metadata(self, claim: Claim, metadata: str) -> bool:
+        """Keeps what a running job notes of itself, the text of JSON, in place of what it noted
+        before. Returns whether the claim is valid."""
+
     def finish(
         self,
         claim: Claim,
@@ -149,7 +153,7 @@ class Store(Watched, Scheduling, Releasing, Protocol):
         error: str | None = None,
         *,
         connection: Any = None,
-        forget_arguments: bool = False,
+        forget_arguments: bool | str = False,
     ) -> bool:
         """Finishes a job.
 
@@ -160,7 +164,8 @@ class Store(Watched, Scheduling, Releasing, Protocol):
             error: of one that did not: JSON.
             connection: of the driver, in the transaction of the task, which is to be rolled back
                 when False is returned. A connection of the store's own by default.
-            forget_arguments: whether a job that succeeded keeps no arguments.
+            forget_arguments: whether a job that succeeded keeps no arguments; or what stands for
+                them then.
 
         Returns:
             Whether the claim was valid. If not, somebody else has the job.

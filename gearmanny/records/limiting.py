@@ -12,11 +12,13 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from gearmanny.records import claiming
-from gearmanny.records.limits import NONE_HELD, Limits, Released, Use
+from gearmanny.records.limits import NONE_HELD, Limit, LimitsOfJobs, Released, Use
 from gearmanny.records.session import Session, arguments_of
 from gearmanny.records.values import Claim, Claimed, Refusal, Refused
 
-_LOOK = "SELECT arguments, arguments_raw, limited FROM {jobs} WHERE id = %s"
+_LOOK = "SELECT arguments, arguments_raw FROM {jobs} WHERE id = %s"
+
+_LIMITED = "SELECT limited FROM {jobs} WHERE id = %s"
 
 # {now} is the time before the row was waited for, so that nothing begins too early.
 _LOCK = """
@@ -104,7 +106,7 @@ _FORGOTTEN_AFTER = 60.0
 
 
 def claim(
-    limits: Limits,
+    limits: LimitsOfJobs,
     session: Session,
     id: str,
     function: str,
@@ -116,41 +118,45 @@ def claim(
     `gearmanny.records.contract.Store.claim`.
 
     Args:
-        limits: of the task.
+        limits: of the jobs of the function.
         session: on a connection of our own, outside of a transaction.
         id, function, number, process, token: as `claiming.claim` takes them.
     """
     row_id = session.dialect.id(id)
+    found = session.prepared_row(_LOOK, row_id)
+    if found is None:
+        return Refused(Refusal.UNKNOWN)
+    limit = limits.limit(function, arguments_of(*found))
+    if limit is None:
+        return claiming.claim(session, id, function, number, process, token)
     with session.transaction():
-        found = session.row(_LOOK, row_id)
-        if found is None:
-            return Refused(Refusal.UNKNOWN)
-        name = limits.name(function, arguments_of(found[0], found[1]))
-        use = _locked(session, name, limits, row_id)
-        others = session.row(_HELD, name) is not None
-        if not use.has_room(was_released=found[2] == name, others_are_held=others):
-            if session.rows(_HOLD, name, row_id, function, number):
+        limited = session.row(_LIMITED, row_id)
+        use = _locked(session, limit, row_id)
+        others = session.row(_HELD, limit.name) is not None
+        was_released = limited is not None and limited[0] == limit.name
+        if not use.has_room(was_released=was_released, others_are_held=others):
+            if session.rows(_HOLD, limit.name, row_id, function, number):
                 return Refused(Refusal.LIMITED)
             return claiming.unclaimed(session, Claim(id, token), function, number, process)
         if use.wait > 0:
             return Refused(Refusal.SOON)
         claimed = claiming.claim(session, id, function, number, process, token)
         if isinstance(claimed, Claimed):
-            session.change(_BEGUN, name, row_id)
-            if limits.every is not None:
-                session.change(_NEXT, limits.every, name)
+            session.change(_BEGUN, limit.name, row_id)
+            if limit.every is not None:
+                session.change(_NEXT, limit.every, limit.name)
         return claimed
 
 
-def claiming_within(limits: Limits | None) -> Callable[..., Claimed | Refused]:
+def claiming_within(limits: LimitsOfJobs | None) -> Callable[..., Claimed | Refused]:
     """Returns the function that claims a job within limits, or without, where there are none."""
     return claiming.claim if limits is None else functools.partial(claim, limits)
 
 
-def _locked(session: Session, name: str, limits: Limits, row_id: object) -> Use:
-    (wait,) = session.rows(_LOCK, name, limits.max_running, limits.every)[0]
-    running, released = session.rows(_TAKEN, name, row_id)[0]
-    return _use(limits.max_running, limits.every, wait, running, released)
+def _locked(session: Session, limit: Limit, row_id: object) -> Use:
+    (wait,) = session.rows(_LOCK, *limit)[0]
+    running, released = session.rows(_TAKEN, limit.name, row_id)[0]
+    return _use(limit.max_running, limit.every, wait, running, released)
 
 
 def _use(

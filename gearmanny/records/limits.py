@@ -23,6 +23,29 @@ _LOOK_EVERY = 0.1
 """Seconds after which to look for room that a job leaves when it ends."""
 
 
+class Limit(NamedTuple):
+    """The limit of a job."""
+
+    name: str
+    """All jobs with the same name share it."""
+    max_running: int | None = None
+    """Jobs that may run at a time."""
+    every: float | None = None
+    """Seconds from the start of one to the start of the next, at least."""
+
+
+class LimitsOfJobs(Protocol):
+    """The limits of the jobs of a function."""
+
+    def limit(self, function: str, arguments: str | bytes) -> Limit | None:
+        """Returns the limit of a job; None where it has none.
+
+        Args:
+            function: that of the job.
+            arguments: as they travel.
+        """
+
+
 class Limits(NamedTuple):
     """The limits of a task, for all of its jobs, or for those with the same key."""
 
@@ -33,19 +56,28 @@ class Limits(NamedTuple):
     key: str | None = None
     """The argument whose value is the key; None where all jobs share the limits."""
 
-    def name(self, function: str, arguments: str | bytes) -> str:
-        """Returns the name of the limit of a job.
+    def limit(self, function: str, arguments: str | bytes) -> Limit:
+        """Returns the limit of a job.
 
         Args:
             function: that of the job.
             arguments: as they travel. What is not JSON, or lacks the key, has the key null.
         """
-        if self.key is None:
-            return function
-        text = json.dumps(_value(arguments, self.key), sort_keys=True)
-        if len(text) > _LONGEST:
-            text = hashlib.sha256(text.encode()).hexdigest()
-        return f"{function} {text}"
+        name = function if self.key is None else keyed(function, _value(arguments, self.key))
+        return Limit(name, self.max_running, self.every)
+
+
+def keyed(name: str, value: object) -> str:
+    """Returns the name of the limit of jobs with the same key.
+
+    Args:
+        name: that of all keys.
+        value: of the key, as JSON has it.
+    """
+    text = json.dumps(value, sort_keys=True)
+    if len(text) > _LONGEST:
+        text = hashlib.sha256(text.encode()).hexdigest()
+    return f"{name} {text}"
 
 
 def _value(arguments: str | bytes, key: str) -> Any:

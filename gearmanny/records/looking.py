@@ -20,6 +20,7 @@ from gearmanny.records.values import Count, Snapshot
 _LOOK = """
     SELECT j.function, j.state, j.arguments, j.arguments_raw, j.result, j.result_raw, j.error,
         j.errors, j.attempts, j.failures, j.deaths, j.handovers, n.numerator, n.denominator,
+        n.metadata,
         j.process, j.cancelling, j.priority, j.unique_key, j.unique_waiting_key,
         {epoch[j.created]}, {epoch[j.due]}, {epoch[j.started]}, {epoch[j.finished]}
     FROM {jobs} j LEFT JOIN {notes} n ON n.id = j.id WHERE j.id = %s
@@ -77,6 +78,7 @@ def _snapshot(
     number: int,
     numerator: int | None,
     denominator: int | None,
+    metadata: str | None,
     process: Any,
     cancelling: Any,
     priority: int,
@@ -109,6 +111,7 @@ def _snapshot(
         due=time_of(due),
         started=moment_of(started),
         finished=moment_of(finished),
+        metadata=metadata,
     )
 
 

@@ -1,4 +1,4 @@
-"""Requests of users and of tasks: progress, cancellation, another run."""
+"""Requests of users and of tasks: progress, metadata, cancellation, another run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gearmanny.errors import InvalidOption
 from gearmanny.records.ids import canonical
-from gearmanny.records.session import Session, in_batches, list_of
+from gearmanny.records.session import Session, in_batches, list_of, storable
 from gearmanny.records.states import State
 from gearmanny.records.values import Claim
 
@@ -44,6 +44,14 @@ _PROGRESS = """
     ON CONFLICT (id) DO UPDATE
     SET numerator = excluded.numerator, denominator = excluded.denominator
     RETURNING watched
+"""
+
+_SAVE = """
+    INSERT INTO {notes} (id, metadata, watched)
+    SELECT j.id, CAST(%s AS text), FALSE FROM {jobs} j
+    WHERE j.id = %s AND j.claim = %s AND j.state = 'running'
+    ON CONFLICT (id) DO UPDATE SET metadata = excluded.metadata
+    RETURNING id
 """
 
 _WATCH = """
@@ -110,6 +118,12 @@ def progress(session: Session, claim: Claim, numerator: int, denominator: int) -
     if row is not None and row[0] and session.dialect.notifies:
         session.rows("SELECT {tell}", f"progress {claim.id}")
     return row is not None
+
+
+def save_metadata(session: Session, claim: Claim, metadata: str) -> bool:
+    """Keeps what a job notes. See `gearmanny.records.contract.Store.save_metadata`."""
+    values = storable("The metadata", metadata), session.dialect.id(claim.id), claim.token
+    return session.row(_SAVE, *values) is not None
 
 
 def watch(session: Session, id: str) -> None:

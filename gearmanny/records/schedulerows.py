@@ -50,10 +50,10 @@ def offers(session: Session) -> Callable[[Schedule], bool]:
     for text in {process.functions for process in processes(session)}:
         table = _json_object(text)
         functions |= table.keys()
-        scheduled |= {
-            name for name, help in table.items() if isinstance(help, dict) and help.get("schedule")
-        }
-    return lambda found: found.function in (scheduled if found.from_code else functions)
+        for name, help in table.items():
+            if isinstance(help, dict):
+                scheduled |= {name} if help.get("schedule") else set(help.get("schedules", ()))
+    return lambda found: found.name in scheduled if found.from_code else found.function in functions
 
 
 def _json_object(text: str) -> dict[str, Any]:

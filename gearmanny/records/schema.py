@@ -49,6 +49,7 @@ _FIRST = (
         id {id_type} NOT NULL PRIMARY KEY,
         numerator bigint NULL,
         denominator bigint NULL,
+        metadata text NULL,
         watched {bool_type} NOT NULL
     )""",
     """CREATE TABLE {limits} (

@@ -15,7 +15,7 @@ from gearmanny.records.contract import MAX_DEATHS, MAX_HANDOVERS, HandOver
 from gearmanny.records.doubts import Doubts
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.limiting import Limiting
-from gearmanny.records.limits import Limits
+from gearmanny.records.limits import LimitsOfJobs
 from gearmanny.records.presence import Presence
 from gearmanny.records.schedules import SQLScheduling
 from gearmanny.records.session import Session
@@ -124,7 +124,7 @@ class SQLStore(WatchedSQL, SQLScheduling, Summaries, Limiting):
         return self._run(lambda session: requests.revive(session, id))
 
     def claim(
-        self, id: str, function: str, number: int, process: str, limits: Limits | None = None
+        self, id: str, function: str, number: int, process: str, limits: LimitsOfJobs | None = None
     ) -> Claimed | Refused:
         id, token, within = canonical(id), claiming.new_token(), limiting.claiming_within(limits)
 
@@ -162,6 +162,9 @@ class SQLStore(WatchedSQL, SQLScheduling, Summaries, Limiting):
     def progress(self, claim: Claim, numerator: int, denominator: int) -> bool:
         return self._run(lambda session: requests.progress(session, claim, numerator, denominator))
 
+    def save_metadata(self, claim: Claim, metadata: str) -> bool:
+        return self._run(lambda session: requests.save_metadata(session, claim, metadata))
+
     def finish(
         self,
         claim: Claim,
@@ -170,7 +173,7 @@ class SQLStore(WatchedSQL, SQLScheduling, Summaries, Limiting):
         error: str | None = None,
         *,
         connection: Any = None,
-        forget_arguments: bool = False,
+        forget_arguments: bool | str = False,
     ) -> bool:
         if event not in ENDINGS:
             raise InvalidOption(f"A job is finished by {', '.join(ENDINGS)}, not by {event}.")

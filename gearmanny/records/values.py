@@ -207,6 +207,8 @@ class Snapshot(NamedTuple):
     due: datetime
     started: datetime | None
     finished: datetime | None
+    metadata: str | None = None
+    """What the task has noted of it: the text of JSON."""
 
 
 class Count(NamedTuple):

@@ -35,6 +35,7 @@ from gearmanny.running.factory import make_workers
 from gearmanny.running.inherited import reseed
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.pulse import Pulse
+from gearmanny.running.slots import Slot
 from gearmanny.running.stacks import SIGNAL, Stacks
 from gearmanny.worker import BaseWorker
 from gearmanny.working import timelimits
@@ -51,17 +52,6 @@ READY = b""
 FINISHED = b"\0"
 """The last report of a child whose workers stopped by themselves. Any other report is a reason to
 replace it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place for one child: what it runs, and its number among the children that run the same."""
-
-    workers: tuple[type[BaseWorker], ...]
-    number: int
-
-    def __str__(self) -> str:
-        return f"{'+'.join(worker.name for worker in self.workers)}-{self.number}"
 
 
 MISCONFIGURED = b"\1"
@@ -184,19 +174,18 @@ def check_memory(max_memory: int | None) -> None:
         )
 
 
-def run(slot: Slot, options: RunnerOptions, parent: Parent, shared: Shared) -> None:
+def run(slot: Slot, parent: Parent, shared: Shared) -> None:
     """Runs the workers of a slot. A child does this and nothing else.
 
     Args:
         slot: what is run.
-        options: the options of the runner.
         parent: the process that forked this one.
         shared: what it shares with that process.
 
     Raises:
         SystemExit: with 1, when the workers cannot be made or their loop fails.
     """
-    forks = this_process.forks
+    forks, options = this_process.forks, slot.options
     # Signals are handled before any code of the user runs.
     first: BaseWorker | None = None
     stopped = False

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from gearmanny.errors import InvalidOption
 from gearmanny.running import healthfile
-from gearmanny.running.childprocess import Slot
 from gearmanny.running.diagnosis import Diagnosis, Examined
 from gearmanny.running.options import RunnerOptions
 from gearmanny.running.orders import Member
+from gearmanny.running.slots import Slot
 from gearmanny.running.workprocess import WorkProcess
 
 logger = logging.getLogger("gearmanny.runner")

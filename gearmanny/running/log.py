@@ -7,9 +7,9 @@ import os
 import signal
 from collections.abc import Sequence
 
-from gearmanny.running.childprocess import Slot
 from gearmanny.running.companions import Companion
 from gearmanny.running.options import RunnerOptions
+from gearmanny.running.slots import Slot
 from gearmanny.running.workprocess import WorkProcess
 from gearmanny.working.jobtable import RunningJob
 
@@ -82,6 +82,11 @@ def stopping(*, at_once: bool) -> None:
             "finishing the current jobs; a second signal ends them at once",
             extra={"action": "stopping"},
         )
+
+
+def worked_off() -> None:
+    """Logs that everything stops because no jobs are left."""
+    logger.info("no job is left; stopping", extra={"action": "worked_off"})
 
 
 def overdue(process: WorkProcess, grace: float | None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from gearmanny.dispatching.options import DispatchOptions, Keep
-from gearmanny.payload.checks import COUNT, PATH, SECONDS, SWITCH, TIME_LIMIT
+from gearmanny.payload.checks import COUNT, PATH, SECONDS, SMALL_COUNT, SWITCH, TIME_LIMIT
 from gearmanny.payload.fields import check_options, option, same_as
 from gearmanny.working.options import WorkerOptions
 
@@ -56,7 +56,7 @@ class RunnerOptions:
     crash_window: float = option(60.0, SECONDS, "seconds within which crashes of one process count")
     max_deaths: int | None = option(
         3,
-        COUNT,
+        SMALL_COUNT,
         "processes that a job may kill, before it is failed instead of run",
         none="any number",
         metavar="N",

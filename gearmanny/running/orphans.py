@@ -7,6 +7,7 @@ import ctypes
 import multiprocessing
 import os
 import sys
+from collections.abc import Collection
 
 INTERVAL = 5.0
 """Seconds for which an orphan that has ended may stay."""
@@ -25,11 +26,15 @@ def inherits_orphans() -> bool:
     return bool(asked.value)
 
 
-def bury_orphans() -> None:
-    """Notes the end of orphans, so that the system forgets them."""
+def bury_orphans(others: Collection[int] = ()) -> None:
+    """Notes the end of orphans, so that the system forgets them.
+
+    Args:
+        others: the ids of processes that are none, beside those of `multiprocessing`.
+    """
     while True:
         # This takes note of those that have ended, and leaves them to their objects.
-        own = {child.pid for child in multiprocessing.active_children()}
+        own = {*(child.pid for child in multiprocessing.active_children()), *others}
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:

@@ -18,7 +18,7 @@ replaced one after another.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic
 
 from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Order, S, Stage, Start, Stop
@@ -43,7 +43,7 @@ class Roster(Generic[S]):
         restarts: RestartTable,
         *,
         keep_alive: bool,
-        grace: float | None,
+        grace: Callable[[S], float | None],
         ready_timeout: float,
     ) -> None:
         """
@@ -51,7 +51,8 @@ class Roster(Generic[S]):
             slots: what is to run, one process each.
             restarts: when what ended is restarted.
             keep_alive: whether a process that ends by itself is replaced.
-            grace: seconds to end after an order to stop; None for as long as it takes.
+            grace: the seconds that a process may take to end after an order to stop, by its
+                slot; None for as long as it takes.
             ready_timeout: seconds for a successor to be ready. After that, others do not wait for
                 their turn to be replaced, and a process that asked for it leaves without one.
         """
@@ -71,6 +72,11 @@ class Roster(Generic[S]):
     def done(self) -> bool:
         """Whether all processes have ended, and none is to be started."""
         return not self.members and not self._due
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a process does not serve yet, or is to be started."""
+        return bool(self._due) or any(each.stage is Stage.STARTING for each in self.members)
 
     def wakes_at(self, now: float) -> float | None:
         """Returns when `advance` is to be called again at the latest; None if time changes nothing.
@@ -248,7 +254,8 @@ class Roster(Generic[S]):
         for member in members:
             if member.stage is not Stage.LEAVING:
                 member.stage = Stage.LEAVING
-                member.kill_at = math.inf if self._grace is None else now + self._grace
+                grace = self._grace(member.slot)
+                member.kill_at = math.inf if grace is None else now + grace
                 orders.append(Stop(member, late))
         return orders
 

@@ -13,6 +13,17 @@ from gearmanny.running.stacks import SIGNAL
 from gearmanny.running.supervisor import Supervisor
 
 
+class Terminal:
+    """The terminal that this process was started in, if any."""
+
+    def __init__(self) -> None:
+        self._descriptors = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
+
+    def is_closed(self) -> bool:
+        """Returns whether there was one that is gone."""
+        return bool(self._descriptors) and not any(map(os.isatty, self._descriptors))
+
+
 @contextlib.contextmanager
 def handled_signals(supervisor: Supervisor) -> Iterator[None]:
     """Handles SIGTERM, SIGINT, SIGHUP and SIGUSR1 until the block ends, if this is the main thread.
@@ -25,13 +36,13 @@ def handled_signals(supervisor: Supervisor) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
+    terminal = Terminal()
 
     def stop(number: int, frame: FrameType | None) -> None:
         supervisor.stop()
 
     def hang_up(number: int, frame: FrameType | None) -> None:
-        if terminals and not any(map(os.isatty, terminals)):
+        if terminal.is_closed():
             supervisor.stop()
         else:
             supervisor.restart()

@@ -10,7 +10,8 @@ from multiprocessing.connection import wait
 from gearmanny.errors import GearmanException, InvalidTask
 from gearmanny.net.polling import Poller, Waker
 from gearmanny.running import log
-from gearmanny.running.childprocess import MISCONFIGURED, READY, Slot
+from gearmanny.running.backlog import Backlog
+from gearmanny.running.childprocess import MISCONFIGURED, READY
 from gearmanny.running.companions import Companion
 from gearmanny.running.deaths import ALONE, Deaths
 from gearmanny.running.dispatchprocess import DispatchProcess
@@ -20,6 +21,7 @@ from gearmanny.running.orders import Delay, GiveUp, Kill, Member, Order, Stage, 
 from gearmanny.running.orphans import INTERVAL, bury_orphans, inherits_orphans
 from gearmanny.running.restarts import RestartTable
 from gearmanny.running.roster import Roster
+from gearmanny.running.slots import Slot
 from gearmanny.running.stacks import WRITTEN_WITHIN, Stacks
 from gearmanny.running.stalls import Stalls
 from gearmanny.running.workprocess import WorkProcess
@@ -46,6 +48,7 @@ class Supervisor:
         *,
         keep_alive: bool,
         companions: Sequence[Companion] = (),
+        backlog: Backlog | None = None,
     ) -> None:
         """
         Args:
@@ -53,6 +56,7 @@ class Supervisor:
             options: the options of the runner.
             keep_alive: whether a process that ends by itself is replaced.
             companions: processes beside them, which are replaced, too.
+            backlog: the jobs after which to end; None: only when told to.
 
         Raises:
             InvalidOption: the health file cannot be written.
@@ -64,13 +68,14 @@ class Supervisor:
             slots,
             RestartTable(max_crashes=options.max_crashes, crash_window=options.crash_window),
             keep_alive=keep_alive,
-            grace=options.grace,
+            grace=lambda slot: slot.options.grace,
             ready_timeout=_READY_TIMEOUT,
         )
         self._processes: dict[Member[Slot], WorkProcess] = {}
         self._deaths = Deaths(options.max_deaths)
         self._condemned = CondemnedJobs()
         self._others = companions
+        self._backlog = backlog
         self.dispatcher: DispatchProcess | None = None
         """One more of them, which is told of the processes that end."""
         self._companions_due = -math.inf
@@ -191,7 +196,7 @@ class Supervisor:
                     self._processes[member].stop()
                 case Kill(member, overdue):
                     if overdue:
-                        log.overdue(self._processes[member], self._options.grace)
+                        log.overdue(self._processes[member], member.slot.options.grace)
                     self._processes[member].kill()
                 case Delay(slot, seconds):
                     log.delayed(slot, seconds)
@@ -200,9 +205,7 @@ class Supervisor:
 
     def _start(self, member: Member[Slot]) -> None:
         try:
-            process = WorkProcess(
-                member.slot, self._options, self._condemned, dumps_stacks=self.dumps_stacks
-            )
+            process = WorkProcess(member.slot, self._condemned, dumps_stacks=self.dumps_stacks)
         except OSError as error:
             delay = self._roster.not_started(member, time.monotonic())
             log.not_started(member.slot, error, delay)
@@ -215,6 +218,8 @@ class Supervisor:
         processes = self._processes.values()
         at = min(self._roster.wakes_at(now) or math.inf, self._stacks_due, self._health.due)
         timeout = min(max(0.0, at - now), self._stalls.interval)
+        if self._backlog is not None and not self.stopping:
+            timeout = min(timeout, max(0.0, self._backlog.looks_at - now))
         if any(process.must_be_asked for process in processes):
             timeout = min(timeout, _ASK_INTERVAL)
         if self._inherits_orphans:
@@ -235,6 +240,7 @@ class Supervisor:
         now = time.monotonic()
         if not self.stopping and now >= self._companions_due:
             self._replace_companions(now)
+        self._end_without_jobs(now)
         pulses = {process: process.pulse for process in self._processes.values()}
         for process, stalled in self._stalls.look(pulses, now).items():
             log.stalled(process, self._options.stall_timeout, stalled=stalled)
@@ -244,6 +250,19 @@ class Supervisor:
             log.stacks("the runner", self._stacks.take())
             for process in pulses:
                 log.stacks(process, process.take_stacks())
+
+    def _end_without_jobs(self, now: float) -> None:
+        """Stops when nothing is left to do, if that is wanted."""
+        if self._backlog is None or self.stopping or now < self._backlog.looks_at:
+            return
+        processes = self._processes.values()
+        working = self._roster.is_starting or any(process.running_jobs for process in processes)
+        if self._backlog.is_worked_off(
+            [process.pid for process in processes], working=working, now=now
+        ):
+            log.worked_off()
+            self._stops = self._stops_obeyed = 1
+            self._carry_out(self._roster.stop(now))
 
     def _replace_companions(self, now: float) -> None:
         for companion in self._companions():
@@ -286,6 +305,8 @@ class Supervisor:
         log.ended(process, jobs, unexpected=unexpected)
         self._judge(jobs, log.end_of(process))
         del self._processes[member]
+        if self._backlog is not None:
+            self._backlog.note_end(jobs, failed=process.has_failed_a_job)
         self._close(process, ordered=member.stage is Stage.LEAVING)
         now, explained = time.monotonic(), bool(jobs and self._options.max_deaths)
         self._carry_out(self._roster.end(member, now, crashed=crashed, explained=explained))

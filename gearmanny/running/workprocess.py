@@ -12,13 +12,12 @@ from gearmanny.running.childprocess import (
     HANDLED_SIGNALS,
     Parent,
     Shared,
-    Slot,
     run,
 )
 from gearmanny.running.inherited import flush_logs
 from gearmanny.running.memory import keep_shared
-from gearmanny.running.options import RunnerOptions
 from gearmanny.running.pulse import Pulse, Vitals
+from gearmanny.running.slots import Slot
 from gearmanny.running.stacks import SIGNAL, Stacks
 from gearmanny.working.condemned import CondemnedJobs
 from gearmanny.working.jobtable import JobTable, RunningJob
@@ -30,14 +29,11 @@ _processes = multiprocessing.get_context("fork")
 class WorkProcess:
     """A process that runs the workers of a slot."""
 
-    def __init__(
-        self, slot: Slot, options: RunnerOptions, condemned: CondemnedJobs, *, dumps_stacks: bool
-    ) -> None:
+    def __init__(self, slot: Slot, condemned: CondemnedJobs, *, dumps_stacks: bool) -> None:
         """Forks it.
 
         Args:
             slot: what it runs.
-            options: the options of the runner.
             condemned: the jobs that are not to be run as others are.
             dumps_stacks: whether `ask_for_stacks` is going to be called.
 
@@ -56,7 +52,7 @@ class WorkProcess:
         shared = Shared(reports, ledger, self._pulse, self._stacks)
         self._process = _processes.Process(
             target=run,
-            args=(slot, options, Parent(dumps_stacks=dumps_stacks), shared),
+            args=(slot, Parent(dumps_stacks=dumps_stacks), shared),
             name=f"gearmanny {slot}",
         )
         flush_logs()
@@ -70,7 +66,7 @@ class WorkProcess:
             raise
         finally:
             reports.close()
-        self._end = _end_of(self._process.pid)
+        self._end = end_of(self._process.pid)
 
     def __str__(self) -> str:
         return f"process {self.slot}, pid {self.pid}"
@@ -94,6 +90,11 @@ class WorkProcess:
     def running_jobs(self) -> list[RunningJob]:
         """The jobs that it runs, or was running when it ended."""
         return self._jobs.running()
+
+    @property
+    def has_failed_a_job(self) -> bool:
+        """Whether it has answered a job with a failure."""
+        return self._jobs.has_failure
 
     @property
     def pulse(self) -> int | None:
@@ -177,9 +178,13 @@ class WorkProcess:
             self._news = None
 
 
-def _end_of(pid: int | None) -> int | None:
+def end_of(pid: int | None) -> int | None:
     """Returns a descriptor that becomes readable when a child has ended; None where there is no
-    such thing, which is Linux's, since 5.3."""
+    such thing, which is Linux's, since 5.3.
+
+    Args:
+        pid: the id of the child.
+    """
     try:
         return os.pidfd_open(pid or 0)
     except (AttributeError, OSError):

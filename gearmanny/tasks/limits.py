@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict, Unpack
 
 from gearmanny.errors import InvalidOption
-from gearmanny.payload.checks import COUNT
+from gearmanny.payload.checks import SMALL_COUNT
 from gearmanny.payload.rates import RATE
 
 
@@ -33,7 +33,7 @@ def checked_limits(**limits: Unpack[LimitOptions]) -> LimitOptions:
         InvalidOption: one of them is invalid.
     """
     max_running, rate, limit_key = map(limits.get, ("max_running", "rate", "limit_key"))
-    COUNT.check("max_running", max_running, optional=True)
+    SMALL_COUNT.check("max_running", max_running, optional=True)
     RATE.check("rate", rate, optional=True)
     if limit_key is None:
         return limits

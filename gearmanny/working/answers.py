@@ -13,11 +13,19 @@ from gearmanny.errors import (
     WorkerLost,
 )
 from gearmanny.payload.failures import encode_failure, message_of, type_name
+from gearmanny.records.states import Event
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, handle_of
 from gearmanny.working.claims import Claims
 from gearmanny.working.exported import owner_of
 from gearmanny.working.frames import clear_frames
-from gearmanny.working.interrupts import GivenBack, Skipped, TriedLater, is_failure, stops_worker
+from gearmanny.working.interrupts import (
+    Answered,
+    GivenBack,
+    Skipped,
+    TriedLater,
+    is_failure,
+    stops_worker,
+)
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link
 
@@ -85,24 +93,40 @@ class Answers:
             logger.info("%s is skipped: %s", job.task, error, extra=about("skipped", job))
             link.complete(handle_of(job), b"")
         elif isinstance(error, TriedLater):
-            self._try_later(link, job, error)
+            self.try_later(link, job, error)
         elif stops_worker(error):
             self._give_back(job)
             raise error
-        else:
+        elif not isinstance(error, Answered):
             self.fail(link, job, error)
 
-    def _try_later(self, link: Link, job: GearmanJob, later: TriedLater) -> None:
+    def try_later(self, link: Link, job: GearmanJob, later: TriedLater) -> Event | None:
+        """Answers a job with a record that goes back to the queue of its store.
+
+        Args:
+            link: the connection that the answer is queued on.
+            job: the job.
+            later: the failure of the attempt, and when the next one is made.
+
+        Returns:
+            How the job went there, or how it ended because it was too late for that; None where
+            somebody else has it.
+
+        Raises:
+            GivenBack: the worker stops, and the store cannot be reached.
+        """
         assert self._claims is not None
-        self._claims.try_later(job, self._encoded(job, later.failure).decode(), later.delay)
+        error = self._encoded(job, later.failure).decode()
+        event = self._claims.try_later(job, error, later.delay)
         link.complete(handle_of(job), b"")
         self._failed[id(job)] = later.failure
+        return event
 
     def _give_back(self, job: GearmanJob) -> None:
         if self._claims is not None:
             self._claims.give_back(job)
 
-    def fail(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+    def fail(self, link: Link, job: GearmanJob, error: BaseException) -> bool:
         """Answers a job with what it failed with, and logs it.
 
         Args:
@@ -110,16 +134,21 @@ class Answers:
             job: the job.
             error: the exception that it failed with.
 
+        Returns:
+            Whether the job ended with that. If not, somebody else has its record.
+
         Raises:
             GivenBack: the failure cannot be recorded.
         """
         cancelled = self._claims is not None and self._claims.is_cancelled(job)
-        self._queue_failure(link, job, error)
+        is_ended = self._queue_failure(link, job, error)
         self._failed[id(job)] = error
         if cancelled:
             logger.info("%s was cancelled", job.task, extra=about("cancelled", job))
         else:
+            self._ledger.failed()
             _log_failure(job, error)
+        return is_ended
 
     def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         """Answers a job for a task that cannot be ended, in a process that is about to be.
@@ -133,6 +162,7 @@ class Answers:
             JobServerLost: the connection has ended.
         """
         self._ledger.blame(job)
+        self._ledger.failed()
         self._queue_failure(link, job, error)
         link.flush()
         _log_failure(job, error)
@@ -157,16 +187,16 @@ class Answers:
             )
             return True
 
-    def _queue_failure(self, link: Link, job: GearmanJob, error: BaseException) -> None:
+    def _queue_failure(self, link: Link, job: GearmanJob, error: BaseException) -> bool:
         owner = owner_of(self._worker, job.task)
         failure = self._encoded(job, error)
-        if self._claims is not None:
-            self._claims.fail(job, failure.decode())
+        is_ended = self._claims is None or self._claims.fail(job, failure.decode())
         link.fail_with(
             handle_of(job),
             failure,
             as_exception=owner is not None and owner.send_exceptions,
         )
+        return is_ended
 
     def _encoded(self, job: GearmanJob, error: BaseException) -> bytes:
         owner = owner_of(self._worker, job.task)

@@ -109,22 +109,7 @@ class Attempts:
         describe(self._job, attempt=self._number, interrupted=False)
 
     def _log(self, error: BaseException, delay: float) -> None:
-        extra: dict[str, Any] = {
-            "action": "job_retried",
-            "function": self._job.task,
-            "handle": self._job.handle,
-            "attempt": self._number,
-            "delay": delay,
-        }
-        logger.warning(
-            "%s failed in attempt %d: %s: %s; trying again in %.1f s",
-            self._job.task,
-            self._number,
-            type_name(error),
-            message_of(error),
-            delay,
-            extra=extra,
-        )
+        log_retry(self._job, self._number, error, delay)
 
 
 class Pause:
@@ -156,6 +141,33 @@ class Pause:
                 woken = True
         if woken:
             self._waker.wake()  # perhaps for what the loop attends to when the job has ended
+
+
+def log_retry(job: GearmanJob, attempt: int, error: BaseException, delay: float) -> None:
+    """Logs that a job is tried again.
+
+    Args:
+        job: the job.
+        attempt: the number of the attempt that failed.
+        error: the exception that it failed with.
+        delay: seconds until the next one.
+    """
+    extra: dict[str, Any] = {
+        "action": "job_retried",
+        "function": job.task,
+        "handle": job.handle,
+        "attempt": attempt,
+        "delay": delay,
+    }
+    logger.warning(
+        "%s failed in attempt %d: %s: %s; trying again in %.1f s",
+        job.task,
+        attempt,
+        type_name(error),
+        message_of(error),
+        delay,
+        extra=extra,
+    )
 
 
 def describe(job: GearmanJob, **facts: object) -> None:

@@ -11,7 +11,7 @@ from gearmanny.errors import RejectJob, StoreUnavailable
 from gearmanny.payload.backoff import Backoff
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
-from gearmanny.records.limits import Limits
+from gearmanny.records.limits import LimitsOfJobs
 from gearmanny.records.values import Claimed, Refusal, Refused
 from gearmanny.working.decisions import GiveBack, LookAgain, Refuse, Run, Skip, after_claim
 from gearmanny.working.interrupts import GivenBack, Skipped
@@ -67,7 +67,7 @@ class Claimant:
         link: Link,
         pause: Pause,
         has_others: Callable[[], bool],
-        limits: Limits | None = None,
+        limits: LimitsOfJobs | None = None,
     ) -> Claimed:
         """Claims a job.
 
@@ -77,7 +77,7 @@ class Claimant:
             link: the connection that it came by.
             pause: waits for some seconds, less when the link ends or the worker stops.
             has_others: returns whether other jobs that came by that connection are running.
-            limits: of its task.
+            limits: of the jobs of its function.
 
         Raises:
             Skipped: it is in other hands.
@@ -112,7 +112,7 @@ class Claimant:
         return self._stopping() or link.has_ended()
 
     def _decide(
-        self, travelling: Travelling, function: str, limits: Limits | None, began: float
+        self, travelling: Travelling, function: str, limits: LimitsOfJobs | None, began: float
     ) -> Run | Skip | Refuse | LookAgain | GiveBack:
         try:
             if travelling.store != self._store.id:
@@ -129,7 +129,7 @@ class Claimant:
         return after_claim(answer, time.monotonic() - began)
 
     def _claim(
-        self, travelling: Travelling, function: str, limits: Limits | None
+        self, travelling: Travelling, function: str, limits: LimitsOfJobs | None
     ) -> Claimed | Refused:
         process = self._membership.process()
         answer = self._store.claim(travelling.id, function, travelling.number, process, limits)

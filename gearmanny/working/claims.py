@@ -7,34 +7,24 @@ the result. It uses the connection of the store, which no task can break.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from gearmanny.errors import GearmanException, StoreUnavailable
-from gearmanny.payload.failures import encode_failure
-from gearmanny.payload.sizes import check_result
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import Travelling
 from gearmanny.records.scheduling import NewSchedule
-from gearmanny.records.states import Event
-from gearmanny.records.values import Claimed, Payload, Settled, Snapshot
+from gearmanny.records.values import Claimed, Snapshot
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.claiming import Claimant
+from gearmanny.working.ends import Ends
 from gearmanny.working.held import Held
 from gearmanny.working.membership import Facts, membership_of
 from gearmanny.working.patience import Patience
 
-logger = logging.getLogger("gearmanny.worker")
 
-
-class ClaimLost(GearmanException):
-    """Raised in the transaction of a task, to have it rolled back: somebody else has the job."""
-
-
-class Claims:
+class Claims(Ends):
     """The jobs with a record that a loop runs."""
 
     def __init__(
@@ -116,15 +106,6 @@ class Claims:
         """
         return self._held[id(job)].failures
 
-    def is_cancelled(self, job: GearmanJob) -> bool:
-        """Returns whether a job was cancelled while it ran.
-
-        Args:
-            job: the job.
-        """
-        held = self._held.get(id(job))
-        return held is not None and held.is_cancelled
-
     def interruptible(
         self, job: GearmanJob, interrupt: Callable[[], object]
     ) -> AbstractContextManager[None]:
@@ -162,166 +143,24 @@ class Claims:
             held.progress = done, total
             self._membership.resume()
 
+    def save_metadata(self, job: GearmanJob, metadata: str) -> bool:
+        """Keeps what a job that is held notes of itself, as soon as the store can be reached.
+
+        Args:
+            job: the job.
+            metadata: the text of JSON.
+
+        Returns:
+            Whether the job is still that of this process.
+
+        Raises:
+            GivenBack: the worker stops, and the store cannot be reached.
+        """
+        save = partial(self._store.save_metadata, self._held[id(job)].claim, metadata)
+        return self._patience.until_available(save)
+
     def _write_progress(self) -> None:
         for held in list(self._held.values()):
             progress, held.progress = held.progress, None
             if progress is not None:
                 self._store.progress(held.claim, *progress)
-
-    def succeed(self, job: GearmanJob, result: Payload) -> None:
-        """Writes the result of a job, if it has a record.
-
-        Args:
-            job: the job.
-            result: as it travels.
-
-        Raises:
-            EncodingError: it is larger than `max_result`.
-            GivenBack: the worker stops, and the store cannot be reached.
-        """
-        self._finish(job, Event.SUCCEEDED, result, None)
-
-    def fail(self, job: GearmanJob, error: str) -> None:
-        """Writes the failure of a job, if it has a record; one that was cancelled ends with that.
-
-        Args:
-            job: the job.
-            error: as it travels: JSON.
-
-        Raises:
-            GivenBack: the worker stops, and the store cannot be reached.
-        """
-        event = Event.INTERRUPTED if self.is_cancelled(job) else Event.FAILED
-        try:
-            self._finish(job, event, None, error)
-        except Exception:
-            self._held.pop(id(job), None)
-            logger.exception(
-                "the failure of %s cannot be recorded",
-                job.task,
-                extra={"action": "store_failed"},
-            )
-
-    def _finish(
-        self, job: GearmanJob, event: Event, result: Payload | None, error: str | None
-    ) -> None:
-        held = self._held.get(id(job))
-        if held is None:
-            return
-        check_result(job.task, result, self._max_result)
-        finish = partial(
-            self._store.finish,
-            *(held.claim, event, result, error),
-            forget_arguments=self._forgets,
-        )
-        is_valid = self._patience.until_available(finish)
-        self._held.pop(id(job), None)
-        if not is_valid:
-            _log_loss(job)
-
-    def try_later(self, job: GearmanJob, error: str, delay: float) -> None:
-        """Puts a job back into the queue, for its next attempt.
-
-        Args:
-            job: a job that is held.
-            error: what the last one failed with, as it travels: JSON.
-            delay: seconds until the next one.
-
-        Raises:
-            GivenBack: the worker stops, and the store cannot be reached.
-        """
-        give_back = partial(
-            self._store.give_back, self._held[id(job)].claim, Event.RETRIED, delay, error
-        )
-        try:
-            returned = self._patience.until_available(give_back)
-        except Exception as failure:  # it is too late for that, or too early
-            self.fail(job, encode_failure(failure).decode())
-            return
-        self._held.pop(id(job), None)
-        if returned is None:
-            _log_loss(job)
-
-    def give_back(self, job: GearmanJob) -> None:
-        """Puts a job back into the queue, if it has a record."""
-        held = self._held.pop(id(job), None)
-        if held is not None:
-            self._return(held)
-
-    def _return(self, held: Held) -> None:
-        try:
-            self._store.give_back(held.claim, Event.GIVEN_BACK)
-        except StoreUnavailable as error:
-            logger.warning(
-                "the record %s says that its job runs until this process is known to be gone: %s",
-                held.claim.id,
-                error,
-                extra={"action": "job_left_running", "id": held.claim.id},
-            )
-
-    def finish_within(self, job: GearmanJob, result: Payload, connection: object) -> None:
-        """Writes the result of a job, if it has a record, in the transaction of its task.
-
-        Args:
-            job: the job.
-            result: as it travels.
-            connection: of the driver, that has the transaction.
-
-        Raises:
-            EncodingError: it is larger than `max_result`.
-            ClaimLost: somebody else has the job.
-        """
-        held = self._held.get(id(job))
-        if held is None:
-            return
-        check_result(job.task, result, self._max_result)
-        if not self._store.finish(
-            *(held.claim, Event.SUCCEEDED, result),
-            connection=connection,
-            forget_arguments=self._forgets,
-        ):
-            raise ClaimLost(f"Somebody else has {job.task}().")
-        held.is_committing = True
-
-    def committed(self, job: GearmanJob) -> None:
-        """Notes that the transaction of a task is committed, and its job finished with that.
-
-        Args:
-            job: the job.
-        """
-        self._held.pop(id(job), None)
-
-    def settle(self, job: GearmanJob, error: Exception) -> tuple[Settled, bool] | None:
-        """Returns what became of a transaction that ended with an error, and whether the error was
-        that of the transaction; None where the error is that of the task, which is known not to be
-        committed.
-
-        Args:
-            job: the job.
-            error: the exception.
-
-        Raises:
-            GivenBack: the worker stops, and the store cannot be reached.
-        """
-        held = self._held.get(id(job))
-        if held is None:
-            return None
-        if isinstance(error, ClaimLost):
-            self._held.pop(id(job))
-            return Settled.TAKEN, True
-        is_transient = self._store.is_transient(error)
-        if not held.is_committing and not is_transient:
-            return None
-        held.is_committing = False
-        settled = self._patience.until_available(partial(self._store.settle, held.claim))
-        if settled is not Settled.LOST:
-            self._held.pop(id(job))
-        return settled, is_transient
-
-
-def _log_loss(job: GearmanJob) -> None:
-    logger.warning(
-        "what became of %s is dropped: somebody else has taken its record over",
-        job.task,
-        extra={"action": "job_dropped", "function": job.task, "handle": job.handle},
-    )

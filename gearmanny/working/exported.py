@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from gearmanny.records.limits import LimitsOfJobs
+from gearmanny.schedules.timetable import Planned
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, Job
 from gearmanny.working.hooks import Hook, SyncToAsync
@@ -53,9 +55,11 @@ class Exported:
 
     Attributes:
         task: the task that it runs, if that is one.
+        limits: of its jobs with a record, where they are not those of the task.
     """
 
     task: TaskSpec | None = None
+    limits: LimitsOfJobs | None = None
 
     def __init__(self, worker: Owner) -> None:
         """
@@ -63,6 +67,11 @@ class Exported:
             worker: the worker that registers it.
         """
         self.worker = worker
+
+    def plans(self) -> Iterator[tuple[str, Planned]]:
+        """Yields the schedules in code that call it: the name of each, and what it is."""
+        if self.task is not None and self.task.options.schedule is not None:
+            yield self.task.function, self.task.options.schedule
 
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         """Runs a job, as gearman3 calls its callbacks.

@@ -155,6 +155,7 @@ class Handler:
         if self.context.claims is not None:
             error = sys.exc_info()[1] or _without_reason(current_job)
             self.context.claims.fail(current_job, encode_failure(error).decode())
+        self.context.ledger.failed()
         self.link.raise_(handle_of(current_job), payload)
 
     def send_job_failure(self, current_job: GearmanJob) -> None:
@@ -176,6 +177,7 @@ class Handler:
         if self.context.claims is not None:
             error = _without_reason(current_job)
             self.context.claims.fail(current_job, encode_failure(error).decode())
+        self.context.ledger.failed()
         self.link.fail(handle_of(current_job))
 
     def recorded(self, value: Any) -> Payload:

@@ -31,6 +31,10 @@ class TriedLater(BaseException):
         self.delay = delay
 
 
+class Answered(BaseException):
+    """Raised when a job has been answered already."""
+
+
 class Skipped(BaseException):
     """Raised when a job is answered and not run here: its record is in other hands."""
 

@@ -39,7 +39,7 @@ class JobTable:
     """The table of one process. Made before the fork, written by the child, read by the parent."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, ROWS * _ROW_SIZE)
+        self._memory = mmap.mmap(-1, ROWS * _ROW_SIZE + 1)
         self._free = list(range(ROWS - 1, -1, -1))
 
     def begin(self, host: bytes, function: bytes, handle: bytes, unique: bytes) -> int | None:
@@ -70,6 +70,15 @@ class JobTable:
         if row is not None:
             _HEADER.pack_into(self._memory, row * _ROW_SIZE, 0, 0, 0, 0)
             self._free.append(row)
+
+    def note_failure(self) -> None:
+        """Writes that a job has failed, for good."""
+        self._memory[ROWS * _ROW_SIZE] = 1
+
+    @property
+    def has_failure(self) -> bool:
+        """Whether a job has failed."""
+        return bool(self._memory[ROWS * _ROW_SIZE])
 
     def running(self) -> list[RunningJob]:
         """Returns the jobs that were begun and not ended."""

@@ -59,6 +59,9 @@ class Ledger:
             link: the connection.
         """
 
+    def failed(self) -> None:
+        """Notes that a job was answered with a failure."""
+
     def blame(self, job: GearmanJob) -> None:
         """Notes that the process is about to end because of one job, and of no other.
 
@@ -108,6 +111,9 @@ class SharedLedger(Ledger):
     def lost(self, link: Link) -> None:
         for row in self._answered.pop(link, ()):
             self._table.end(row)
+
+    def failed(self) -> None:
+        self._table.note_failure()
 
     def blame(self, job: GearmanJob) -> None:
         guilty = self._rows.get(id(job))

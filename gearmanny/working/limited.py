@@ -1,4 +1,4 @@
-"""Tasks whose jobs with a record have limits."""
+"""Functions whose jobs with a record have limits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from gearmanny.errors import InvalidOption
 from gearmanny.payload.rates import seconds_between
 from gearmanny.records.contract import Store
-from gearmanny.records.limits import Limits
+from gearmanny.records.limits import Limits, LimitsOfJobs
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
+from gearmanny.working.exported import Exported
 
 _NO_RECORDS = (
     "{0}() has max_running or rate, and its worker has no store of records, where the jobs would "
@@ -18,14 +19,17 @@ _NO_RECORDS = (
 )
 
 
-def limits_of(gearman_worker: GearmanWorker, job: GearmanJob) -> Limits | None:
-    """Returns the limits of the task of a job; None where it has none.
+def limits_of(gearman_worker: GearmanWorker, job: GearmanJob) -> LimitsOfJobs | None:
+    """Returns the limits of the function of a job; None where it has none.
 
     Args:
         gearman_worker: the worker that has the job.
         job: the job.
     """
-    task = _task_of(gearman_worker.worker_abilities.get(job.task))
+    callback = gearman_worker.worker_abilities.get(job.task)
+    if isinstance(callback, Exported) and callback.limits is not None:
+        return callback.limits
+    task = _task_of(callback)
     if task is None or not task.options.is_limited:
         return None
     options = task.options

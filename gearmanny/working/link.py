@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from gearmanny.errors import JobServerUnavailable
@@ -57,6 +58,8 @@ class Link:
         self._connection = connection
         lock = threading.Lock()
         self._lock: AbstractContextManager[Any] = lock
+        self.uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Returns a block in which the plain task that runs is not interrupted."""
         self._sender = Sender(connection, lock, self.machine.data_to_send, on_emptied)
         self._waiting_bytes = 0
         """Bytes of the reports that coroutines have queued while nothing could be sent."""
@@ -291,10 +294,11 @@ class Link:
         """
         lock = self._lock
         self._lock = limit.shielding(lock)
+        self.uninterrupted = partial(limit.shielding, nullcontext())
         try:
             yield
         finally:
-            self._lock = lock
+            self._lock, self.uninterrupted = lock, nullcontext
 
     def has_ended(self) -> bool:
         """Returns whether the connection is known to have ended. The jobs that were held, the job

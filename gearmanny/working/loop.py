@@ -130,7 +130,7 @@ class WorkLoop:
             return
         functions = json.dumps(help_of(self._worker))
         self._claims.open(
-            Facts(self._options.runner, functions, name_of(self._worker)),
+            Facts(self._options.pool, self._options.runner, functions, name_of(self._worker)),
             schedules_of(self._worker),
         )
         try:

@@ -37,6 +37,8 @@ _ENDS_WITHIN = 10.0
 class Facts(NamedTuple):
     """The things that others are told about this process."""
 
+    pool: str
+    """The name of the pool that this process belongs to; empty without a runner."""
     runner: str
     """The id that the processes of one runner share; empty without one."""
     functions: str

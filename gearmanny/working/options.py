@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypedDict
 from gearmanny.errors import InvalidOption
 from gearmanny.net.hosts import Host
 from gearmanny.net.tls import TLS
-from gearmanny.payload.checks import COUNT, FLAG, SWITCH
+from gearmanny.payload.checks import COUNT, FLAG, JOBS, SWITCH
 from gearmanny.payload.fields import check_options, option
 from gearmanny.payload.masking import MASK, check_mask
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
@@ -30,6 +30,12 @@ class Privacy(TypedDict, total=False):
     max_result: int | None
     forget_arguments: bool
     mask: Sequence[str]
+
+
+class Recording(Privacy, total=False):
+    """The same, and the transaction of atomic tasks."""
+
+    transaction: Transaction | None
 
 
 class Capacity(Protocol):
@@ -79,14 +85,14 @@ class WorkerOptions:
     """Replaces `JsonWorker`, for workers that chose no other; None: nothing does."""
     prefetch: int | None = option(
         None,
-        COUNT,
+        JOBS,
         "jobs a process holds at a time",
         none="as the workers say",
         metavar="N",
     )
     concurrency: int | None = option(
         None,
-        COUNT,
+        JOBS,
         "`async def` tasks a process runs at a time",
         none="as the workers say",
         metavar="N",
@@ -101,6 +107,8 @@ class WorkerOptions:
     """The store of the jobs that have a record."""
     runner: str = ""
     """The id that the processes of one runner share in that store."""
+    pool: str = ""
+    """The name of the pool of the processes, in that store."""
     max_deaths: int | None = MAX_DEATHS
     """How many processes a job with a record may kill; None for any number."""
     max_result: int | None = option(
@@ -140,8 +148,8 @@ class WorkerOptions:
         """
         workers = list(workers)
         for worker in workers:
-            COUNT.check("prefetch", worker.prefetch)
-            COUNT.check("concurrency", worker.concurrency)
+            JOBS.check("prefetch", worker.prefetch)
+            JOBS.check("concurrency", worker.concurrency)
         return replace(
             self,
             prefetch=self.prefetch or min(worker.prefetch for worker in workers),

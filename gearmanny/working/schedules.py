@@ -25,12 +25,10 @@ def schedules_of(gearman_worker: GearmanWorker) -> list[NewSchedule]:
         InvalidOption: the encoder does not make text of them.
     """
     found = []
-    for callback in gearman_worker.worker_abilities.values():
-        task = callback.task if isinstance(callback, Exported) else None
-        if task is not None and task.options.schedule is not None:
-            plan = task.options.schedule
-            arguments = _arguments(gearman_worker, task.function, plan)
-            found.append(NewSchedule(task.function, task.function, arguments, plan.timetable))
+    for function, callback in gearman_worker.worker_abilities.items():
+        for name, plan in callback.plans() if isinstance(callback, Exported) else ():
+            arguments = _arguments(gearman_worker, str(function), plan)
+            found.append(NewSchedule(name, str(function), arguments, plan.timetable))
     return found
 
 

@@ -94,7 +94,7 @@ class TestSettings:
             ({"HOSTS": []}, r"GEARMANNY\['HOSTS'\]: hosts is empty"),
             ({"CACHE": {"DEBUG": "yes"}}, r"GEARMANNY\['CACHE'\]\['DEBUG'\] must be True or False"),
             ({"TIMEOUT": "60"}, r"GEARMANNY\['TIMEOUT'\] must be a number of seconds"),
-            ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] must be a whole number, 1 or more"),
+            ({"THREADS": 0}, r"GEARMANNY\['THREADS'\] must be a whole number from 1 to 10000"),
             ({"GRACE": "long"}, r"GEARMANNY\['GRACE'\] must be a number of seconds, 0 or more"),
             ({"MAX_JOBS": 0}, r"GEARMANNY\['MAX_JOBS'\] must be a whole number"),
             ({"CRASH_WINDOW": None}, r"GEARMANNY\['CRASH_WINDOW'\] must be a number of seconds"),
@@ -699,7 +699,7 @@ class TestRunworkers:
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
-            (["--threads", "0"], 2, "--threads: must be a whole number, 1 or more, not '0'"),
+            (["--threads", "0"], 2, "--threads: must be a whole number from 1 to 10000, not '0'"),
             (["--grace", "-1"], 2, "--grace: must be a number of seconds, 0 or more, not '-1'"),
             (["--max-memory", "1"], 1, "CommandError: max_memory is 1 MiB, but this process"),
             (["--hosts", "localhost:x"], 1, "CommandError: A host must be"),

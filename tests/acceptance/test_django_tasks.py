@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,11 +26,13 @@ from gearmanny.contrib.django.compat import (
     TaskResultDoesNotExist,
     task_backends,
     task_enqueued,
+    task_finished,
 )
 from gearmanny.contrib.django.models import JobRecord
+from gearmanny.contrib.django.store import get_store
 from gearmanny.contrib.django.tasks import GearmanBackend
 from gearmanny.contrib.django.testing import eager
-from gearmanny.errors import EncodingError, StoreUnavailable, TaskError
+from gearmanny.errors import EncodingError, JobCancelled, StoreUnavailable, TaskError
 from tests.acceptance.test_django_records import ALIAS, Stopped, database, groups, migrate
 from tests.support.servers import PATIENCE, ROOT, Server, Start, until, workers_of
 
@@ -70,22 +73,27 @@ def tasks(entry: dict[str, Any], gearman_server: Server, django_db_blocker: Any)
 
 
 @pytest.fixture
+def environment(tasks: Any, entry: dict[str, Any], gearman_server: Server) -> dict[str, str]:
+    """The environment of other processes of the project."""
+    return {
+        "TEST_APP": "tests.djangoapps.tasking",
+        "TEST_ADMIN": "1",
+        "TEST_HOSTS": gearman_server.host,
+        "TEST_TASKS": json.dumps(TASKS),
+        "TEST_DATABASES": json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}}),
+        "TEST_RECORDS": json.dumps({"STORE": "database"}),
+    }
+
+
+@pytest.fixture
 def run(
-    tasks: Any, entry: dict[str, Any], start_command: Start, gearman_server: Server
+    environment: dict[str, str], start_command: Start, gearman_server: Server
 ) -> Callable[..., Any]:
     """Starts `runworkers` of the project, and returns when it offers the queues."""
 
     def run(*options: str, **more: str) -> Any:
-        environment = {
-            "TEST_APP": "tests.djangoapps.tasking",
-            "TEST_ADMIN": "1",
-            "TEST_TASKS": json.dumps(TASKS),
-            "TEST_DATABASES": json.dumps({"default": {**entry, "NAME": str(entry["NAME"])}}),
-            "TEST_RECORDS": json.dumps({"STORE": "database"}),
-            **more,
-        }
-        assert start_command("migrate", **environment).wait(PATIENCE) == 0
-        process = start_command("runworkers", *options, **environment)
+        assert start_command("migrate", **{**environment, **more}).wait(PATIENCE) == 0
+        process = start_command("runworkers", *options, **{**environment, **more})
         until(lambda: workers_of(gearman_server, "tasks_default"), "the worker of the queue")
         return process
 
@@ -215,6 +223,41 @@ def add_group(name: str) -> None:
         cursor.execute("INSERT INTO auth_group (name) VALUES (%s)", [name])
 
 
+def test_arguments_are_forgotten_and_results_are_not(run: Any, tasks: Any) -> None:
+    run(TEST_RECORDS=json.dumps({"STORE": "database", "ARGUMENTS": "forget"}))
+    result = ended(tasks.echo.using(metadata={"kept": 1}).enqueue("secret", key="secret"))
+    assert result.return_value == [["secret"], {"key": "secret"}]
+    found = tasks.echo.get_result(result.id)
+    assert (found.args, found.kwargs, found.return_value) == ([], {}, result.return_value)
+    assert found.metadata == {"kept": 1}
+    assert "secret" not in JobRecord.objects.get(id=result.id).arguments
+
+
+def test_coroutines_enqueue_beside_others(run: Any, environment: dict[str, str]) -> None:
+    run()
+    script = "tests/acceptance/aenqueue_script.py"
+    own = {"DJANGO_SETTINGS_MODULE": "tests.django_settings", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        env={**os.environ, **environment, **own},
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (
+        [
+            "enqueued beside a call that lasts",
+            "enqueued beside a transaction of another thread",
+            "rolled back with the transaction of the coroutine",
+            "rolled back with the transaction around the event loop",
+            "enqueued by a receiver, in the same transaction",
+            "200 enqueued at once",
+        ],
+        "",
+    )
+
+
 class TestRefusals:
     @pytest.fixture(autouse=True)
     def tables(self, tasks: Any) -> None:
@@ -225,6 +268,7 @@ class TestRefusals:
         [
             (float("nan"), EncodingError),
             ({1: 2, "1": 3}, EncodingError),
+            ([{"a": {None: 1}}], EncodingError),
             ("\udc80", EncodingError),
             (object(), TypeError),
             (b"\xff", ValueError),
@@ -325,10 +369,24 @@ class TestRefusals:
         ):
             tasks.echo.enqueue()
 
+    def test_a_task_is_cancelled_while_it_runs(self, run: Any, tasks: Any, tmp_path: Path) -> None:
+        signals, path = tmp_path / "signals", tmp_path / "turn"
+        run(TEST_SIGNALS=str(signals))
+        result = tasks.take_turns.enqueue(str(path))
+        until(lambda: Path(f"{path}.began").exists(), "the task")
+        store = get_store()
+        assert store is not None
+        store.cancel(result.id)
+        assert str(ended(result).status) == "FAILED"
+        assert [error.exception_class for error in result.errors] == [JobCancelled]
+        assert JobRecord.objects.get(id=result.id).state == "cancelled"
+        until(lambda: signals.read_text().count("\n") == 2, "both signals")
+        last = "finished:GearmanBackend FAILED 1 JobCancelled"
+        assert signals.read_text().splitlines()[1] == last
+        assert "tasks_default was cancelled" in (tmp_path / "stderr").read_text()
+
     def test_a_cancelled_task_has_failed(self, tasks: Any) -> None:
         result = tasks.echo.using(run_after=timezone.now() + timedelta(hours=1)).enqueue()
-        from gearmanny.contrib.django.store import get_store  # noqa: PLC0415
-
         store = get_store()
         assert store is not None
         store.cancel(result.id)
@@ -417,6 +475,20 @@ def test_eager_mode_with_records(tasks: Any) -> None:
         failed = tasks.fail.enqueue()
         failed.refresh()
         assert [error.exception_class for error in failed.errors] == [ValueError]
+
+
+@pytest.mark.parametrize("entry", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["immediate.ImmediateBackend", "dummy.DummyBackend"])
+def test_the_backends_of_django_take_tasks_of_ours(tasks: Any, kind: str) -> None:
+    home = task_backends.__class__.__module__
+    with override_settings(TASKS={"default": {"BACKEND": f"{home}.backends.{kind}", "QUEUES": []}}):
+        task_finished.disconnect(tasks.note_end)  # it raises
+        try:
+            result = tasks.echo.using(metadata={"a": 1}).enqueue(1)
+        finally:
+            task_finished.connect(tasks.note_end)
+        assert result.status == ("READY" if "Dummy" in kind else "SUCCESSFUL")
+        assert not hasattr(result, "metadata")
 
 
 class TestChecks:

@@ -16,17 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 import gearmanny
 from gearmanny import errors
 from gearmanny.client import SimpleClient
 from gearmanny.contrib.django.management.commands import runworkers
-from gearmanny.contrib.django.settings import CacheSettings, RecordsSettings, Settings
+from gearmanny.contrib.django.settings import (
+    CacheSettings,
+    RecordsSettings,
+    Settings,
+    get_settings,
+)
 from gearmanny.embedded import JobServer
 from gearmanny.payload.fields import options_of
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
 from gearmanny.running.options import RunnerOptions
+from gearmanny.running.pools import PoolOptions
 from gearmanny.schedules.timetable import OptionsOfTimetable
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
@@ -113,7 +120,7 @@ def test_every_python_block_is_run_here() -> None:
     assert {page: len(found) for page, found in BLOCKS.items() if found} == {
         "README.md": 2 + 4,  # the first steps, and a project of Django
         "quickstart.md": 2 + 4,
-        "django.md": 4 + 1 + 1 + 1,  # the last two in test_django_records.py
+        "django.md": 4 + 1 + 1 + 1 + 1,  # the last two in test_django_records.py
         "durable.md": 2 + 2,  # the last two in test_durable_document.py
         "workers.md": 1 + 2,
         "calls.md": 1 + 1 + len(EXAMPLES) + 4 + 2,
@@ -490,17 +497,32 @@ def test_the_settings_are_described_as_in_the_help_of_runworkers() -> None:
     } == {name: str(option) for name, option in options.items()}
 
 
+def test_the_options_of_pools_are_described_as_in_the_code() -> None:
+    rows = table("django.md", "option | description")
+    assert {row[0].strip("|` "): row[1].rstrip("| ") for row in rows} == {
+        name: option.help for name, option in options_of(PoolOptions).items()
+    }
+
+
+def test_the_pools_that_are_shown_are_valid() -> None:
+    shown: dict[str, Any] = {}
+    exec(block("POOLS = {\n"), shown)
+    with override_settings(GEARMANNY={"POOLS": shown["POOLS"]}):
+        assert shown["POOLS"] == get_settings().POOLS
+
+
 def test_the_exit_codes_are_those_of_runworkers() -> None:
     rows = {int(row[0].strip("| ")): row[1] for row in table("django.md", "exit code")}
-    assert list(rows) == [0, 1, 2, 3, 4]
+    assert list(rows) == [0, 1, 2, 3, 4, 5]
     assert "--connect-timeout" in rows[runworkers._NO_JOB_SERVER]
     assert "crashed again" in rows[runworkers._CRASH_LOOP]
+    assert "a job failed" in rows[runworkers._JOBS_FAILED]
 
 
 def test_the_options_of_runworkers_that_are_shown_exist() -> None:
     parser = runworkers.Command().create_parser("manage.py", "runworkers")
     lines = re.findall(r"^    manage\.py runworkers(.*?)(?: +#.*)?$", PAGES["django.md"], re.M)
-    assert len(lines) == 8
+    assert len(lines) == 11
     for line in lines:
         parser.parse_args(line.replace("#", " #").partition("#")[0].split())
 

@@ -263,11 +263,11 @@ def site(database: Path) -> Iterator[Site]:
     with (
         Gearmand() as server,
         mongodb() as uri,
-        manage(server.host, uri, database, "runworkers"),
+        manage(server.host, uri, database, "runworkers", "--no-reload"),
         serving(server.host, database, uri) as site,
     ):
         until(lambda: workers_of(server, "corpus_survey") == 2, "two workers")
-        assert workers_of(server, "reports_write")
+        assert workers_of(server, "reports_write") == 1
         yield site
 
 
@@ -497,7 +497,7 @@ def test_a_visitor_comes_back_to_the_survey_and_is_served(
         see(page, "#status", "Still waiting")
         page.reload()
         see(page, "#survey-error", "No worker has begun with it yet.")
-        with manage(gearman_server.host, NOWHERE, own_database, "runworkers"):
+        with manage(gearman_server.host, NOWHERE, own_database, "runworkers", "--no-reload"):
             see(page, "#status", "Done: 1 file ")
         expect(page.locator("#survey-error")).to_be_hidden()
         expect(page.locator("#rows th")).to_have_text("odd_names/<b>odd & name</b>.py")

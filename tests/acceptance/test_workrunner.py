@@ -566,8 +566,11 @@ class TestConstruction:
                 "crash_window must be a number of seconds, 0 or",
             ),
             ({"max_jobs": 0}, "max_jobs must be a whole number, 1 or more, or None, not 0"),
-            ({"concurrency": 0}, "concurrency must be a whole number, 1 or more, or None, not 0"),
-            ({"prefetch": 0}, "prefetch must be a whole number, 1 or more, or None, not 0"),
+            (
+                {"concurrency": 0},
+                "concurrency must be a whole number from 1 to 100000, or",
+            ),
+            ({"prefetch": 0}, "prefetch must be a whole number from 1 to 100000, or None, not 0"),
             ({"max_crashes": 1.5}, "max_crashes must be a whole number"),
             ({"max_memory": True}, "max_memory must be a whole number"),
             ({"max_memory": 1}, r"max_memory is 1 MiB, but this process takes \d+ MiB before"),

@@ -735,7 +735,7 @@ class TestMap:
         with pytest.raises(InvalidOption, match="is for one call"):
             served.using(**option).map("called_echo", [])
 
-    @pytest.mark.parametrize("window", [0, -1, 1.5, "9"])
+    @pytest.mark.parametrize("window", [0, -1, 1.5, "9", 2**31])
     def test_a_bad_window_is_refused_at_once(self, served: Client, window: Any) -> None:
         with pytest.raises(InvalidOption, match="window must be a whole number"):
             served.map("called_echo", [], window=window)

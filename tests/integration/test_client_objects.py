@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_blocked_event_loop_is_reported_once(
 
 
 @pytest.fixture
-def worker_comes_late(gearman_worker: RunWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+def worker_comes_late(gearman_worker: RunWorker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Starts the worker as soon as it is missed."""
     monkeypatch.setattr(waiting, "UNSERVED", 0.05)
 
@@ -77,7 +78,10 @@ def worker_comes_late(gearman_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
             gearman_worker(Plain)
 
     logger = logging.getLogger("gearmanny.client")
-    logger.addHandler(Late())
+    late = Late()
+    logger.addHandler(late)
+    yield
+    logger.removeHandler(late)
 
 
 @pytest.mark.parametrize("way", ["wait", "as_completed"])

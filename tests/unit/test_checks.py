@@ -13,10 +13,13 @@ from gearmanny.errors import InvalidOption
 from gearmanny.payload.checks import (
     ADDRESS,
     COUNT,
+    JOBS,
     PATH,
     PORT,
     PORT_OR_ANY,
+    PROCESSES,
     SECONDS,
+    SMALL_COUNT,
     SWITCH,
     TIME_LIMIT,
     WAIT,
@@ -35,6 +38,9 @@ DAYS = number("a number of days above 0", lambda days: days > 0)
     ("rule", "values"),
     [
         (COUNT, [1, 2, 10**400]),
+        (JOBS, [1, 100_000]),
+        (PROCESSES, [1, 10_000]),
+        (SMALL_COUNT, [1, 2**31 - 1]),
         (PORT, [1, 65535]),
         (PORT_OR_ANY, [0, 1, 65535]),
         (SECONDS, [0, 0.0, 1, 0.5, 10**400]),
@@ -59,6 +65,9 @@ def test_what_obeys_is_allowed(rule: Rule, values: list[Any]) -> None:
     [
         (PATH, "the path of a file", ["", "a\0b", b"health", 3]),
         (COUNT, "a whole number, 1 or more", [0, -1, 1.0, "1", True, [], math.inf]),
+        (JOBS, "a whole number from 1 to 100000", [0, 100_001, 10**24]),
+        (PROCESSES, "a whole number from 1 to 10000", [0, 10_001]),
+        (SMALL_COUNT, "a whole number from 1 to 2147483647", [0, 2**31]),
         (PORT, "a whole number from 1 to 65535", [0, 65536, -1, "80", True]),
         (PORT_OR_ANY, "a whole number from 0 to 65535", [-1, 65536, None, False]),
         (SECONDS, "a number of seconds, 0 or more", [-0.1, math.inf, math.nan, "1", True]),

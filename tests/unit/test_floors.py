@@ -114,6 +114,7 @@ TOUCHES = {
     "ssl": {"gearmanny.net.tls"},
     "select": {"gearmanny.net.polling"},
     "multiprocessing": {
+        "gearmanny.contrib.django.reloading",
         "gearmanny.running.childprocess",
         "gearmanny.contrib.prometheus.serving",
         "gearmanny.serving.process",
@@ -124,6 +125,7 @@ TOUCHES = {
         "gearmanny.running.workprocess",
     },
     "signal": {
+        "gearmanny.contrib.django.reloading",
         "gearmanny.contrib.prometheus.serving",
         "gearmanny.serving.process",
         "gearmanny.running.dispatchprocess",
@@ -136,7 +138,7 @@ TOUCHES = {
         "gearmanny.running.signals",
         "gearmanny.commands.server",
     },
-    "subprocess": {"gearmanny.testing"},
+    "subprocess": {"gearmanny.contrib.django.reloading", "gearmanny.testing"},
     "asyncio": {
         "gearmanny.aio.connection",
         "gearmanny.aio.connections",
@@ -150,6 +152,7 @@ TOUCHES = {
         "gearmanny.working.asynchooks",
         "gearmanny.contrib.django.clients",
         "gearmanny.contrib.django.eager",
+        "gearmanny.contrib.django.taskcontract.tasks",
         "gearmanny.working.coroutines",
         "gearmanny.working.eventloop",
         "gearmanny.eager.joined",

@@ -60,3 +60,13 @@ def test_a_parent_reads_what_a_killed_child_was_running() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert [job.function for job in table.running()] == ["f"]
+
+
+def test_a_failure_is_noted_beside_the_jobs() -> None:
+    table = JobTable()
+    assert not table.has_failure
+    rows = [table.begin(b"host", b"f", b"H:%d" % number, b"") for number in range(256)]
+    table.note_failure()
+    assert table.has_failure
+    assert len(table.running()) == len(rows)
+    table.close()

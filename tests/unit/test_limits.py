@@ -19,17 +19,17 @@ from gearmanny.workrunner import WorkRunner
 def test_names_tell_functions_and_keys_apart() -> None:
     limits = Limits(key="customer")
     names = [
-        Limits().name("f", "{}"),
-        limits.name("f", '{"customer": 1}'),
-        limits.name("f", '{"customer": "1"}'),
-        limits.name("g", '{"customer": 1}'),
-        limits.name("f", '{"customer": "%s"}' % ("x" * 1000)),
-        limits.name("f", '{"customer": "%s"}' % ("y" * 1000)),
-        limits.name("f", "[]"),
+        Limits().limit("f", "{}").name,
+        limits.limit("f", '{"customer": 1}').name,
+        limits.limit("f", '{"customer": "1"}').name,
+        limits.limit("g", '{"customer": 1}').name,
+        limits.limit("f", '{"customer": "%s"}' % ("x" * 1000)).name,
+        limits.limit("f", '{"customer": "%s"}' % ("y" * 1000)).name,
+        limits.limit("f", "[]").name,
     ]
     assert len(set(names)) == len(names)
     assert max(map(len, names)) < 100
-    same = {limits.name("f", text) for text in ("{}", '{"customer": null}', "?", b"\xff")}
+    same = {limits.limit("f", text).name for text in ("{}", '{"customer": null}', "?", b"\xff")}
     assert len(same) == 1
 
 
@@ -99,7 +99,8 @@ def test_a_job_that_is_held_is_left_and_one_that_begins_soon_is_not() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"max_running": 0}, "max_running must be a whole number, 1 or more, or None"),
+        ({"max_running": 0}, "max_running must be a whole number from 1 to 2147483647, or None"),
+        ({"max_running": 2**31}, "max_running must be a whole number from 1 to 2147483647"),
         ({"rate": "often"}, "rate must be a rate"),
         ({"max_running": 1, "limit_key": "a b"}, "limit_key must be the name of an argument"),
         ({"limit_key": "customer"}, "limit_key has no effect without a limit"),

@@ -58,3 +58,15 @@ def test_a_discarded_payload_can_be_delivered_with_its_last_byte() -> None:
 def test_an_empty_payload_is_whole_at_once(dropped_at_once: bool) -> None:
     payload = IncomingPayload(dropped_at_once=dropped_at_once)
     assert begin(payload, b"next", size=0) == ((DONE, [b"H:1", b""]), b"next")
+
+
+def test_memory_is_reserved_for_a_payload_once_some_of_it_has_arrived() -> None:
+    payload = IncomingPayload(dropped_at_once=True)
+    sent = bytes(range(200)) * 5
+    begin(payload, sent[:10], size=1000)
+    assert payload.begun < 100
+    payload.take(sent[10:32])
+    assert payload.begun == 1000
+    packet, _ = payload.take(sent[32:])
+    assert packet == (DONE, [b"H:1", sent])
+    assert payload.begun == 0

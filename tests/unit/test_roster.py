@@ -21,7 +21,7 @@ LONG = 1000.0
 
 def new_roster(*slots: str, max_crashes: int | None = None, **options: Any) -> Roster[str]:
     table = RestartTable(max_crashes=max_crashes, random=lambda: 1.0)
-    defaults = {"keep_alive": True, "grace": GRACE, "ready_timeout": READY_TIMEOUT}
+    defaults = {"keep_alive": True, "grace": lambda slot: GRACE, "ready_timeout": READY_TIMEOUT}
     return Roster(slots or ("a",), table, **{**defaults, **options})
 
 
@@ -98,6 +98,17 @@ class TestStarting:
         roster.ready(member)
         assert member.stage is stage
 
+    def test_it_is_starting_until_all_serve_and_when_one_is_to_be_started_again(self) -> None:
+        roster = new_roster("a", "b")
+        assert roster.is_starting
+        first, second = started(roster)
+        roster.ready(first)
+        assert roster.is_starting
+        roster.ready(second)
+        assert not roster.is_starting
+        roster.end(first, 1.0, crashed=True)
+        assert roster.is_starting
+
 
 class TestStopping:
     @pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.LEAVING])
@@ -138,7 +149,7 @@ class TestStopping:
         assert roster.wakes_at(16.0) is None
 
     def test_without_a_limit_the_grace_never_ends(self) -> None:
-        roster = new_roster(grace=None)
+        roster = new_roster(grace=lambda slot: None)
         serving(roster)
         roster.stop(0.0)
         assert roster.wakes_at(0.0) is None

@@ -43,9 +43,11 @@ def test_without_numbers_a_loop_takes_one_job_at_a_time() -> None:
     assert WorkerOptions().capacity == 1
 
 
-@pytest.mark.parametrize("worker", [Says(prefetch=0), Says(concurrency=None)])
+@pytest.mark.parametrize(
+    "worker", [Says(prefetch=0), Says(concurrency=None), Says(concurrency=10**9)]
+)
 def test_what_a_worker_says_is_checked(worker: Says) -> None:
-    with pytest.raises(InvalidOption, match="must be a whole number, 1 or more, not"):
+    with pytest.raises(InvalidOption, match="must be a whole number from 1 to 100000, not"):
         WorkerOptions(prefetch=1, concurrency=1).settled([worker])
 
 

@@ -17,7 +17,7 @@ class GearmannyConfig(AppConfig):
     verbose_name = gettext_lazy("Gearman workers")
 
     def ready(self) -> None:
-        from gearmanny.contrib.django import checks, guard  # noqa: F401, PLC0415  register themselves
+        from gearmanny.contrib.django import checks, guard, taskthread  # noqa: F401, PLC0415
 
         if settings.is_overridden("TASKS") and find_spec("django.tasks"):
             import django.tasks  # noqa: F401, PLC0415  or nobody registers its checks

@@ -17,6 +17,7 @@ from gearmanny.contrib.django.discovery import (
     FoundWorker,
     Search,
     apps_with_workers,
+    find_workers,
     workers_of_tasks,
 )
 from gearmanny.contrib.django.schema import find_store, session_on
@@ -25,6 +26,7 @@ from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.records.looking import counts
 from gearmanny.records.schema import found_in
 from gearmanny.running.factory import initializes
+from gearmanny.running.pools import pools_of
 from gearmanny.tasks.finding import functions_of
 
 
@@ -118,7 +120,12 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
         except DiscoveryError as error:
             messages.append(Error(str(error), id="gearmanny.E002"))
     owners: dict[str, FoundWorker] = {}
-    for found in [*search.workers, *workers_of_tasks()]:
+    of_tasks: list[FoundWorker] = []
+    try:
+        of_tasks = workers_of_tasks()
+    except DiscoveryError as error:
+        messages.append(Error(str(error), id="gearmanny.E013"))
+    for found in [*search.workers, *of_tasks]:
         try:
             functions = functions_of(found.worker)
         except (InvalidTask, InvalidOption) as error:
@@ -144,6 +151,21 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+@register("gearmanny")
+def check_pools(**kwargs: Any) -> list[CheckMessage]:
+    """Checks that the workers that pools name are there."""
+    try:
+        pools = get_settings().POOLS
+        found = find_workers() if pools else []
+    except (ImproperlyConfigured, DiscoveryError):  # reported by E001, E002 and `runworkers`
+        return []
+    try:
+        pools_of([getattr(each.worker, "name", "") for each in found], pools)
+    except InvalidOption as error:
+        return [Error(f"GEARMANNY['POOLS']: {error}", id="gearmanny.E020")]
+    return []
 
 
 @register("gearmanny", deploy=True)

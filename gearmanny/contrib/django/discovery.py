@@ -16,9 +16,10 @@ from django.conf import settings as django_settings
 from django.utils.module_loading import module_has_submodule
 
 from gearmanny.contrib.django.settings import get_settings
+from gearmanny.errors import InvalidOption
 from gearmanny.worker import BaseWorker
 
-MODULE = "workers"
+MODULE, TASKS = "workers", "tasks"
 
 _MACHINERY = (__file__, importlib.__file__)
 """Files through which every import goes."""
@@ -62,13 +63,28 @@ def find_workers() -> list[FoundWorker]:
 
 
 def workers_of_tasks() -> list[FoundWorker]:
-    """Returns the worker that runs Django's tasks, if `TASKS` names our backend."""
+    """Returns the worker that runs Django's tasks, if `TASKS` names our backend. The modules
+    `tasks` of the apps are imported then.
+
+    Raises:
+        DiscoveryError: one of them cannot be imported, or the options of a task are invalid.
+    """
     if not getattr(django_settings, "TASKS", None):
         return []
     from gearmanny.contrib.django.taskworker import worker_of_tasks  # noqa: PLC0415  may be missing
 
     worker = worker_of_tasks()
-    return [] if worker is None else [FoundWorker(worker.__module__, worker)]
+    if worker is None:
+        return []
+    from gearmanny.contrib.django.declaredtasks import declared_tasks  # noqa: PLC0415
+
+    for app in _apps_with(TASKS):
+        _import_all(app, TASKS)
+    try:
+        declared_tasks()
+    except InvalidOption as error:
+        raise DiscoveryError(str(error)) from None
+    return [FoundWorker(worker.__module__, worker)]
 
 
 def workers_of_explorer() -> list[FoundWorker]:
@@ -82,10 +98,14 @@ def workers_of_explorer() -> list[FoundWorker]:
 
 def apps_with_workers() -> list[AppConfig]:
     """Returns the installed apps that have a `workers.py`, in the order of INSTALLED_APPS."""
+    return _apps_with(MODULE)
+
+
+def _apps_with(module: str) -> list[AppConfig]:
     return [
         app
         for app in apps.get_app_configs()
-        if app.module is not None and module_has_submodule(app.module, MODULE)
+        if app.module is not None and module_has_submodule(app.module, module)
     ]
 
 
@@ -109,7 +129,7 @@ class Search:
             DiscoveryError: they cannot be imported.
         """
         name = f"{app.name}.{MODULE}"
-        for module in _import_all(name, app.label):
+        for module in _import_all(app, MODULE):
             self.not_searched += _not_searched(module)
             for candidate in _workers_in(module):
                 if _belongs_to(candidate, module, name):
@@ -128,20 +148,20 @@ class Search:
         ]
 
 
-def _import_all(name: str, label: str) -> list[ModuleType]:
-    """Imports the workers of an app: a module, or a package with all that is in it.
+def _import_all(app: AppConfig, what: str) -> list[ModuleType]:
+    """Imports the workers or the tasks of an app: a module, or a package with all that is in it.
 
     Raises:
         DiscoveryError: one of them cannot be imported.
     """
-    names, modules = [name], []
+    names, modules = [f"{app.name}.{what}"], []
     while names:
         name = names.pop(0)
         try:
             module = import_module(name)
         except (Exception, SystemExit) as error:
             raise DiscoveryError(
-                f"The workers of the app {label!r} cannot be imported: "
+                f"The {what} of the app {app.label!r} cannot be imported: "
                 f"{name} raised {type(error).__name__}: {error}{_place_of(error)}"
             ) from error
         modules.append(module)

@@ -130,11 +130,12 @@ class JobRecord(models.Model):
 
 
 class JobNote(models.Model):
-    """The progress of a job, and whether anybody waits for it."""
+    """The progress of a job, its metadata, and whether anybody waits for it."""
 
     id = models.UUIDField(primary_key=True)
     numerator = models.BigIntegerField(null=True)
     denominator = models.BigIntegerField(null=True)
+    metadata = models.TextField(null=True)  # noqa: DJ001
     watched = models.BooleanField()
 
     objects = StoreManager()

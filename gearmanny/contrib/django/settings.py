@@ -27,7 +27,6 @@ from gearmanny.net.hosts import HOSTS, parse_hosts
 from gearmanny.net.tls import TLSOption
 from gearmanny.payload.checks import (
     ADDRESS,
-    COUNT,
     FLAG,
     PORT,
     SWITCH,
@@ -41,6 +40,7 @@ from gearmanny.payload.fields import check_options, option, options_of, same_as
 from gearmanny.payload.masking import MASK, check_mask
 from gearmanny.records.checks import by_state
 from gearmanny.running.options import RunnerOptions
+from gearmanny.running.pools import PoolOptions, check_pools
 from gearmanny.working.options import WorkerOptions
 
 NAME = "GEARMANNY"
@@ -200,7 +200,7 @@ class Settings:
         "seconds that `client` waits for an answer",
         none="as long as the job takes",
     )
-    THREADS: int = option(1, COUNT, "processes for every distinct `work_class`", metavar="N")
+    THREADS: int = same_as(PoolOptions, "threads")
     PREFETCH: int | None = same_as(WorkerOptions, "prefetch")
     CONCURRENCY: int | None = same_as(WorkerOptions, "concurrency")
     MAX_PACKET: int = same_as(WorkerOptions, "max_packet")
@@ -225,6 +225,9 @@ class Settings:
     CRASH_WINDOW: float = same_as(RunnerOptions, "crash_window")
     MAX_DEATHS: int | None = same_as(RunnerOptions, "max_deaths")
     STALL_TIMEOUT: float | None = same_as(RunnerOptions, "stall_timeout")
+    POOLS: Mapping[str, Mapping[str, Any]] = option(
+        {}, check_pools, "workers with processes of their own, and the options of these, by pool"
+    )
     HEALTH_FILE: str | PurePath | None = same_as(RunnerOptions, "health_file")
     HEALTH_TOKEN: str | None = option(
         None,

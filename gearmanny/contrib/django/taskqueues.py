@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gearmanny.errors import InvalidTask
 from gearmanny.payload.names import check_function_name
 
@@ -13,6 +15,7 @@ class OnGearman:
     """The base of the backends whose queues `runworkers` serves."""
 
     queues: set[str]
+    options: dict[str, Any]
 
 
 def queue_of(function: str) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,9 @@ from gearmanny.contrib.django.compat import (
     TaskError,
     TaskResult,
     TaskResultStatus,
+    normalize_json,
 )
+from gearmanny.contrib.django.taskclass import GearmanResult
 from gearmanny.errors import WorkerLost
 from gearmanny.payload.failures import decode_failure
 from gearmanny.records.states import Event, State
@@ -43,15 +46,16 @@ class Envelope:
     priority: int
     run_after: str | None
     """In ISO 8601."""
-    enqueued_at: float
-    """In seconds since 1970, by the clock of the caller."""
+    enqueued_at: float | None
+    """In seconds since 1970, by the clock of the caller; None for a job that a schedule made."""
     args: list[Any]
     kwargs: dict[str, Any]
     id: str = ""
     """The id of the result; empty where that is the id of the record."""
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, result: TaskResult[..., Any]) -> Envelope:
+    def of(cls, result: GearmanResult) -> Envelope:
         """Returns a task as it travels.
 
         Args:
@@ -68,11 +72,34 @@ class Envelope:
             args=result.args,
             kwargs=result.kwargs,
             id=result.id,
+            metadata=result.metadata,
+        )
+
+    @classmethod
+    def of_schedule(cls, task: Task[..., Any], kwargs: Mapping[str, Any]) -> Envelope:
+        """Returns what travels when a task is called by itself.
+
+        Args:
+            task: the task.
+            kwargs: its arguments.
+        """
+        return cls(
+            task=task.module_path,
+            backend=task.backend,
+            priority=task.priority,
+            run_after=None,
+            enqueued_at=None,
+            args=[],
+            kwargs=normalize_json(kwargs),  # type: ignore[arg-type]
         )
 
     def arguments(self) -> dict[str, Any]:
         """Returns it as keywords."""
         return asdict(self)
+
+    def without_arguments(self) -> dict[str, Any]:
+        """Returns what is left of it where the arguments of jobs are forgotten."""
+        return asdict(replace(self, args=[], kwargs={}))
 
     def restored(self, task: Task[..., Any], queue: str) -> Task[..., Any]:
         """Returns a task with the changes that `using()` made to it. It is not validated: the
@@ -82,38 +109,50 @@ class Envelope:
             task: as its module has it.
             queue: the name of its queue.
         """
-        changes = {
+        changes: dict[str, Any] = {
             "priority": self.priority,
             "backend": self.backend,
             "queue_name": queue,
             "run_after": datetime.fromisoformat(self.run_after) if self.run_after else None,
+            "metadata": self.metadata,
         }
         restored = object.__new__(type(task))
-        for field in fields(task):
-            value = changes.get(field.name, getattr(task, field.name))
-            object.__setattr__(restored, field.name, value)
+        for each in fields(task):
+            value = changes.get(each.name, getattr(task, each.name))
+            object.__setattr__(restored, each.name, value)
         return restored
 
-    def result(self, task: Task[..., Any], queue: str, id: str) -> TaskResult[..., Any]:
+    def result(
+        self, task: Task[..., Any], queue: str, snapshot: Snapshot | None = None
+    ) -> GearmanResult:
         """Returns the result of the task before its first attempt.
 
         Args:
             task: as its module has it.
             queue: the name of its queue.
-            id: that of the result.
+            snapshot: its record; None without one.
         """
+        enqueued = None if snapshot is None else snapshot.created
+        if self.enqueued_at is not None:
+            enqueued = datetime.fromtimestamp(self.enqueued_at, UTC)
         return new_result(
             self.restored(task, queue),
-            id,
-            moment(datetime.fromtimestamp(self.enqueued_at, UTC)),
+            self.id if snapshot is None else snapshot.id,
+            moment(enqueued),
             self.args,
             self.kwargs,
+            self.metadata,
         )
 
 
 def new_result(
-    task: Task[..., Any], id: str, enqueued_at: datetime | None, args: Any, kwargs: Any
-) -> TaskResult[..., Any]:
+    task: Task[..., Any],
+    id: str,
+    enqueued_at: datetime | None,
+    args: Any,
+    kwargs: Any,
+    metadata: dict[str, Any],
+) -> GearmanResult:
     """Returns the result of a task before its first attempt.
 
     Args:
@@ -122,12 +161,13 @@ def new_result(
         enqueued_at: when it was enqueued.
         args: the positional arguments.
         kwargs: the others.
+        metadata: those that it begins with.
 
     Raises:
         TypeError: an argument cannot be written as JSON.
         ValueError: an argument is bytes that are not UTF-8.
     """
-    return TaskResult(
+    return GearmanResult(
         task=task,
         id=id,
         status=TaskResultStatus.READY,
@@ -140,6 +180,7 @@ def new_result(
         backend=task.backend,
         errors=[],
         worker_ids=[],
+        metadata=copy.deepcopy(metadata),
     )
 
 
@@ -177,6 +218,8 @@ def read(result: TaskResult[..., Any], snapshot: Snapshot) -> None:
         errors=list(_errors(snapshot, attempts)),
         worker_ids=workers,
     )
+    if snapshot.metadata is not None:
+        change(result, metadata=json.loads(snapshot.metadata))
     if snapshot.state is State.SUCCEEDED and snapshot.result is not None:
         change(result, _return_value=json.loads(snapshot.result))
 

@@ -32,6 +32,8 @@ from gearmanny.contrib.django.compat import (
 from gearmanny.contrib.django.encoding import DjangoJSONDataEncoder
 from gearmanny.contrib.django.settings import NAME, get_settings
 from gearmanny.contrib.django.store import get_store
+from gearmanny.contrib.django.taskclass import GearmanTask, checked_metadata
+from gearmanny.contrib.django.taskoptions import BackendOptions, given_to, options_of
 from gearmanny.contrib.django.taskqueues import PREFIX, OnGearman, problem_of_queue, queue_of
 from gearmanny.contrib.django.taskresults import (
     Envelope,
@@ -42,6 +44,8 @@ from gearmanny.contrib.django.taskresults import (
     new_result,
     read,
 )
+from gearmanny.contrib.django.taskthread import aside
+from gearmanny.contrib.django.taskvalues import check_keys
 from gearmanny.errors import InvalidOption, StoreUnavailable
 from gearmanny.payload.encoding import encode
 
@@ -55,6 +59,7 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
     Without records, tasks are enqueued all the same, and no results can be retrieved.
     """
 
+    task_class = GearmanTask
     supports_async_task = True
     supports_priority = True
 
@@ -67,6 +72,32 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
     def supports_defer(self) -> bool:  # type: ignore[override]
         """Whether tasks may have `run_after`: where jobs are recorded."""
         return _has_records()
+
+    @property
+    def supports_metadata(self) -> bool:
+        """Whether tasks and results have metadata: where jobs are recorded."""
+        return _has_records()
+
+    def validate_task(self, task: Task[..., Any]) -> None:
+        """Checks that this backend can run a task.
+
+        Args:
+            task: the task.
+
+        Raises:
+            InvalidTask: it cannot.
+        """
+        super().validate_task(task)
+        try:
+            options = options_of(given_to(task))
+        except InvalidOption as error:
+            raise InvalidTask(f"{task.module_path}: {error}") from error
+        checked_metadata(metadata := getattr(task, "metadata", {}))
+        if (options.needs_records or metadata) and not _has_records():
+            raise InvalidTask(
+                "Backend does not support attempts, limits, schedules or metadata: they need "
+                f"{NAME}['RECORDS']."
+            )
 
     def enqueue(self, task: Task[P, R], args: Any, kwargs: Any) -> TaskResult[P, R]:
         """Enqueues a task: when the transaction of the caller is committed, if there is one.
@@ -82,8 +113,8 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
         Raises:
             InvalidTask: the backend, or a worker, could not run it.
             TypeError: an argument cannot be written as JSON.
-            ValueError: an argument is NaN, an infinity, or text that is not Unicode. It is an
-                `EncodingError` then.
+            ValueError: an argument is NaN, an infinity, or text that is not Unicode, or has keys
+                that are not text. It is an `EncodingError` then.
             StoreUnavailable: the database of the records cannot be reached.
             JobServerUnavailable: jobs have no records, and no job server could be reached.
         """
@@ -91,7 +122,9 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
         _check_place(task)
         is_recorded = _has_records()
         id = "" if is_recorded else get_random_string(32)
-        result = new_result(task, id, moment(_now()), args, kwargs)
+        metadata = getattr(task, "metadata", {})
+        result = new_result(task, id, moment(_now()), args, kwargs, metadata)
+        check_keys([result.args, result.kwargs])
         function, arguments = PREFIX + task.queue_name, Envelope.of(result).arguments()
         submit = functools.partial(_caller(task).call, function, **arguments)
         if is_recorded:
@@ -102,6 +135,25 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
             _once_committed(submit, arguments)
             task_enqueued.send(type(self), task_result=result)
         return cast("TaskResult[P, R]", result)
+
+    async def aenqueue(self, task: Task[P, R], args: Any, kwargs: Any) -> TaskResult[P, R]:
+        """Enqueues a task, as `enqueue` does. Where no transaction is open, it does not wait for
+        what other coroutines do in the thread of Django's ORM.
+
+        Args:
+            task: the task.
+            args: its positional arguments.
+            kwargs: its other arguments.
+        """
+        return await aside(lambda: self.enqueue(task, args, kwargs))
+
+    async def aget_result(self, result_id: str) -> TaskResult[..., Any]:
+        """Returns the result of a task, as `get_result` does.
+
+        Args:
+            result_id: its id.
+        """
+        return await aside(lambda: self.get_result(result_id))
 
     def get_result(self, result_id: str) -> TaskResult[..., Any]:
         """Returns the result of a task of this backend.
@@ -129,7 +181,7 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
         task = find_task(envelope.task) if envelope.backend == self.alias else None
         if task is None:
             raise TaskResultDoesNotExist(result_id)
-        result = envelope.result(task, queue, snapshot.id)
+        result = envelope.result(task, queue, snapshot)
         read(result, snapshot)
         return result
 
@@ -150,6 +202,10 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
             problem = problem_of_queue(queue)
             if problem:
                 yield Error(f"{where}['QUEUES']: {problem}", id="gearmanny.E011")
+        try:
+            BackendOptions(self.options).check()
+        except InvalidOption as error:
+            yield Error(f"{where}['OPTIONS']: {error}", id="gearmanny.E012")
         if not _has_records():
             yield Warning(
                 f"{where} enqueues tasks, but {NAME}['RECORDS']['STORE'] is None: no results can "

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from django.apps import apps
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from gearmanny.contrib.django.compat import (
-    InvalidTask,
-    TaskContext,
-    TaskResult,
-    TaskResultStatus,
-    normalize_json,
-    task_backends,
-    task_finished,
-    task_started,
-)
+from gearmanny.contrib.django.compat import task_backends
+from gearmanny.contrib.django.declaredtasks import TaskLimits, declared_tasks
+from gearmanny.contrib.django.taskattempts import Attempt
 from gearmanny.contrib.django.taskqueues import OnGearman, problem_of_queue
-from gearmanny.contrib.django.taskresults import Envelope, change, error_of, find_task, read
-from gearmanny.errors import GearmanException
-from gearmanny.payload.failures import encode_failure
-from gearmanny.vocabulary.gearman_api import GearmanJob
+from gearmanny.contrib.django.taskresults import Envelope
+from gearmanny.net.forks import ending_forks
+from gearmanny.schedules.timetable import Planned
+from gearmanny.tasks.spec import TaskSpec
+from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.worker import BaseWorker
-from gearmanny.working.claims import Claims
-from gearmanny.working.handler import Handler, handler_of
-from gearmanny.working.interrupts import GivenBack, Skipped, stops_worker
+from gearmanny.working.exported import Exported, Owner
+from gearmanny.working.handler import handler_of
+from gearmanny.working.interrupts import Answered
+from gearmanny.working.runners import TaskRunner, within_limit
 
 
 def queues_of_tasks() -> set[str]:
@@ -64,124 +56,60 @@ class _Queues(BaseWorker):
 
     send_tracebacks = True
 
+    @staticmethod
+    def _runner_of(spec: TaskSpec) -> Callable[[Owner, TaskSpec], Exported]:
+        return QueueRunner
+
+    def _tell_help(self) -> None:
+        super()._tell_help()
+        for function, runner in self.gearman_worker.worker_abilities.items():
+            if isinstance(runner, QueueRunner) and (names := [name for name, _ in runner.plans()]):
+                self._help_table[str(function)]["schedules"] = names
+
 
 def _task_of(queue: str) -> Callable[..., Any]:
     def run(self: BaseWorker, **envelope: Any) -> Any:
-        job = self.job
-        return _Run(handler_of(self.gearman_worker, job), job, queue, Envelope(**envelope))()
+        raise AssertionError("QueueRunner runs the tasks of a queue.")
 
     run.__doc__ = f"Runs a task of Django's from the queue {queue!r}."
     return run
 
 
-class _Run:
-    """One attempt at a task."""
+class QueueRunner(TaskRunner):
+    """Runs the tasks of a queue."""
 
-    def __init__(self, handler: Handler, job: GearmanJob, queue: str, envelope: Envelope) -> None:
-        """
-        Args:
-            handler: that of the job.
-            job: the job.
-            queue: that it came from.
-            envelope: its arguments.
+    _attempt: Attempt | None = None
+    """The one that is being made."""
 
-        Raises:
-            InvalidTask: it names no task that this worker runs.
-        """
-        self._handler = handler
-        self._job = job
-        claims = handler.context.claims
-        self._claims: Claims | None = claims if claims and claims.holds(job) else None
-        self._result = self._new_result(queue, envelope)
-        self._sender = type(task_backends[envelope.backend])
+    def __init__(self, worker: Owner, task: TaskSpec) -> None:
+        super().__init__(worker, task)
+        self._queue = task.method.removeprefix("task_")
+        self._declared = declared_tasks()
+        self.limits = TaskLimits(self._declared) or None
 
-    def _new_result(self, queue: str, envelope: Envelope) -> TaskResult[..., Any]:
-        alias = envelope.backend
-        backend: Any = task_backends[alias] if alias in task_backends.settings else None
-        if not isinstance(backend, OnGearman) or queue not in backend.queues:
-            raise InvalidTask(
-                f"TASKS[{alias!r}] of this worker has no queue {queue!r} on Gearman. Do caller and "
-                "worker have the same settings?"
-            )
-        if self._claims is None and not _may_be_imported(envelope.task):
-            raise InvalidTask(
-                f"{envelope.task} is in no app of INSTALLED_APPS. Whoever reaches the job server "
-                "names the module, so others are imported only for jobs that have records."
-            )
-        task = find_task(envelope.task)
-        if task is None:
-            raise InvalidTask(
-                f"There is no task {envelope.task}. Do caller and worker have the same code?"
-            )
-        if self._claims is not None:
-            snapshot = self._claims.look(self._job)
-            if snapshot is None:  # it was deleted since
-                raise GivenBack
-            result = envelope.result(task, queue, snapshot.id)
-            read(result, snapshot)
-            return result
-        result = envelope.result(task, queue, envelope.id)
-        now = timezone.now()
-        change(
-            result,
-            status=TaskResultStatus.RUNNING,
-            started_at=now,
-            last_attempted_at=now,
-            worker_ids=[f"{os.uname().nodename}:{os.getpid()}"],
-        )
-        return result
+    def plans(self) -> Iterator[tuple[str, Planned]]:
+        for path, declared in self._declared.items():
+            if declared.plan is not None and declared.task.queue_name == self._queue:
+                yield path, declared.plan
 
-    def __call__(self) -> Any:
-        """Runs the task, and returns what it returns.
-
-        Raises:
-            BaseException: the task failed, or the worker is to stop.
-        """
-        self._tell(task_started)
+    def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        self._attempt = None
         try:
-            value = self._call()
-            payload = self._handler.recorded(value)
+            return super().__call__(gearman_worker, job)
         except BaseException as error:
-            if stops_worker(error) or isinstance(error, (GivenBack, Skipped)):
+            if self._attempt is None or error is not self._attempt.failure:
                 raise
-            self._fail(error)
-            if isinstance(error, (Exception, SystemExit)):
-                raise
-            # Others would end the worker.
-            raise GearmanException(f"{type(error).__name__} came out of the task.") from error
-        if self._claims is not None:
-            self._claims.succeed(self._job, payload)
-        change(
-            self._result,
-            _return_value=value,
-            finished_at=timezone.now(),
-            status=TaskResultStatus.SUCCESSFUL,
-        )
-        self._tell(task_finished)
-        return value
+            raise Answered from None
+        finally:
+            self._attempt = None
 
-    def _call(self) -> Any:
-        result = self._result
-        task = result.task
-        context: tuple[Any, ...] = (TaskContext(task_result=result),) if task.takes_context else ()
-        return normalize_json(task.call(*context, *result.args, **result.kwargs))
+    def _call(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
+        envelope = Envelope(**self.task.check_arguments(job.data))
+        self._attempt = Attempt(handler_of(gearman_worker, job), job, self._queue, envelope)
+        return self._attempt.run(partial(self._within_limit, gearman_worker, job))
 
-    def _fail(self, error: BaseException) -> None:
-        """Notes a failure, while its exception is being handled: receivers of the signal look at
-        `sys.exc_info()`."""
-        failure = encode_failure(error, with_traceback=True).decode()
-        if self._claims is not None and not self._claims.is_cancelled(self._job):
-            self._claims.fail(self._job, failure)
-        self._result.errors.append(error_of(failure))
-        change(self._result, finished_at=timezone.now(), status=TaskResultStatus.FAILED)
-        self._tell(task_finished)
-
-    def _tell(self, signal: Any) -> None:
-        # What is wrong with a receiver is no failure of the task: it is in the log.
-        signal.send_robust(self._sender, task_result=self._result)
-
-
-def _may_be_imported(path: str) -> bool:
-    """Returns whether a module may be imported that somebody at the job server has named."""
-    module = path.rpartition(".")[0]
-    return module in sys.modules or apps.get_containing_app_config(path) is not None
+    def _within_limit(
+        self, gearman_worker: GearmanWorker, job: GearmanJob, call: Callable[[], Any]
+    ) -> Any:
+        task = ending_forks(lambda *_: call())
+        return within_limit(self.worker, gearman_worker, job, task)

@@ -36,7 +36,7 @@ def main(url: str, limits_text: str) -> None:
         return int(row[0])
 
     def run(job: HandedOver, claimed: Any) -> None:
-        name = limits.name(job.function, claimed.arguments)
+        name = limits.limit(job.function, claimed.arguments).name
         most[name] = max(most.get(name, 0), count(name, 1))
         time.sleep(0.002)
         count(name, -1)

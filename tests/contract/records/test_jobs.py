@@ -185,6 +185,12 @@ def test_a_job_that_succeeded_may_forget_its_arguments(store: SQLStore, running:
     claimed, raw, failed = running(arguments="{}"), running(arguments=b"\1"), running(arguments="1")
     assert store.finish(claimed.claim, Event.SUCCEEDED, forget_arguments=True)
     assert store.finish(raw.claim, Event.SUCCEEDED, forget_arguments=True)
+    replaced = running()
+    assert store.finish(replaced.claim, Event.SUCCEEDED, "1", forget_arguments="{}")
+    assert (look(store, replaced.claim.id).arguments, look(store, replaced.claim.id).result) == (
+        "{}",
+        "1",
+    )
     assert store.finish(failed.claim, Event.FAILED, error="{}", forget_arguments=True)
     kept = [look(store, job.claim.id).arguments for job in (claimed, raw, failed)]
     assert kept == ["", "", "1"]
@@ -377,6 +383,19 @@ def test_progress_is_told_beside_the_record(store: SQLStore, running: Claiming) 
     store.finish(claimed.claim, Event.SUCCEEDED)
     assert not store.progress(claimed.claim, 3, 10)
     assert look(store, claimed.claim.id).progress == (2, 10)
+
+
+def test_metadata_are_kept_beside_the_record(store: SQLStore, running: Claiming) -> None:
+    claimed = running()
+    assert look(store, claimed.claim.id).metadata is None
+    assert store.save_metadata(claimed.claim, '{"a": 1}')
+    assert store.progress(claimed.claim, 1, 10)
+    assert store.save_metadata(claimed.claim, '{"a": 2}')
+    found = look(store, claimed.claim.id)
+    assert (found.metadata, found.progress) == ('{"a": 2}', (1, 10))
+    store.give_back(claimed.claim, Event.RETRIED)
+    assert not store.save_metadata(claimed.claim, '{"a": 3}')
+    assert look(store, claimed.claim.id).metadata == '{"a": 2}'
 
 
 def test_thousands_are_submitted_together(store: SQLStore) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gearmanny.records.limits import NONE_HELD, Limits
+from gearmanny.records.limits import NONE_HELD, Limit, Limits
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import (
@@ -289,6 +289,26 @@ def test_eight_processes_keep_the_rate_in_every_window(database: Database, store
     assert len(started) == 25
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(started)]
     assert min(gaps) >= every
+
+
+class OfSome:
+    """Limits of jobs whose arguments say so."""
+
+    def limit(self, function: str, arguments: str | bytes) -> Limit | None:
+        return None if arguments == "free" else Limit("some", max_running=1)
+
+
+def test_jobs_of_a_function_may_have_different_limits(store: SQLStore, worker: Worker) -> None:
+    limits: Any = OfSome()
+    first, second = in_order(store, 2)
+    free = [submit(store, arguments="free") for _ in range(2)]
+    claimed = worker.begin(first, limits)
+    assert worker.claim(second, limits) == LIMITED
+    for id in free:
+        worker.begin(id, limits)
+    worker.end(claimed)
+    assert [job.id for job in worker.handed()] == [second]
+    assert worker.claim("0190aaaa-0000-7000-8000-000000000000", limits).reason is Refusal.UNKNOWN
 
 
 def test_only_some_limits_may_be_looked_at(store: SQLStore, worker: Worker) -> None:

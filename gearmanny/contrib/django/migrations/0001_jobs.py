@@ -21,6 +21,7 @@ class Migration(migrations.Migration):
                         ("id", models.UUIDField(primary_key=True, serialize=False)),
                         ("numerator", models.BigIntegerField(null=True)),
                         ("denominator", models.BigIntegerField(null=True)),
+                        ("metadata", models.TextField(null=True)),
                         ("watched", models.BooleanField()),
                     ],
                     options={

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from argparse import ArgumentParser, BooleanOptionalAction
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -14,9 +13,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from gearmanny import __version__
-from gearmanny.contrib.django.discovery import DiscoveryError, FoundWorker, find_workers
+from gearmanny.contrib.django.commandline import add_flags, overridden
+from gearmanny.contrib.django.discovery import DiscoveryError, find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.forking import closed_before_forks
+from gearmanny.contrib.django.reloading import Watcher, can_watch, is_watched
+from gearmanny.contrib.django.selection import Selection, select
 from gearmanny.contrib.django.settings import NAME, Settings, get_settings
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.errors import (
@@ -27,9 +29,7 @@ from gearmanny.errors import (
 )
 from gearmanny.hooks import Hook
 from gearmanny.logs import escape_unprintable, show_log
-from gearmanny.payload.checks import Rule
-from gearmanny.payload.fields import Option, flag_type, options_of
-from gearmanny.running.options import RunnerOptions
+from gearmanny.running.slots import Slot
 from gearmanny.serving.process import ServerProcess, running_where_none_is
 from gearmanny.tasks.finding import functions_of
 from gearmanny.workrunner import WorkRunner
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _NO_JOB_SERVER = 3
 _CRASH_LOOP = 4
+_JOBS_FAILED = 5
 """Exit codes, beside those of Django: 1 for a CommandError, 2 for the command line."""
 
 _MISCONFIGURED = (
@@ -55,60 +56,83 @@ SIGTERM and Ctrl-C let current jobs finish; a second signal ends them at once. S
 processes, one after another. The exit code is 0 after a signal to stop; 1 if something is
 misconfigured or, with --no-keepalive, if a process ended badly; 2 if the command line is wrong;
 {_NO_JOB_SERVER} if no job server answered within --connect-timeout; {_CRASH_LOOP} if a process
-crashed again and again.
+crashed again and again; {_JOBS_FAILED} if a job failed, with --once.
 """
 
 
 class Command(BaseCommand):
     """Parses the command line, prints a banner, and runs a `WorkRunner`."""
 
+    _is_watched = False
+    """Whether a process that watches the code runs this one, and will run another after it."""
+    _is_program = False
+    """Whether it was not called by code, which does not expect to be started again."""
+
     help = "Runs the Gearman workers found in the workers.py of the installed apps."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         escape_unprintable()
         parser.epilog = _EPILOG
-        parser.add_argument(
-            "names",
-            nargs="*",
-            metavar="name",
-            help="run only the workers of these names (default: all)",
-        )
-        settings = options_of(Settings)
-        parser.add_argument(
-            "--hosts", metavar="HOST[,HOST...]", help=_help(settings["HOSTS"], "HOSTS")
-        )
-        for name in ("EMBEDDED", "RECYCLE_AFTER_TIMEOUT"):
-            parser.add_argument(
-                f"--{name.lower().replace('_', '-')}",
-                action=BooleanOptionalAction,
-                help=_help(settings[name], name),
+        add_flags(parser)
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Runs the command that this program was started for."""
+        self._is_program = True
+        super().run_from_argv(argv)
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Watches the code where that is wanted, and leaves all else to a child process.
+
+        Raises:
+            CommandError: the code cannot be watched, or an embedded job server not be started.
+        """
+        self._is_watched = is_watched()
+        if not self._is_watched and self._is_to_watch(options):
+            self._watch(options)
+            return None
+        return super().execute(*args, **options)
+
+    def _is_to_watch(self, options: Mapping[str, Any]) -> bool:
+        if options["list"]:
+            return False
+        if options["once"] and options["reload"]:
+            raise CommandError("--once ends when no job is left, and --reload never does.")
+        if options["once"]:
+            return False
+        if options["reload"] is None:
+            return django_settings.DEBUG and self._is_program and can_watch()
+        if options["reload"] and not can_watch():
+            raise CommandError(
+                "--reload watches the code from the main thread, and not inside of Django's own "
+                "autoreload, which it replaces."
             )
-        for name, option in settings.items():
-            _add_flag(parser, name.lower(), option, _help(option, name))
-        timeout = options_of(RunnerOptions)["connect_timeout"]
-        _add_flag(parser, "connect_timeout", timeout, f"{timeout.help} (default: {timeout.none})")
-        parser.add_argument(
-            "--no-keepalive",
-            action="store_true",
-            help=f"do not {_help(settings['KEEPALIVE'], 'KEEPALIVE')}",
-        )
-        parser.add_argument(
-            "--no-dispatch",
-            action="store_true",
-            help=f"leave it to `manage.py gearmanny dispatch` to "
-            f"{options_of(RunnerOptions)['dispatch'].help}",
-        )
-        parser.add_argument(
-            "--list", action="store_true", help="print the workers with their functions, and exit"
-        )
+        return bool(options["reload"])
+
+    def _watch(self, options: Mapping[str, Any]) -> None:
+        verbosity = min(options["verbosity"], 2)
+        try:
+            settings = overridden(get_settings(), options)
+        except _MISCONFIGURED as error:
+            raise CommandError(str(error)) from error
+        show_log()
+        if verbosity:
+            self._tell("Watching for changes of code; --no-reload switches that off.")
+        with self._job_server(settings, verbosity) as server:
+            code = Watcher(self._tell, (_NO_JOB_SERVER,), server).run()
+        if code:
+            raise SystemExit(code)
+
+    def _tell(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
 
     def handle(self, *args: Any, **options: Any) -> None:
         verbosity = min(options["verbosity"], 2)
         try:
-            settings = _overridden(get_settings(), options)
-            workers = self._select(find_workers(), options["names"])
+            settings = overridden(get_settings(), options)
+            selection = select(find_workers(), settings.POOLS, options)
             runner = WorkRunner(
-                [found.worker for found in workers],
+                [found.worker for found in selection.workers],
                 settings.HOSTS,
                 verbosity,
                 hooks=self._hooks(settings),
@@ -119,21 +143,24 @@ class Command(BaseCommand):
                 transaction=task_transaction,
                 dispatch=not options["no_dispatch"],
                 connect_timeout=options["connect_timeout"],
+                pools=selection.pools,
                 **settings.for_runner(),
             )
         except _MISCONFIGURED as error:
             raise CommandError(str(error)) from error
+        slots = runner.slots(settings.THREADS)
         if options["list"]:
-            self._print_workers(workers)
+            self._print_workers(selection, slots)
             return
         show_log()
-        with closed_before_forks(), self._job_server(settings, verbosity, runner):
+        with closed_before_forks(), self._job_server(settings, verbosity) as server:
+            if server is not None:
+                runner.look_after(server)
             try:
                 with self._metrics(settings, runner) as metrics_url:
                     if verbosity:
-                        processes = len(runner.slots(settings.THREADS))
-                        self._print_banner(workers, settings, processes, verbosity, metrics_url)
-                    self._run(runner, settings)
+                        self._print_banner(selection, slots, verbosity, metrics_url)
+                    self._run(runner, settings, once=options["once"])
             except (InvalidOption, InvalidTask) as error:
                 raise CommandError(str(error)) from error
 
@@ -165,9 +192,9 @@ class Command(BaseCommand):
             yield process.url
 
     @contextlib.contextmanager
-    def _job_server(self, settings: Settings, verbosity: int, runner: WorkRunner) -> Iterator[None]:
+    def _job_server(self, settings: Settings, verbosity: int) -> Iterator[ServerProcess | None]:
         if not settings.EMBEDDED:
-            yield
+            yield None
             return
         hosts = settings.HOSTS
         with contextlib.ExitStack() as stack:
@@ -175,69 +202,64 @@ class Command(BaseCommand):
                 running = stack.enter_context(running_where_none_is(hosts, tls=settings.TLS))
             except InvalidOption as error:
                 raise CommandError(str(error)) from error
-            if isinstance(running, ServerProcess):
-                runner.look_after(running)
-            if verbosity:
-                self.stdout.write(
+            server = running if isinstance(running, ServerProcess) else None
+            if verbosity and server is not None:
+                self._tell(
                     f"Started an embedded job server at {hosts[0]}. It keeps jobs in memory, until "
                     "runworkers stops: production runs on gearmand."
-                    if isinstance(running, ServerProcess)
-                    else f"Job server {running} runs at {hosts[0]} already: none was started."
                 )
-                self.stdout.flush()
-            yield
+            elif verbosity and not self._is_watched:
+                self._tell(f"Job server {running} runs at {hosts[0]} already: none was started.")
+            yield server
 
-    def _run(self, runner: WorkRunner, settings: Settings) -> None:
+    def _run(self, runner: WorkRunner, settings: Settings, *, once: bool) -> None:
         try:
-            all_well = runner.start(settings.THREADS, settings.KEEPALIVE)
+            all_well = runner.start(settings.THREADS, settings.KEEPALIVE, once=once)
         except JobServerUnavailable as error:
             raise CommandError(str(error), returncode=_NO_JOB_SERVER) from error
         if all_well:
             return
+        if runner.jobs_failed:
+            raise CommandError("A job failed; the log says why.", returncode=_JOBS_FAILED)
         if settings.KEEPALIVE:
             raise CommandError(
                 "A process crashed again and again; the log says why.", returncode=_CRASH_LOOP
             )
         raise CommandError("A process ended badly; the log says why.")
 
-    def _select(self, workers: list[FoundWorker], names: list[str]) -> list[FoundWorker]:
-        known = [getattr(found.worker, "name", None) for found in workers]
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise CommandError(
-                f"No worker is named {', '.join(map(repr, unknown))}. "
-                f"There are: {', '.join(sorted(filter(None, known)))}."
-            )
-        return [
-            found for found, name in zip(workers, known, strict=True) if not names or name in names
-        ]
-
-    def _print_workers(self, workers: list[FoundWorker]) -> None:
-        for found in workers:
-            functions = ", ".join(functions_of(found.worker))
-            self.stdout.write(
-                f"{self.style.SUCCESS(str(found))} ({found.worker.name}): {functions}"
-            )
+    def _print_workers(self, selection: Selection, slots: Sequence[Slot]) -> None:
+        for pool, workers in selection.by_pool().items():
+            if selection.pools:
+                self.stdout.write(selection.describe(pool, slots))
+            for found in workers:
+                self.stdout.write(
+                    f"{'  ' if selection.pools else ''}{self.style.SUCCESS(str(found))} "
+                    f"({found.worker.name}): {', '.join(functions_of(found.worker))}"
+                )
 
     def _print_banner(
         self,
-        workers: list[FoundWorker],
-        settings: Settings,
-        processes: int,
+        selection: Selection,
+        slots: Sequence[Slot],
         verbosity: int,
         metrics_url: str | None,
     ) -> None:
+        hosts = slots[0].options.worker.hosts
         self.stdout.write(
             f"gearmanny {__version__}, Django settings {django_settings.SETTINGS_MODULE!r}\n"
-            f"Job servers: {', '.join(settings.HOSTS)}\n"
-            f"{len(workers)} worker(s) in {processes} process(es), "
+            f"Job servers: {', '.join(map(str, hosts))}\n"
+            f"{len(selection.workers)} worker(s) in {len(slots)} process(es), "
             f"logging at {'INFO' if verbosity == 1 else 'DEBUG'}\n"
         )
-        self._print_workers(workers)
+        self._print_workers(selection, slots)
+        if len(slots) == 1 < len(selection.workers):
+            self.stdout.write(
+                "All of them share one process, where a long job keeps the others waiting: "
+                f"--threads gives them more, and {NAME}['POOLS'] processes of their own."
+            )
         if metrics_url is not None:
             self.stdout.write(f"Metrics: {metrics_url}")
-        self.stdout.write("Ready; quit with CONTROL-C.")
-        self.stdout.flush()
+        self._tell("Ready; quit with CONTROL-C.")
 
 
 def _checked_store() -> DjangoStore | None:
@@ -252,27 +274,3 @@ def _checked_store() -> DjangoStore | None:
         with contextlib.suppress(StoreUnavailable), contextlib.closing(store):
             store.id  # noqa: B018 - looks
     return store
-
-
-def _help(option: Option, setting: str) -> str:
-    return f"{option.help} (default: {NAME}[{setting!r}])"
-
-
-def _add_flag(parser: ArgumentParser, name: str, option: Option, text: str) -> None:
-    if option.metavar and isinstance(option.rule, Rule):
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=flag_type(option.rule),
-            metavar=option.metavar,
-            help=text.replace("`", ""),
-        )
-
-
-def _overridden(settings: Settings, options: Mapping[str, Any]) -> Settings:
-    """Returns the settings, of which the command line overrides some."""
-    given = {name: options.get(name.lower()) for name in options_of(settings)}
-    if given["HOSTS"]:
-        given["HOSTS"] = [host.strip() for host in given["HOSTS"].split(",")]
-    if options["no_keepalive"]:
-        given["KEEPALIVE"] = False
-    return replace(settings, **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,8 @@
+import dramatiq
+import jobs
+
+seen = dramatiq.actor(jobs.seen)
+
+
+def enqueue(name):
+    seen.send()

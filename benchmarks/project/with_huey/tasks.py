@@ -1,0 +1,8 @@
+import jobs
+from huey.contrib.djhuey import task
+
+seen = task()(jobs.seen)
+
+
+def enqueue(name):
+    seen()
