@@ -79,7 +79,7 @@ class Demo(contextlib.ExitStack):
         return self
 
     def start(self, name: str, ready: Callable[[], object], *command: str) -> None:
-        """Starts a process, and waits until it is ready. The end of its output says why it fails."""
+        """Starts a process, and waits until it is ready. Its last words say why it is not."""
         with (self.folder / f"{name}.log").open("wb") as log:
             process = self._processes[name] = subprocess.Popen(
                 command,

@@ -41,7 +41,8 @@ def survey_lines(record: Record, timeout: float) -> Iterator[str]:
     except GearmanException as error:
         yield _line("error", text=explain(error))
     else:
-        assert record.started and record.finished
+        assert record.started  # by a worker
+        assert record.finished
         seconds = round((record.finished - record.started).total_seconds(), 2)
         yield _line("done", rows=rows, totals=summarise(rows), seconds=seconds)
 

@@ -259,15 +259,15 @@ def own_database(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def site(database: Path) -> Iterator[Site]:
-    """The site with a job server, a MongoDB and two worker processes."""
+    """The site with a job server, a MongoDB and the workers of two pools."""
     with (
         Gearmand() as server,
         mongodb() as uri,
         manage(server.host, uri, database, "runworkers", "--no-reload"),
         serving(server.host, database, uri) as site,
     ):
-        until(lambda: workers_of(server, "corpus_survey") == 2, "two workers")
-        assert workers_of(server, "reports_write") == 1
+        until(lambda: workers_of(server, "corpus_survey") == 2, "two workers of a pool")
+        until(lambda: workers_of(server, "reports_write") == 1, "the other pool")
         yield site
 
 
