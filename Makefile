@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
 
 .PHONY: demo test lint types unit matrix fuzz bench bench-cache bench-durable bench-peers chaos gearmand browser postgres memcached faketime \
-    clean
+    deployment clean
 
 # ONCE=1 makes one call and ends; GEARMAND=1 takes gearmand, not the job server of our own.
 demo: .venv/demo $(if $(GEARMAND),gearmand)
@@ -14,7 +14,7 @@ demo: .venv/demo $(if $(GEARMAND),gearmand)
 
 # Tests wait for processes most of the time, so three at a time pay on two cores, too.
 TEST_PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 3 ? cores : 3)))
-test: .venv/dev gearmand browser postgres memcached faketime lint types unit
+test: .venv/dev gearmand browser postgres memcached faketime deployment lint types unit
 	$(BIN)/python -m pytest --gearmand -n $(TEST_PROCESSES) --ignore=tests/unit
 
 lint: .venv/dev
@@ -29,7 +29,7 @@ unit: .venv/dev
 	$(BIN)/python -m pytest tests/unit -n $(TEST_PROCESSES) --cov
 
 # 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1: each where that Python is installed.
-matrix: gearmand browser postgres memcached faketime
+matrix: gearmand browser postgres memcached faketime deployment
 	TEST_PROCESSES=$(TEST_PROCESSES) tools/matrix.sh
 
 .venv/bin/python:
@@ -93,6 +93,12 @@ memcached:
 
 faketime:
 	@tools/require.sh faketime faketime
+
+# Programs that check the files on docs/deploy.md.
+deployment:
+	@tools/require.sh systemd-analyze systemd
+	@tools/require.sh promtool prometheus
+	@tools/require.sh unshare util-linux
 
 clean:
 	rm -rf .venv .matrix build dist *.egg-info

@@ -42,6 +42,7 @@ TEST = [
     "pytest-cov>=7",
     "pytest-django>=4.8",
     "pytest-xdist>=3.6",
+    "PyYAML>=6",
     "trustme>=1.2",
     "uvicorn>=0.30",
 ]

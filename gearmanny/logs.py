@@ -1,11 +1,13 @@
-"""Shows the log on the terminal, for programs that ask for one and configure none."""
+"""The log on the terminal, for programs that ask for one and configure none; and as JSON."""
 
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 import time
+from datetime import UTC, datetime
 
 ROOT = "gearmanny"
 """The logger above all of ours."""
@@ -22,6 +24,32 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
                 return
             logger = logger.parent if logger.propagate else None
         super().emit(record)
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes each log record as one line of JSON, with what it has in `extra`.
+
+    The keys are `time`, in UTC; `level`, `logger`, `process`, `message`; `exception`, a traceback,
+    where there is one; and those of `extra`, such as `action`, `function` and `attempt`.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        created = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, object] = {
+            "time": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _NO_EXTRA}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+_NO_EXTRA = {*vars(logging.makeLogRecord({})), "asctime", "message", "taskName"}
+"""The attributes of log records that say what others say, or nothing."""
 
 
 def escape_unprintable() -> None:

@@ -170,8 +170,8 @@ class BaseWorker(Reports, Interface):
             max_packet: bytes of the longest packet, both ways. A longer job or result fails.
             tls: how the job servers are secured, as `SimpleClient` takes it. Default: as
                 `gearman_worker` was told, or plain connections.
-            records, transaction, privacy: the store of recorded jobs, the transaction of atomic
-                tasks, and `max_result`, `forget_arguments` and `mask`, as `WorkRunner` takes them.
+            records, transaction, privacy: those of `WorkRunner`; the latter are `max_result`,
+                `forget_arguments`, `mask` and `listener`.
 
         Raises:
             InvalidTask: the class has no usable name, a task cannot be called with keywords,

@@ -102,6 +102,8 @@ class WorkRunner:
         keep: seconds for which that process keeps the records of jobs that have ended. None: for
             ever. A dict may say it for each state: `{"succeeded": 86400, "failed": None}`; the
             states are `"succeeded"`, `"failed"` and `"cancelled"`, and the others have the default.
+        listener: an object that is notified of every job, in the process that runs it: see
+            `gearmanny.working.jobevents.JobListener`. None: nobody is.
         max_result: bytes of the largest result in a record: a job with a larger one fails, and is
             not tried again. None: any size.
         forget_arguments: whether the record of a job that has succeeded keeps no arguments.

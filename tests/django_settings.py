@@ -5,6 +5,8 @@ import os
 from datetime import timedelta
 from importlib.util import find_spec
 
+import django
+
 SECRET_KEY = "for tests only"
 DEBUG = bool(os.environ.get("TEST_DEBUG"))
 INSTALLED_APPS = ["gearmanny.contrib.django", os.environ.get("TEST_APP", "tests.djangoapps.good")]
@@ -68,4 +70,10 @@ GEARMANNY = {
     "EMBEDDED": bool(os.environ.get("TEST_EMBEDDED")),
     "POOLS": json.loads(os.environ.get("TEST_POOLS", "{}")),
 }
+if "TEST_LOGGING" in os.environ:
+    LOGGING = json.loads(os.environ["TEST_LOGGING"])
+if "TEST_MAILS" in os.environ:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = os.environ["TEST_MAILS"]
+    ADMINS = ["ops@example.com"] if django.VERSION >= (6, 0) else [("Ops", "ops@example.com")]
 globals().update(json.loads(os.environ.get("TEST_SETTINGS", "{}")))

@@ -29,6 +29,7 @@ from gearmanny.vocabulary.encoders import JSONDataEncoder
 
 if TYPE_CHECKING:
     from gearmanny.calling.recording import Recorder
+    from gearmanny.payload.headers import NewHeaders
     from gearmanny.records.contract import Store
 
 
@@ -48,12 +49,12 @@ class AioClient(RecordedJobs):
         self._connections = AioConnections(servers)
         self._driver = AioDriver(self._connections)
 
-    def _recorder_for(self, store: Store) -> Recorder:
+    def _recorder_for(self, store: Store, headers: NewHeaders | None) -> Recorder:
         # Clients without records have no use for these.
         from gearmanny.calling.recording import Recorder  # noqa: PLC0415
         from gearmanny.net.aside import ASIDE  # noqa: PLC0415
 
-        return Recorder(store, self._servers, ASIDE)
+        return Recorder(store, self._servers, ASIDE, headers)
 
     async def __aenter__(self) -> Self:
         return self

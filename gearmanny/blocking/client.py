@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gearmanny.blocking.records import Record
     from gearmanny.calling.recording import Recorder
     from gearmanny.calling.schedules import Schedules
+    from gearmanny.payload.headers import NewHeaders
     from gearmanny.records.contract import HandOver, Store
 
 
@@ -44,12 +45,12 @@ class Client(Caller):
         self._connections = Connections(servers)
         self._driver = Driver(self._connections)
 
-    def _recorder_for(self, store: Store) -> Recorder:
+    def _recorder_for(self, store: Store, headers: NewHeaders | None) -> Recorder:
         # Clients without records have no use for these.
         from gearmanny.calling.recording import Recorder  # noqa: PLC0415
         from gearmanny.net.aside import ASIDE  # noqa: PLC0415
 
-        return Recorder(store, self._servers, ASIDE)
+        return Recorder(store, self._servers, ASIDE, headers)
 
     @property
     def schedules(self) -> Schedules:

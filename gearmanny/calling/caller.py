@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import abc
 import functools
-import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, Unpack
 
@@ -15,12 +13,14 @@ from gearmanny.calling.exchange import Line, Watcher
 from gearmanny.calling.misnomers import INSTEAD, no_such_attribute, no_such_method
 from gearmanny.calling.options import CallOptions, OptionsOfUsing
 from gearmanny.calling.tracing import CallSpans, start_span
+from gearmanny.calling.uniques import unique_id
 from gearmanny.errors import EncodingError, InvalidOption
 from gearmanny.net.hosts import CONNECT_TIMEOUT, HOSTS, Servers, parse_hosts
 from gearmanny.net.tls import TLS, TLSOption
 from gearmanny.payload.checks import SMALL_COUNT, WAIT
 from gearmanny.payload.encoding import Encoder, check_encoder, encode, explained
-from gearmanny.payload.names import check_function_name, unique_of_key
+from gearmanny.payload.headers import NewHeaders, checked_new_headers
+from gearmanny.payload.names import check_function_name
 from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.protocol.client import Request
 
@@ -79,6 +79,7 @@ class Caller(abc.ABC):
         max_packet: int = MAX_PACKET,
         tls: TLSOption = None,
         records: Store | None = None,
+        headers: NewHeaders | None = None,
     ) -> None:
         """
         Args:
@@ -97,10 +98,13 @@ class Caller(abc.ABC):
             records: the store in which background jobs are recorded before they are handed over
                 to a job server, such as `gearmanny.records.sql.SQLStore("sqlite:///jobs.db")`.
                 None, the default, records none.
+            headers: a function that returns the headers of a job when it is recorded: a dict of
+                strings, which its task has as `self.job.headers`. Those of `using(headers=…)` are
+                added, and go first where names are the same.
 
         Raises:
-            InvalidOption: a host, a timeout, a limit, `data_encoder`, `tls` or `records` is
-                invalid.
+            InvalidOption: a host, a timeout, a limit, `data_encoder`, `tls`, `records` or
+                `headers` is invalid.
         """
         WAIT.check("connect_timeout", connect_timeout)
         PACKET_SIZE.check("max_packet", max_packet)
@@ -112,7 +116,8 @@ class Caller(abc.ABC):
         )
         self._options = CallOptions().changed(timeout=timeout)
         self._encoder = check_encoder(data_encoder or self._default_encoder)
-        self._recorder = None if records is None else self._recorder_for(records)
+        new_headers = checked_new_headers(headers, has_records=records is not None)
+        self._recorder = None if records is None else self._recorder_for(records, new_headers)
         self._reach(self._servers)
 
     def __repr__(self) -> str:
@@ -136,11 +141,12 @@ class Caller(abc.ABC):
             max_packet=self._servers.max_packet,
             tls=self._servers.tls,
             records=None if self._recorder is None else self._recorder.store,
+            headers=None if self._recorder is None else self._recorder.new_headers,
         )
         return remade, (), {"_options": self._options, "_records_calls": self._records_calls}
 
     @abc.abstractmethod
-    def _recorder_for(self, store: Store) -> Recorder:
+    def _recorder_for(self, store: Store, headers: NewHeaders | None) -> Recorder:
         """Returns what records the background jobs of this client."""
 
     @abc.abstractmethod
@@ -172,6 +178,8 @@ class Caller(abc.ABC):
             recorded: whether background jobs are recorded, where the client has records.
             unique_waiting: a key of recorded jobs: of those of a function with the same key, one
                 waits at most, behind one that runs.
+            headers: a dict of strings that travel in the record of a job, such as the id of a
+                request; its task has them as `self.job.headers`. For recorded jobs alone.
 
         Raises:
             InvalidOption: there is no such option, its value is invalid, or it contradicts another.
@@ -254,7 +262,7 @@ class Caller(abc.ABC):
         def request(payload: bytes | EncodingError) -> Request | EncodingError:
             if isinstance(payload, EncodingError):
                 return payload
-            unique = _unique_id(options)
+            unique = unique_id(options)
             if options.trace:
                 spans.append(start_span(function))
                 unique = spans[-1].unique or unique
@@ -303,27 +311,3 @@ class Caller(abc.ABC):
                 yield self._encode(function, arguments)
             except EncodingError as error:
                 yield error
-
-
-def _unique_id(options: CallOptions) -> bytes:
-    if options.unique is not None:
-        return unique_of_key(options.unique, background=options.background)
-    return _new_unique() if options.background else b""
-
-
-class _Uniques:
-    """Makes unique ids that no other process ever makes: 32 bytes."""
-
-    def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        self._prefix = os.urandom(10).hex().encode()
-        self._numbers = itertools.count()
-
-    def __call__(self) -> bytes:
-        return b"%s%012x" % (self._prefix, next(self._numbers))
-
-
-_new_unique = _Uniques()
-os.register_at_fork(after_in_child=_new_unique.begin)

@@ -11,7 +11,7 @@ _SEVERAL = "AsyncClient.wait(works) and AsyncClient.as_completed(works) wait for
 
 _OPTIONS = (
     "timeout", "background", "priority", "unique", "at", "delay", "idempotent", "on_update",
-    "trace", "recorded", "unique_waiting",
+    "trace", "recorded", "unique_waiting", "headers",
 )  # fmt: skip
 
 _WORDS = {

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from gearmanny.calling.tracing import check_tracing
 from gearmanny.errors import InvalidOption
 from gearmanny.payload.checks import SECONDS, SWITCH, WAIT, choice
+from gearmanny.payload.headers import Headers, check_headers
 from gearmanny.payload.names import check_key
 from gearmanny.protocol.client import PRIORITIES
 
@@ -33,6 +34,7 @@ class OptionsOfUsing(TypedDict, total=False):
     trace: bool
     recorded: bool
     unique_waiting: str | None
+    headers: Headers | None
 
 
 class CallOptions(NamedTuple):
@@ -60,6 +62,8 @@ class CallOptions(NamedTuple):
     """Whether a background job has a record, where the client has records."""
     unique_waiting: str | None = None
     """Key by which equal recorded jobs that wait become one, behind one that runs."""
+    headers: Headers | None = None
+    """Texts that travel in the record of a job, by their names."""
 
     def changed(self, has_records: bool = False, /, **changes: Any) -> CallOptions:
         """Returns these options with some of them replaced.
@@ -79,6 +83,8 @@ class CallOptions(NamedTuple):
             )
         options = self._replace(**changes)
         options._check_values()
+        if options.headers is not None:
+            options = options._replace(headers=dict(options.headers))  # as they were checked
         options._check_together(options.is_recorded(has_records))
         return options
 
@@ -123,6 +129,8 @@ class CallOptions(NamedTuple):
         if self.at is not None:
             _check_at(self.at)
         SECONDS.check("delay", self.delay, optional=True)
+        if self.headers is not None:
+            check_headers(self.headers)
         if self.on_update is not None and not callable(self.on_update):
             raise InvalidOption(f"on_update must be a function, not {self.on_update!r}.")
 
@@ -147,6 +155,11 @@ class CallOptions(NamedTuple):
             raise InvalidOption(
                 "unique_waiting is a key of recorded jobs: those in the background, of a client "
                 "with records."
+            )
+        if self.headers is not None and not is_recorded:
+            raise InvalidOption(
+                "Headers travel in the record of a job, and only background jobs of a client with "
+                "records have one. Pass the others what they need as arguments."
             )
         if self.trace and self.unique is not None and not is_recorded:
             raise InvalidOption(

@@ -23,6 +23,13 @@ from gearmanny.errors import EncodingError, UnknownJob
 from gearmanny.net.hosts import Servers
 from gearmanny.payload.counts import number_of
 from gearmanny.payload.encoding import Encoder
+from gearmanny.payload.headers import (
+    NO_HEADERS,
+    Headers,
+    NewHeaders,
+    check_headers,
+    encode_headers,
+)
 from gearmanny.payload.names import check_function_name
 from gearmanny.protocol.client import Created, Request
 from gearmanny.records.checks import check_store
@@ -130,17 +137,21 @@ def _known_again(
 class Recorder:
     """Records the background jobs of a client, and hands them over."""
 
-    def __init__(self, store: object, servers: Servers, aside: Aside) -> None:
+    def __init__(
+        self, store: object, servers: Servers, aside: Aside, new_headers: NewHeaders | None = None
+    ) -> None:
         """
         Args:
             store: the one that the client was given.
             servers: the job servers.
             aside: makes the connections over which jobs are handed over.
+            new_headers: returns headers for jobs, beside those of the options.
 
         Raises:
             InvalidOption: it is not a store.
         """
         self.store = check_store(store)
+        self.new_headers = new_headers
         self.hand_over = JobHandOver(self.store, servers, aside)
 
     def record(
@@ -169,6 +180,7 @@ class Recorder:
             StoreUnavailable: the database cannot be reached. Nothing was sent.
         """
         check_function_name(function)
+        headers = self._headers(options)
         calls: list[Any] = []
         jobs: list[NewJob] = []
         with CallSpans() as spans:
@@ -177,7 +189,7 @@ class Recorder:
                     calls.append(Call(_no_line(), function, encoder, options, payload))
                     continue
                 calls.append(None)
-                jobs.append(_new_job(function, payload, encoder, options, spans))
+                jobs.append(_new_job(function, payload, encoder, options, headers, spans))
             submitted = iter(
                 (yield Record(self.store, jobs, hand_over or self.hand_over)) if jobs else ()
             )
@@ -213,6 +225,7 @@ class Recorder:
             EncodingError: of one of the arguments; and what `record` raises. A note of the error
                 says how many jobs were recorded before.
         """
+        headers = self._headers(options)
         ids: list[str] = []
         try:
             while True:
@@ -221,7 +234,7 @@ class Recorder:
                     for payload in itertools.islice(payloads, BATCH):
                         if isinstance(payload, EncodingError):
                             raise payload
-                        jobs.append(_new_job(function, payload, encoder, options, spans))
+                        jobs.append(_new_job(function, payload, encoder, options, headers, spans))
                     if not jobs:
                         return ids
                     submitted: list[Submitted] = yield Record(self.store, jobs, hand_over)
@@ -229,6 +242,22 @@ class Recorder:
         except Exception as error:
             error.add_note(f"Recorded before that: {number_of(len(ids), 'job')} of {function}().")
             raise
+
+    def _headers(self, options: CallOptions) -> Headers:
+        """Returns the headers of jobs that are about to be recorded.
+
+        Raises:
+            InvalidOption: they are not headers, or too large.
+            Exception: any that `new_headers` raises.
+        """
+        given = options.headers or NO_HEADERS
+        if self.new_headers is None:
+            return given
+        made = self.new_headers()
+        check_headers(made)
+        headers = {**made, **given}
+        check_headers(headers)
+        return headers
 
     def find(self, id: str, encoder: type[Encoder]) -> Recorded:
         """Returns the record with an id, which was not read yet.
@@ -252,12 +281,14 @@ def _new_job(
     payload: bytes,
     encoder: type[Encoder],
     options: CallOptions,
+    headers: Headers,
     spans: CallSpans,
 ) -> NewJob:
     trace = ""
     if options.trace:
         spans.append(start_span(function))
         trace = traceparent_of(spans[-1].unique.decode()) or ""
+        headers = {**spans[-1].headers, **headers}
     return NewJob(
         function,
         payload if getattr(encoder, "takes_payload", False) else _text(payload),
@@ -268,6 +299,7 @@ def _new_job(
         unique_waiting=options.unique_waiting,
         priority=_PRIORITIES[options.priority],
         trace=trace,
+        headers=encode_headers(headers),
     )
 
 

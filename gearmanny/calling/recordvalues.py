@@ -8,6 +8,7 @@ from typing import Any
 from gearmanny.calling.records import Recorded, progress_of
 from gearmanny.calling.values import Progress
 from gearmanny.errors import JobCancelled, TaskError
+from gearmanny.payload.headers import Headers, decode_headers
 from gearmanny.records.states import State
 from gearmanny.records.values import Snapshot
 
@@ -65,6 +66,11 @@ class RecordValues:
         """The exception that `get_result()` raises; before the end of the job, the failure of its
         last attempt. None where there was none."""
         return self._recorded.error(self._snapshot)
+
+    @property
+    def headers(self) -> Headers:
+        """The headers that its caller sent with it, as `using(headers=…)` and the client say."""
+        return decode_headers(self._snapshot.headers)
 
     @property
     def attempts(self) -> int:

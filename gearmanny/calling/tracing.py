@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self
 from gearmanny import __version__
 from gearmanny.errors import InvalidOption, TaskError
 from gearmanny.payload.failures import message_of, type_name
+from gearmanny.payload.headers import NO_HEADERS, Headers
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
@@ -32,8 +33,11 @@ _TRACED = re.compile(r"(00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})(-.*)?", re.ASC
 class CallSpan:
     """The span of one call, a child of the one that is current where it is made."""
 
-    def __init__(self, span: Span, unique: bytes) -> None:
+    def __init__(self, span: Span, unique: bytes, headers: Headers = NO_HEADERS) -> None:
         self._span = span
+        self.headers = headers
+        """The rest of its context, which travels where there is a record: `tracestate`, and the
+        `baggage` of the caller."""
         self.unique = unique
         """The unique id for the job, another one for every call; empty where there is no trace,
         because the process has not set OpenTelemetry up."""
@@ -70,6 +74,7 @@ def start_span(function: str) -> CallSpan:
     """
     check_tracing()
     from opentelemetry import trace  # noqa: PLC0415
+    from opentelemetry.baggage import propagation as baggage  # noqa: PLC0415
     from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415
 
     span = tracer().start_span(
@@ -84,7 +89,9 @@ def start_span(function: str) -> CallSpan:
     if traceparent is None:
         return CallSpan(span, b"")
     another = base64.urlsafe_b64encode(os.urandom(6))[:7]
-    return CallSpan(span, traceparent.encode() + b"-" + another)
+    del carrier["traceparent"]
+    baggage.W3CBaggagePropagator().inject(carrier)
+    return CallSpan(span, traceparent.encode() + b"-" + another, carrier)
 
 
 class CallSpans(list[CallSpan]):

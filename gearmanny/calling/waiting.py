@@ -11,6 +11,7 @@ from gearmanny.calling.steps import Avoid, Command, Give, Steps, Submit, Tell, W
 from gearmanny.calling.values import Data, Update
 from gearmanny.errors import GearmanException, JobServerUnavailable, TaskTimeout
 from gearmanny.net.deadline import NEVER, Deadline
+from gearmanny.payload.names import served_here
 from gearmanny.protocol.admin import AdminConnection, FunctionStatus, parse_status, read_rows
 
 logger = logging.getLogger("gearmanny.client")
@@ -61,7 +62,10 @@ def warn_if_unserved(call: Call[Any]) -> Steps[None]:
         rows = yield Command(host, tls, "status", AdminConnection.receive_rows, _ASK_WHY_TIMEOUT)
     except GearmanException:
         return  # the connection of the call says so itself
-    if not offered(call.function, map(parse_status, rows)):
+    row = offered(call.function, map(parse_status, rows))
+    if row is not None:
+        _warn_if_alone(str(host), row)
+    else:
         logger.warning(
             "%s() has no answer after %g s: no worker offers it on %s. The call has no timeout, so "
             "it waits on.",
@@ -77,12 +81,32 @@ def explain_silence(call: Call[Any]) -> Steps[str]:
     host, tls = call.line.host, call.line.tls
     try:
         rows = yield Command(host, tls, "status", AdminConnection.receive_rows, _ASK_WHY_TIMEOUT)
-        return why_silent(str(host), call.function, read_rows(parse_status, rows))
+        known = read_rows(parse_status, rows)
+        row = offered(call.function, known)
+        alone = "" if row is None else _warn_if_alone(str(host), row)
+        return alone or why_silent(str(host), call.function, known)
     except JobServerUnavailable:  # perhaps it was stopped, and its connections stay as they are
         yield Avoid(host)
     except GearmanException:
         pass
     return silent_too(str(host))
+
+
+def _warn_if_alone(host: str, row: FunctionStatus) -> str:
+    """Logs that a task waits for a function that no other process than its own serves; returns a
+    sentence that says so, an empty one where that is not the case."""
+    if row.workers > 1 or row.function not in served_here.get():
+        return ""
+    logger.warning(
+        "%s() cannot run: the task that waits for it runs in the only process that offers it on %s",
+        row.function,
+        host,
+        extra={"action": "waits_for_itself", "function": row.function},
+    )
+    return (
+        f"The task that waits for it runs in the only process that offers it on {host}. Start more "
+        "processes, give one of the two workers a process of its own, or call the method."
+    )
 
 
 class Pace:

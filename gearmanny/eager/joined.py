@@ -42,6 +42,7 @@ from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker, Hook, JsonWorker
 from gearmanny.working.context import JobLoop
 from gearmanny.working.hooks import SyncToAsync, check_hooks
+from gearmanny.working.jobevents import JobListener
 from gearmanny.working.options import Transaction, WorkerOptions
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Eager:
         default_work_class: type[GearmanWorker] = JsonWorker,
         records: Store | None = None,
         transaction: Transaction | None = None,
+        listener: JobListener | None = None,
     ) -> None:
         """
         Args:
@@ -82,7 +84,7 @@ class Eager:
             default_work_class: stands in for `JsonWorker`, for workers that chose no other.
             records: the store of the jobs that have a record. None: background jobs run at once,
                 also those of clients with records, and have none.
-            transaction: returns the transaction in which an atomic task runs.
+            transaction, listener: as `WorkRunner` takes them.
 
         Raises:
             InvalidTask: a worker cannot be exported, or two export the same function.
@@ -94,6 +96,7 @@ class Eager:
             default_work_class=default_work_class,
             records=records,
             transaction=transaction,
+            listener=listener,
         )
         self._free: dict[type[BaseWorker], list[BaseWorker]] = {}
         self._owners: dict[bytes, type[BaseWorker]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextvars import ContextVar
 
 from gearmanny.errors import InvalidOption, InvalidTask
 
@@ -11,6 +12,10 @@ LONGEST_FUNCTION_NAME = 512
 
 LONGEST_UNIQUE = 63
 """Bytes. gearmand 1.1.20 cuts 64 bytes to 63, and puts a NUL before the payload."""
+
+served_here: ContextVar[frozenset[str]] = ContextVar("gearmanny_served_here", default=frozenset())
+"""The functions whose jobs this thread runs, one at a time: in a task, those that cannot run
+before it has ended."""
 
 
 @functools.lru_cache(maxsize=1024)

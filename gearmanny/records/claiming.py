@@ -14,7 +14,7 @@ from gearmanny.records.states import ENDINGS, Event, State
 from gearmanny.records.values import Claim, Claimed, Payload, Refusal, Refused, Settled
 
 _CLAIMED = """RETURNING function, arguments, arguments_raw, attempts, failures, deaths,
-    {epoch[created]}, trace"""
+    {epoch[created]}, trace, headers"""
 
 _OWNED = """claim = %s, process = %s, started = {now}, attempts = attempts + 1"""
 
@@ -40,7 +40,8 @@ _LOOK = """
 """
 
 _MINE = """
-    SELECT function, arguments, arguments_raw, attempts, failures, deaths, {epoch[created]}, trace
+    SELECT function, arguments, arguments_raw, attempts, failures, deaths, {epoch[created]}, trace,
+        headers
     FROM {jobs} WHERE id = %s AND claim = %s AND state = 'running'
 """
 
@@ -113,9 +114,11 @@ def _claimed(
     deaths: int,
     created: float,
     trace: str,
+    headers: str,
 ) -> Claimed:
     payload = arguments_of(arguments, arguments_raw)
-    return Claimed(claim, function, payload, attempts, failures, deaths, time_of(created), trace)
+    counts = attempts, failures, deaths
+    return Claimed(claim, function, payload, *counts, time_of(created), trace, headers)
 
 
 _FINISH = {

@@ -22,7 +22,8 @@ _LOOK = """
         j.errors, j.attempts, j.failures, j.deaths, j.handovers, n.numerator, n.denominator,
         n.metadata,
         j.process, j.cancelling, j.priority, j.unique_key, j.unique_waiting_key,
-        {epoch[j.created]}, {epoch[j.due]}, {epoch[j.started]}, {epoch[j.finished]}
+        {epoch[j.created]}, {epoch[j.due]}, {epoch[j.started]}, {epoch[j.finished]},
+        j.headers
     FROM {jobs} j LEFT JOIN {notes} n ON n.id = j.id WHERE j.id = %s
 """
 
@@ -88,6 +89,7 @@ def _snapshot(
     due: float,
     started: float | None,
     finished: float | None,
+    headers: str,
 ) -> Snapshot:
     return Snapshot(
         id=id,
@@ -111,6 +113,7 @@ def _snapshot(
         due=time_of(due),
         started=moment_of(started),
         finished=moment_of(finished),
+        headers=headers,
         metadata=metadata,
     )
 

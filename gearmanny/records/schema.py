@@ -27,6 +27,7 @@ _FIRST = (
         error text NULL,
         errors text NOT NULL,
         trace text NOT NULL,
+        headers text NOT NULL,
         unique_key text NULL,
         unique_waiting_key text NULL,
         created {time_type} NOT NULL,

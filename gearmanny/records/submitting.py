@@ -23,20 +23,21 @@ from gearmanny.records.session import (
 from gearmanny.records.templates import Dialect
 from gearmanny.records.values import NewJob, Submitted
 
-_COLUMNS = """(id, function, priority, arguments, arguments_raw, trace, unique_key,
+_COLUMNS = """(id, function, priority, arguments, arguments_raw, trace, headers, unique_key,
     unique_waiting_key, due, handovers, unclaimed, handed, created, state, errors, attempts,
     failures, deaths, cancelling)"""
 
-_NOW = """(%s, %s, %s, %s, %s, %s, %s, %s, {later}, %s, %s, {now}, {now}, 'queued', '', 0, 0, 0,
-    FALSE)"""
+_NOW = """(%s, %s, %s, %s, %s, %s, %s, %s, %s, {later}, %s, %s, {now}, {now}, 'queued', '', 0,
+    0, 0, FALSE)"""
 _LATER = _NOW.replace("{now}, {now}", "NULL, {now}")
 _AT = _LATER.replace("{later}", "{at}")
-_VALUES = 11
+_VALUES = 12
 """Placeholders in each of them."""
 
 _TYPES = (
-    "uuid", "text", "smallint", "text", "bytea", "text", "text", "text", "float8", "int", "int"
-)  # fmt: skip
+    *("uuid", "text", "smallint", "text", "bytea", "text", "text", "text", "text"),
+    *("float8", "int", "int"),
+)
 """Those of the values, where they travel as arrays: a statement with a placeholder for each value
 takes the database three times as long."""
 
@@ -84,6 +85,7 @@ def _prepared(job: NewJob) -> NewJob:
         if key is not None:
             storable(f"The key {name}", key)
     storable("The trace", job.trace)
+    storable("The headers", job.headers)
     return job._replace(id=canonical(job.id) if job.id else new_id())
 
 
@@ -109,6 +111,7 @@ def _row(session: Session, job: NewJob) -> list[object]:
         job.priority,
         *columns_of(job.arguments),
         job.trace,
+        job.headers,
         job.unique,
         job.unique_waiting,
         job.at.timestamp() if job.at is not None else float(job.delay),

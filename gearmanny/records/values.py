@@ -37,6 +37,8 @@ class NewJob(NamedTuple):
     handed_over: bool = True
     """Whether the caller hands it over to a job server itself, after COMMIT, with the number 1.
     Otherwise, and when it is not due yet, the dispatcher does."""
+    headers: str = ""
+    """Those of its caller, as `gearmanny.payload.headers` writes them."""
 
 
 class Submitted(NamedTuple):
@@ -77,6 +79,7 @@ class Claimed(NamedTuple):
     """The number of processes that died of it, or with it, before."""
     created: datetime
     trace: str
+    headers: str = ""
 
 
 class Refusal(StrEnum):
@@ -207,6 +210,7 @@ class Snapshot(NamedTuple):
     due: datetime
     started: datetime | None
     finished: datetime | None
+    headers: str = ""
     metadata: str | None = None
     """What the task has noted of it: the text of JSON."""
 

@@ -93,7 +93,7 @@ def make_worker(kind: type[BaseWorker], options: WorkerOptions, **arguments: Any
     Args:
         kind: its class.
         options: its hosts, verbosity, hooks, `sync_to_async`, `send_tracebacks`, `work_class` and
-            `transaction`; the others concern the loop: see `make_workers`.
+            `transaction`, `listener`; the others concern the loop: see `make_workers`.
         arguments: more arguments of the class, which count before the options.
 
     Raises:
@@ -110,9 +110,12 @@ def make_worker(kind: type[BaseWorker], options: WorkerOptions, **arguments: Any
         worker.sync_to_async = options.sync_to_async
     if options.send_tracebacks is not None:
         worker.send_tracebacks = options.send_tracebacks
-    if options.records is not None or options.transaction is not None:
+    if options.records is not None or options.transaction is not None or options.listener:
         worker.worker_options = replace(
-            worker.worker_options, records=options.records, transaction=options.transaction
+            worker.worker_options,
+            records=options.records,
+            transaction=options.transaction,
+            listener=options.listener,
         )
     return worker
 

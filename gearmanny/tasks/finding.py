@@ -14,6 +14,7 @@ from types import CodeType
 
 from gearmanny.errors import InvalidArguments, InvalidTask
 from gearmanny.payload.names import check_function_name
+from gearmanny.tasks.namesakes import check_no_task_of_django
 from gearmanny.tasks.options import (
     TASK_PREFIX,
     check_grace,
@@ -51,11 +52,12 @@ def find_tasks(worker: type, gearman_worker: object = None) -> list[TaskSpec]:
     timeout = getattr(worker, "timeout", None)
     check_timeout(f"{worker.__name__}.timeout", timeout)
     check_grace(f"{worker.__name__}.timeout_grace", getattr(worker, "timeout_grace", None))
-    tasks = [
-        _specify(worker, f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}", attribute, timeout)
-        for attribute in dir(worker)
-        if is_task(worker, attribute)
-    ]
+    tasks = []
+    for attribute in dir(worker):
+        check_no_task_of_django(worker, attribute)
+        if is_task(worker, attribute):
+            function = f"{prefix}_{attribute.removeprefix(TASK_PREFIX)}"
+            tasks.append(_specify(worker, function, attribute, timeout))
     return _checked(worker, tasks, gearman_worker or getattr(worker, "work_class", None))
 
 

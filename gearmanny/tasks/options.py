@@ -19,6 +19,7 @@ from gearmanny.payload.backoff import Backoff
 from gearmanny.payload.checks import SECONDS, SWITCH, TIME_LIMIT, Rule, whole_number
 from gearmanny.schedules.timetable import OptionsOfTimetable, Planned, planned
 from gearmanny.tasks.limits import LimitOptions, checked_limits
+from gearmanny.tasks.namesakes import refuse_enqueue
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -288,6 +289,7 @@ def _marked(method: Method, options: TaskOptions) -> Method:
     if _mark(function):
         raise InvalidTask(f"{name} is decorated twice. Give it all its options in one @task(…).")
     setattr(function, _ATTRIBUTE, options)
+    refuse_enqueue(function)
     return method
 
 

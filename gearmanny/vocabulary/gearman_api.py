@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from gearman import DataEncoder, GearmanClient, GearmanWorker
 from gearman.job import GearmanJob
 
+from gearmanny.payload.headers import Headers
+
 __all__ = [
     "DataEncoder",
     "GearmanClient",
@@ -40,6 +42,8 @@ class Job(Protocol):
     or a lock that the task was using at that moment may be in an inconsistent state."""
     data: Any
     """The decoded arguments."""
+    headers: Headers
+    """Those of its caller, where the job has a record, by their names; empty for others."""
 
 
 def hosts_of(manager: GearmanWorker | GearmanClient) -> list[str]:

@@ -13,6 +13,7 @@ from gearmanny.errors import (
     WorkerLost,
 )
 from gearmanny.payload.failures import encode_failure, message_of, type_name
+from gearmanny.records.ids import parse_unique
 from gearmanny.records.states import Event
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker, handle_of
 from gearmanny.working.claims import Claims
@@ -26,6 +27,7 @@ from gearmanny.working.interrupts import (
     is_failure,
     stops_worker,
 )
+from gearmanny.working.jobevents import JobEvents
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.link import Link
 
@@ -36,19 +38,28 @@ class Answers:
     """Ends the jobs of a `GearmanWorker`. Several may end at the same time, in several threads."""
 
     def __init__(
-        self, gearman_worker: GearmanWorker, ledger: Ledger, claims: Claims | None = None
+        self,
+        gearman_worker: GearmanWorker,
+        ledger: Ledger,
+        claims: Claims | None = None,
+        events: JobEvents | None = None,
     ) -> None:
         """
         Args:
             gearman_worker: the worker.
             ledger: names the jobs that run.
             claims: the jobs with records; None for a worker without a store.
+            events: reports what becomes of jobs; None where nobody is notified.
         """
         self._claims = claims
+        self._events = events
         self._worker = gearman_worker
         self._ledger = ledger
         self._failed: dict[int, BaseException] = {}
         """The failures of jobs that have not ended yet, by the `id()` of the job."""
+        self._unsuccessful: dict[int, tuple[BaseException, bool] | None] = {}
+        """What is reported of jobs that end without a result: the failure, and whether another
+        attempt follows; None for nothing."""
 
     def end(
         self, link: Link, job: GearmanJob, started: float, error: BaseException | None = None
@@ -74,16 +85,21 @@ class Answers:
                 self._end_with(link, job, error)
             except GivenBack:
                 self._give_back(job)
+                self._unsuccessful.pop(id(job), None)
                 self._ledger.answered(link, job)
                 logger.info("%s is given back", job.task, extra=about("given_back", job))
                 return False
         self._ledger.answered(link, job)
+        if self._events is not None:
+            self._report(self._events, job)
+        self._unsuccessful.pop(id(job), None)
         failure = self._failed.pop(id(job), None)
         if failure is not None:
             clear_frames(failure)
         elif logger.isEnabledFor(logging.INFO):
             seconds = time.perf_counter() - started
-            logger.info("%s answered in %.3f s", job.task, seconds, extra=about("answered", job))
+            extra = about("answered", job, seconds=round(seconds, 6))
+            logger.info("%s answered in %.3f s", job.task, seconds, extra=extra)
         return True
 
     def _end_with(self, link: Link, job: GearmanJob, error: BaseException) -> None:
@@ -92,6 +108,7 @@ class Answers:
         if isinstance(error, Skipped):
             logger.info("%s is skipped: %s", job.task, error, extra=about("skipped", job))
             link.complete(handle_of(job), b"")
+            self._unsuccessful[id(job)] = None
         elif isinstance(error, TriedLater):
             self.try_later(link, job, error)
         elif stops_worker(error):
@@ -120,6 +137,7 @@ class Answers:
         event = self._claims.try_later(job, error, later.delay)
         link.complete(handle_of(job), b"")
         self._failed[id(job)] = later.failure
+        self._unsuccessful[id(job)] = later.failure, True
         return event
 
     def _give_back(self, job: GearmanJob) -> None:
@@ -143,12 +161,28 @@ class Answers:
         cancelled = self._claims is not None and self._claims.is_cancelled(job)
         is_ended = self._queue_failure(link, job, error)
         self._failed[id(job)] = error
+        self.failed(job, None if cancelled else error)
         if cancelled:
             logger.info("%s was cancelled", job.task, extra=about("cancelled", job))
         else:
             self._ledger.failed()
             _log_failure(job, error)
         return is_ended
+
+    def failed(self, job: GearmanJob, error: BaseException | None) -> None:
+        """Notes that a job has no result.
+
+        Args:
+            job: the job.
+            error: the failure that is its answer; None where it was cancelled.
+        """
+        self._unsuccessful[id(job)] = None if error is None else (error, False)
+
+    def _report(self, events: JobEvents, job: GearmanJob) -> None:
+        if id(job) not in self._unsuccessful:
+            events.succeeded(job)
+        elif (failure := self._unsuccessful[id(job)]) is not None:
+            events.failed(job, failure[0], will_retry=failure[1])
 
     def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
         """Answers a job for a task that cannot be ended, in a process that is about to be.
@@ -206,6 +240,9 @@ class Answers:
 def _log_failure(job: GearmanJob, error: BaseException) -> None:
     expected = isinstance(error, (InvalidArguments, EncodingError, RejectJob, WorkerLost))
     level, extra = logging.WARNING if expected else logging.ERROR, about("failed", job)
+    began = getattr(job, "began", None)
+    if began is not None:
+        extra["seconds"] = round(time.perf_counter() - began, 6)
     try:
         logger.log(
             level,
@@ -226,11 +263,22 @@ def _log_failure(job: GearmanJob, error: BaseException) -> None:
         )
 
 
-def about(what: str, job: GearmanJob) -> dict[str, str]:
+def about(what: str, job: GearmanJob, **more: object) -> dict[str, object]:
     """Returns the attributes of a log record about a job.
 
     Args:
         what: the event, `"answered"`.
         job: the job.
+        more: other attributes.
     """
-    return {"action": f"job_{what}", "function": job.task, "handle": job.handle}
+    found: dict[str, object] = {
+        "action": f"job_{what}",
+        "function": job.task,
+        "handle": job.handle,
+        "attempt": getattr(job, "attempt", 1),
+    }
+    if job.unique.startswith("j:"):
+        record = parse_unique(job.unique.encode(errors="surrogateescape"))
+        if record is not None:
+            found["id"] = record.id
+    return found | more

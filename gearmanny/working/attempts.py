@@ -13,13 +13,13 @@ import copy
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 from gearmanny.net.polling import HasDescriptor, Poller, Waker
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.options import TaskOptions
 from gearmanny.vocabulary.gearman_api import GearmanJob, handle_of
-from gearmanny.working.claims import Claims
+from gearmanny.working.answers import about
+from gearmanny.working.context import Context
 from gearmanny.working.decisions import Fail, GiveBack, Retry, TryLater, after_failure
 from gearmanny.working.frames import clear_frames
 from gearmanny.working.interrupts import GivenBack, TriedLater
@@ -36,22 +36,22 @@ class Attempts:
         job: GearmanJob,
         options: TaskOptions,
         link: Link,
-        stopping: Callable[[], bool],
-        claims: Claims | None,
+        context: Context,
     ) -> None:
         """
         Args:
             job: the job, before its first attempt.
             options: of its task.
             link: to the job server that the job is from.
-            stopping: returns whether the worker stops.
-            claims: the jobs with records; None for a worker without a store.
+            context: the loop that runs it.
         """
+        claims = context.claims
         self._claims = claims if claims is not None and claims.holds(job) else None
         self._job = job
         self._options = options
         self._link = link
-        self._stopping = stopping
+        self._stopping = context.stopping
+        self._events = context.events
         self._number = 1 if self._claims is None else self._claims.failures(job) + 1
         is_run_again = options.retries and self._claims is None
         self._arguments = copy.deepcopy(job.data) if is_run_again else None
@@ -81,6 +81,8 @@ class Attempts:
         match decision:
             case Retry(delay):
                 self._log(error, delay)
+                if self._events is not None:
+                    self._events.failed(self._job, error, will_retry=True)
                 clear_frames(error)
                 return delay
             case TryLater(delay):
@@ -107,6 +109,8 @@ class Attempts:
         # The last attempt may have changed its arguments.
         self._job.data = copy.deepcopy(self._arguments)
         describe(self._job, attempt=self._number, interrupted=False)
+        if self._events is not None:
+            self._events.started(self._job)
 
     def _log(self, error: BaseException, delay: float) -> None:
         log_retry(self._job, self._number, error, delay)
@@ -152,13 +156,7 @@ def log_retry(job: GearmanJob, attempt: int, error: BaseException, delay: float)
         error: the exception that it failed with.
         delay: seconds until the next one.
     """
-    extra: dict[str, Any] = {
-        "action": "job_retried",
-        "function": job.task,
-        "handle": job.handle,
-        "attempt": attempt,
-        "delay": delay,
-    }
+    extra = about("retried", job, attempt=attempt, delay=delay)
     logger.warning(
         "%s failed in attempt %d: %s: %s; trying again in %.1f s",
         job.task,

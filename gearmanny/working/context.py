@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from gearmanny.net.polling import HasDescriptor
 from gearmanny.working.answers import Answers
 from gearmanny.working.claims import Claims
+from gearmanny.working.jobevents import JobEvents
 from gearmanny.working.lastresort import LastResort
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.watchdog import Watchdog
@@ -98,6 +99,7 @@ class Context:
         new_event_loop: Callable[[], JobLoop],
         claims: Claims | None = None,
         transaction: Callable[[], AbstractContextManager[Any]] | None = None,
+        events: JobEvents | None = None,
     ) -> None:
         """
         Args:
@@ -109,6 +111,7 @@ class Context:
             claims: the jobs with records; None for a worker without a store.
             transaction: returns the transaction that an atomic task runs in; None for a worker
                 without one.
+            events: reports what becomes of jobs; None where nobody is notified.
         """
         self.answers = answers
         self.ledger = ledger
@@ -116,6 +119,7 @@ class Context:
         self.pause = pause
         self.claims = claims
         self.transaction = transaction
+        self.events = events
         self.watchdog = Watchdog()
         """For the time limits of plain tasks."""
         self.last_resort = LastResort()

@@ -92,7 +92,8 @@ class _Life:
         current_job.set(self._job)
         error = await self._failure()
         end = partial(self._context.answers.end, self._link, self._job, self._started, error)
-        answered = end() if error is not None and stops_worker(error) else await self._step(end)
+        stops = error is not None and stops_worker(error)
+        answered = end() if stops else await self._reporting(end, self._has_record())
         if answered:
             with contextlib.suppress(JobServerLost):  # noticed by the thread of the worker
                 self._link.flush()
@@ -135,6 +136,16 @@ class _Life:
             return step()
         return await self._loop.in_thread(step)
 
+    async def _reporting(self, step: Callable[[], Any], waits: bool = False) -> Any:
+        """Takes a step that reports what became of the job; where somebody is notified of that, in
+        the thread that synchronous hooks would run in."""
+        events, to_thread = self._context.events, self._owner.sync_to_async
+        if self._loop.cancelling or events is None or not events.are_heard:
+            return await self._step(step) if waits else step()
+        if to_thread is None:
+            return await self._loop.in_thread(step)
+        return await to_thread(step)()
+
     def _complete(self, result: Any) -> None:
         """Ends a job with a record, which its job server may have given to others meanwhile."""
         if self._link.closed:  # gearman3 does not find it any more
@@ -152,22 +163,16 @@ class _Life:
                 self._worker.on_job_exception(self._job, sys.exc_info())
 
     async def _attempts(self) -> Any:
-        attempts = Attempts(
-            self._job,
-            self.task.options,
-            self._link,
-            self._context.stopping,
-            self._context.claims,
-        )
+        attempts = Attempts(self._job, self.task.options, self._link, self._context)
         while True:
             try:
                 return await self._in_hooks(self._within_limit())
             except BaseException as error:
-                delay = attempts.delay_after(error)
+                delay = await self._reporting(partial(attempts.delay_after, error))
                 if delay is None:
                     raise
             await self._loop.pause(delay, attempts.are_over)
-            attempts.begin_next()
+            await self._reporting(attempts.begin_next)
 
     async def _in_hooks(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         owner = self._owner

@@ -152,8 +152,9 @@ class Handler:
             GivenBack: it cannot be recorded.
         """
         payload = self._encode(data)
+        error = sys.exc_info()[1] or _without_reason(current_job)
+        self.context.answers.failed(current_job, error)
         if self.context.claims is not None:
-            error = sys.exc_info()[1] or _without_reason(current_job)
             self.context.claims.fail(current_job, encode_failure(error).decode())
         self.context.ledger.failed()
         self.link.raise_(handle_of(current_job), payload)
@@ -174,8 +175,9 @@ class Handler:
         if error is not None:
             self.context.answers.fail(self.link, current_job, error)
             return
+        error = _without_reason(current_job)
+        self.context.answers.failed(current_job, error)
         if self.context.claims is not None:
-            error = _without_reason(current_job)
             self.context.claims.fail(current_job, encode_failure(error).decode())
         self.context.ledger.failed()
         self.link.fail(handle_of(current_job))

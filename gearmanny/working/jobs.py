@@ -19,6 +19,7 @@ from functools import partial
 from gearmanny.errors import RejectJob
 from gearmanny.net.forks import end_as_a_program, this_process
 from gearmanny.payload.encoding import decode
+from gearmanny.payload.headers import NO_HEADERS, decode_headers
 from gearmanny.payload.masking import MASK, masked
 from gearmanny.protocol.worker import Assigned
 from gearmanny.records.ids import parse_unique
@@ -100,6 +101,8 @@ class JobRunner:
                     masked(job.data, self._mask),
                     extra=about("started", job),
                 )
+            if context.events is not None:
+                context.events.started(job)
             self._worker.on_job_execute(job)
             if this_process.forks != forks:
                 end_as_a_program()
@@ -131,7 +134,12 @@ class JobRunner:
             context.claims.give_back(job)
             context.finish_coroutines()
             claimed = claim()
-        describe(job, traceparent=claimed.trace, attempt=claimed.failures + 1)
+        describe(
+            job,
+            traceparent=claimed.trace,
+            attempt=claimed.failures + 1,
+            headers=decode_headers(claimed.headers),
+        )
         arguments = claimed.arguments
         data = arguments if isinstance(arguments, bytes) else arguments.encode()
         return data, claimed.deaths > 0
@@ -148,8 +156,11 @@ class JobRunner:
             job.attempt = 1
             job.interrupted = False
             job.function = task
+            job.headers = NO_HEADERS
+            job.began = time.perf_counter()
         except AttributeError:  # the job_class has no place for one of them
-            describe(job, attempt=1, interrupted=False, function=task)
+            describe(job, attempt=1, interrupted=False, function=task, headers=NO_HEADERS)
+            describe(job, began=time.perf_counter())
         return job
 
 

@@ -17,6 +17,7 @@ from functools import partial
 
 from gearmanny.errors import JobServerLost, ProtocolError
 from gearmanny.net.forks import HandledSignals, end_as_a_program, this_process
+from gearmanny.payload.names import served_here
 from gearmanny.protocol.worker import Assigned, Refused
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.answers import Answers
@@ -26,6 +27,7 @@ from gearmanny.working.context import Context
 from gearmanny.working.environment import Environment, environment_of
 from gearmanny.working.exported import help_of
 from gearmanny.working.handler import Handler
+from gearmanny.working.jobevents import JobEvents
 from gearmanny.working.jobs import JobRunner
 from gearmanny.working.ledger import Ledger
 from gearmanny.working.limited import check_limits, registered_tasks
@@ -92,7 +94,8 @@ class WorkLoop:
                 forget_arguments=options.forget_arguments,
             )
         )
-        self._answers = Answers(gearman_worker, self._ledger, self._claims)
+        events = None if options.listener is None else JobEvents(gearman_worker, options.listener)
+        self._answers = Answers(gearman_worker, self._ledger, self._claims, events)
         self._context = Context(
             self._answers,
             self._ledger,
@@ -101,6 +104,7 @@ class WorkLoop:
             partial(environment.new_event_loop, environment.waker.wake),
             self._claims,
             options.transaction,
+            events,
         )
         self._links = Links(gearman_worker, environment, self._context, options.max_packet)
         self._refusals = Refusals()
@@ -141,6 +145,7 @@ class WorkLoop:
     def _run(self) -> None:
         self._handled_signals = HandledSignals()
         self._links.open()
+        served = served_here.set(frozenset(help_of(self._worker)))
         try:
             while not self._stopping:
                 self._links.connect()
@@ -157,6 +162,7 @@ class WorkLoop:
                 self._note_answered()
             self._links.finish()
         finally:
+            served_here.reset(served)
             self._context.close()
             self._links.close()
 

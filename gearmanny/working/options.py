@@ -17,6 +17,7 @@ from gearmanny.payload.sizes import MAX_PACKET, PACKET_SIZE
 from gearmanny.records.contract import MAX_DEATHS, Store
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.hooks import Hook, SyncToAsync
+from gearmanny.working.jobevents import JobListener
 
 Transaction = Callable[[], AbstractContextManager[Any]]
 """Returns the transaction in which an atomic task runs: it yields the connection of the driver,
@@ -24,12 +25,13 @@ commits at its end, and rolls back after an exception."""
 
 
 class Privacy(TypedDict, total=False):
-    """The options of what is kept of jobs, and shown of them. `WorkerOptions` has their defaults,
-    `WorkRunner` describes them."""
+    """The options of what is kept of jobs, shown of them, and reported. `WorkerOptions` has their
+    defaults, `WorkRunner` describes them."""
 
     max_result: int | None
     forget_arguments: bool
     mask: Sequence[str]
+    listener: JobListener | None
 
 
 class Recording(Privacy, total=False):
@@ -125,6 +127,8 @@ class WorkerOptions:
     )
     transaction: Transaction | None = None
     """Makes the transaction of atomic tasks; None: there must not be any."""
+    listener: JobListener | None = None
+    """Is notified of every job."""
 
     def __post_init__(self) -> None:
         check_options(self)

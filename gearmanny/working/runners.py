@@ -210,7 +210,7 @@ class AttemptRunner(TaskRunner):
     def __call__(self, gearman_worker: GearmanWorker, job: GearmanJob) -> Any:
         handler = handler_of(gearman_worker, job)
         context, link = handler.context, handler.link
-        attempts = Attempts(job, self.task.options, link, context.stopping, context.claims)
+        attempts = Attempts(job, self.task.options, link, context)
         while True:
             try:
                 return self._attempt(gearman_worker, job)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
 
 from gearmanny.contrib.django.checks import check_workers
+from tests.djangoapps.good.workers import Good
 from tests.support.servers import PATIENCE, ROOT, Start
 
 
@@ -51,6 +52,18 @@ def test_two_workers_of_one_name_are_an_error() -> None:
         "tests.djangoapps.clashing.workers.Another exports clashing_help(), which "
         "tests.djangoapps.clashing.workers.Some exports, too."
     )
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_tracebacks_for_callers_are_warned_of_where_a_project_is_deployed(
+    monkeypatch: pytest.MonkeyPatch, sends: bool
+) -> None:
+    monkeypatch.setattr(Good, "send_tracebacks", sends)
+    installed = ["gearmanny.contrib.django", "tests.djangoapps.good"]
+    with override_settings(INSTALLED_APPS=installed, GEARMANNY={"TIMEOUT": 20}):
+        assert run_checks(tags=["gearmanny"]) == []
+        found = run_checks(tags=["gearmanny"], include_deployment_checks=True)
+    assert [message.id for message in found] == ["gearmanny.W007"] * sends
 
 
 def test_an_init_that_forgets_its_base_is_warned_of() -> None:

@@ -30,7 +30,8 @@ from gearmanny.contrib.django import aio_client, async_client, cachewrap, client
 from gearmanny.contrib.django.discovery import DiscoveryError
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import healthy_connections
-from gearmanny.contrib.django.settings import HYGIENE, CacheSettings, Settings, get_settings
+from gearmanny.contrib.django.sections import CacheSettings
+from gearmanny.contrib.django.settings import HYGIENE, Settings, get_settings
 from gearmanny.errors import EncodingError, TaskError, TaskTimeout
 from gearmanny.worker import BaseWorker
 from gearmanny.workrunner import WorkRunner
@@ -144,10 +145,22 @@ class TestSettings:
     def test_what_is_not_for_production_is_warned_of_where_a_project_is_deployed(
         self, key: str, number: str
     ) -> None:
-        with override_settings(GEARMANNY={key: True}):
+        with override_settings(GEARMANNY={key: True, "TIMEOUT": 20}):
             assert run_checks(tags=["gearmanny"]) == []
             (warning,) = run_checks(tags=["gearmanny"], include_deployment_checks=True)
         assert warning.id == number
+
+    @pytest.mark.parametrize(
+        ("timeout", "words"), [(60, "wait for 60 seconds"), (None, "wait for ever"), (30, "")]
+    )
+    def test_a_timeout_longer_than_that_of_web_servers_is_warned_of_where_a_project_is_deployed(
+        self, timeout: float | None, words: str
+    ) -> None:
+        with override_settings(GEARMANNY={"TIMEOUT": timeout}):
+            assert run_checks(tags=["gearmanny"]) == []
+            warnings = run_checks(tags=["gearmanny"], include_deployment_checks=True)
+        assert [warning.id for warning in warnings] == ["gearmanny.W008"] * bool(words)
+        assert all(words in warning.msg and warning.hint for warning in warnings)
 
     def test_a_washer_that_leads_nowhere_is_told_by_the_check(self) -> None:
         with override_settings(GEARMANNY={"CACHE": {"RETURNVALUE_WASHER": "no.such.washer"}}):

@@ -36,6 +36,7 @@ from gearmanny.contrib.django.models import (
     JobSchedule,
     WorkerProcess,
 )
+from gearmanny.contrib.django.recordchecks import check_atomic_tasks
 from gearmanny.contrib.django.records import DjangoStore, store_in
 from gearmanny.contrib.django.schema import TABLES
 from gearmanny.contrib.django.store import get_store, task_transaction
@@ -599,7 +600,7 @@ def test_live_workers_need_records_that_are_not_in_memory(django_db_blocker: Any
 
 class TestChecks:
     def problems(self, *databases: str) -> list[str]:
-        ids = ("gearmanny.E005", "gearmanny.W005", "gearmanny.W006")
+        ids = ("gearmanny.E005", "gearmanny.W005", "gearmanny.W006", "gearmanny.W011")
         found = [each for each in run_checks(databases=databases) if each.id in ids]
         return [f"{each.id}: {each.msg}" for each in found]
 
@@ -621,6 +622,21 @@ class TestChecks:
         migrate()
         assert self.problems(ALIAS) == []
 
+    def test_records_that_nobody_hands_over(
+        self, store: DjangoStore, record: Callable[..., str]
+    ) -> None:
+        record("f", delay=3600)
+        record("g")
+        assert self.problems(ALIAS) == []  # one is due later, the other was handed over
+        JobRecord.objects.update(due=timezone.now())
+        assert self.problems(ALIAS) == []  # a dispatcher may be about to hand it over
+        JobRecord.objects.update(due=timezone.now() - timedelta(hours=1))
+        (problem,) = self.problems(ALIAS)
+        assert problem.startswith("gearmanny.W011: Recorded jobs of f in the database 'recorded'")
+        (handed,) = store.hand_over(10, 1000)
+        assert handed.function == "f"
+        assert self.problems(ALIAS) == []
+
     def test_records_that_wait_when_they_are_switched_off(
         self, store: DjangoStore, record: Callable[..., str]
     ) -> None:
@@ -631,6 +647,33 @@ class TestChecks:
             assert self.problems() == []
             (problem,) = self.problems(ALIAS)
         assert problem.startswith("gearmanny.W006: 1 recorded job(s) wait in the database")
+
+
+class TestChecksOfAtomicTasks:
+    """The app `recorded` has an atomic task; that its models are in two databases is in routers."""
+
+    INSTALLED = ("django.contrib.auth", "django.contrib.contenttypes", "gearmanny.contrib.django")
+
+    def problems(self, alias: str, *routers: str) -> list[str]:
+        apps = [*self.INSTALLED, "tests.djangoapps.recorded", "tests.djangoapps.atomic"]
+        records = {"STORE": "database", "DATABASE": alias}
+        with override_settings(
+            INSTALLED_APPS=apps, GEARMANNY={"RECORDS": records}, DATABASE_ROUTERS=[*routers]
+        ):
+            return [str(each) for each in check_atomic_tasks()]
+
+    def test_models_in_the_database_of_the_records(self) -> None:
+        assert self.problems("default") == []
+
+    def test_models_elsewhere(self, empty: None) -> None:
+        (problem,) = self.problems(ALIAS)
+        assert "atomic.workers.AtomicWriter has atomic tasks" in problem
+        assert "written to 'default'" in problem
+        assert "gearmanny.W009" in problem
+
+    def test_models_that_a_router_sends_there(self, empty: None) -> None:
+        router = "tests.djangoapps.atomic.routers.ToRecords"
+        assert self.problems(ALIAS, router) == []
 
 
 def test_other_databases_get_empty_tables(django_db_blocker: Any, tmp_path: Path) -> None:

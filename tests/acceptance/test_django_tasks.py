@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,9 @@ from gearmanny.contrib.django.store import get_store
 from gearmanny.contrib.django.tasks import GearmanBackend
 from gearmanny.contrib.django.testing import eager
 from gearmanny.errors import EncodingError, JobCancelled, StoreUnavailable, TaskError
+from gearmanny.errors import InvalidTask as NotOurs
+from gearmanny.tasks.finding import find_tasks
+from gearmanny.worker import BaseWorker
 from tests.acceptance.test_django_records import ALIAS, Stopped, database, groups, migrate
 from tests.support.servers import PATIENCE, ROOT, Server, Start, until, workers_of
 
@@ -478,6 +482,14 @@ def test_eager_mode_with_records(tasks: Any) -> None:
 
 
 @pytest.mark.parametrize("entry", ["sqlite"], indirect=True)
+def test_it_is_no_task_of_a_worker(tasks: Any) -> None:
+    worker = type("Mails", (BaseWorker,), {"name": "mails", "task_echo": tasks.echo})
+    problem = re.escape("Mails.task_echo is decorated by the task of Django's Tasks")
+    with pytest.raises(NotOurs, match=problem):
+        find_tasks(worker)
+
+
+@pytest.mark.parametrize("entry", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("kind", ["immediate.ImmediateBackend", "dummy.DummyBackend"])
 def test_the_backends_of_django_take_tasks_of_ours(tasks: Any, kind: str) -> None:
     home = task_backends.__class__.__module__
@@ -504,8 +516,40 @@ class TestChecks:
             assert self.problems(QUEUES=[]) == ["gearmanny.E010"]
             assert self.problems(QUEUES=["a b", "help"]) == ["gearmanny.E011"] * 2
 
+            assert self.problems(QUEUES=[3]) == ["gearmanny.E011"]
+            assert self.problems(QUEUES="mail") == ["gearmanny.E010"]
+
     def test_records(self) -> None:
         assert self.problems() == ["gearmanny.W010"]
+
+    @pytest.mark.parametrize(
+        ("entry", "problem"),
+        [
+            ({"BACKEND": PATH + "s"}, "'default'] is not a backend: InvalidTaskBackend"),
+            ({"BACKEND": PATH, "QUEUES": None}, "'default'] is not a backend: TypeError"),
+            ({"BACKENT": PATH}, "'default'] is not a backend: KeyError: 'BACKEND'"),
+            (PATH, "'default'] is not a backend: TypeError"),
+        ],
+    )
+    def test_an_entry_that_is_no_backend(
+        self, start_command: Start, tmp_path: Path, entry: Any, problem: str
+    ) -> None:
+        environment = {"TEST_TASKS": json.dumps({"default": entry})}
+        assert start_command("check", **environment).wait(PATIENCE) == 1
+        said = (tmp_path / "stderr").read_text()
+        assert "Traceback" not in said
+        assert said.count("(gearmanny.E014)") == 1
+        assert problem in said
+
+    def test_settings_that_are_wrong_are_reported_once(
+        self, start_command: Start, tmp_path: Path
+    ) -> None:
+        entry = json.dumps({"default": {"BACKEND": PATH}})
+        process = start_command("check", TEST_TASKS=entry, TEST_RECORDS='{"STOER": "database"}')
+        assert process.wait(PATIENCE) == 1
+        said = (tmp_path / "stderr").read_text()
+        assert "Traceback" not in said
+        assert (said.count("(gearmanny.E001)"), said.count("identified 1 issue")) == (1, 1)
 
     def test_management_commands_run_them(self, start_command: Start, tmp_path: Path) -> None:
         broken = {"default": {"BACKEND": PATH, "QUEUES": []}}

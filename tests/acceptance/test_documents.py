@@ -22,12 +22,8 @@ import gearmanny
 from gearmanny import errors
 from gearmanny.client import SimpleClient
 from gearmanny.contrib.django.management.commands import runworkers
-from gearmanny.contrib.django.settings import (
-    CacheSettings,
-    RecordsSettings,
-    Settings,
-    get_settings,
-)
+from gearmanny.contrib.django.sections import CacheSettings, RecordsSettings
+from gearmanny.contrib.django.settings import Settings, get_settings
 from gearmanny.embedded import JobServer
 from gearmanny.payload.fields import options_of
 from gearmanny.records.sql import SQLStore
@@ -50,7 +46,7 @@ from tests.support.servers import (
 from tests.support.tls import Authority
 from tools.proxies import proxy
 
-ELSEWHERE = {"embedded.md", "hooks.md", "tasks.md", "testing.md"}
+ELSEWHERE = {"deploy.md", "embedded.md", "hooks.md", "tasks.md", "testing.md"}
 """Of docs/, the pages whose Python other modules run."""
 
 PAGES = {

@@ -6,9 +6,11 @@ import contextlib
 import random
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import baggage, trace
+from opentelemetry.context import attach, detach
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -19,6 +21,7 @@ from gearmanny.client import SimpleClient
 from gearmanny.contrib.opentelemetry import spans
 from gearmanny.errors import TaskError
 from gearmanny.payload.names import check_unique
+from gearmanny.records.sql import SQLStore
 from gearmanny.worker import BaseWorker, task
 from tests.support.clients import KINDS, MakeClient
 from tests.support.servers import PATIENCE, Server, find_program, until, working
@@ -220,3 +223,31 @@ def test_a_traced_call_goes_on_in_its_worker(
     parents = {span.parent.span_id for span in done if span.parent is not None}
     assert parents == {span.context.span_id for span in sent if span.context is not None}
     assert len(parents) == 2
+
+
+def test_the_baggage_of_a_recorded_call_is_there_in_its_task(
+    gearman_server: Server, exported: InMemorySpanExporter, tmp_path: Path
+) -> None:
+    class Carried(BaseWorker):
+        name = "carried"
+        hooks = [spans]
+
+        def task_user(self) -> object:
+            return baggage.get_baggage("user")
+
+        async def task_user_later(self) -> object:
+            return baggage.get_baggage("user")
+
+    with contextlib.closing(SQLStore(f"sqlite:///{tmp_path / 'jobs.db'}")) as store:
+        client = SimpleClient([gearman_server.host], timeout=PATIENCE, records=store)
+        with client, working(Carried([gearman_server.host], records=store)):
+            traced = client.using(trace=True, background=True)
+            token = attach(baggage.set_baggage("user", "7"))
+            works = [traced.carried_user(), traced.carried_user_later()]
+            detach(token)
+            assert [work.get_result(timeout=PATIENCE) for work in works] == ["7", "7"]
+            plain = client.using(trace=True)
+            assert plain.carried_user() is None
+    sent, processed = exported.get_finished_spans()[0], of_jobs(exported, 3)[0]
+    assert processed.parent is not None
+    assert processed.parent.span_id == sent.context.span_id

@@ -15,6 +15,7 @@ from gearmanny.calling.recording import Recorder
 from gearmanny.calling.tracing import CallSpans
 from gearmanny.errors import EncodingError, InvalidOption, InvalidTask
 from gearmanny.net.hosts import Servers
+from gearmanny.payload.headers import NewHeaders
 from gearmanny.protocol.client import Request
 from gearmanny.vocabulary.encoders import JSONDataEncoder
 from tests.unit.steps import REQUEST, A, FakeLine, pool_of
@@ -33,8 +34,9 @@ class Recording(Caller):
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         return function, args, kwargs
 
-    def _recorder_for(self, store: Any) -> Recorder:
-        return Recorder(store, self._servers, FakeAside())  # type: ignore[arg-type]
+    def _recorder_for(self, store: Any, headers: NewHeaders | None) -> Recorder:
+        aside: Any = FakeAside()
+        return Recorder(store, self._servers, aside, headers)
 
     def _again(self, request: Request) -> tuple[Again, tuple[Watcher, ...]]:
         return Again(request, self._options.unique, pool_of(A)), ()

@@ -25,6 +25,9 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"recorded": None}, "recorded must be True or False"),
     ({"unique_waiting": 5}, "unique_waiting must be a non-empty string"),
     ({"unique_waiting": "k", "background": True}, "unique_waiting is a key of recorded jobs"),
+    ({"headers": {"a": 1}, "background": True}, "The header 'a' must be a string"),
+    ({"headers": {"a": "b"}, "background": True}, "Headers travel in the record of a job"),
+    ({"headers": {"a": "b"}}, "Headers travel in the record of a job"),
     ({"priority": "urgent"}, "priority must be one of high, normal, low, not 'urgent'"),
     ({"priority": None}, "priority must be one of"),
     ({"unique": ""}, "unique must be a non-empty string"),
@@ -118,3 +121,11 @@ def test_a_job_is_due_never_too_early() -> None:
 def test_a_delay_beyond_what_a_job_server_keeps_is_refused_with_the_call() -> None:
     with pytest.raises(InvalidOption, match="leads beyond the year 2105"):
         SimpleClient().using(background=True, delay=2**32).call("nobody")
+
+
+def test_headers_are_those_that_were_checked() -> None:
+    headers: dict[str, Any] = {"a": "b"}
+    recorded = CallOptions().changed(True, background=True, headers=headers)
+    headers["a"] = 7
+    assert recorded.headers == {"a": "b"}
+    assert recorded.changed(True, headers=None).headers is None

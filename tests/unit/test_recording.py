@@ -19,6 +19,7 @@ from gearmanny.calling.work import Work
 from gearmanny.errors import EncodingError, InvalidOption, InvalidTask, StoreUnavailable
 from gearmanny.net.deadline import NEVER
 from gearmanny.net.hosts import Servers
+from gearmanny.payload.headers import decode_headers
 from gearmanny.records.contract import HandOver
 from gearmanny.records.states import State
 from gearmanny.records.values import NewJob, Snapshot, Submitted
@@ -127,14 +128,16 @@ def test_an_impossible_name_is_refused_before_anything_is_recorded(store: FakeSt
 def test_a_trace_travels_in_the_record(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     class Span:
         unique = f"{TRACEPARENT}-random1".encode()
+        headers = {"baggage": "a=b", "tracestate": "c=d"}
         ended: list[BaseException | None] = []
 
         def end(self, error: BaseException | None = None) -> None:
             self.ended.append(error)
 
     monkeypatch.setattr("gearmanny.calling.recording.start_span", lambda function: Span())
-    _, (job,) = record(store, b"{}", trace=True)
+    _, (job,) = record(store, b"{}", trace=True, headers={"baggage": "mine"})
     assert (job.trace, Span.ended) == (TRACEPARENT, [None])
+    assert decode_headers(job.headers) == {"baggage": "mine", "tracestate": "c=d"}
     steps = recorder(store).record("f", [b"{}"], JSONDataEncoder, CallOptions(trace=True))
     error = StoreUnavailable("away")
     with pytest.raises(StoreUnavailable):
@@ -260,3 +263,29 @@ def test_a_record_is_found_by_its_id(store: FakeStore) -> None:
     assert carry_out(found.look(), lambda step: step.ask())[0] == store.found
     with pytest.raises(InvalidOption, match="The id of a record is a UUID, not 'H:1'"):
         recorder(store).find("H:1", JSONDataEncoder)
+
+
+def test_headers_are_those_of_the_call_and_those_that_the_client_makes(store: Any) -> None:
+    servers = Servers([A], 5, 1 << 20, None)
+    aside: Any = FakeAside()
+    made = {"request": "1", "language": "de"}
+    maker = Recorder(store, servers, aside, lambda: made)
+    options = CallOptions(background=True, headers={"request": "2"})
+    _, (step,), _ = carry_out(
+        maker.record("f", [b"{}"], JSONDataEncoder, options),
+        lambda step: store.record(step.jobs, step.hand_over),
+    )
+    (job,) = step.jobs  # type: ignore[union-attr]
+    assert decode_headers(job.headers) == {"request": "2", "language": "de"}
+    (_, (plain,)) = record(store, b"{}")
+    (_, (told,)) = record(store, b"{}", headers={"a": "b"})
+    assert (plain.headers, told.headers) == ("", '{"a": "b"}')
+
+
+@pytest.mark.parametrize("made", [{"a": 1}, None, {"a": "b" * 8000}])
+def test_headers_that_a_client_makes_are_checked(store: Any, made: Any) -> None:
+    aside: Any = FakeAside()
+    maker = Recorder(store, Servers([A], 5, 1 << 20, None), aside, lambda: made)
+    options = CallOptions(background=True, headers={"c": "d" * 300})
+    with pytest.raises(InvalidOption, match=r"[Hh]eaders?"):
+        carry_out(maker.record("f", [b"{}"], JSONDataEncoder, options))

@@ -121,6 +121,11 @@ def values_of(found: Snapshot) -> Any:
     return values
 
 
+def test_a_record_has_the_headers_of_its_caller() -> None:
+    assert values_of(snapshot(State.QUEUED, headers='{"request": "7"}')).headers == {"request": "7"}
+    assert values_of(snapshot(State.QUEUED, headers="")).headers == {}
+
+
 class TestLooks:
     def test_a_look_is_remembered(self) -> None:
         record = record_of(HALF, SUCCEEDED)

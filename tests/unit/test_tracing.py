@@ -11,6 +11,9 @@ from gearmanny.errors import InvalidOption, TaskError
 
 trace = pytest.importorskip("opentelemetry.trace")
 
+from opentelemetry import baggage  # noqa: E402
+from opentelemetry.context import attach, detach  # noqa: E402
+
 PARENT = trace.SpanContext(0xA, 0xB, is_remote=False, trace_flags=trace.TraceFlags(1))
 
 
@@ -40,6 +43,21 @@ def test_a_trace_travels_as_the_unique_id_another_one_for_each_call() -> None:
     for unique in ids:
         assert len(unique) == 63
         assert tracing.traceparent_of(unique.decode()) == f"00-{0xA:032x}-{0xB:016x}-01"
+
+
+def test_the_rest_of_a_context_travels_where_there_is_a_record() -> None:
+    state = trace.TraceState([("vendor", "x")])
+    parent = trace.SpanContext(0xA, 0xB, True, trace.TraceFlags(1), state)
+    context = baggage.set_baggage(
+        "user", "7", trace.set_span_in_context(trace.NonRecordingSpan(parent))
+    )
+    token = attach(context)
+    try:
+        assert tracing.start_span("f").headers == {"tracestate": "vendor=x", "baggage": "user=7"}
+    finally:
+        detach(token)
+    with trace.use_span(trace.NonRecordingSpan(PARENT)):
+        assert tracing.start_span("f").headers == {}
 
 
 def test_where_there_is_no_trace_nothing_travels() -> None:

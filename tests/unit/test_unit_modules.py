@@ -16,6 +16,7 @@ TOGETHER = {
     "calling/line": "test_handover",
     "calling/recordvalues": "test_records",
     "calling/steps": "test_walk",
+    "calling/uniques": "test_caller",
     "calling/values": "test_call",
     "calling/work": "test_workobjects",
     "protocol/journal": "test_protocol_broker",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from gearmanny.errors import (
     TaskTimeout,
 )
 from gearmanny.net.deadline import NEVER, Deadline
+from gearmanny.payload.names import served_here
 from gearmanny.protocol.client import Completed, DataSent, Event, Failed, Progressed
 from tests.unit.steps import A, call_of, carry_out
 
@@ -226,3 +228,31 @@ class TestUpdatesThatAreTakenSlowly:
                 assert carry_out(updates(call, Deadline(0), 0))[2] == [Data(1), Data(2)]
             else:
                 assert carry_out(result(call, Deadline(0), 0), None, None)[0] == 3
+
+
+class TestATaskThatWaitsForItsOwnProcess:
+    """Calls are of the function `f`."""
+
+    @pytest.fixture(autouse=True)
+    def served(self) -> Iterator[None]:
+        served = served_here.set(frozenset(["f"]))
+        yield
+        served_here.reset(served)
+
+    @pytest.mark.parametrize(("workers", "is_alone"), [(1, True), (2, False)])
+    def test_is_told_where_it_times_out(
+        self, caplog: pytest.LogCaptureFixture, workers: int, is_alone: bool
+    ) -> None:
+        call = call_of()
+        rows = [f"f\t1\t0\t{workers}"]
+        with pytest.raises(TaskTimeout) as caught:
+            carry_out(until(call, call.is_answered, Deadline(0), 5), False, rows)
+        assert ("runs in the only process that offers it" in str(caught.value)) == is_alone
+        actions = [getattr(record, "action", "") for record in caplog.records]
+        assert actions == ["waits_for_itself"] * is_alone
+
+    def test_is_told_in_the_log_where_there_is_no_timeout(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        carry_out(warn_if_unserved(call_of()), ["f\t1\t0\t1"])
+        assert [getattr(record, "action", "") for record in caplog.records] == ["waits_for_itself"]

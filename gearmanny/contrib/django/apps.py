@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy
@@ -17,10 +17,18 @@ class GearmannyConfig(AppConfig):
     verbose_name = gettext_lazy("Gearman workers")
 
     def ready(self) -> None:
-        from gearmanny.contrib.django import checks, guard, taskthread  # noqa: F401, PLC0415
+        from gearmanny.contrib.django import (  # noqa: PLC0415  register themselves
+            checks,  # noqa: F401
+            guard,  # noqa: F401
+            recordchecks,  # noqa: F401
+            taskthread,  # noqa: F401
+        )
 
-        if settings.is_overridden("TASKS") and find_spec("django.tasks"):
-            import django.tasks  # noqa: F401, PLC0415  or nobody registers its checks
+        has_tasks = find_spec("django.tasks") or apps.is_installed("django_tasks")
+        if settings.is_overridden("TASKS") and has_tasks:
+            from gearmanny.contrib.django.taskchecks import replace_check  # noqa: PLC0415
+
+            replace_check()
 
         post_migrate.connect(_name_store, sender=self)
 

@@ -1,33 +1,31 @@
 """System checks of the setting `GEARMANNY` and of the workers: docs/checks.md lists them. They
-connect to nothing, but to databases that are named with `--database`."""
+connect to nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 from django.utils.module_loading import import_string
 
-from gearmanny.contrib.django.connectors import problem_of
 from gearmanny.contrib.django.discovery import (
     DiscoveryError,
     FoundWorker,
     Search,
     apps_with_workers,
     find_workers,
+    importable_workers,
     workers_of_tasks,
 )
-from gearmanny.contrib.django.schema import find_store, session_on
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask
-from gearmanny.records.looking import counts
-from gearmanny.records.schema import found_in
 from gearmanny.running.factory import initializes
 from gearmanny.running.pools import pools_of
 from gearmanny.tasks.finding import functions_of
+
+_PATIENCE_OF_WEB_SERVERS = 30
+"""Seconds: the default of gunicorn and others."""
 
 
 @register("gearmanny")
@@ -38,6 +36,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         hooks = get_settings().hooks()
         get_settings().CACHE.washer()
         get_settings().CACHE.json_encoder()
+        get_settings().RECORDS.new_headers()
     except ImproperlyConfigured as error:
         problem = str(error)
     if problem:
@@ -56,55 +55,6 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             "that are broken or too old, and under DEBUG the log of queries grows with every job.",
             hint="Add it as the first hook. If no task uses a database, silence this warning.",
             id="gearmanny.W003",
-        )
-    ]
-
-
-@register("gearmanny")
-def check_records(**kwargs: Any) -> list[CheckMessage]:
-    """Checks that the database of the records can have some."""
-    try:
-        settings = get_settings().RECORDS
-    except ImproperlyConfigured:  # reported by E001
-        return []
-    problem = problem_of(settings.DATABASE) if settings.STORE is not None else ""
-    return [Error(problem, id="gearmanny.E005")] if problem else []
-
-
-@register(Tags.database)
-def check_tables(databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Checks that the tables of the records are as they should be, and that nobody waits there
-    without the setting.
-
-    Args:
-        databases: the aliases of those to which checks may connect.
-        kwargs: more of what Django says.
-    """
-    try:
-        settings = get_settings().RECORDS
-    except ImproperlyConfigured:  # reported by E001
-        return []
-    alias = settings.DATABASE
-    if alias not in (databases or ()) or problem_of(alias):
-        return []
-    session = session_on(connections[alias])
-    if settings.STORE is not None:
-        try:
-            find_store(alias, session)
-        except InvalidOption as error:
-            return [Warning(str(error), id="gearmanny.W005")]
-        return []
-    if found_in(session) is None:
-        return []
-    waiting = sum(count.waiting + count.scheduled + count.running for count in counts(session))
-    if not waiting:
-        return []
-    return [
-        Warning(
-            f"{waiting} recorded job(s) wait in the database {alias!r}, but "
-            "GEARMANNY['RECORDS']['STORE'] is None: no worker can run them.",
-            hint="Set it to 'database' again until they have ended, or cancel them.",
-            id="gearmanny.W006",
         )
     ]
 
@@ -194,4 +144,29 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
                 id="gearmanny.W002",
             )
         )
-    return messages
+    if settings.TIMEOUT is None or settings.TIMEOUT > _PATIENCE_OF_WEB_SERVERS:
+        waits = "for ever" if settings.TIMEOUT is None else f"for {settings.TIMEOUT} seconds"
+        messages.append(
+            Warning(
+                f"GEARMANNY['TIMEOUT'] lets a call wait {waits}, and web servers give a request up "
+                f"after {_PATIENCE_OF_WEB_SERVERS} seconds, as gunicorn does, which kills its "
+                "process then.",
+                hint="Set it to less, such as 20, or raise the limit of your web server, and "
+                "silence this warning. Single calls may wait longer: client.using(timeout=…).",
+                id="gearmanny.W008",
+            )
+        )
+    return [*messages, *_check_tracebacks()]
+
+
+def _check_tracebacks() -> list[CheckMessage]:
+    return [
+        Warning(
+            f"{found} has send_tracebacks = True: whoever calls its tasks gets the paths and the "
+            "lines of your code when one fails.",
+            hint="Remove it. The log of the worker has the tracebacks.",
+            id="gearmanny.W007",
+        )
+        for found in importable_workers()
+        if found.worker.send_tracebacks
+    ]

@@ -62,13 +62,15 @@ class _Configured(abc.ABC, Generic[C]):
             if self._made is None or self._made[0] != settings:
                 if self._made is not None:
                     self._close(self._made[1])
+                store = get_store()
                 made = self._kind(
                     settings.HOSTS,
                     timeout=settings.TIMEOUT,
                     data_encoder=None if self._kind._takes_payload else DjangoJSONDataEncoder,
                     max_packet=settings.MAX_PACKET,
                     tls=settings.TLS,
-                    records=get_store(),
+                    records=store,
+                    headers=None if store is None else settings.RECORDS.new_headers(),
                 )
                 self._made = settings, made
                 if settings.EAGER:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gearmanny.contrib.django.settings import NAME, Settings
+from gearmanny.contrib.django.sections import NAME
+from gearmanny.contrib.django.settings import Settings
 from gearmanny.payload.checks import Rule
 from gearmanny.payload.fields import Option, flag_type, options_of
 from gearmanny.running.options import RunnerOptions

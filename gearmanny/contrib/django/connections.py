@@ -111,6 +111,16 @@ def in_open_transaction(connection: BaseDatabaseWrapper) -> bool:
     return raw is not None and raw.info.transaction_status in (_IN_TRANSACTION, _IN_ERROR)
 
 
+def in_failed_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Returns whether PostgreSQL refuses more statements of a transaction.
+
+    Args:
+        connection: the connection of the transaction.
+    """
+    raw = connection.connection
+    return raw is not None and raw.info.transaction_status == _IN_ERROR
+
+
 def close_for_good() -> None:
     """Closes all connections of this thread, those to databases in memory included."""
     for connection in connections.all(initialized_only=True):

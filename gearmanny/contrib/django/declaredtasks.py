@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from django.apps import apps
 
 from gearmanny.contrib.django.compat import Task, normalize_json, task_backends
-from gearmanny.contrib.django.settings import NAME, get_settings
+from gearmanny.contrib.django.sections import NAME
+from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.taskoptions import BackendOptions, Options
 from gearmanny.contrib.django.taskqueues import OnGearman
 from gearmanny.contrib.django.taskresults import Envelope, find_task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import traceback
@@ -60,6 +61,15 @@ def find_workers() -> list[FoundWorker]:
     if not workers:
         raise DiscoveryError(_nothing_found(search))
     return [*workers, *workers_of_explorer()]
+
+
+def importable_workers() -> list[FoundWorker]:
+    """Returns the worker classes of the installed apps, but those that cannot be imported."""
+    search = Search()
+    for app in apps_with_workers():
+        with contextlib.suppress(DiscoveryError):
+            search.add(app)
+    return search.workers
 
 
 def workers_of_tasks() -> list[FoundWorker]:

@@ -16,6 +16,7 @@ from gearmanny.contrib.django.discovery import find_workers, workers_of_tasks
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import defaults_of_the_settings, healthy_connections
 from gearmanny.contrib.django.settings import get_settings
+from gearmanny.contrib.django.signalling import SignalSender
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.contrib.django.transactions import transactions_of_the_test
 from gearmanny.eager.joined import Eager
@@ -138,6 +139,7 @@ def new_eager() -> Eager:
         sync_to_async=sync_to_async,
         records=None if store is None else store.of_callers,
         transaction=task_transaction,
+        listener=SignalSender(clean_up=None),
     )
     eager.add(*(found.worker for found in workers_of_tasks()))
     return eager

@@ -45,6 +45,7 @@ class JobRecord(models.Model):
     error = models.TextField(null=True)  # noqa: DJ001
     errors = models.TextField()
     trace = models.TextField()
+    headers = models.TextField()
     unique_key = models.TextField(null=True)  # noqa: DJ001
     unique_waiting_key = models.TextField(null=True)  # noqa: DJ001
     created = MomentField()

@@ -27,12 +27,14 @@ def queue_of(function: str) -> str | None:
     return function.removeprefix(PREFIX) if function.startswith(PREFIX) else None
 
 
-def problem_of_queue(queue: str) -> str:
+def problem_of_queue(queue: object) -> str:
     """Returns why no Gearman function can be named after a queue; an empty text if one can.
 
     Args:
         queue: its name.
     """
+    if not isinstance(queue, str):
+        return f"The name of a queue must be a string, not {queue!r}."
     if queue == "help":
         return f"{PREFIX}help() is the function that describes the queues. Choose another name."
     try:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar, cast
 
 from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils.crypto import get_random_string
 
@@ -27,10 +28,12 @@ from gearmanny.contrib.django.compat import (
     Task,
     TaskResult,
     TaskResultDoesNotExist,
+    task_backends,
     task_enqueued,
 )
 from gearmanny.contrib.django.encoding import DjangoJSONDataEncoder
-from gearmanny.contrib.django.settings import NAME, get_settings
+from gearmanny.contrib.django.sections import NAME
+from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.contrib.django.taskclass import GearmanTask, checked_metadata
 from gearmanny.contrib.django.taskoptions import BackendOptions, given_to, options_of
@@ -192,13 +195,15 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
             kwargs: what Django says.
         """
         where = f"TASKS[{self.alias!r}]"
-        if not self.queues:
+        given = task_backends.settings[self.alias].get("QUEUES", ["default"])
+        if not given or isinstance(given, str):
             yield Error(
-                f"{where}['QUEUES'] is empty: runworkers has to know which queues to serve.",
+                f"{where}['QUEUES'] must be a list of names, not {given!r}: runworkers has to know "
+                "which queues to serve.",
                 hint="List the names of the queues. Without the key, there is the queue 'default'.",
                 id="gearmanny.E010",
             )
-        for queue in sorted(self.queues):
+        for queue in () if isinstance(given, str) else sorted(self.queues, key=str):
             problem = problem_of_queue(queue)
             if problem:
                 yield Error(f"{where}['QUEUES']: {problem}", id="gearmanny.E011")
@@ -206,7 +211,9 @@ class GearmanBackend(OnGearman, BaseTaskBackend):
             BackendOptions(self.options).check()
         except InvalidOption as error:
             yield Error(f"{where}['OPTIONS']: {error}", id="gearmanny.E012")
-        if not _has_records():
+        with contextlib.suppress(ImproperlyConfigured):  # reported by E001
+            if _has_records():
+                return
             yield Warning(
                 f"{where} enqueues tasks, but {NAME}['RECORDS']['STORE'] is None: no results can "
                 "be retrieved, run_after is refused, and tasks get lost with their job server.",

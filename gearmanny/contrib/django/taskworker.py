@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,12 +30,10 @@ def queues_of_tasks() -> set[str]:
     """Returns the names of the queues of all of our backends."""
     queues: set[str] = set()
     for alias, entry in task_backends.settings.items():
-        try:
+        with contextlib.suppress(Exception):  # reported by E014
             backend = import_string(entry["BACKEND"])
-        except (ImportError, KeyError):  # Django reports it to whoever uses it
-            continue
-        if isinstance(backend, type) and issubclass(backend, OnGearman):
-            queues |= task_backends[alias].queues
+            if isinstance(backend, type) and issubclass(backend, OnGearman):
+                queues |= task_backends[alias].queues
     return queues
 
 

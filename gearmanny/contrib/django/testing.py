@@ -17,7 +17,8 @@ from gearmanny.contrib.django.connectors import connector_of
 from gearmanny.contrib.django.eager import new_eager
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.hooks import begin_beside_others, end_beside_others
-from gearmanny.contrib.django.settings import NAME
+from gearmanny.contrib.django.sections import NAME
+from gearmanny.contrib.django.signalling import SignalSender
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.eager.joined import Eager
 from gearmanny.errors import InvalidOption
@@ -81,6 +82,7 @@ def new_worker(kind: type[BaseWorker], host: str, **options: Any) -> BaseWorker:
         default_work_class=DjangoJsonWorker,
         records=store,
         transaction=task_transaction,
+        listener=SignalSender(clean_up=close_for_good),
     )
     return make_worker(kind, of_the_project, **options)
 

@@ -58,6 +58,33 @@ def test_a_submitted_job_is_queued_and_due(store: SQLStore) -> None:
     assert found.due == found.created
 
 
+def test_headers_stay_with_a_job(store: SQLStore, process: Process) -> None:
+    headers = '{"request": "ü"}'
+    id = submit(store, headers=headers)
+    plain = submit(store)
+    assert (look(store, id).headers, look(store, plain).headers) == (headers, "")
+
+    def claim(number: int) -> Claimed:
+        claimed = store.claim(id, "f", number, process.id)
+        assert isinstance(claimed, Claimed)
+        assert claimed.headers == headers
+        return claimed
+
+    store.give_back(claim(1).claim, Event.RETRIED)
+    (again,) = store.hand_over(10, 10)
+    assert store.finish(claim(again.number).claim, Event.FAILED, error="{}")
+    assert store.revive(id)
+    (revived,) = store.hand_over(10, 10)
+    claim(revived.number)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_jobs_have_headers_of_their_own(store: SQLStore, count: int) -> None:
+    jobs = [NewJob("f", headers=f'{{"a": "{number}"}}') for number in range(count)]
+    for number, submitted in enumerate(store.submit(jobs)):
+        assert look(store, submitted.id).headers == f'{{"a": "{number}"}}'
+
+
 def test_there_is_no_record_of_an_unknown_id(store: SQLStore) -> None:
     assert store.look(NOBODY) is None
     assert store.cancel(NOBODY) is None
@@ -84,6 +111,7 @@ def test_the_caller_may_choose_the_id(store: SQLStore) -> None:
         NewJob("f", unique="a\0b"),
         NewJob("f", unique_waiting="\ud800"),
         NewJob("f", trace="\0"),
+        NewJob("f", headers="\0"),
         NewJob("f", priority=2),
         NewJob("f", delay=-1),
         NewJob("f", delay=1e11),

@@ -333,6 +333,16 @@ class TheJob(Pages):
         self.post(old, again="1")
         assert bytes(JobRecord.objects.exclude(id=old).get().arguments_raw) == b"\0\xff"
 
+    def test_it_runs_again_with_the_same_headers(self) -> None:
+        headers = '{"request": "r-17", "token": "s3cret"}'
+        for arguments in ('{"name": "a"}', b"\0\xff"):
+            old = self.fail("recorded_write", arguments=arguments, headers=headers)
+            self.assertContains(self.page(old), "r-17")
+            self.assertNotContains(self.page(old), "s3cret")
+            known = set(JobRecord.objects.values_list("id", flat=True))
+            self.post(old, again="1", arguments='{"name": "a"}')
+            assert JobRecord.objects.exclude(id__in=known).get().headers == headers
+
     def test_a_task_of_django_runs_again_as_it_is(self) -> None:
         old = self.fail("tasks_default", arguments='{"task": "shop.tasks.harmless"}')
         self.assertNotContains(self.page(old), "<textarea")

@@ -6,8 +6,10 @@ import re
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from django.contrib.auth.models import Group, User
 from django.db import transaction
+from django.db.transaction import TransactionManagementError
 from django.test import RequestFactory, TestCase, TransactionTestCase, override_settings
 
 from gearmanny.contrib.django import aio_client, client
@@ -48,6 +50,29 @@ class InATestCase(TestCase):
         assert work.status().state == "queued"
         assert work.cancel()
         assert state_of(work) == "cancelled"
+
+    def test_an_error_of_the_database_in_a_task_leaves_the_transaction_of_the_test(self) -> None:
+        with eager([Recorded]):
+            for function in ("recorded_write", "recorded_write_async"):
+                assert client.call(function, name=function) == function
+                before = names()
+                with pytest.raises(TaskError, match="IntegrityError"):
+                    client.call(function, name=function)
+                assert names() == before
+                with pytest.raises(TaskError), transaction.atomic():
+                    client.call(function, name=function)
+                assert names() == before
+            assert client.recorded_write(name="c") == "c"
+
+    def test_a_transaction_that_the_test_has_broken_stays_broken(self) -> None:
+        with eager([Recorded]):
+            with transaction.atomic():
+                transaction.set_rollback(True)
+                with pytest.raises(TaskError):
+                    client.recorded_write(name="a")
+                with pytest.raises(TransactionManagementError):
+                    names()
+            assert names() == []
 
     def test_eager_jobs_run_when_commit_hooks_are_executed(self) -> None:
         with eager([Recorded]):

@@ -15,6 +15,7 @@ from gearmanny.contrib.django.explorer.offered import project_functions
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.taskqueues import queue_of
+from gearmanny.payload.headers import decode_headers
 from gearmanny.payload.masking import masked, unmasked
 
 
@@ -85,11 +86,14 @@ def run_again(job: JobRecord, form: AgainForm, user: Any) -> str:
     Raises:
         GearmanException: it cannot be recorded.
     """
+    headers = decode_headers(job.headers)
     if job.arguments_raw is not None:
-        (id,) = raw_client.submit_many(job.function, [bytes(job.arguments_raw)])
+        raw = raw_client.using(background=True, headers=headers)
+        (id,) = raw.submit_many(job.function, [bytes(job.arguments_raw)])
     else:
         arguments: Any = form.cleaned_data.get("arguments", _arguments(job))
-        (id,) = async_client.submit_many(job.function, [arguments])
+        client = async_client.using(background=True, headers=headers)
+        (id,) = client.submit_many(job.function, [arguments])
     new = JobRecord.objects.get(id=id)
     LogEntry.objects.log_actions(user, [new], CHANGE, f"Runs {job.pk} again.")
     return id

@@ -162,6 +162,7 @@ class JobRecordAdmin(CallPages):
             "schedule": JobSchedule.objects.filter(job=job.pk).first(),
             "arguments": payload_shown(job.arguments, job.arguments_raw),
             "result": payload_shown(job.result, job.result_raw),
+            "headers": job.headers and payload_shown(job.headers, None),
             "trace_id": job.trace.split("-")[1] if job.trace.count("-") == 3 else job.trace,
             "changes": [each for each in CHANGES.values() if may_act and job.state in each.states],
             "form": form,

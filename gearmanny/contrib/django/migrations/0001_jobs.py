@@ -166,6 +166,7 @@ class Migration(migrations.Migration):
                         ("error", models.TextField(null=True)),
                         ("errors", models.TextField()),
                         ("trace", models.TextField()),
+                        ("headers", models.TextField()),
                         ("unique_key", models.TextField(null=True)),
                         ("unique_waiting_key", models.TextField(null=True)),
                         ("created", MomentField()),

@@ -18,8 +18,10 @@ from gearmanny.contrib.django.discovery import DiscoveryError, find_workers
 from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.forking import closed_before_forks
 from gearmanny.contrib.django.reloading import Watcher, can_watch, is_watched
+from gearmanny.contrib.django.sections import NAME
 from gearmanny.contrib.django.selection import Selection, select
-from gearmanny.contrib.django.settings import NAME, Settings, get_settings
+from gearmanny.contrib.django.settings import Settings, get_settings
+from gearmanny.contrib.django.signalling import SignalSender
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.errors import (
     InvalidOption,
@@ -141,6 +143,7 @@ class Command(BaseCommand):
                 default_work_class=DjangoJsonWorker,
                 records=_checked_store(),
                 transaction=task_transaction,
+                listener=SignalSender(),
                 dispatch=not options["no_dispatch"],
                 connect_timeout=options["connect_timeout"],
                 pools=selection.pools,
