@@ -76,4 +76,5 @@ TEMPLATES = [
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static"
 USE_TZ = True
+TIME_ZONE = "UTC"
 USE_I18N = False
