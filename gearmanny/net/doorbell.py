@@ -59,6 +59,10 @@ class Doorbell:
                 while True:
                     self._socket.recv(1)
 
+    def ring(self) -> None:
+        """Ends the current or the next wait. For any thread of this process."""
+        self._waker.wake()
+
     def end(self) -> None:
         """Ends the wait for good. For any thread of this process."""
         self.is_over = True

@@ -7,6 +7,7 @@ the result. It uses the connection of the store, which no task can break.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -20,7 +21,7 @@ from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.claiming import Claimant
 from gearmanny.working.ends import Ends
 from gearmanny.working.held import Held
-from gearmanny.working.membership import Facts, membership_of
+from gearmanny.working.membership import INTERVAL, Facts, membership_of
 from gearmanny.working.patience import Patience
 
 
@@ -130,8 +131,8 @@ class Claims(Ends):
                 held.cancel()
 
     def progress(self, job: GearmanJob, done: int, total: int) -> None:
-        """Notes how far a job is. That is written about once a second, by another thread: a report
-        must not wait for a database.
+        """Notes how far a job is. That is written once a second at most, and at once where nothing
+        was lately, by another thread: a report must not wait for a database.
 
         Args:
             job: the job.
@@ -141,7 +142,8 @@ class Claims(Ends):
         held = self._held.get(id(job))
         if held is not None:
             held.progress = done, total
-            self._membership.resume()
+            if time.monotonic() >= held.silent_until:
+                self._membership.hurry()
 
     def save_metadata(self, job: GearmanJob, metadata: str) -> bool:
         """Keeps what a job that is held notes of itself, as soon as the store can be reached.
@@ -160,7 +162,9 @@ class Claims(Ends):
         return self._patience.until_available(save)
 
     def _write_progress(self) -> None:
+        now = time.monotonic()
         for held in list(self._held.values()):
-            progress, held.progress = held.progress, None
-            if progress is not None:
+            if held.progress is not None and now >= held.silent_until:
+                progress, held.progress = held.progress, None
+                held.silent_until = now + INTERVAL
                 self._store.progress(held.claim, *progress)

@@ -22,6 +22,8 @@ class Held:
         """How often the task failed before."""
         self.progress: tuple[int, int] | None = None
         """Not written yet."""
+        self.silent_until = 0.0
+        """The time, by `time.monotonic()`, from which on it may be written again."""
         self.is_committing = False
         """Whether its end is part of a transaction of which nobody knows what became."""
         self.is_cancelled = False

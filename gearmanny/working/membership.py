@@ -127,6 +127,13 @@ class Membership:
                     )
                     self._thread.start()
 
+    def hurry(self) -> None:
+        """Lets the thread do its chores now."""
+        self.resume()
+        bell = self._bell
+        if bell is not None:
+            bell.ring()
+
     def rest(self, timeout: float = _RESTS_WITHIN) -> None:
         """Ends the thread: a process that has threads should not fork.
 

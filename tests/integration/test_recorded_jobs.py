@@ -18,6 +18,7 @@ from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
+from gearmanny.working import membership
 from tests.contract.records.conftest import Database, url_of
 from tests.support.recorded import Bytes, Caller, Recorded, runs
 from tests.support.servers import PATIENCE, Server, until
@@ -287,6 +288,21 @@ class TestAClaim:
         run()
         client = gearman_client.using(unique="j:mine")
         assert client.recorded_echo(value=1) == 1
+
+
+def test_progress_is_written_before_the_next_sign_of_life(
+    run: RunRecorded,
+    caller: Caller,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(membership, "INTERVAL", 3600.0)
+    run()
+    path = tmp_path / "go"
+    id = caller.call("recorded_wait", {"path": str(path)})
+    until(lambda: caller.look(id).progress == (1, 3), "its progress")
+    path.touch()
+    caller.until(id, State.SUCCEEDED)
 
 
 class TestTheEnd:
