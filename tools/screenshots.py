@@ -22,7 +22,7 @@ IMAGES = ROOT / "docs" / "images"
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 760}},
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 760}},
-    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 760}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
 }
 
 LARGEST = 150_000

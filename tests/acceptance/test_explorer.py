@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,6 +234,7 @@ class TestCalls:
         see(page, "#job", "1 of 3")
         gate.touch()
         see(page, "#job", "it came")
+        expect(page.locator("#job progress")).to_have_count(0)  # whose last step may be missing
 
     def test_it_works_without_a_script(self, site: Site, new_page: NewPage) -> None:
         page = new_page(java_script_enabled=False)
@@ -331,6 +333,18 @@ class TestPast:
         see(page, "#job", 'parcel: "new"')
 
 
+def test_a_schedule_says_when_it_ticks_and_whether_it_is_on(site: Site, new_page: NewPage) -> None:
+    page = new_page()
+    page.goto(f"{site.url}{ADMIN}jobschedule/")
+    row = page.locator("#result_list tr", has_text="shop_count")
+    expect(row.locator(".field-state")).to_have_text("on")
+    expect(row.locator(".field-next time")).to_have_text(re.compile(r"^\d{4}-\d\d-\d\d [\d:]{8}$"))
+    row.locator("input").check()
+    page.select_option("[name=action]", "pause")
+    page.get_by_role("button", name="Go").click()
+    expect(row.locator(".field-state")).to_have_text("paused")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_everybody_can_read_it(site: Site, new_page: NewPage, scheme: str, width: int) -> None:
@@ -359,5 +373,6 @@ def test_a_keyboard_is_enough(site: Site, new_page: NewPage) -> None:
     for _ in range(3):
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.value") == "foreground"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     see(page, "[data-part=end]", "Result")
