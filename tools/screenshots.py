@@ -82,10 +82,7 @@ def call(page: Page, explorer: str) -> None:
     """Calls a function, and waits until it is under way."""
     page.goto(f"{explorer}jobrecord/call/corpus_survey/")
     page.get_by_role("button", name="Call", exact=True).click()
-    page.wait_for_function(
-        "() => document.querySelector('progress')?.value > 0"
-        " && document.querySelector('[data-part=rows]').childElementCount > 3"
-    )
+    page.wait_for_function("() => document.querySelector('progress')?.position > 0.3")
 
 
 def take(page: Page, name: str) -> None:
@@ -118,6 +115,7 @@ def take_all(browser: Browser, site: str, user: str, password: str) -> None:
 def main() -> None:
     """Takes the pictures."""
     IMAGES.mkdir(exist_ok=True)
+    expect.set_options(timeout=PATIENCE)
     options = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with running_demo() as (site, user, password), sync_playwright() as playwright:
         browser = playwright.chromium.launch(

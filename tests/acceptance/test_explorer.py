@@ -22,6 +22,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from gearmanny.contrib.django.explorer.drawings import HEIGHT, bars
+from gearmanny.records.states import State
+from gearmanny.records.summaries import Run
 from tests.support.servers import (
     PATIENCE,
     ROOT,
@@ -343,6 +346,12 @@ def test_a_schedule_says_when_it_ticks_and_whether_it_is_on(site: Site, new_page
     page.select_option("[name=action]", "pause")
     page.get_by_role("button", name="Go").click()
     expect(row.locator(".field-state")).to_have_text("paused")
+
+
+def test_bars_stand_on_one_line() -> None:
+    drawn = bars([Run(State.SUCCEEDED, 1.0), Run(State.FAILED, 3.0), Run(State.SUCCEEDED, 0.0)])
+    places = re.findall(r'y="([\d.]+)" width="3" height="([\d.]+)"', drawn)
+    assert [float(top) + float(height) for top, height in places] == [HEIGHT] * 3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
