@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from corpus.answers import answers_json, is_text, text_of
+from corpus.answers import answers_json, is_text, record_of, text_of
 from corpus.errors import BadInput
 from corpus.packages import STDLIB
 from corpus.stream import survey_lines
@@ -24,6 +24,9 @@ from gearmanny.errors import UnknownJob
 
 MOST_PACKAGES = 5
 """Packages in one comparison. Each is a job."""
+
+_LONGEST_LOOK = 600
+"""Seconds for which a page follows a survey. The survey goes on without it."""
 
 _PACKAGES_TIMEOUT = 5
 """Seconds. Without a list of packages, the page is still usable, and says why there is none."""
@@ -94,10 +97,10 @@ def survey(request: HttpRequest) -> dict[str, Any]:
 def follow(request: HttpRequest, id: UUID) -> HttpResponse | StreamingHttpResponse:
     """A survey as it goes, one JSON object a line. See `corpus.stream`."""
     try:
-        record = client.record(str(id))
+        record = record_of(id, "corpus_survey")
     except UnknownJob:
         return JsonResponse({"error": "There is no such survey any more."}, status=404)
-    lines = survey_lines(record, settings.GEARMANNY["TIMEOUT"])
+    lines = survey_lines(record, _LONGEST_LOOK)
     return StreamingHttpResponse(lines, content_type="application/x-ndjson")
 
 

@@ -469,6 +469,18 @@ def test_reports_are_only_ordered_by_the_page_and_retried_where_they_exist(
     assert (answer.status, answer.json()["error"][:6]) == (400, "Give ?")
 
 
+def test_a_job_is_only_shown_as_what_it_is(site: Site, page: Page) -> None:
+    page.goto(site.url)
+    token = page.locator("#survey-form [name=csrfmiddlewaretoken]").input_value()
+    headers = {"X-CSRFToken": token}
+    answer = page.request.post(f"{site.url}api/reports/?package=xml", headers=headers)
+    report = answer.json()["reports"][0]["id"]
+    assert page.request.get(f"{site.url}survey/{report}/").status == 404
+    survey = page.request.post(f"{site.url}survey/?package=xml", headers=headers).json()["survey"]
+    retry = f"{site.url}api/reports/{survey}/retry/"
+    assert page.request.post(retry, headers=headers).status == 404
+
+
 def test_a_visitor_is_told_that_there_is_no_job_server(lonely_site: Site, page: Page) -> None:
     page.goto(lonely_site.url)
     see(page, "#packages-error", "No Gearman job server reached")
@@ -516,6 +528,7 @@ def test_a_survey_that_fails_says_why(site: Site, page: Page) -> None:
     begin = f"{site.url}survey/?package=no_such_package"
     assert page.request.post(begin).status == 403
     answer = page.request.post(begin, headers={"X-CSRFToken": token})
-    page.goto(f"{site.url}?survey={answer.json()['survey']}")
+    survey = answer.json()["survey"]
+    page.goto(f"{site.url}?survey={survey}")
     see(page, "#survey-error", "There is no package 'no_such_package' here.")
     see(page, "#status", "The survey ended early.")
