@@ -5,8 +5,8 @@ BIN := .venv/bin
 # Where the package is installed from its own folder, setuptools warns of that very folder.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet
 
-.PHONY: demo test lint types unit matrix fuzz bench bench-cache bench-durable bench-peers chaos gearmand browser postgres memcached faketime \
-    deployment clean
+.PHONY: demo test lint types unit matrix fuzz bench bench-cache bench-durable bench-peers chaos screenshots \
+    gearmand browser postgres memcached faketime deployment clean
 
 # ONCE=1 makes one call and ends; GEARMAND=1 takes gearmand, not the job server of our own.
 demo: .venv/demo $(if $(GEARMAND),gearmand)
@@ -76,6 +76,10 @@ bench-peers:
 	@tools/require.sh redis-server redis-server
 	tools/make-venv.sh $(PYTHON) .venv/peers
 	.venv/peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+
+# Takes docs/images/*.png, of the explorer over the example project.
+screenshots: .venv/dev browser
+	$(BIN)/python -m tools.screenshots
 
 gearmand:
 	@tools/require.sh gearmand gearman-job-server

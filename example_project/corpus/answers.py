@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from corpus.errors import BadInput, explain, status_of
-from gearmanny.errors import GearmanException
+from gearmanny.contrib.django import client
+from gearmanny.errors import GearmanException, UnknownJob
+
+if TYPE_CHECKING:
+    from gearmanny.blocking.records import Record
 
 LONGEST_TEXT = 100
 """Characters of a package's name, or of a text to search for."""
@@ -43,6 +48,18 @@ def text_of(request: HttpRequest, name: str, default: str = "") -> str:
     if not is_text(text):
         raise BadInput(f"Give ?{name}=… with 1 to {LONGEST_TEXT} characters.")
     return text
+
+
+def record_of(id: UUID, function: str) -> Record:
+    """Returns the record of a job, if it is one of that function.
+
+    Raises:
+        UnknownJob: it is not, or there is none any more. Visitors may not see other jobs.
+    """
+    record = client.record(str(id))
+    if record.function != function:
+        raise UnknownJob(f"{id} is no job of {function}.")
+    return record
 
 
 def is_text(text: str) -> bool:

@@ -7,6 +7,7 @@ from gearmanny.errors import (
     InvalidOption,
     JobServerError,
     JobServerUnavailable,
+    StoreUnavailable,
     TaskError,
     TaskTimeout,
 )
@@ -23,7 +24,7 @@ def status_of(error: BadInput | GearmanException) -> int:
             return 400
         case TaskError(type="corpus.packages.PackageNotFound"):
             return 404
-        case JobServerUnavailable() | JobServerError():
+        case JobServerUnavailable() | JobServerError() | StoreUnavailable():
             return 503
         case TaskTimeout():
             return 504

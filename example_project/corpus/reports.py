@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from corpus.answers import answers_json, text_of
+from corpus.answers import answers_json, record_of, text_of
 from gearmanny.contrib.django import client
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.errors import TaskError, UnknownJob
@@ -25,16 +26,16 @@ def reports(request: HttpRequest) -> dict[str, Any]:
     if request.method == "POST":
         package = text_of(request, "package")
         # Two clicks, one report: while one waits or runs, the next one joins it.
-        client.using(background=True, unique=package).corpus_report(package=package)
-    last = JobRecord.objects.filter(function="corpus_report").order_by("-id")[:_SHOWN]
+        client.using(background=True, unique=package).reports_write(package=package)
+    last = JobRecord.objects.filter(function="reports_write").order_by("-id")[:_SHOWN]
     return {"reports": [_report(str(id)) for id in last.values_list("id", flat=True)]}
 
 
 @require_POST
-def retry(request: HttpRequest, id: str) -> HttpResponse:
+def retry(request: HttpRequest, id: UUID) -> HttpResponse:
     """Has a report written again that has failed."""
     try:
-        retried = client.record(id).retry()
+        retried = record_of(id, "reports_write").retry()
     except UnknownJob:
         return JsonResponse({"error": "There is no such report any more."}, status=404)
     return JsonResponse({"retried": retried})

@@ -1,13 +1,11 @@
-"""A survey as lines of JSON, sent while it runs.
+"""A survey as lines of JSON, sent while it runs, and again to whoever comes back to it.
 
 =============  ==================================  ===============================================
 `kind`         other keys                          meaning
 =============  ==================================  ===============================================
 `"progress"`   `done`, `total`                     number of files that are done, and of all
-`"row"`        `row`                               the contents of one file
-`"warning"`    `text`                              a warning of the worker
-`"waiting"`    `text`                              why there was no news for a while
-`"done"`       `totals`, `seconds`                 the last line after success
+`"waiting"`    `text`                              no worker has begun after a while
+`"done"`       `rows`, `totals`, `seconds`         the last line after success
 `"error"`      `text`                              the last line after a failure
 =============  ==================================  ===============================================
 """
@@ -17,71 +15,58 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from corpus.errors import BadInput, explain
+from corpus.errors import explain
 from corpus.survey import summarise
-from gearmanny.client import Data, Progress, Warning, WorkResult
 from gearmanny.errors import GearmanException, TaskTimeout
 
+if TYPE_CHECKING:
+    from gearmanny.blocking.records import Record
+
 _SILENCE = 2.0
-"""Seconds without news after which the page says why, so that it does not seem to hang."""
+"""Seconds without a worker after which the page says so, so that it does not seem to hang."""
 
 
-def survey_lines(work: WorkResult, timeout: float) -> Iterator[str]:
+def survey_lines(record: Record, timeout: float) -> Iterator[str]:
     """Yields the lines of a survey.
 
     Args:
-        work: the job.
-        timeout: seconds that the survey may take.
+        record: of its job.
+        timeout: seconds for which the page follows it.
     """
-    started = time.monotonic()
     try:
-        yield from _news(work, timeout)
-        totals = summarise(work.get_result())
+        yield from _news(record, timeout)
+        rows = record.get_result()
     except GearmanException as error:
-        yield error_line(error)
+        yield _line("error", text=explain(error))
     else:
-        seconds = round(time.monotonic() - started, 2)
-        yield _line("done", totals=totals, seconds=seconds)
+        assert record.started  # by a worker
+        assert record.finished
+        seconds = round((record.finished - record.started).total_seconds(), 2)
+        yield _line("done", rows=rows, totals=summarise(rows), seconds=seconds)
 
 
-def error_line(error: BadInput | GearmanException) -> str:
-    """Returns the line that reports a failure."""
-    return _line("error", text=explain(error))
-
-
-def _news(work: WorkResult, timeout: float) -> Iterator[str]:
-    """Yields a line for every update until the job ends.
+def _news(record: Record, timeout: float) -> Iterator[str]:
+    """Yields a line for each change of the record until the job ends.
 
     Raises:
         TaskTimeout: it did not end in time.
     """
     deadline = time.monotonic() + timeout
     while True:
-        silent = True
         remaining = max(0.0, deadline - time.monotonic())
         try:
-            for update in work.updates(min(_SILENCE, remaining)):
-                silent = False
-                yield _told(update)
+            for update in record.updates(min(_SILENCE, remaining)):
+                if update.progress:
+                    yield _line("progress", done=update.progress.done, total=update.progress.total)
         except TaskTimeout as error:
             if remaining <= _SILENCE:
-                raise TaskTimeout(work.function, timeout, error.reason) from None
-            if silent:
-                yield _line("waiting", text=error.reason)
+                raise TaskTimeout(record.function, timeout, error.reason) from None
+            if record.state == "queued":
+                yield _line("waiting", text="No worker has begun with it yet.")
         else:
             return
-
-
-def _told(update: Progress | Data | Warning) -> str:
-    match update:
-        case Progress(done, total):
-            return _line("progress", done=done, total=total)
-        case Data(row):
-            return _line("row", row=row)
-        case Warning(text):
-            return _line("warning", text=str(text))
 
 
 def _line(kind: str, **values: Any) -> str:

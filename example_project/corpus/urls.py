@@ -8,7 +8,8 @@ app_name = "corpus"
 
 urlpatterns = [
     path("", views.index, name="index"),
-    path("survey/", views.survey_stream, name="survey"),
+    path("survey/", views.survey, name="survey"),
+    path("survey/<uuid:id>/", views.follow, name="follow"),
     path("api/packages/", views.packages, name="packages"),
     path("api/search/", views.search, name="search"),
     path("api/compare/", views.compare, name="compare"),

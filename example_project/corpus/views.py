@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import time
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from corpus.answers import answers_json, is_text, text_of
-from corpus.errors import BadInput, status_of
+from corpus.answers import answers_json, is_text, record_of, text_of
+from corpus.errors import BadInput
 from corpus.packages import STDLIB
-from corpus.stream import error_line, survey_lines
+from corpus.stream import survey_lines
 from corpus.survey import summarise
 from gearmanny.contrib.django import async_client, client
 from gearmanny.contrib.django.models import JobRecord
-from gearmanny.errors import GearmanException
+from gearmanny.errors import UnknownJob
 
 MOST_PACKAGES = 5
 """Packages in one comparison. Each is a job."""
+
+_LONGEST_LOOK = 600
+"""Seconds for which a page follows a survey. The survey goes on without it."""
 
 _PACKAGES_TIMEOUT = 5
 """Seconds. Without a list of packages, the page is still usable, and says why there is none."""
@@ -79,19 +83,25 @@ def compare(request: HttpRequest) -> dict[str, Any]:
     }
 
 
+@require_POST
+@answers_json
+def survey(request: HttpRequest) -> dict[str, Any]:
+    """`?package=json`: begins a survey. Its id is that of a recorded job, which any page, process
+    and restart of the site may follow."""
+    package = text_of(request, "package", STDLIB)
+    return {"survey": client.using(background=True).corpus_survey(package=package).id}
+
+
 @require_safe
 @never_cache
-def survey_stream(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """`?package=json`: a survey as it goes, one JSON object a line. See `corpus.stream`."""
-    content_type = "application/x-ndjson"
+def follow(request: HttpRequest, id: UUID) -> HttpResponse | StreamingHttpResponse:
+    """A survey as it goes, one JSON object a line. See `corpus.stream`."""
     try:
-        package = text_of(request, "package", STDLIB)
-        work = async_client.corpus_survey(package=package)
-    except (BadInput, GearmanException) as error:
-        return HttpResponse(error_line(error), content_type=content_type, status=status_of(error))
-    return StreamingHttpResponse(
-        survey_lines(work, settings.GEARMANNY["TIMEOUT"]), content_type=content_type
-    )
+        record = record_of(id, "corpus_survey")
+    except UnknownJob:
+        return JsonResponse({"error": "There is no such survey any more."}, status=404)
+    lines = survey_lines(record, _LONGEST_LOOK)
+    return StreamingHttpResponse(lines, content_type="application/x-ndjson")
 
 
 @require_safe
@@ -99,7 +109,7 @@ def survey_stream(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 @answers_json
 def census(request: HttpRequest) -> dict[str, Any]:
     """Returns the last census, which the workers take by themselves every ten seconds."""
-    taken = JobRecord.objects.filter(function="corpus_census", state=JobRecord.State.SUCCEEDED)
+    taken = JobRecord.objects.filter(function="reports_census", state=JobRecord.State.SUCCEEDED)
     last = taken.order_by("-id").first()
     if last is None:
         return {"census": None}

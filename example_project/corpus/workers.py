@@ -1,4 +1,4 @@
-"""The worker: expensive work, done outside the processes of the site."""
+"""The workers: expensive work, done outside the processes of the site."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ class CorpusWorker(BaseWorker):
 
     def task_survey(self, package: str = STDLIB) -> Iterator[Row]:
         """Counts lines, classes and functions, file by file; rows are sent as they are found"""
-        files = find_sources(package)
-        told = -1
-        for done, file in enumerate(files):
-            # Once a percent: nobody can see more, and every update is a packet.
-            percent = 100 * done // len(files)
-            if percent > told:
-                self.progress(done, len(files))
-                told = percent
-            yield survey_file(file)
-        self.progress(len(files), len(files))
+        yield from map(survey_file, self.progress(find_sources(package)))
+
+    @cachewrap("corpus_search", max_days_age=1)
+    def task_search(self, package: str, text: str) -> Hits:
+        """Finds classes and functions whose name contains a text; answers are cached for a day"""
+        return search(find_sources(package), text)
+
+
+class ReportsWorker(BaseWorker):
+    """Does what nobody waits for, in a pool of its own: however long it takes, surveys go on."""
+
+    name = "reports"
 
     @task(retries=2, backoff=1)
-    def task_report(self, package: str) -> Totals:
+    def task_write(self, package: str) -> Totals:
         """Surveys a package for later; tried again if it is missing, as while it is installed"""
         return summarise(map(survey_file, self.progress(find_sources(package))))
 
@@ -44,8 +46,3 @@ class CorpusWorker(BaseWorker):
         packages = list_packages()
         sources = [find_sources(package["name"]) for package in packages]
         return {"packages": len(packages), "files": sum(map(len, sources))}
-
-    @cachewrap("corpus_search", max_days_age=1)
-    def task_search(self, package: str, text: str) -> Hits:
-        """Finds classes and functions whose name contains a text; answers are cached for a day"""
-        return search(find_sources(package), text)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
@@ -61,8 +63,9 @@ def serving(
                 if line.startswith("Open "):
                     break
             assert "Open http://127.0.0.1:" in printed, printed
-            # MongoDB, the site, the workers' parent with a job server and two children, the demo
-            assert len(processes_with(tmp_path)) >= 7
+            # MongoDB, the site, the workers' parent with a job server, a dispatcher and three
+            # children, the demo
+            assert len(processes_with(tmp_path)) >= 8
             yield demo, printed
         finally:
             demo.kill()
@@ -114,6 +117,26 @@ def test_being_killed_leaves_no_process(
     demo, _ = serving
     demo.kill()
     until(lambda: not processes_with(tmp_path), "everything having ended")
+
+
+def test_the_user_that_it_tells_of_may_do_everything(
+    serving: tuple[subprocess.Popen[str], str],
+) -> None:
+    _, printed = serving
+    told = re.search(r"The explorer: (\S+) – user (\S+), password (\S+)\n", printed)
+    assert told
+    url, user, password = told.groups()
+    browser = build_opener(HTTPCookieProcessor())
+    with browser.open(url, timeout=PATIENCE) as form:
+        token = re.search(r'csrfmiddlewaretoken" value="(\w+)"', form.read().decode())
+    assert token
+    login = {"csrfmiddlewaretoken": token[1], "username": user, "password": password}
+    with browser.open(form.url, urlencode(login).encode(), timeout=PATIENCE) as page:
+        explorer = page.read().decode()
+    assert page.url == url
+    assert "corpus_survey" in explorer
+    assert "reports_write" in explorer
+    assert '<a href="/">View site</a>' in explorer
 
 
 def test_when_a_part_dies_the_rest_ends_with_a_reason(

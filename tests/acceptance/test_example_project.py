@@ -32,7 +32,6 @@ from tests.support.servers import (
     mongodb,
     until,
     workers_of,
-    working,
 )
 
 PROJECT = ROOT / "example_project"
@@ -237,11 +236,9 @@ def serving(host: str, database: Path, mongodb_uri: str = NOWHERE) -> Iterator[S
         yield site
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of the site, with its tables."""
-    path = tmp_path_factory.mktemp("site") / "corpus.sqlite3"
-    (path.parent / PACKAGES).mkdir()
+def _database_in(folder: Path) -> Path:
+    path = folder / "corpus.sqlite3"
+    (folder / PACKAGES).mkdir()
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE": str(path)}
     command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
     subprocess.run(command, cwd=PROJECT, env=environment, check=True, timeout=PATIENCE)
@@ -249,42 +246,37 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of the site, with its tables."""
+    return _database_in(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def own_database(tmp_path: Path) -> Path:
+    """Another one, whose jobs no worker of the site sees."""
+    return _database_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
 def site(database: Path) -> Iterator[Site]:
-    """The site with a job server, a MongoDB and two worker processes."""
+    """The site with a job server, a MongoDB and the workers of two pools."""
     with (
         Gearmand() as server,
         mongodb() as uri,
-        manage(server.host, uri, database, "runworkers", "--threads", "2"),
+        manage(server.host, uri, database, "runworkers", "--no-reload"),
         serving(server.host, database, uri) as site,
     ):
-        until(lambda: workers_of(server, "corpus_survey") == 2, "two workers")
+        until(lambda: workers_of(server, "corpus_survey") == 2, "two workers of a pool")
+        until(lambda: workers_of(server, "reports_write") == 1, "the other pool")
         yield site
 
 
 @pytest.fixture(scope="module")
-def lonely_site(database: Path) -> Iterator[Site]:
+def lonely_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site without a job server."""
+    database = _database_in(tmp_path_factory.mktemp("lonely"))
     with serving(f"127.0.0.1:{free_port()}", database) as site:
         yield site
-
-
-def test_a_survey_is_told_line_by_line(site: Site) -> None:
-    status, body = site.get("/survey/", ("package", "json"))
-    lines = [json.loads(line) for line in body.splitlines()]
-    rows = [line["row"] for line in lines if line["kind"] == "row"]
-    progress = [(line["done"], line["total"]) for line in lines if line["kind"] == "progress"]
-    assert status == 200
-    assert "json/decoder.py" in [row["file"] for row in rows]
-    assert progress == [(done, len(rows)) for done in range(len(rows) + 1)]
-    assert lines[-1]["kind"] == "done"
-    assert lines[-1]["totals"] == summarise(rows)
-
-
-def test_a_survey_that_fails_ends_with_the_reason(site: Site) -> None:
-    status, body = site.get("/survey/", ("package", "no_such_package"))
-    (line,) = map(json.loads, body.splitlines())
-    assert (status, line["kind"]) == (200, "error")
-    assert line["text"].startswith("There is no package 'no_such_package' here.")
 
 
 def test_search_is_answered_from_the_cache_the_second_time(site: Site) -> None:
@@ -343,8 +335,6 @@ def test_no_job_server_is_503(lonely_site: Site) -> None:
         status, answer = lonely_site.get_json(path, ("package", "json"), ("q", "decode"))
         assert status == 503
         assert answer["error"].startswith("No Gearman job server reached: 127.0.0.1:")
-    status, line = lonely_site.get_json("/survey/", ("package", "json"))
-    assert (status, line["kind"]) == (503, "error")
 
 
 def _settings(host: str, timeout: float) -> dict[str, Any]:
@@ -356,8 +346,6 @@ def test_no_worker_is_504(gearman_server: Server, settings: Any, client_of_site:
     response = client_of_site.get("/api/search/", {"package": "json", "q": "decode"})
     assert response.status_code == 504
     assert "No worker offers it" in response.json()["error"]
-    lines = b"".join(client_of_site.get("/survey/", {"package": "json"})).splitlines()
-    assert "within 0.2 s. No worker offers it" in json.loads(lines[-1])["text"]
 
 
 class Failing(BaseWorker):
@@ -383,7 +371,7 @@ def test_a_failing_task_is_502(gearman_eager: Callable[..., None], client_of_sit
 @pytest.fixture
 def client_of_site(settings: Any) -> Iterator[Client]:
     """Django's test client: the views in this process, with settings of the test's."""
-    settings.ROOT_URLCONF = "config.urls"
+    settings.ROOT_URLCONF = "corpus.urls"
     yield Client()
     client.close()
     async_client.close()
@@ -427,6 +415,7 @@ def test_a_visitor_surveys_and_searches(site: Site, page: Page) -> None:
     assert progress.evaluate("bar => [bar.value, bar.max]") == [1, 1]
     see(page, "#count", f"{files} of {files} files")
     see(page, "#total-files", str(files))
+    expect(page.get_by_role("link", name="This job in the explorer")).to_be_visible()
     expect(page.locator("#chart li")).to_have_count(12)
     widths = page.locator("#chart .bar").evaluate_all(
         "bars => bars.map(bar => Number(bar.style.getPropertyValue('--share')))"
@@ -461,6 +450,9 @@ def test_a_visitor_orders_a_report_that_fails_and_has_it_tried_again(
     see(page, "#reports li", "1 file, 13 lines, 4 functions.")
     page.reload()
     see(page, "#reports li", "1 file, 13 lines, 4 functions.")
+    assert "/admin/gearmanny/jobrecord/" in page.get_by_role("link", name="yet_to_come").evaluate(
+        "link => link.href"
+    )
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
@@ -469,7 +461,7 @@ def test_reports_are_only_ordered_by_the_page_and_retried_where_they_exist(
 ) -> None:
     page.goto(site.url)
     assert page.request.post(f"{site.url}api/reports/?package=json").status == 403
-    token = page.locator("#report-form [name=csrfmiddlewaretoken]").input_value()
+    token = page.locator("#survey-form [name=csrfmiddlewaretoken]").input_value()
     nobody = f"{site.url}api/reports/018f0000-0000-7000-8000-000000000000/retry/"
     answer = page.request.post(nobody, headers={"X-CSRFToken": token})
     assert (answer.status, "no such report" in answer.text()) == (404, True)
@@ -477,39 +469,66 @@ def test_reports_are_only_ordered_by_the_page_and_retried_where_they_exist(
     assert (answer.status, answer.json()["error"][:6]) == (400, "Give ?")
 
 
+def test_a_job_is_only_shown_as_what_it_is(site: Site, page: Page) -> None:
+    page.goto(site.url)
+    token = page.locator("#survey-form [name=csrfmiddlewaretoken]").input_value()
+    headers = {"X-CSRFToken": token}
+    answer = page.request.post(f"{site.url}api/reports/?package=xml", headers=headers)
+    report = answer.json()["reports"][0]["id"]
+    assert page.request.get(f"{site.url}survey/{report}/").status == 404
+    survey = page.request.post(f"{site.url}survey/?package=xml", headers=headers).json()["survey"]
+    retry = f"{site.url}api/reports/{survey}/retry/"
+    assert page.request.post(retry, headers=headers).status == 404
+
+
 def test_a_visitor_is_told_that_there_is_no_job_server(lonely_site: Site, page: Page) -> None:
     page.goto(lonely_site.url)
     see(page, "#packages-error", "No Gearman job server reached")
     page.get_by_role("button", name="Start the survey").click()
-    see(page, "#survey-error", "No Gearman job server reached")
-    see(page, "#status", "The survey ended early.")
+    see(page, "#status", "Still waiting")
+    see(page, "#survey-error", "No worker has begun with it yet.")
     page.get_by_label("Name of a class or function").fill("loop")
     page.get_by_role("button", name="Search").click()
     see(page, "#search-error", "No Gearman job server reached")
 
 
-def test_a_visitor_who_waits_for_a_worker_is_told_and_then_served(
-    gearman_server: Server, page: Page, database: Path
+def test_a_visitor_comes_back_to_the_survey_and_is_served(
+    gearman_server: Server, page: Page, own_database: Path
 ) -> None:
-    with serving(gearman_server.host, database) as site:
+    # The slash of "</b>" is in the path.
+    package = own_database.parent / PACKAGES / "odd_names"
+    (package / "<b>odd & name<").mkdir(parents=True)
+    (package / "<b>odd & name<" / "b>.py").write_text(SHAPES)
+    with serving(gearman_server.host, own_database) as site:
         page.goto(site.url)
-        page.get_by_role("button", name="Start the survey").click()
-        see(page, "#survey-error", "No worker offers it")
+        token = page.locator("#survey-form [name=csrfmiddlewaretoken]").input_value()
+        answer = page.request.post(
+            f"{site.url}survey/?package=odd_names", headers={"X-CSRFToken": token}
+        )
+        page.goto(f"{site.url}?survey={answer.json()['survey']}")
         see(page, "#status", "Still waiting")
-        with working(Counting([gearman_server.host])):
+        page.reload()
+        see(page, "#survey-error", "No worker has begun with it yet.")
+        with manage(gearman_server.host, NOWHERE, own_database, "runworkers", "--no-reload"):
             see(page, "#status", "Done: 1 file ")
         expect(page.locator("#survey-error")).to_be_hidden()
-        expect(page.locator("#rows th")).to_have_text("<b>odd & name</b>.py")
+        expect(page.locator("#rows th")).to_have_text("odd_names/<b>odd & name</b>.py")
+        expect(page.get_by_role("progressbar", name="Files surveyed")).to_have_attribute(
+            "value", "1"
+        )
+        page.reload()
+        see(page, "#status", "Done: 1 file ")
+        page.goto(f"{site.url}?survey=018f0000-0000-7000-8000-000000000000")
+        see(page, "#survey-error", "There is no such survey any more.")
 
 
-class Counting(BaseWorker):
-    """A worker of the same name, whose answer tries to be HTML."""
-
-    name = "corpus"
-
-    def task_survey(self, package: str) -> Iterator[Any]:
-        """Reports one file."""
-        path = Path(__file__)
-        self.progress(0, 1)
-        yield survey_file(SourceFile("<b>odd & name</b>.py", path))
-        self.progress(1, 1)
+def test_a_survey_that_fails_says_why(site: Site, page: Page) -> None:
+    page.goto(site.url)
+    token = page.locator("#survey-form [name=csrfmiddlewaretoken]").input_value()
+    begin = f"{site.url}survey/?package=no_such_package"
+    assert page.request.post(begin).status == 403
+    answer = page.request.post(begin, headers={"X-CSRFToken": token})
+    survey = answer.json()["survey"]
+    page.goto(f"{site.url}?survey={survey}")
+    see(page, "#survey-error", "There is no package 'no_such_package' here.")
+    see(page, "#status", "The survey ended early.")

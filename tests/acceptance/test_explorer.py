@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from gearmanny.contrib.django.explorer.drawings import HEIGHT, bars
+from gearmanny.records.states import State
+from gearmanny.records.summaries import Run
 from tests.support.servers import (
     PATIENCE,
     ROOT,
@@ -233,6 +237,7 @@ class TestCalls:
         see(page, "#job", "1 of 3")
         gate.touch()
         see(page, "#job", "it came")
+        expect(page.locator("#job progress")).to_have_count(0)  # whose last step may be missing
 
     def test_a_double_click_submits_one_job(self, site: Site, new_page: NewPage) -> None:
         page = new_page()
@@ -358,6 +363,24 @@ class TestPast:
         see(page, "#job", 'parcel: "new"')
 
 
+def test_a_schedule_says_when_it_ticks_and_whether_it_is_on(site: Site, new_page: NewPage) -> None:
+    page = new_page()
+    page.goto(f"{site.url}{ADMIN}jobschedule/")
+    row = page.locator("#result_list tr", has_text="shop_count")
+    expect(row.locator(".field-state")).to_have_text("on")
+    expect(row.locator(".field-next time")).to_have_text(re.compile(r"^\d{4}-\d\d-\d\d [\d:]{8}$"))
+    row.locator("input").check()
+    page.select_option("[name=action]", "pause")
+    page.get_by_role("button", name="Go").click()
+    expect(row.locator(".field-state")).to_have_text("paused")
+
+
+def test_bars_stand_on_one_line() -> None:
+    drawn = bars([Run("", State.SUCCEEDED, 1.0), Run("", State.FAILED, 3.0)])
+    places = re.findall(r'y="([\d.]+)" width="3" height="([\d.]+)"', drawn)
+    assert [float(top) + float(height) for top, height in places] == [HEIGHT] * 2
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_everybody_can_read_it(site: Site, new_page: NewPage, scheme: str, width: int) -> None:
@@ -386,5 +409,6 @@ def test_a_keyboard_is_enough(site: Site, new_page: NewPage) -> None:
     for _ in range(3):
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.value") == "foreground"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     see(page, "[data-part=end]", "Result")

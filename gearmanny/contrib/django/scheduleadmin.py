@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from gearmanny.contrib.django.explorer.access import may_call
 from gearmanny.contrib.django.explorer.drawings import bars
@@ -52,6 +54,12 @@ def _schedules() -> Schedules:
 
 def _may_run(user: Any, function: str) -> bool:
     return may_call(user, function) and not is_internal(function)
+
+
+def _moment(moment: datetime | None) -> str:
+    if moment is None:
+        return "-"
+    return render_to_string("admin/gearmanny/moment.html", {"moment": moment})
 
 
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -127,11 +135,7 @@ class JobScheduleAdmin(StoreAdmin):
         css: ClassVar = {"all": ("gearmanny/explorer.css",)}
 
     form = ScheduleForm
-    list_display = (
-        *("name", "words", "function", "is_paused", "is_offered"),
-        *("last_tick", "next_tick", "last_runs"),
-    )
-    list_filter = ("paused", "from_code")
+    list_display = ("name", "words", "state", "next", "last", "last_runs", "function")
     search_fields = ("name", "function")
     ordering = ("name",)
     actions = ("pause", "resume", "run_now")
@@ -233,10 +237,22 @@ class JobScheduleAdmin(StoreAdmin):
         runs = store_of_project().runs(schedule.function, _RUNS)
         return bars(runs) if runs else "-"
 
-    @admin.display(description=gettext_lazy("paused"), boolean=True, ordering="paused")
-    def is_paused(self, schedule: JobSchedule) -> bool:
-        """Returns whether somebody has paused it."""
-        return bool(schedule.paused)
+    @admin.display(description=gettext_lazy("state"), ordering="paused")
+    def state(self, schedule: JobSchedule) -> str:
+        """Returns whether somebody has paused it, and whether a worker offers it."""
+        if schedule.paused:
+            return gettext("paused")
+        return gettext("on") if self.is_offered(schedule) else gettext("no worker")
+
+    @admin.display(description=gettext_lazy("next tick"), ordering="next_tick")
+    def next(self, schedule: JobSchedule) -> str:
+        """Returns when it makes a job next."""
+        return _moment(schedule.next_tick)
+
+    @admin.display(description=gettext_lazy("last tick"), ordering="last_tick")
+    def last(self, schedule: JobSchedule) -> str:
+        """Returns when it made a job last."""
+        return _moment(schedule.last_tick)
 
     @admin.display(description=gettext_lazy("offered by a worker"), boolean=True)
     def is_offered(self, schedule: JobSchedule) -> bool:

@@ -2,10 +2,11 @@
 // Names of files and functions are other people's: they are only ever set as textContent.
 
 import { byId, number, plural, Results } from "./results.js";
+import { answerIn, ask, jobAddress, reasonOf } from "./site.js";
 
 const urls = document.body.dataset;
 const results = new Results();
-let current = null; // AbortController of the survey that runs
+let current = null; // AbortController of the survey that is followed
 
 function show(element, text) {
   element.textContent = text;
@@ -14,24 +15,6 @@ function show(element, text) {
 
 function address(url, parameters) {
   return `${url}?${new URLSearchParams(parameters)}`;
-}
-
-function reasonOf(error) {
-  return error instanceof TypeError
-    ? "The site cannot be reached. Is it still running?"
-    : error.message;
-}
-
-async function getJSON(url) {
-  const response = await fetch(url);
-  let answer;
-  try {
-    answer = await response.json();
-  } catch {
-    throw new Error(`The site answered with an error (${response.status}).`);
-  }
-  if (!response.ok) throw new Error(answer.error);
-  return answer;
 }
 
 async function* linesOf(response) {
@@ -54,7 +37,7 @@ const GROUPS = { library: "Standard library", installed: "Installed packages" };
 async function loadPackages() {
   const select = byId("package");
   try {
-    const { packages } = await getJSON(urls.packagesUrl);
+    const { packages } = await ask(urls.packagesUrl);
     for (const [group, label] of Object.entries(GROUPS)) {
       const choices = document.createElement("optgroup");
       choices.label = label;
@@ -86,21 +69,23 @@ const handlers = {
     show(byId("survey-error"), "");
     showProgress(done, total);
   },
-  row: ({ row }) => results.add(row),
-  warning: ({ text }) => finish("The worker warns:", text),
   waiting: ({ text }) => finish("Still waiting …", text),
   error: ({ text }) => finish("The survey ended early.", text),
-  done: ({ totals, seconds }) => {
-    results.finish(totals);
+  done: ({ rows, totals, seconds }) => {
+    showProgress(totals.files, totals.files);
+    results.show(rows, totals);
     const unread = totals.unreadable ? ` ${plural(totals.unreadable, "file")} could not be read.` : "";
     finish(`Done: ${plural(totals.files, "file")} in ${seconds} s.${unread}`, "");
   },
 };
 
-async function survey(chosen) {
+// A survey is a job with a record: the address of the page has its id, so that a page that is
+// loaded again follows the same survey, as does that of somebody else.
+async function survey(begin) {
   current?.abort();
   const mine = (current = new AbortController());
   results.clear();
+  byId("survey-job").hidden = true;
   show(byId("packages-error"), "");
   finish("Asking for a worker …", "");
   byId("progress").removeAttribute("value");
@@ -108,12 +93,15 @@ async function survey(chosen) {
   byId("progress").hidden = false;
   let last = null;
   try {
-    const response = await fetch(address(urls.surveyUrl, { package: chosen }), {
+    const id = await begin();
+    if (mine.signal.aborted) return;
+    history.replaceState(null, "", `?survey=${encodeURIComponent(id)}`);
+    const response = await fetch(`${urls.surveyUrl}${encodeURIComponent(id)}/`, {
       signal: mine.signal,
     });
-    if (!response.headers.get("Content-Type")?.startsWith("application/x-ndjson")) {
-      throw new Error(`The site answered with an error (${response.status}).`);
-    }
+    if (!response.ok) await answerIn(response);
+    byId("survey-job").href = jobAddress(id);
+    byId("survey-job").hidden = false;
     for await (const line of linesOf(response)) {
       if (mine.signal.aborted) return;
       handlers[line.kind]?.(line);
@@ -126,13 +114,16 @@ async function survey(chosen) {
     last = "error";
   }
   if (last !== "done") byId("progress").hidden = true;
-  results.draw();
 }
 
 byId("survey-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  survey(byId("package").value);
+  const chosen = address(urls.surveyUrl, { package: byId("package").value });
+  survey(async () => (await ask(chosen, "POST")).survey);
 });
+
+const followed = new URLSearchParams(location.search).get("survey");
+if (followed) survey(async () => followed);
 
 // ---- The search
 
@@ -145,7 +136,7 @@ async function search(chosen, text) {
   show(byId("search-error"), "");
   byId("hits").replaceChildren();
   try {
-    const found = await getJSON(address(urls.searchUrl, { package: chosen, q: text }));
+    const found = await ask(address(urls.searchUrl, { package: chosen, q: text }));
     if (mine !== searches) return; // a later search is on its way
     const first = found.hits.length < found.total ? `, the first ${found.hits.length} shown` : "";
     status.textContent = `${plural(found.total, "hit")} for “${found.q}” in ${found.package}${first} (${number(found.seconds)} s).`;

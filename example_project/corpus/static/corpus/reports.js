@@ -1,26 +1,13 @@
 // Reports: ordered here, written by workers some time, and read from their records.
 
 import { byId, plural } from "./results.js";
+import { ask, jobAddress, reasonOf } from "./site.js";
 
 const url = document.body.dataset.reportsUrl;
-const token = document.querySelector("#report-form [name=csrfmiddlewaretoken]").value;
 const OPEN = ["queued", "running"];
 const LOOK_EVERY = 500; // milliseconds, while a report is to be written
 let timer = null;
 let shown = ""; // what is on the page, which is not read aloud again
-
-async function ask(address, method = "GET") {
-  const headers = method === "POST" ? { "X-CSRFToken": token } : {};
-  const response = await fetch(address, { method, headers });
-  let answer;
-  try {
-    answer = await response.json();
-  } catch {
-    throw new Error(`The site answered with an error (${response.status}).`);
-  }
-  if (!response.ok) throw new Error(answer.error);
-  return answer;
-}
 
 function textOf({ state, attempts, totals, problem }) {
   switch (state) {
@@ -39,7 +26,8 @@ function textOf({ state, attempts, totals, problem }) {
 
 function item(report) {
   const item = document.createElement("li");
-  const name = document.createElement("code");
+  const name = document.createElement("a");
+  name.href = jobAddress(report.id);
   name.textContent = report.package;
   const text = document.createElement("small");
   text.textContent = textOf(report);
@@ -69,9 +57,7 @@ async function show(first = async () => {}) {
     error.hidden = true;
     if (reports.some(({ state }) => OPEN.includes(state))) timer = setTimeout(() => show(), LOOK_EVERY);
   } catch (reason) {
-    error.textContent = reason instanceof TypeError
-      ? "The site cannot be reached. Is it still running?"
-      : reason.message;
+    error.textContent = reasonOf(reason);
     error.hidden = false;
   }
 }

@@ -1,5 +1,4 @@
-// What is drawn of a survey: totals, bars, table. Hundreds of rows may come at once, so that
-// drawing waits for the next frame, however many came since the last one.
+// What is drawn of a survey: totals, bars, table.
 
 const MOST_BARS = 12;
 const FIRST_ROWS = 20;
@@ -32,7 +31,6 @@ export class Results {
   #sort = "lines";
   #descending = true;
   #all = false;
-  #due = false;
 
   constructor() {
     for (const button of document.querySelectorAll("button[data-sort]")) {
@@ -40,54 +38,22 @@ export class Results {
     }
     byId("more").addEventListener("click", () => {
       this.#all = true;
-      this.draw();
+      this.#drawTable();
     });
   }
 
   clear() {
-    this.#rows = [];
+    this.show([], null);
+  }
+
+  show(rows, totals) {
+    this.#rows = rows;
     this.#all = false;
-    this.draw();
-  }
-
-  add(row) {
-    this.#rows.push(row);
-    this.#drawSoon();
-  }
-
-  finish(totals) {
-    this.draw();
+    byId("results").hidden = !totals;
+    if (!totals) return;
     this.#drawTotals(totals);
-  }
-
-  draw() {
-    byId("results").hidden = !this.#rows.length;
-    this.#drawTotals(this.#sum());
     this.#drawChart();
     this.#drawTable();
-  }
-
-  #drawSoon() {
-    if (this.#due) return;
-    this.#due = true;
-    requestAnimationFrame(() => {
-      this.#due = false;
-      this.draw();
-    });
-  }
-
-  // The server's totals come last; until then, the page sums up what it has.
-  #sum() {
-    const totals = { files: this.#rows.length, lines: 0, classes: 0, functions: 0 };
-    let longest = null;
-    for (const row of this.#rows) {
-      totals.lines += row.lines;
-      totals.classes += row.classes;
-      totals.functions += row.functions;
-      const own = row.longest_function;
-      if (own && (!longest || own.lines > longest.lines)) longest = { ...own, file: row.file };
-    }
-    return { ...totals, longest_function: longest };
   }
 
   #drawTotals(totals) {
@@ -151,7 +117,7 @@ export class Results {
         head.removeAttribute("aria-sort");
       }
     }
-    this.draw();
+    this.#drawTable();
   }
 }
 

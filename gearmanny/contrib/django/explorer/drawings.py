@@ -37,12 +37,13 @@ def bars(runs: Sequence[Run]) -> SafeString:
         runs: the jobs, the newest at the end.
     """
     most = max(run.seconds for run in runs) or 1.0
+    tops = [_height(run.seconds, most) for run in runs]
     shapes = format_html_join(
         "",
         '<rect class="gm-{}" x="{}" y="{}" width="{}" height="{}"/>',
         (
-            (run.state.value, index * (_BAR + 1), f"{_height(run.seconds, most):.1f}", _BAR, HEIGHT)
-            for index, run in enumerate(runs)
+            (run.state.value, index * (_BAR + 1), f"{top:.1f}", _BAR, f"{HEIGHT - top:.1f}")
+            for index, (run, top) in enumerate(zip(runs, tops, strict=True))
         ),
     )
     failed = sum(run.state is State.FAILED for run in runs)

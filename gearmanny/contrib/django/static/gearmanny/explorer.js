@@ -63,6 +63,13 @@
     }
   }
 
+  // Who reads the last row sees the next one, too.
+  function append(rows, html) {
+    const isAtEnd = rows.scrollTop + rows.clientHeight >= rows.scrollHeight - 4;
+    rows.insertAdjacentHTML("beforeend", html);
+    if (isAtEnd) rows.scrollTop = rows.scrollHeight;
+  }
+
   async function call(form, button, updates) {
     const part = (name) => updates.querySelector(`[data-part=${name}]`);
     const data = new FormData(form, button);
@@ -81,7 +88,8 @@
         isOver = kind === "result" || kind === "error";
         if (isOver) part("progress").replaceChildren();
         if (kind === "progress") part("progress").innerHTML = html;
-        else part(isOver ? "end" : "rows").insertAdjacentHTML("beforeend", html);
+        else if (isOver) part("end").insertAdjacentHTML("beforeend", html);
+        else append(part("rows"), html);
       }
     } catch { /* said below */ }
     if (!isOver) part("progress").textContent = updates.dataset.lost;
