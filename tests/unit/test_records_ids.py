@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from gearmanny.payload.names import LONGEST_UNIQUE
 from gearmanny.records.ids import (
     Travelling,
     canonical,
+    first_id_of,
     new_id,
     parse_unique,
     running_id,
@@ -48,6 +50,14 @@ def test_the_job_that_runs_here_is_known_by_its_unique_id(unique: str, id: str |
     token = running_unique.set(unique)
     assert running_id() == id
     running_unique.reset(token)
+
+
+def test_the_first_id_of_a_moment_is_that_of_its_millisecond() -> None:
+    moment = datetime(2026, 11, 26, 7, 0, 0, 1999, UTC)
+    assert first_id_of(moment) == "01a216a7-6981-0000-0000-000000000000"
+    before, id = datetime.now(UTC), new_id()
+    assert first_id_of(before) <= id < first_id_of(before + timedelta(minutes=1))
+    assert first_id_of(datetime(1960, 1, 1, tzinfo=UTC)) == str(UUID(int=0))
 
 
 @pytest.mark.parametrize("id", ["", "1", ID + "0", None, 7, "\0", "'; DROP TABLE"])
