@@ -79,17 +79,20 @@ class _Thread:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="gearmanny tasks")
-        self._waiting = 0
+        self._lock = threading.Lock()
+        self._calls: set[object] = set()
+        """Those that wait or run."""
         self._has_rested = True
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        self._waiting += 1
+        with self._lock:
+            self._calls.add(call)
         try:
             run = sync_to_async(self._run, thread_sensitive=False, executor=self._executor)
             result: Result = await run(call)
             return result
         finally:
-            self._waiting -= 1
+            self._is_last(call)  # it never began, where its caller was cancelled
 
     def _run(self, call: Callable[[], Result]) -> Result:
         _here.is_ours = True
@@ -100,9 +103,14 @@ class _Thread:
             return call()
         finally:
             _is_aside.reset(token)
-            self._has_rested = self._waiting <= 1
+            self._has_rested = self._is_last(call)
             if self._has_rested:  # as at the end of a request
                 close_old_connections()
+
+    def _is_last(self, call: object) -> bool:
+        with self._lock:
+            self._calls.discard(call)
+            return not self._calls
 
 
 @functools.lru_cache(maxsize=1)
