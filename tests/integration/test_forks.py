@@ -53,17 +53,20 @@ loop.run_until_complete(client.status(unique="none"))
 
 WORKER = """
 from gearmanny.worker import BaseWorker
+from gearmanny.working.ledger import Ledger
 class Worker(BaseWorker):
     name = "forked"
     def task_run(self): ...
 worker = Worker([host])
 ready = threading.Event()
 class Observer:
+    ledger = Ledger()
     def ready(self): ready.set()
+    def interrupted(self): ...
     def job_done(self): ...
 worker.observer = Observer()
 threading.Thread(target=worker.start, daemon=True).start()
-ready.wait(60)
+assert ready.wait(60)
 """
 
 JOB_SERVER = """
