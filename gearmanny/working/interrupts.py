@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import signal
-from types import FunctionType, MethodType
+from types import FrameType, FunctionType, MethodType
 from typing import Any
 
 from gearmanny.errors import TaskTimeLimitExceeded
@@ -54,6 +54,20 @@ def stops_worker(error: BaseException) -> bool:
     )
 
 
+def is_stopping(frame: FrameType | None) -> bool:
+    """Returns whether the handler of a signal that ends programs is running.
+
+    Args:
+        frame: that of the line that runs; None where none does.
+    """
+    codes = _handlers()
+    while frame is not None:
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def was_interrupted(job: GearmanJob, error: BaseException | None) -> bool:
     """Returns whether a task was interrupted at a moment that nobody chose.
 
@@ -78,13 +92,17 @@ def is_failure(error: BaseException) -> bool:
 
 
 def _raised_by_signal(error: BaseException) -> bool:
-    codes = {_code(signal.getsignal(number)) for number in _STOP_SIGNALS} - {None}
+    codes = _handlers()
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_code in codes:
             return True
         traceback = traceback.tb_next
     return False
+
+
+def _handlers() -> set[object]:
+    return {_code(signal.getsignal(number)) for number in _STOP_SIGNALS} - {None}
 
 
 def _interrupted(job: GearmanJob) -> bool:

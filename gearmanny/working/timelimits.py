@@ -42,6 +42,7 @@ from types import FrameType, MethodType
 from typing import Any, TypeVar
 
 from gearmanny.errors import JobCancelled, TaskTimeLimitExceeded
+from gearmanny.working.interrupts import is_stopping
 from gearmanny.working.lastresort import end_process, where
 from gearmanny.working.watchdog import Watchdog
 
@@ -180,7 +181,7 @@ class TimeLimit:
             _set_async_exc(ctypes.c_ulong(self._thread), ctypes.py_object(self.kind))
 
     def on_ignored(self) -> bool:
-        """Has the task interrupted again, because Python ignored what interrupted it. Returns
+        """Has the task interrupted again, because nothing has come of the first time. Returns
         whether it was this task that was interrupted."""
         if threading.get_ident() != self._thread or self.has_ended:
             return False
@@ -196,9 +197,12 @@ class TimeLimit:
             self.previous(number, frame)
         if self._sent and not self.has_ended:
             self._sent = False
-            if not self._shields:
+            if self._shields:
+                self._postponed = True
+            elif is_stopping(frame):
+                self.on_ignored()  # or the handler would end half way, and the worker not stop
+            else:
                 raise self._error()
-            self._postponed = True
         elif not self.is_over:
             time.sleep(_NUDGED)  # less where one of them now interrupts the task
 

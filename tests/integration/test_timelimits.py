@@ -74,6 +74,10 @@ class Hasty(BaseWorker):
         while True:
             pass
 
+    def task_signalled(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        self.task_spin()
+
     def task_stubborn(self) -> None:
         for _ in range(1000):
             try:
@@ -194,6 +198,17 @@ def test_a_task_in_another_thread_is_interrupted_between_bytecodes(
     error = in_other_thread(worker, lambda client: fails(client, function))
     assert error.type == LIMIT
     assert error.message == f"hasty_{function}() exceeded its time limit of 0.05 s."
+
+
+def test_the_handler_of_a_signal_that_stops_is_not_interrupted(worker: Hasty) -> None:
+    def stop(number: int, frame: object) -> None:
+        time.sleep(4 * SOON)
+        worker.seen.append("stopped")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    error = in_main_thread(worker, lambda client: fails(client, "signalled"))
+    signal.signal(signal.SIGTERM, before)
+    assert (error.type, worker.seen) == (LIMIT, ["stopped"])
 
 
 @anywhere
