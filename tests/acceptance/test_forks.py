@@ -106,7 +106,8 @@ class Handling(BaseWorker):
     name = "handling"
     def task_wait(self):
         print("begun", flush=True)
-        threading.Event().wait(60)
+        for _ in range(600):  # a signal that comes just before a wait is handled after it
+            threading.Event().wait(0.1)
 
 class Handler:
     def __call__(self, number, frame):
