@@ -6,6 +6,7 @@ import argparse
 import signal
 
 from gearmanny import __version__
+from gearmanny.commands import write
 from gearmanny.embedded import JobServer
 from gearmanny.net.hosts import DEFAULT_PORT
 from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
@@ -72,7 +73,6 @@ def run(options: argparse.Namespace) -> None:
 
     def print_banner() -> None:
         kept = f"background jobs kept in {options.store}" if options.store else "jobs in memory"
-        banner = _BANNER.format(version=__version__, host=server.host, kept=kept)
-        print(banner, flush=True)  # noqa: T201
+        write(_BANNER.format(version=__version__, host=server.host, kept=kept))
 
     serve_until([signal.SIGINT, signal.SIGTERM], server, print_banner)
