@@ -59,8 +59,9 @@ DRAINS = {
 }
 """The rows that a run gives, and how jobs are enqueued in it, which, and `CONN_MAX_AGE`."""
 
-ROWS = [DONE, DONE_0, WROTE, ONE, HUNDRED, BULK]
-CHART = {DONE: "done", WROTE: "done, each writes a row", HUNDRED: "enqueued, 100 a transaction"}
+DRAINED = [DONE, DONE_0, WROTE]
+ROWS = [*DRAINED, ONE, HUNDRED, BULK]
+CHART = {DONE: "done", WROTE: "done, each writes a row", HUNDRED: "enqueued, 100 at once"}
 
 PEERS = [each for each in CONTESTANTS if each.queue.name != GEARMANNY.name]
 GOALS = [
@@ -114,7 +115,7 @@ class Contest:
 
 def costs(contest: Contest, jobs: int, tell: Tell) -> None:
     """Tells what a job costs PostgreSQL. The first run of each contestant: a warm-up, too."""
-    found = contest.each(lambda contestant: contest.field.costs(contestant, jobs))
+    found = contest.each(lambda contestant: contest.field.costs(contestant, jobs), variants=False)
     tell(
         f"{jobs} jobs: enqueued in a transaction of their own, then done. Statements are what "
         "clients send, BEGIN and COMMIT among them, with what a queue asks beside its jobs. Of "
@@ -123,7 +124,7 @@ def costs(contest: Contest, jobs: int, tell: Tell) -> None:
     tell("")
     tell("| | statements to enqueue | to do | bytes of WAL to enqueue | to do | bytes of tables |")
     tell("|---" * 6 + "|")
-    for title in contest.titles():
+    for title in contest.titles(variants=False):
         if title in found:
             (enqueue, work), (enqueue_bytes, work_bytes), kept = found[title]
             tell(
@@ -153,7 +154,8 @@ def throughput(
 
             for title, rates in contest.each(drain).items():
                 for row, rate in zip(rows, rates, strict=True):
-                    found[row].setdefault(title, []).append(rate)
+                    if title in contest.titles(variants=row in DRAINED):
+                        found[row].setdefault(title, []).append(rate)
     tell(
         f"Jobs a second of one worker process that drains a full queue ({jobs} jobs, or what is "
         f"done in 4 s), and of one caller: median (least to most) of {repetitions} interleaved "
@@ -164,7 +166,7 @@ def throughput(
     tell("|---|---|---|---|")
     for row in ROWS:
         ours = found[row].get(OURS, [])
-        for title in contest.titles():
+        for title in contest.titles(variants=row in DRAINED):
             own = found[row].get(title, [])
             if title in contest.failures:
                 tell(f"| {row} | {title} | {contest.failures[title]} | |")

@@ -127,9 +127,9 @@ class AioWalker:
                 return await store.arecord(jobs, hand_over)
             case Consult(store, ask):
                 return await store.aside(ask)
-            case Listen(listener, record):
+            case Listen(listener, record, is_for_the_end):
                 bell = LoopBell()
-                listener.add(record, bell)
+                listener.add(record, bell, is_for_the_end)
                 return bell
             case Heed(bell, deadline):
                 return await bell.wait(deadline)

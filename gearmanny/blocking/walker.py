@@ -123,9 +123,9 @@ class Walker:
                 return store.record(jobs, hand_over)
             case Consult(_, ask):
                 return ask()
-            case Listen(listener, record):
+            case Listen(listener, record, is_for_the_end):
                 bell = ThreadBell()
-                listener.add(record, bell)
+                listener.add(record, bell, is_for_the_end)
                 return bell
             case Heed(bell, deadline, function):
                 if not blocked_loops.reported:

@@ -84,7 +84,14 @@ class Recorded:
             UnknownJob: there is none.
             StoreUnavailable: the database cannot be reached.
         """
-        found: Snapshot | None = yield Consult(self.store, lambda: self.store.look(self.id))
+        return self.seen((yield Consult(self.store, lambda: self.store.look(self.id))))
+
+    def seen(self, found: Snapshot | None) -> Snapshot:
+        """Keeps and returns what the store has found.
+
+        Raises:
+            UnknownJob: that is nothing.
+        """
         if found is None:
             raise UnknownJob(
                 f"There is no record of the job {self.id}: it is in another store, its transaction "
@@ -110,9 +117,10 @@ class Recorded:
             UnknownJob: there is no record of it.
             StoreUnavailable: the database cannot be reached.
         """
-        waits = _Waits(self)
-        while (found := (yield from waits.look(deadline))).state.is_open:
-            yield from waits.next(deadline, found, timeout)
+        waits = _Waits(self, is_for_the_end=True)
+        found = yield from waits.first(deadline)
+        while found.state.is_open:
+            found = yield from waits.next(deadline, found, timeout)
         return found
 
     def result(self, deadline: Deadline, timeout: float | None) -> Steps[Any]:
@@ -133,17 +141,17 @@ class Recorded:
     def updates(self, deadline: Deadline, timeout: float | None) -> Steps[None]:
         """Gives the state and the progress of the job, and then each change, until it has ended;
         raises what `end` raises."""
-        waits = _Waits(self)
+        waits = _Waits(self, is_for_the_end=False)
         last = None
+        found = yield from waits.first(deadline)
         while True:
-            found = yield from waits.look(deadline)
             update = RecordUpdate(found.state, progress_of(found))
             if update != last:
                 last = update
                 yield Give(update)
             if not found.state.is_open:
                 return
-            yield from waits.next(deadline, found, timeout)
+            found = yield from waits.next(deadline, found, timeout)
 
     def progresses(self, deadline: Deadline, timeout: float | None) -> Steps[None]:
         """Gives each progress of the job until it has ended; raises what `end` raises."""
@@ -211,19 +219,22 @@ class _Waits:
     """When a record is looked at again: as soon as the database tells of a change; where it does
     not, after pauses."""
 
-    def __init__(self, recorded: Recorded) -> None:
+    def __init__(self, recorded: Recorded, *, is_for_the_end: bool) -> None:
         self._recorded = recorded
+        self._is_for_the_end = is_for_the_end
         self._bell: Bell | None = None
         self._pause = 0.0
         self._has_begun = False
 
-    def look(self, deadline: Deadline) -> Steps[Snapshot]:
+    def first(self, deadline: Deadline) -> Steps[Snapshot]:
         """Reads the record."""
-        found: Snapshot = yield from self._patiently(self._recorded.look, deadline)
-        return found
+        # Where the process has a connection for waiting, to begin costs no more than a look.
+        if self._recorded.store.listener.listens:
+            return (yield from self._begin(deadline))
+        return (yield from self._look(deadline))
 
-    def next(self, deadline: Deadline, found: Snapshot, timeout: float | None) -> Steps[None]:
-        """Waits until the record may have changed.
+    def next(self, deadline: Deadline, found: Snapshot, timeout: float | None) -> Steps[Snapshot]:
+        """Waits until the record may have changed, and reads it again.
 
         Raises:
             TaskTimeout: the deadline has passed.
@@ -233,35 +244,44 @@ class _Waits:
             self._bell = None  # the traceback of the error may be kept
             raise TaskTimeout(found.function, timeout, _why_open(found))
         if not self._has_begun:
-            yield from self._patiently(self._begin, deadline)
-            self._has_begun = True
-        elif self._bell is None:
+            return (yield from self._begin(deadline))
+        if self._bell is None:
             yield Pause(deadline.within(self._pause).remaining() or 0.0)
             self._pause = min(self._pause * 2, _LONGEST)
         elif (yield Heed(self._bell, deadline.within(self._pause), found.function)):
             self._pause = _SOON
         else:
             self._pause = min(self._pause * 5, _LATER)
+        return (yield from self._look(deadline))
 
-    def _begin(self) -> Steps[None]:
+    def _look(self, deadline: Deadline) -> Steps[Snapshot]:
+        found: Snapshot = yield from self._patiently(self._recorded.look, deadline)
+        return found
+
+    def _begin(self, deadline: Deadline) -> Steps[Snapshot]:
+        found: Snapshot = yield from self._patiently(self._listen, deadline)
+        self._has_begun = True
+        return found
+
+    def _listen(self) -> Steps[Snapshot]:
         store, id = self._recorded.store, self._recorded.id
-
-        def begin() -> bool:
-            if store.waits_in_vain(id):
-                raise GearmanException(
-                    f"What becomes of the job {id} cannot be seen in the transaction that is open "
-                    "here. Wait for it after its COMMIT."
-                )
-            if store.notifies:
-                store.watch(id)
-                return True
-            return False
-
-        if (yield Consult(store, begin)):
+        self._pause = _SHORTEST
+        if store.listener.listens or (yield Consult(store, lambda: store.notifies)):
             self._pause = _SOON
-            self._bell = yield Listen(store.listener, id)
-        else:
-            self._pause = _SHORTEST
+            self._bell = yield Listen(store.listener, id, self._is_for_the_end)
+        return self._recorded.seen((yield Consult(store, self._watch)))
+
+    def _watch(self) -> Snapshot | None:
+        store, id = self._recorded.store, self._recorded.id
+        if not store.waits_in_vain(id):
+            return store.watch(id)
+        found = store.look(id)
+        if found is None or not found.state.is_open:
+            return found
+        raise GearmanException(
+            f"What becomes of the job {id} cannot be seen in the transaction that is open here. "
+            "Wait for it after its COMMIT."
+        )
 
     def _patiently(self, ask: Callable[[], Steps[Any]], deadline: Deadline) -> Steps[Any]:
         """Does something with the store. What has begun goes on when the database is back."""

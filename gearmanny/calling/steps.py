@@ -114,10 +114,12 @@ class Consult(NamedTuple):
 
 
 class Listen(NamedTuple):
-    """Begins to listen for changes of a record. The answer: a bell that rings with each."""
+    """Begins to listen for changes of a record. The answer: a bell that rings with each, or with
+    the end of the job alone."""
 
     listener: Listener
     record: str
+    is_for_the_end: bool
 
 
 class Heed(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -86,6 +88,25 @@ class PostgreSQL(Dialect):
         cursor = connection.cursor()
         cursor.row_factory = _tuples
         return cursor
+
+    def rows_after(
+        self, connection: Any, change: str, query: str, values: Sequence[object]
+    ) -> list[tuple[Any, ...]]:
+        from psycopg import ClientCursor  # noqa: PLC0415  not for who uses SQLite
+
+        # One message, which a cursor can send that puts the values into the text. Others see the
+        # change at once; that it reaches the disk is not waited for.
+        cursor = ClientCursor(connection, row_factory=_tuples)
+        script = f"{self.begin}; SET LOCAL synchronous_commit = off; {change}; COMMIT; {query}"
+        try:
+            cursor.execute(script, [*values, *values])
+        except Exception:
+            with contextlib.suppress(Exception):  # the connection may be gone
+                connection.rollback()
+            raise
+        while cursor.nextset():
+            pass
+        return cursor.fetchall()
 
     def id(self, id: str) -> object:
         return UUID(id)
@@ -175,6 +196,15 @@ class SQLite(Dialect):
         cursor = connection.cursor()
         cursor.row_factory = None
         return cursor
+
+    def rows_after(
+        self, connection: Any, change: str, query: str, values: Sequence[object]
+    ) -> list[tuple[Any, ...]]:
+        cursor = self.cursor(connection)
+        cursor.execute(change, values)
+        cursor.execute(query, values)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
     def id(self, id: str) -> object:
         return id.replace("-", "")

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gearmanny.errors import StoreUnavailable
 from gearmanny.net.forks import this_process
@@ -26,6 +26,8 @@ _REST = 0.5
 
 _ANY = (Change("anything"),)
 
+_NONE: Mapping[Bell, bool] = {}
+
 
 class SharedListener:
     """Rings for who waits. See `gearmanny.records.waiting.Listener`.
@@ -44,15 +46,20 @@ class SharedListener:
     def _forget(self) -> None:
         self._forks = this_process.forks
         self._lock = threading.RLock()  # a signal handler may wait, too
-        self._bells: dict[str, weakref.WeakSet[Bell]] = {}
+        self._bells: dict[str, weakref.WeakKeyDictionary[Bell, bool]] = {}
         self._thread: threading.Thread | None = None
 
-    def add(self, id: str, bell: Bell) -> None:
+    @property
+    def listens(self) -> bool:
+        thread = self._thread
+        return self._forks == this_process.forks and thread is not None and thread.is_alive()
+
+    def add(self, id: str, bell: Bell, is_for_the_end: bool = False) -> None:
         if self._forks != this_process.forks:
             self._forget()  # the thread of the parent is not here, but who holds its lock may be
         with self._lock:
-            self._bells.setdefault(id, weakref.WeakSet()).add(bell)
-            if self._thread is None or not self._thread.is_alive():
+            self._bells.setdefault(id, weakref.WeakKeyDictionary())[bell] = is_for_the_end
+            if not self.listens:
                 self._thread = threading.Thread(
                     target=self._listen, daemon=True, name="gearmanny-records"
                 )
@@ -104,6 +111,11 @@ class SharedListener:
             if change.subject == "anything":
                 rung = [bell for bells in self._bells.values() for bell in bells]
             else:
-                rung = list(self._bells.get(change.id, ()))
+                is_end = change.subject == "done"
+                rung = [
+                    bell
+                    for bell, is_for_the_end in self._bells.get(change.id, _NONE).items()
+                    if is_end or not is_for_the_end
+                ]
             for bell in rung:
                 bell.ring()

@@ -1,4 +1,4 @@
-"""Reading records, counting them, and forgetting old ones."""
+"""Reading records, watching them, counting them, and forgetting old ones."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ _LOOK = """
         {epoch[j.created]}, {epoch[j.due]}, {epoch[j.started]}, {epoch[j.finished]},
         j.headers, j.parent
     FROM {jobs} j LEFT JOIN {notes} n ON n.id = j.id WHERE j.id = %s
+"""
+
+_WATCH = """
+    INSERT INTO {notes} (id, watched)
+    SELECT j.id, TRUE FROM {jobs} j WHERE j.id = %s AND j.state IN ('queued', 'running')
+    ON CONFLICT (id) DO UPDATE SET watched = TRUE
 """
 
 # Failed jobs, of which there may be many, are counted in the index that begins with the function.
@@ -71,6 +77,13 @@ _FORGET = "DELETE FROM {{jobs}} WHERE id IN ({ids})"
 def look(session: Session, id: str) -> Snapshot | None:
     """Reads a record. See `gearmanny.records.contract.Store.look`."""
     row = session.prepared_row(_LOOK, session.dialect.id(id))
+    return None if row is None else _snapshot(id, *row)
+
+
+def watch(session: Session, id: str) -> Snapshot | None:
+    """Asks for a message when a job changes, and then reads its record. See
+    `gearmanny.records.waiting.Watched.watch`."""
+    row = session.row_after(_WATCH, _LOOK, session.dialect.id(id))
     return None if row is None else _snapshot(id, *row)
 
 

@@ -54,12 +54,6 @@ _SAVE = """
     RETURNING id
 """
 
-_WATCH = """
-    INSERT INTO {notes} (id, watched)
-    SELECT j.id, TRUE FROM {jobs} j WHERE j.id = %s AND j.state IN ('queued', 'running')
-    ON CONFLICT (id) DO UPDATE SET watched = TRUE
-"""
-
 
 def cancel(session: Session, id: str) -> State | None:
     """Cancels a job. See `gearmanny.records.contract.Store.cancel`."""
@@ -124,8 +118,3 @@ def save_metadata(session: Session, claim: Claim, metadata: str) -> bool:
     """Keeps what a job notes. See `gearmanny.records.contract.Store.save_metadata`."""
     values = storable("The metadata", metadata), session.dialect.id(claim.id), claim.token
     return session.row(_SAVE, *values) is not None
-
-
-def watch(session: Session, id: str) -> None:
-    """Asks for a message when a job changes. See `gearmanny.records.contract.Store.watch`."""
-    session.change(_WATCH, session.dialect.id(id))

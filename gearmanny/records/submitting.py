@@ -20,7 +20,6 @@ from gearmanny.records.session import (
     in_batches,
     storable,
 )
-from gearmanny.records.templates import Dialect
 from gearmanny.records.values import NewJob, Submitted
 
 _COLUMNS = """(id, function, priority, arguments, arguments_raw, trace, headers, parent,
@@ -126,8 +125,7 @@ def _insert(session: Session, kind: str, jobs: Sequence[NewJob]) -> set[str]:
     execute = session.prepared_rows if len(jobs) == 1 else session.rows
     values: Iterable[object]
     if session.dialect.has_arrays and len(jobs) > 1:
-        source = _from_arrays(kind, session.dialect)
-        values = map(list, zip(*(_row(session, job) for job in jobs), strict=True))
+        source, values = _from_arrays(kind, session, jobs)
     else:
         source = f"VALUES {', '.join([kind] * len(jobs))}"
         values = (value for job in jobs for value in _row(session, job))
@@ -137,16 +135,30 @@ def _insert(session: Session, kind: str, jobs: Sequence[NewJob]) -> set[str]:
     return {canonical(id) for (id,) in rows}
 
 
-def _from_arrays(kind: str, dialect: Dialect) -> str:
-    """Returns a query for the same rows, with one array for each of the values."""
+def _from_arrays(kind: str, session: Session, jobs: Sequence[NewJob]) -> tuple[str, list[object]]:
+    """Returns a query for the same rows, and its values: one for what all jobs have in common, and
+    an array for what they have not."""
     for name in ("later", "at"):
-        kind = kind.replace(f"{{{name}}}", dialect.expressions[name].replace("::float8", ""))
-    columns = kind[1:-1]
-    names = [f"v{place}" for place in range(_VALUES)]
-    for name in names:
-        columns = columns.replace("%s", f"n.{name}", 1)
-    arrays = ", ".join(f"%s::{each}[]" for each in _TYPES)
-    return f"SELECT {columns} FROM unnest({arrays}) AS n({', '.join(names)})"
+        expression = session.dialect.expressions[name].replace("::float8", "")
+        kind = kind.replace(f"{{{name}}}", expression)
+    common: list[object] = []
+    own: list[object] = []
+    names: list[str] = []
+    arrays: list[str] = []
+    before, *parts = kind[1:-1].split("%s")
+    columns = [before]
+    values = zip(*(_row(session, job) for job in jobs), strict=True)
+    for place, (type, each, part) in enumerate(zip(_TYPES, values, parts, strict=True)):
+        if place and each.count(each[0]) == len(each):
+            common.append(each[0])
+            columns.append(f"%s::{type}{part}")
+        else:
+            own.append(list(each))
+            names.append(f"v{place}")
+            arrays.append(f"%s::{type}[]")
+            columns.append(f"n.v{place}{part}")
+    selected, sources = "".join(columns), ", ".join(arrays)
+    return f"SELECT {selected} FROM unnest({sources}) AS n({', '.join(names)})", common + own
 
 
 def _existing_or_new(session: Session, job: NewJob) -> Submitted:

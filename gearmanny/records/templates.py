@@ -16,7 +16,7 @@ Django, makes of a timestamp has a say in a number.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gearmanny.errors import InvalidOption
@@ -141,6 +141,13 @@ class Dialect:
 
     def cursor(self, connection: Any) -> Any:
         """Returns a cursor whose rows are tuples, whatever its connection makes of them."""
+        raise NotImplementedError
+
+    def rows_after(
+        self, connection: Any, change: str, query: str, values: Sequence[object]
+    ) -> list[tuple[Any, ...]]:
+        """Returns the rows of a query, after a change that a crash of the database may undo; both
+        with the same values."""
         raise NotImplementedError
 
     def id(self, id: str) -> object:

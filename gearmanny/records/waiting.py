@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from gearmanny.records.values import Changes
+from gearmanny.records.values import Changes, Snapshot
 
 Answer = TypeVar("Answer")
 
@@ -22,12 +22,17 @@ class Listener(Protocol):
     made when the first one waits, closed when nobody has waited for some seconds, and made again
     when it was lost. A child that is forked has its own."""
 
-    def add(self, id: str, bell: Bell) -> None:
+    @property
+    def listens(self) -> bool:
+        """Whether there is a connection, as somebody has waited just now."""
+
+    def add(self, id: str, bell: Bell, is_for_the_end: bool = False) -> None:
         """Rings a bell whenever a watched record changes, and when a change may have been missed.
 
         Args:
             id: of the record.
             bell: until nobody refers to it any more.
+            is_for_the_end: whether it rings for the end of the job alone.
         """
 
 
@@ -46,10 +51,14 @@ class Watched(Protocol):
     def listener(self) -> Listener:
         """Rings for all who wait in this process."""
 
-    def watch(self, id: str) -> None:
+    def watch(self, id: str) -> Snapshot | None:
         """Lets `changes()` report what becomes of a job that is open: its start, its progress, its
-        return to the queue, its end. Look at the record afterwards, and again from time to time:
-        a change at the same moment may be missed."""
+        return to the queue, its end. Look again from time to time: a change at the same moment may
+        be missed.
+
+        Returns:
+            The record, as `look` returns it, read afterwards.
+        """
 
     def changes(self) -> Changes:
         """Returns a wait for changes, with a connection of its own."""

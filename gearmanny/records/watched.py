@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from gearmanny.records import requests
+from gearmanny.records import looking
 from gearmanny.records.changes import changes_of
 from gearmanny.records.connections import Connections
 from gearmanny.records.ids import canonical
 from gearmanny.records.listening import SharedListener
-from gearmanny.records.values import Changes
+from gearmanny.records.values import Changes, Snapshot
 from gearmanny.records.waiting import Listener
 
 Answer = TypeVar("Answer")
@@ -36,9 +36,10 @@ class WatchedSQL:
     def listener(self) -> Listener:
         return self._listener
 
-    def watch(self, id: str) -> None:
+    def watch(self, id: str) -> Snapshot | None:
         id = canonical(id)
-        self._connections.run(lambda session: requests.watch(session, id))
+        read = looking.watch if self.notifies else looking.look
+        return self._connections.run(lambda session: read(session, id))
 
     def changes(self) -> Changes:
         self._connections.run(lambda session: None)  # the tables exist

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from gearmanny.aio import AioClient
+from gearmanny.blocking.walker import ThreadBell
 from gearmanny.client import RawClient, SimpleClient
 from gearmanny.errors import (
     EncodingError,
@@ -30,11 +31,12 @@ from gearmanny.errors import (
     TaskTimeout,
     UnknownJob,
 )
+from gearmanny.net.deadline import Deadline
 from gearmanny.payload.failures import encode_failure
 from gearmanny.records.ids import new_id
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
-from gearmanny.records.values import Claim, Claimed
+from gearmanny.records.values import Claim, Claimed, Snapshot
 from gearmanny.testing import eager, running
 from tests.contract.records.conftest import url_of
 from tests.support.clients import Client, MakeClient
@@ -318,9 +320,10 @@ class TestTheListener:
 
         with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(501) as pool:
 
-            def counted(self: SQLStore, id: str) -> None:
-                watch(self, id)
+            def counted(self: SQLStore, id: str) -> Snapshot | None:
+                found = watch(self, id)
                 begun.release()
+                return found
 
             patch.setattr(SQLStore, "watch", counted)
             waiting = [pool.submit(wait_for, id) for id in ids[500:]]
@@ -398,6 +401,25 @@ class TestTheListener:
             assert isinstance(work.exception(timeout=PATIENCE), JobCancelled)
             other.cancel(str(patient.id))
             assert isinstance(waiting.result(PATIENCE), JobCancelled)
+
+    def test_who_waits_for_the_end_is_woken_by_nothing_else(
+        self, simple: SimpleClient, store: SQLStore, other: SQLStore
+    ) -> None:
+        id = str(simple.submit("f").id)
+        bell, of_the_end = ThreadBell(), ThreadBell()
+        store.listener.add(id, bell)
+        store.listener.add(id, of_the_end, is_for_the_end=True)
+        until(lambda: listeners(other) == 1, "somebody who listens")
+        for each in (bell, of_the_end):  # on a new connection, anything may have happened
+            assert each.wait(Deadline(PATIENCE))
+        store.watch(id)
+        claimed = other.claim(id, "f", 1, other.register().id)
+        assert isinstance(claimed, Claimed)
+        assert bell.wait(Deadline(PATIENCE))
+        assert not of_the_end.wait(Deadline(0))
+        other.finish(claimed.claim, Event.SUCCEEDED)
+        assert bell.wait(Deadline(PATIENCE))
+        assert of_the_end.wait(Deadline(PATIENCE))
 
     def test_who_leaves_leaves_nothing(self, simple: SimpleClient, store: SQLStore) -> None:
         for _ in range(10):

@@ -43,14 +43,14 @@ AWAY = StoreUnavailable("away")
 class ChangingStore(FakeStore):
     """Has one record, which has changed with each look."""
 
-    def __init__(self, *found: Snapshot, notifies: bool = False) -> None:
+    def __init__(self, *found: Snapshot, notifies: bool = False, listens: bool = False) -> None:
         super().__init__()
         self.changes = list(found)
         self.notifies = notifies
         self.is_blind = False
         self.is_revived = False
         self.watched: list[str] = []
-        self.listener = object()
+        self.listener = types.SimpleNamespace(listens=listens)
 
     def look(self, id: str) -> Snapshot | None:
         assert id == ID
@@ -62,8 +62,9 @@ class ChangingStore(FakeStore):
     def waits_in_vain(self, id: str) -> bool:
         return self.is_blind
 
-    def watch(self, id: str) -> None:
+    def watch(self, id: str) -> Snapshot | None:
         self.watched.append(id)
+        return self.look(id)
 
 
 class Clock:
@@ -204,7 +205,7 @@ class TestWaits:
             answers += [heed, look]
         value, steps, _ = carry_out(record_in(store).result(NEVER, None), *answers)
         assert (value, store.watched) == (5, [ID])
-        assert Listen(store.listener, ID) in steps  # type: ignore[arg-type]
+        assert Listen(store.listener, ID, True) in steps  # type: ignore[arg-type]
         assert [(step.bell, step.function) for step in steps if isinstance(step, Heed)] == [
             (bell, "f")
         ] * len(heeds)
@@ -218,6 +219,31 @@ class TestWaits:
             answers += [heed, look]
         carry_out(record_in(store).end(NEVER, None), *answers)
         assert clock.waits == pytest.approx([0.1, 0.5, 2.5, 0.1])
+
+    def test_where_others_wait_already_the_database_is_asked_once(self, clock: Clock) -> None:
+        store = ChangingStore(QUEUED, SUCCEEDED, notifies=True, listens=True)
+        bell = object()
+        answers = [bell, begin, clock.ring, look]
+        value, steps, _ = carry_out(record_in(store).result(NEVER, None), *answers)
+        assert (value, store.watched) == (5, [ID])
+        assert [step.bell for step in steps if isinstance(step, Heed)] == [bell]
+
+    def test_where_others_wait_already_a_result_that_is_there_is_returned(self) -> None:
+        store = ChangingStore(SUCCEEDED, notifies=True, listens=True)
+        assert carry_out(record_in(store).result(NEVER, None), object(), begin)[0] == 5
+
+    @pytest.mark.parametrize("found", [SUCCEEDED, None])
+    def test_what_has_ended_is_seen_where_a_wait_would_be_in_vain(
+        self, found: Snapshot | None
+    ) -> None:
+        store = ChangingStore(*[found] if found else (), notifies=True, listens=True)
+        store.is_blind = True
+        answers = object(), begin
+        if found is None:
+            with pytest.raises(UnknownJob):
+                carry_out(record_in(store).end(NEVER, None), *answers)
+        else:
+            assert carry_out(record_in(store).end(NEVER, None), *answers)[0] is found
 
     @pytest.mark.parametrize(
         ("found", "reason"),
@@ -236,15 +262,16 @@ class TestWaits:
         assert clock.waits == pytest.approx([0.02, 0.03]), "the last pause ends with the time"
 
     def test_what_cannot_be_seen_is_not_waited_for(self) -> None:
-        store = ChangingStore(QUEUED)
+        store = ChangingStore(QUEUED, QUEUED)
         store.is_blind = True
         with pytest.raises(GearmanException, match="Wait for it after its COMMIT"):
-            carry_out(record_in(store).end(NEVER, None), look, begin)
+            carry_out(record_in(store).end(NEVER, None), look, begin, look)
 
 
 class TestOutages:
     def test_a_wait_that_has_begun_goes_on_when_the_database_is_back(self, clock: Clock) -> None:
-        answers = [look, AWAY, clock.pause, begin, AWAY, clock.pause, AWAY, clock.pause, look]
+        away = [AWAY, clock.pause]
+        answers = [look, *away, begin, *away, begin, *away, begin, look]
         value, _, _ = carry_out(record_of(QUEUED, SUCCEEDED).result(NEVER, None), *answers)
         assert (value, clock.waits) == (5, [0.5] * 3)
 

@@ -426,6 +426,16 @@ def test_metadata_are_kept_beside_the_record(store: SQLStore, running: Claiming)
     assert look(store, claimed.claim.id).metadata == '{"a": 2}'
 
 
+VALUES: dict[str, tuple[Any, Any]] = {
+    "function": ("f", "g"),
+    "arguments": ('{"a": "\\"%s {now}\\\\"}', b"\xff"),
+    "priority": (0, -1),
+    "headers": ('{"a":"b"}', ""),
+    "parent": ("01890a5d-ac96-774b-bcce-b302099a8057", None),
+}
+"""Of jobs, with a further one for each."""
+
+
 def test_thousands_are_submitted_together(store: SQLStore) -> None:
     jobs = [NewJob("f", str(number), priority=number % 2) for number in range(1234)]
     answers = store.submit([*jobs, NewJob("f", "late", delay=9), NewJob("f", unique="k")])
@@ -434,6 +444,20 @@ def test_thousands_are_submitted_together(store: SQLStore) -> None:
     assert [answer.is_handed_over for answer in answers[-3:]] == [True, False, True]
     assert [look(store, answer.id).arguments for answer in answers[:3]] == ["0", "1", "2"]
     assert store.submit([]) == []
+
+
+@pytest.mark.parametrize("varied", [(), *((name,) for name in VALUES), tuple(VALUES)])
+def test_jobs_that_are_submitted_together_differ_in_what_they_do(
+    store: SQLStore, varied: tuple[str, ...]
+) -> None:
+    alike = {name: first for name, (first, _) in VALUES.items() if name not in varied}
+    submitted = [
+        NewJob(**alike, **{name: VALUES[name][number % 2] for name in varied})
+        for number in range(4)
+    ]
+    for job, answer in zip(submitted, store.submit(submitted), strict=True):
+        found = look(store, answer.id)
+        assert [getattr(found, name) for name in VALUES] == [getattr(job, name) for name in VALUES]
 
 
 def test_a_time_means_the_same_in_every_time_zone(database: Database, store: SQLStore) -> None:

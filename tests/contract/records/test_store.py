@@ -371,6 +371,39 @@ def test_a_wait_is_ended_by_what_another_process_does(
         assert waiting.wait(20) == [expected]
 
 
+def test_a_record_is_read_as_its_watch_begins(store: SQLStore, running: Claiming) -> None:
+    queued, claimed = submit(store), running()
+    assert store.watch(queued) == store.look(queued)
+    store.finish(claimed.claim, Event.SUCCEEDED, "1")
+    ended = store.watch(claimed.claim.id)
+    assert ended == store.look(claimed.claim.id)
+    assert ended is not None
+    assert (ended.state, ended.result) == (State.SUCCEEDED, "1")
+    assert store.watch("01890a5d-ac96-774b-bcce-b302099a8057") is None
+
+
+@only_postgresql
+def test_a_watch_that_fails_leaves_its_connection_as_it_was(
+    database: Database, store: SQLStore
+) -> None:
+    id = submit(store)
+    (backend,) = store._connections.run(_backend)
+    store._connections.run(lambda session: session.change("SET lock_timeout = '10ms'"))
+    somebody = database.begin()
+    somebody.execute("LOCK TABLE gearmanny_notes")
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        store.watch(id)
+    somebody.execute("ROLLBACK")
+    assert store.watch(id) == store.look(id)
+    assert store._connections.run(_backend) == (backend,)
+    (other,) = store.submit([NewJob("f")])
+    assert database.execute("SELECT 1 FROM gearmanny_jobs WHERE id = %s", other.id)
+
+
+def _backend(session: Session) -> Any:
+    return session.row("SELECT pg_backend_pid()")
+
+
 @only_postgresql
 def test_what_happens_is_told_to_those_who_wait(
     database: Database, store: SQLStore, other: SQLStore, running: Claiming
