@@ -28,17 +28,16 @@ def speed(results: str) -> str:
     Raises:
         LookupError: figures that it needs are missing.
     """
-    in_c = ratios(results, _ROUND_TRIPS, "C")["gearmanny"]
     one, many = (
         {peer: 1 / ratio for peer, ratio in ratios(results, title, "gearmanny").items()}
         for title in (_ROUND_TRIPS, _BATCH)
     )
     peers = [peer for peer in _PEERS if peer in one and peer in many]
-    others, last = peers[:-1], peers[-1]
+    names = f"{', '.join(peers[:-1])} and {peers[-1]}"
     return (
-        f"One worker process, small JSON jobs, one run: single calls at {in_c:.2f} × the rate of "
-        f"libgearman in C, and at {span(one, peers)} that of {', '.join(others)} and {last}; many "
-        f"at a time at {span(many, peers)} theirs."
+        f"One worker process, small JSON jobs, one run: single calls at {one['C']:.2f} × the rate "
+        f"of libgearman in C, and at {span(one, peers)} that of {names}; many at a time at "
+        f"{span(many, peers)} theirs."
     )
 
 

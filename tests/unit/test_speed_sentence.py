@@ -44,7 +44,7 @@ def test_the_readme_says_what_was_measured() -> None:
 
 def test_the_sentence_has_the_peers_that_were_measured() -> None:
     assert speed(RESULTS) == (
-        "One worker process, small JSON jobs, one run: single calls at 1.07 × the rate of "
+        "One worker process, small JSON jobs, one run: single calls at 1.67 × the rate of "
         "libgearman in C, and at 5 to 10 × that of Celery and Huey; many at a time at 8 to 20 × "
         "theirs."
     )
