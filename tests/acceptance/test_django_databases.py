@@ -107,9 +107,9 @@ class TestInterruptedTasks:
     ) -> None:
         entry, query = database
         start(entry)
-        for n in range(6):
+        for n in range(3):
             gearman_client.plain_write_at_last(n=n)
-        assert query("SELECT count(*) FROM written") == [(6,)]
+        assert query("SELECT count(*) FROM written") == [(3,)]
 
     def test_a_query_that_goes_on_is_not_the_next_job_s(
         self, start: Start, postgres_database: dict[str, Any], gearman_client: SimpleClient

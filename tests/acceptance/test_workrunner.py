@@ -627,6 +627,7 @@ class TestAProcessThatShowsNoSignOfLife:
         log = (tmp_path / "log").read_text()
         assert "in task_keep_the_interpreter" in log
         assert re.search(r"the stacks of the runner:\n(.*\n)*.*supervisor.py", log)
+        os.killpg(runner.pid, signal.SIGKILL)  # nothing else would end that task within the grace
 
 
 def test_a_process_shows_its_stacks_as_soon_as_it_has_started_and_goes_on(

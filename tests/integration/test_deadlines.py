@@ -51,7 +51,9 @@ class Ticking(BaseWorker):
 @pytest.fixture
 def ticking(make: MakeClient, gearman_server: Server) -> Iterator[Client]:
     with working(Ticking([gearman_server.host])):
-        yield make(gearman_server.host, timeout=1)
+        client = make(gearman_server.host, timeout=1)
+        yield client
+        client.close()  # or the worker would wait for it until it gives up
 
 
 def take_slowly(items: Iterable[object]) -> None:
