@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,11 +69,15 @@ def running(
         options: dict[str, Any] = {"stdout": output, "stderr": output, "cwd": cwd, "env": env}
         try:
             for command in commands:
-                processes.append(subprocess.Popen(command, text=True, **options))
+                processes.append(
+                    subprocess.Popen(command, text=True, start_new_session=True, **options)
+                )
             yield processes
         finally:
             for process in processes:
                 end(process)
+                with contextlib.suppress(ProcessLookupError):  # what some of them leave
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

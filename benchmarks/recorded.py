@@ -41,6 +41,13 @@ DRAIN = 3.0
 WRAP = 1 << 32
 """Of progress, in which a task says the time in ms."""
 
+_BEGIN_ANEW = (
+    "DELETE FROM {jobs} WHERE finished IS NOT NULL",
+    "UPDATE {jobs} SET handed = NULL WHERE state = 'queued' AND handed IS NOT NULL",
+)
+"""As if a worker had never been there, and a job server of its own: what the one before still has
+belongs to another store."""
+
 _DONE = """
     SELECT count(*), max({epoch[finished]}) - min({epoch[finished]}) FROM {jobs}
     WHERE function = 'bench_add' AND state = 'succeeded'
@@ -95,13 +102,16 @@ class Bed:
         return SQLStore(self._url, tables=f"{name}_")
 
     @contextlib.contextmanager
-    def working(self, name: str, function: str = "bench_add") -> Iterator[None]:
+    def working(
+        self, name: str, function: str = "bench_add", server: Gearmand | None = None
+    ) -> Iterator[None]:
         """Runs a worker process; without a store where the name is empty."""
+        server = server or self.server
         command = [sys.executable, "-m", "benchmarks.recorded", "work", function]
-        with running([[*command, self.server.host, self._url if name else "", f"{name}_"]]):
-            until(lambda: workers_of(self.server, function), "a worker")
+        with running([[*command, server.host, self._url if name else "", f"{name}_"]]):
+            until(lambda: workers_of(server, function), "a worker")
             yield
-        until(lambda: not workers_of(self.server, function), "the end of the worker")
+        until(lambda: not workers_of(server, function), "the end of the worker")
 
     def submit(self, count: int) -> float:
         """Returns the seconds in which one call of `submit_many` records so many jobs."""
@@ -119,10 +129,9 @@ class Bed:
     def drain(self, name: str) -> float:
         """Returns the jobs a second that a worker and its dispatcher do in a store."""
         store = self.store(name)
-        store._connections.run(
-            lambda session: session.change("DELETE FROM {jobs} WHERE finished IS NOT NULL")
-        )
-        with self.working(name):
+        for statement in _BEGIN_ANEW:
+            store._connections.run(lambda session, each=statement: session.change(each))
+        with Gearmand() as server, self.working(name, server=server):
             until(lambda: done(store)[0] > 1, f"the jobs of {name}")
             time.sleep(max(0.5, self._share * DRAIN))
         count, seconds = done(store)
