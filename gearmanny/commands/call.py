@@ -13,8 +13,8 @@ from gearmanny.commands import OK, complain, write
 from gearmanny.commands.arguments import arguments_of, pair_of
 from gearmanny.commands.bar import Bar
 from gearmanny.commands.records import add_records, given_store
+from gearmanny.commands.servers import add_hosts, tls_of
 from gearmanny.errors import InvalidOption
-from gearmanny.net.hosts import HOSTS
 from gearmanny.payload.checks import WAIT
 from gearmanny.payload.fields import flag_type
 
@@ -158,13 +158,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: that of the command.
     """
     parser.description = "Calls a function, and prints what it returns as JSON."
-    parser.add_argument(
-        "--host",
-        dest="hosts",
-        action="append",
-        metavar="HOST",
-        help=f"a job server, name:port or unix:/path; may be repeated (default: {HOSTS[0]})",
-    )
+    add_hosts(parser)
     add_call(parser)
     add_records(parser)
 
@@ -182,6 +176,9 @@ def run(options: argparse.Namespace) -> int:
         InvalidOption: an argument is wrong.
         GearmanException: the call failed.
     """
-    with given_store(options) as store, AsyncClient(options.hosts, records=store) as client:
+    with (
+        given_store(options) as store,
+        AsyncClient(options.hosts, records=store, tls=tls_of(options)) as client,
+    ):
         console = Console(client, store is not None, write, complain)
         return run_call(vars(options), console)

@@ -6,9 +6,9 @@ import argparse
 import logging
 
 from gearmanny.commands.records import add_records, store_of
+from gearmanny.commands.servers import add_hosts, tls_of
 from gearmanny.dispatching.options import DispatchOptions
 from gearmanny.dispatching.process import dispatch
-from gearmanny.net.hosts import HOSTS
 from gearmanny.payload.checks import Rule
 from gearmanny.payload.fields import flag_type, options_of
 
@@ -24,13 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "unless told otherwise; any number of dispatchers work side by side."
     )
     add_records(parser)
-    parser.add_argument(
-        "--host",
-        dest="hosts",
-        action="append",
-        metavar="HOST",
-        help=f"a job server, name:port or unix:/path; may be repeated (default: {HOSTS[0]})",
-    )
+    add_hosts(parser)
     for name, described in options_of(DispatchOptions).items():
         assert isinstance(described.rule, Rule)
         default = getattr(DispatchOptions, name)
@@ -57,5 +51,6 @@ def run(options: argparse.Namespace) -> None:
     dispatch(
         store,
         options.hosts,
+        tls=tls_of(options),
         **{name: getattr(options, name) for name in options_of(DispatchOptions)},
     )

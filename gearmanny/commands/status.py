@@ -17,6 +17,7 @@ from gearmanny.commands import FAILED, OK, complain, write
 from gearmanny.commands.conditions import SYNTAX, Condition, parse_condition
 from gearmanny.commands.overview import Overview, as_json, overview_of
 from gearmanny.commands.records import add_records, given_store
+from gearmanny.commands.servers import add_tls, tls_of
 from gearmanny.commands.survey import ask_servers, ask_store
 from gearmanny.commands.tables import tables, traps
 from gearmanny.errors import InvalidOption
@@ -171,6 +172,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("host", nargs="*", default=HOSTS, help="name:port (default: %(default)s)")
     add_status(parser)
+    add_tls(parser)
     add_records(parser)
 
 
@@ -187,5 +189,6 @@ def run(options: argparse.Namespace) -> int:
         InvalidOption: an argument is wrong.
     """
     with given_store(options) as store:
-        console = Console(options.host, None, store, (), write, complain, sys.stdout.isatty())
+        tls, is_terminal = tls_of(options), sys.stdout.isatty()
+        console = Console(options.host, tls, store, (), write, complain, is_terminal)
         return run_status(vars(options), console)

@@ -30,6 +30,8 @@ from gearmanny.records.sql import SQLStore
 from gearmanny.testing import running
 from gearmanny.worker import BaseWorker
 from tests.support.servers import PATIENCE, ROOT, RunWorker, Server, Start, end, free_port, until
+from tests.support.tls import Authority
+from tools.proxies import proxy
 
 GEARMANNY = [sys.executable, "-W", "error", "-m", "gearmanny"]
 
@@ -387,10 +389,39 @@ def test_a_recorded_call_is_followed_to_its_end(gearman_server: Server, tmp_path
             until(lambda: "succeeded" in run("jobs", "--records", url, "show", id).stdout)
 
 
+def test_a_job_server_behind_tls_is_reached_with_certificates_alone(
+    gearman_server: Server, gearman_worker: RunWorker, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    files = authority.client_files()
+    tls = [text for name, path in files.items() for text in (f"--tls-{name}", path)]
+    context = authority.context("127.0.0.1", wants_certificate=True)
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    gearman_worker(Shop)
+    with proxy(gearman_server.port, context) as secured:
+        done = run("call", "--host", secured.host, *tls, "shop_echo", "value=1")
+        assert (done.returncode, done.stdout) == (0, "1\n")
+        done = run("status", secured.host, *tls)
+        assert (done.returncode, "shop_echo" in done.stdout) == (0, True)
+        with (
+            dispatched(url, secured.host, *tls),
+            contextlib.closing(SQLStore(url)) as store,
+            SimpleClient(["127.0.0.1:1"], records=store) as client,
+        ):
+            client.using(background=True).orders_nightly()
+            until(
+                lambda: "orders_nightly" in run("status", gearman_server.host).stdout,
+                "the job, which is handed over",
+            )
+        for less in (["--tls"], ["--tls-ca", files["ca"]], []):
+            done = run("status", secured.host, *less)
+            assert (done.returncode, "shop_echo" in done.stdout) == (1, False)
+
+
 @contextlib.contextmanager
-def dispatched(url: str, host: str) -> Iterator[None]:
+def dispatched(url: str, host: str, *options: str) -> Iterator[None]:
     process = subprocess.Popen(
-        [*GEARMANNY, "dispatch", "--records", url, "--host", host],
+        [*GEARMANNY, "dispatch", "--records", url, "--host", host, *options],
         stderr=subprocess.DEVNULL,
         text=True,
     )
