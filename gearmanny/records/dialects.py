@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -90,23 +89,22 @@ class PostgreSQL(Dialect):
         return cursor
 
     def rows_after(
-        self, connection: Any, change: str, query: str, values: Sequence[object]
+        self, connection: Any, change: str, query: str, id: str
     ) -> list[tuple[Any, ...]]:
-        from psycopg import ClientCursor  # noqa: PLC0415  not for who uses SQLite
-
-        # One message, which a cursor can send that puts the values into the text. Others see the
-        # change at once; that it reaches the disk is not waited for.
-        cursor = ClientCursor(connection, row_factory=_tuples)
+        # One message, in which values cannot be apart. Others see the change at once; that it
+        # reaches the disk is not waited for.
         script = f"{self.begin}; SET LOCAL synchronous_commit = off; {change}; COMMIT; {query}"
+        cursor = self.cursor(connection)
         try:
-            cursor.execute(script, [*values, *values])
+            cursor.execute(script.replace("%s", f"'{UUID(id)}'"))
         except Exception:
             with contextlib.suppress(Exception):  # the connection may be gone
                 connection.rollback()
             raise
         while cursor.nextset():
             pass
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
     def id(self, id: str) -> object:
         return UUID(id)
@@ -198,11 +196,11 @@ class SQLite(Dialect):
         return cursor
 
     def rows_after(
-        self, connection: Any, change: str, query: str, values: Sequence[object]
+        self, connection: Any, change: str, query: str, id: str
     ) -> list[tuple[Any, ...]]:
         cursor = self.cursor(connection)
-        cursor.execute(change, values)
-        cursor.execute(query, values)
+        cursor.execute(change, [self.id(id)])
+        cursor.execute(query, [self.id(id)])
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 

@@ -83,7 +83,7 @@ def look(session: Session, id: str) -> Snapshot | None:
 def watch(session: Session, id: str) -> Snapshot | None:
     """Asks for a message when a job changes, and then reads its record. See
     `gearmanny.records.waiting.Watched.watch`."""
-    row = session.row_after(_WATCH, _LOOK, session.dialect.id(id))
+    row = session.row_after(_WATCH, _LOOK, id)
     return None if row is None else _snapshot(id, *row)
 
 

@@ -87,14 +87,15 @@ class Session:
         count: int = self._cursor.rowcount
         return count
 
-    def row_after(self, change: str, query: str, *values: object) -> Row | None:
-        """Executes a statement that changes something, and is committed, and then a query with the
-        same values; returns the first row of that. A crash of the database may undo the change."""
+    def row_after(self, change: str, query: str, id: str) -> Row | None:
+        """Executes a statement that changes something, and is committed, and then a query; returns
+        the first row of that. Both have one value, an id. A crash of the database may undo the
+        change."""
         rows = self.dialect.rows_after(
             self.connection,
             _rendered(change, self.dialect, self.tables),
             _rendered(query, self.dialect, self.tables),
-            values,
+            id,
         )
         return rows[0] if rows else None
 

@@ -16,7 +16,7 @@ Django, makes of a timestamp has a say in a number.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gearmanny.errors import InvalidOption
@@ -144,10 +144,10 @@ class Dialect:
         raise NotImplementedError
 
     def rows_after(
-        self, connection: Any, change: str, query: str, values: Sequence[object]
+        self, connection: Any, change: str, query: str, id: str
     ) -> list[tuple[Any, ...]]:
-        """Returns the rows of a query, after a change that a crash of the database may undo; both
-        with the same values."""
+        """Returns the rows of a query, after a change that a crash of the database may undo. Both
+        have one value, an id."""
         raise NotImplementedError
 
     def id(self, id: str) -> object:
