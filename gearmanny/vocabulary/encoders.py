@@ -32,8 +32,10 @@ def _is_plain(encoder: json.JSONEncoder) -> bool:
     return not overridden and vars(encoder) == vars(json.JSONEncoder(**_OPTIONS))
 
 
-_DECISIVE = {*vars(json.JSONEncoder)} - {"default", "__doc__", "__module__", "__dict__"}
-"""The attributes of an encoder that decide how it writes plain JSON."""
+_DECISIVE = {name for name in vars(json.JSONEncoder) if not name.startswith("__")}
+_DECISIVE = {"__init__", *_DECISIVE} - {"default"}
+"""The attributes of an encoder that decide how it writes plain JSON. Of those that Python adds to a
+class, each version has others."""
 
 
 def _refuse_constant(name: str) -> None:

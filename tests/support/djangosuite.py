@@ -83,11 +83,15 @@ class OurSettings(override_settings):
     """The settings of a test, with our backends in the places of Django's."""
 
     def __init__(self, **options: Any) -> None:
-        for entry in options.get("TASKS", {}).values():
-            ours = _OURS.get(entry["BACKEND"])
-            if ours is not None:
-                entry["BACKEND"] = f"{ours.__module__}.{ours.__qualname__}"
+        if "TASKS" in options:
+            options["TASKS"] = {alias: _ours(entry) for alias, entry in options["TASKS"].items()}
         super().__init__(**options)
+
+
+def _ours(entry: dict[str, Any]) -> dict[str, Any]:
+    """Returns an entry for our backend. A test may have taken its own from Django's defaults."""
+    ours = _OURS.get(entry["BACKEND"])
+    return entry if ours is None else {**entry, "BACKEND": f"{ours.__module__}.{ours.__qualname__}"}
 
 
 def fetch() -> str:
@@ -130,8 +134,9 @@ def load(name: str) -> ModuleType:
         sys.path.append(folder)
     with (
         mock.patch("django.test.override_settings", OurSettings),
-        mock.patch("django.tasks.backends.base.BaseTaskBackend", GearmanBackend),
         mock.patch(_DUMMY, Waiting),
         mock.patch(_IMMEDIATE, Ending),
+        # After these, which import the backends of Django, whose base is another one.
+        mock.patch("django.tasks.backends.base.BaseTaskBackend", GearmanBackend),
     ):
         return importlib.import_module(f"tasks.{name}")
