@@ -109,13 +109,18 @@ def ended(database: Database, store: SQLStore, running: Claiming, took: Sequence
     for seconds in took:
         claim = running().claim
         store.finish(claim, Event.SUCCEEDED, "1")
-        moment = (
-            f"started - interval '{seconds} seconds'"
-            if database.is_postgres
-            else f"strftime('%Y-%m-%d %H:%M:%f', started, '-{seconds} seconds')"
-        )
-        hexed = claim.id if database.is_postgres else claim.id.replace("-", "")
-        database.execute(f"UPDATE gearmanny_jobs SET started = {moment} WHERE id = '{hexed}'")
+        put_back(database, claim.id, "started", seconds)
+
+
+def put_back(database: Database, id: str, column: str, seconds: float) -> None:
+    """Makes a time in a record one that was so many seconds before."""
+    moment = (
+        f"{column} - interval '{seconds} seconds'"
+        if database.is_postgres
+        else f"strftime('%Y-%m-%d %H:%M:%f', {column}, '-{seconds} seconds')"
+    )
+    hexed = id if database.is_postgres else id.replace("-", "")
+    database.execute(f"UPDATE gearmanny_jobs SET {column} = {moment} WHERE id = '{hexed}'")
 
 
 def test_the_pace_of_a_function_is_known(
@@ -129,10 +134,14 @@ def test_the_pace_of_a_function_is_known(
     assert (sum(none.slots), none.median, none.p95) == (0, None, None)
 
 
-def test_the_last_runs_of_a_function_are_known(store: SQLStore, running: Claiming) -> None:
+def test_the_last_runs_of_a_function_are_known(
+    store: SQLStore, running: Claiming, database: Database
+) -> None:
     ids = [fail(store, running, "f", "a", "b") for _ in range(3)]
     claim = running().claim
     store.finish(claim, Event.SUCCEEDED, "1")
+    for seconds, id in enumerate([claim.id, *reversed(ids)]):  # not in the same millisecond
+        put_back(database, id, "finished", seconds)
     submit(store)
     running()
     runs = store.runs("f", 2)
