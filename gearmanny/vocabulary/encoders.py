@@ -32,8 +32,11 @@ def _is_plain(encoder: json.JSONEncoder) -> bool:
     return not overridden and vars(encoder) == vars(json.JSONEncoder(**_OPTIONS))
 
 
-_DECISIVE = {name for name in vars(json.JSONEncoder) if not name.startswith("__")}
-_DECISIVE = {"__init__", *_DECISIVE} - {"default"}
+_DECISIVE = {
+    name
+    for name in vars(json.JSONEncoder)
+    if name == "__init__" or (not name.startswith("__") and name != "default")
+}
 """The attributes of an encoder that decide how it writes plain JSON. Of those that Python adds to a
 class, each version has others."""
 
