@@ -199,6 +199,7 @@ class JobSchedule(models.Model):
     last_tick = MomentField()
     next_tick = MomentField(null=True)
     job = models.UUIDField(null=True)
+    tick_job = models.UUIDField(null=True)
 
     objects = StoreManager()
 
