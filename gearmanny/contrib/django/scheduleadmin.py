@@ -10,19 +10,22 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from gearmanny.contrib.django.explorer.access import may_call
+from gearmanny.contrib.django.explorer.arguments import decoded, read, written
 from gearmanny.contrib.django.explorer.drawings import bars
 from gearmanny.contrib.django.explorer.offered import is_internal
 from gearmanny.contrib.django.explorer.site import StoreAdmin, store_of_project
+from gearmanny.contrib.django.explorer.values import payload_shown
 from gearmanny.contrib.django.models import JobSchedule
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.errors import GearmanException
+from gearmanny.payload.masking import masked_text
 from gearmanny.payload.names import check_function_name
 from gearmanny.records.scheduling import NewSchedule, Schedules
 from gearmanny.schedules.timetable import Timetable
@@ -32,12 +35,24 @@ _DEFINITION = (
     *("jitter", "catch_up", "overlap", "max_late"),
 )
 
+_SHOWN = tuple("arguments_shown" if name == "arguments" else name for name in _DEFINITION)
+"""The same where they are not changed, with arguments whose secrets are masked."""
+
 _STATE = ("from_code", "paused", "is_offered", "last_tick", "next_tick", "job")
 
 _RUNS = 20
 """Jobs that are shown of a schedule."""
 
 _MAY_NOT_RUN = gettext_lazy("You may not call this function.")
+
+_ANOTHER = gettext_lazy(
+    "Another function does not get the values that are masked here. Write them again."
+)
+
+_IN_CODE = gettext_lazy(
+    "This schedule is in the code of a worker, and is changed there. The actions of the list pause "
+    "it and run it."
+)
 
 _LINE = forms.TextInput(attrs={"class": "vTextField"})
 
@@ -76,18 +91,27 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # As they are before the form changes its instance.
+        self._function, arguments = self.instance.function, self.instance.arguments
+        self._old = decoded(arguments)
+        if arguments:
+            shown = masked_text(arguments, get_settings().MASK)
+            self.initial["arguments"] = written(self._old) or shown
         # Where its name has to be unique.
         self.instance._state.db = get_settings().RECORDS.DATABASE
 
     def clean_arguments(self) -> str:
-        """Returns the arguments, if they are what a task takes."""
-        text: str = self.cleaned_data["arguments"].strip() or "{}"
+        """Returns the arguments, if they are what a task takes, with the secrets that the page has
+        masked."""
+        text: str = self.cleaned_data["arguments"].strip()
+        arguments = read(text, self._old)
+        if self.cleaned_data.get("function") != self._function and arguments != read(text):
+            # That one might show them to whoever has changed it.
+            raise forms.ValidationError(_ANOTHER)
         try:
-            if isinstance(json.loads(text), dict):
-                return text
-        except (ValueError, RecursionError):
-            pass
-        raise forms.ValidationError(gettext_lazy("This is not a JSON object."))
+            return json.dumps(arguments, allow_nan=False)
+        except ValueError as error:  # a number that is too large
+            raise forms.ValidationError(str(error)) from error
 
     def clean_function(self) -> str:
         """Returns the function, if one can have that name."""
@@ -123,6 +147,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         if values["catch_up"]:
             values["overlap"] = "queue"
         values["cron"] = values["cron"] or None
+        if not values["cron"]:
+            values["timezone"] = "UTC"
         return NewSchedule(name, function, arguments, Timetable(**values))
 
 
@@ -139,10 +165,6 @@ class JobScheduleAdmin(StoreAdmin):
     search_fields = ("name", "function")
     ordering = ("name",)
     actions = ("pause", "resume", "run_now")
-    fieldsets = (
-        (None, {"fields": _DEFINITION}),
-        (gettext_lazy("State"), {"fields": _STATE}),
-    )
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _has_store() and super().has_module_permission(request)
@@ -163,8 +185,31 @@ class JobScheduleAdmin(StoreAdmin):
         self, request: HttpRequest, obj: JobSchedule | None = None
     ) -> tuple[str, ...]:
         if obj is None:
-            return _STATE
-        return (*_STATE, *(_DEFINITION if obj.from_code else ("name",)))
+            return ()
+        return (*_STATE, *(_SHOWN if obj.from_code else ("name",)))
+
+    def get_fieldsets(self, request: HttpRequest, obj: JobSchedule | None = None) -> Any:
+        if obj is None:
+            return ((None, {"fields": _DEFINITION}),)
+        can_change = not obj.from_code and self.has_change_permission(request, obj)
+        definition = {
+            "fields": _DEFINITION if can_change else _SHOWN,
+            "description": _IN_CODE if obj.from_code else "",
+        }
+        return ((None, definition), (gettext_lazy("State"), {"fields": _STATE}))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        schedule = kwargs.get("obj")
+        if schedule is not None and schedule.from_code:  # there is nothing to save
+            context |= {
+                "title": gettext("View %s") % self.opts.verbose_name,
+                "show_save": False,
+                "show_save_and_continue": False,
+                "show_save_and_add_another": False,
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -194,12 +239,14 @@ class JobScheduleAdmin(StoreAdmin):
     @admin.action(description=gettext_lazy("Pause"), permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Pauses schedules."""
-        self._each(request, queryset, _schedules().pause)
+        done = self._each(request, queryset, _schedules().pause)
+        self._tell(request, ngettext("%d schedule paused.", "%d schedules paused.", done), done)
 
     @admin.action(description=gettext_lazy("Resume"), permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Resumes schedules."""
-        self._each(request, queryset, _schedules().resume)
+        done = self._each(request, queryset, _schedules().resume)
+        self._tell(request, ngettext("%d schedule resumed.", "%d schedules resumed.", done), done)
 
     @admin.action(description=gettext_lazy("Run now"), permissions=["change"])
     def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -207,11 +254,12 @@ class JobScheduleAdmin(StoreAdmin):
         permitted = [each for each in queryset if _may_run(request.user, each.function)]
         if len(permitted) < len(queryset):
             self.message_user(request, _MAY_NOT_RUN, messages.ERROR)
-        self._each(request, permitted, _schedules().run)
+        done = self._each(request, permitted, _schedules().run)
+        self._tell(request, ngettext("%d job submitted.", "%d jobs submitted.", done), done)
 
     def _each(
         self, request: HttpRequest, schedules: Iterable[Any], operation: Callable[[str], object]
-    ) -> None:
+    ) -> int:
         done = 0
         for schedule in schedules:
             try:
@@ -219,9 +267,16 @@ class JobScheduleAdmin(StoreAdmin):
                 done += 1
             except GearmanException as error:
                 self.message_user(request, str(error), messages.ERROR)
+        return done
+
+    def _tell(self, request: HttpRequest, text: str, done: int) -> None:
         if done:
-            text = ngettext("%d schedule: done.", "%d schedules: done.", done) % done
-            self.message_user(request, text, messages.SUCCESS)
+            self.message_user(request, text % done, messages.SUCCESS)
+
+    @admin.display(description=gettext_lazy("arguments"))
+    def arguments_shown(self, schedule: JobSchedule) -> SafeString | str:
+        """Returns the arguments, with secrets masked."""
+        return payload_shown(schedule.arguments, None)
 
     @admin.display(description=gettext_lazy("when"))
     def words(self, schedule: JobSchedule) -> str:
