@@ -70,6 +70,15 @@ def printable(text: str) -> str:
     """
     if len(text) > _LONGEST_TEXT:
         text = f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
+    return escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Returns a text in one line, with control characters escaped.
+
+    Args:
+        text: the text.
+    """
     if text.isprintable():
         return text
     return "".join(

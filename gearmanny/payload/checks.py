@@ -107,6 +107,8 @@ PERIOD = number("a number of seconds from 0 to 3e9", lambda seconds: 0 <= second
 """Seconds that a database adds to the time or takes from it: a hundred years, as the calendars of
 databases end."""
 
+DAYS = number("a number of days from 0 to 36500", lambda days: 0 <= days <= 36500)
+
 WAIT = number(SECONDS.words, lambda seconds: seconds >= 0)
 """Seconds to wait at most; `math.inf` is allowed."""
 
