@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gearmanny.errors import escaped
+from gearmanny.errors import printable
 from gearmanny.payload.failures import decode_failure
 from gearmanny.payload.headers import decode_headers
 from gearmanny.payload.masking import masked, masked_text
@@ -83,7 +83,7 @@ def _shown(payload: Payload | None, mask: Sequence[str]) -> Any:
 
 
 def _line(name: str, text: str) -> str:
-    return f"{name:{_WIDTH}} {escaped(text)}"
+    return f"{name:{_WIDTH}} {printable(text, len(text))}"
 
 
 def _text(value: Any) -> str:

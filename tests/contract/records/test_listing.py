@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -309,18 +310,21 @@ class TestTheCommand:
     def test_what_cannot_be_meant_is_refused(
         self,
         database: Database,
+        store: SQLStore,
         capsys: pytest.CaptureFixture[str],
         arguments: list[str],
         text: str,
     ) -> None:
+        assert store.id  # the tables exist
         with pytest.raises(SystemExit, match="2"):
             cli.main(["jobs", "--records", database.url, *arguments])
         assert text in capsys.readouterr().err
 
     def test_what_no_record_can_have_is_refused(
-        self, database: Database, capsys: pytest.CaptureFixture[str]
+        self, database: Database, store: SQLStore, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """As the shell passes bytes that are not text."""
+        assert store.id  # the tables exist
         for option in ("--key", "--function"):
             assert cli.main(["jobs", "--records", database.url, "list", option, "\udcff"]) == 1
             assert "a NUL or a lone surrogate" in capsys.readouterr().err
@@ -385,6 +389,19 @@ class TestTheCommand:
         lines = capsys.readouterr().out.splitlines()
         place = lines.index(f"{'error':15} builtins.ValueError: no parcel")
         assert lines[place + 1] == f"{'':15} Traceback (most recent call last):"
+
+
+def test_no_file_is_made_to_list_its_jobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mistyped.db"
+    command = ["jobs", "--records", f"sqlite:///{path}", "list"]
+    assert cli.main(command) == 1
+    assert f"There is no store '{path}'" in capsys.readouterr().err
+    assert not path.exists()
+    path.write_text("This is not a database, though it is long enough to be looked at by SQLite.")
+    assert cli.main(command) == 1
+    assert capsys.readouterr().err.endswith("cannot be opened: file is not a database.\n")
 
 
 def test_a_list_of_which_enough_was_read_ends_quietly(database: Database, store: SQLStore) -> None:
