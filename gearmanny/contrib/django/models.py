@@ -200,6 +200,8 @@ class JobSchedule(models.Model):
     next_tick = MomentField(null=True)
     job = models.UUIDField(null=True)
     tick_job = models.UUIDField(null=True)
+    offered: bool | None = None
+    """Whether a worker offers it, where that was looked up."""
 
     objects = StoreManager()
 

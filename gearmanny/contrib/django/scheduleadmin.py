@@ -181,6 +181,14 @@ class JobScheduleAdmin(StoreAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: JobSchedule | None = None) -> bool:
         return _has_store() and super().has_delete_permission(request, obj)
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        found = super().get_changelist_instance(request)
+        # One look at the processes for all rows.
+        offered = {each.name: each.offered for each in _schedules().all()}
+        for schedule in found.result_list:
+            schedule.offered = offered.get(schedule.name, False)
+        return found
+
     def get_readonly_fields(
         self, request: HttpRequest, obj: JobSchedule | None = None
     ) -> tuple[str, ...]:
@@ -281,8 +289,9 @@ class JobScheduleAdmin(StoreAdmin):
     @admin.display(description=gettext_lazy("when"))
     def words(self, schedule: JobSchedule) -> str:
         """Returns the timetable in words."""
+        values = {each: getattr(schedule, each) for each in _DEFINITION[3:]}
         try:
-            return _schedules().get(schedule.name).words
+            return Timetable(**values).words
         except GearmanException as error:
             return str(error)
 
@@ -312,4 +321,6 @@ class JobScheduleAdmin(StoreAdmin):
     @admin.display(description=gettext_lazy("offered by a worker"), boolean=True)
     def is_offered(self, schedule: JobSchedule) -> bool:
         """Returns whether a worker that lives offers it."""
-        return schedule.pk is not None and _schedules().get(schedule.name).offered
+        if schedule.offered is None:  # on its own page
+            schedule.offered = _schedules().get(schedule.name).offered
+        return bool(schedule.offered)
