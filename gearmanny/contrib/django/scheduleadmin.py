@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar
@@ -15,46 +14,34 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
-from gearmanny.contrib.django.explorer.access import may_call
-from gearmanny.contrib.django.explorer.arguments import decoded, read, written
 from gearmanny.contrib.django.explorer.drawings import bars
-from gearmanny.contrib.django.explorer.offered import is_internal
 from gearmanny.contrib.django.explorer.site import StoreAdmin, store_of_project
 from gearmanny.contrib.django.explorer.values import payload_shown
 from gearmanny.contrib.django.models import JobSchedule
+from gearmanny.contrib.django.scheduleform import (
+    DEFINITION,
+    MAY_NOT_RUN,
+    ScheduleForm,
+    may_run,
+)
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.errors import GearmanException
-from gearmanny.payload.masking import masked_text
-from gearmanny.payload.names import check_function_name
-from gearmanny.records.scheduling import NewSchedule, Schedules
+from gearmanny.records.scheduling import Schedules
 from gearmanny.schedules.timetable import Timetable
 
-_DEFINITION = (
-    *("name", "function", "arguments", "every", "cron", "timezone"),
-    *("jitter", "catch_up", "overlap", "max_late"),
-)
-
-_SHOWN = tuple("arguments_shown" if name == "arguments" else name for name in _DEFINITION)
-"""The same where they are not changed, with arguments whose secrets are masked."""
+_SHOWN = tuple("arguments_shown" if name == "arguments" else name for name in DEFINITION)
+"""The fields that say so where they are not changed, with arguments whose secrets are masked."""
 
 _STATE = ("from_code", "paused", "is_offered", "last_tick", "next_tick", "job")
 
 _RUNS = 20
 """Jobs that are shown of a schedule."""
 
-_MAY_NOT_RUN = gettext_lazy("You may not call this function.")
-
-_ANOTHER = gettext_lazy(
-    "Another function does not get the values that are masked here. Write them again."
-)
-
 _IN_CODE = gettext_lazy(
     "This schedule is in the code of a worker, and is changed there. The actions of the list pause "
     "it and run it."
 )
-
-_LINE = forms.TextInput(attrs={"class": "vTextField"})
 
 
 def _has_store() -> bool:
@@ -67,89 +54,10 @@ def _schedules() -> Schedules:
     return store.schedules
 
 
-def _may_run(user: Any, function: str) -> bool:
-    return may_call(user, function) and not is_internal(function)
-
-
 def _moment(moment: datetime | None) -> str:
     if moment is None:
         return "-"
     return render_to_string("admin/gearmanny/moment.html", {"moment": moment})
-
-
-class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A schedule that somebody adds or changes."""
-
-    user: Any
-    """That person, who needs the permission to call the function."""
-
-    class Meta:
-        model = JobSchedule
-        fields = _DEFINITION
-        widgets = dict.fromkeys(("name", "function", "cron", "timezone"), _LINE)
-        help_texts: ClassVar = {"arguments": gettext_lazy("A JSON object: the arguments by name.")}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # As they are before the form changes its instance.
-        self._function, arguments = self.instance.function, self.instance.arguments
-        self._old = decoded(arguments)
-        if arguments:
-            shown = masked_text(arguments, get_settings().MASK)
-            self.initial["arguments"] = written(self._old) or shown
-        # Where its name has to be unique.
-        self.instance._state.db = get_settings().RECORDS.DATABASE
-
-    def clean_arguments(self) -> str:
-        """Returns the arguments, if they are what a task takes, with the secrets that the page has
-        masked."""
-        text: str = self.cleaned_data["arguments"].strip()
-        arguments = read(text, self._old)
-        if self.cleaned_data.get("function") != self._function and arguments != read(text):
-            # That one might show them to whoever has changed it.
-            raise forms.ValidationError(_ANOTHER)
-        try:
-            return json.dumps(arguments, allow_nan=False)
-        except ValueError as error:  # a number that is too large
-            raise forms.ValidationError(str(error)) from error
-
-    def clean_function(self) -> str:
-        """Returns the function, if one can have that name."""
-        function: str = self.cleaned_data["function"]
-        try:
-            check_function_name(function)
-        except GearmanException as error:
-            raise forms.ValidationError(str(error)) from error
-        if not _may_run(self.user, function):
-            raise forms.ValidationError(_MAY_NOT_RUN)
-        return function
-
-    def clean(self) -> dict[str, Any]:
-        """Returns the values, if they are a timetable."""
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if not self.errors:
-            try:
-                self.new()
-            except GearmanException as error:
-                raise forms.ValidationError(str(error)) from error
-        return cleaned
-
-    def new(self) -> NewSchedule:
-        """Returns the schedule that was described.
-
-        Raises:
-            InvalidOption: a value is invalid.
-        """
-        # Of a schedule that is there, the name is not in the form.
-        given = {"name": self.instance.name} | self.cleaned_data
-        values = {name: given[name] for name in _DEFINITION}
-        name, function, arguments = (values.pop(each) for each in _DEFINITION[:3])
-        if values["catch_up"]:
-            values["overlap"] = "queue"
-        values["cron"] = values["cron"] or None
-        if not values["cron"]:
-            values["timezone"] = "UTC"
-        return NewSchedule(name, function, arguments, Timetable(**values))
 
 
 @admin.register(JobSchedule)
@@ -198,10 +106,10 @@ class JobScheduleAdmin(StoreAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: JobSchedule | None = None) -> Any:
         if obj is None:
-            return ((None, {"fields": _DEFINITION}),)
+            return ((None, {"fields": DEFINITION}),)
         can_change = not obj.from_code and self.has_change_permission(request, obj)
         definition = {
-            "fields": _DEFINITION if can_change else _SHOWN,
+            "fields": DEFINITION if can_change else _SHOWN,
             "description": _IN_CODE if obj.from_code else "",
         }
         return ((None, definition), (gettext_lazy("State"), {"fields": _STATE}))
@@ -259,9 +167,9 @@ class JobScheduleAdmin(StoreAdmin):
     @admin.action(description=gettext_lazy("Run now"), permissions=["change"])
     def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Runs schedules."""
-        permitted = [each for each in queryset if _may_run(request.user, each.function)]
+        permitted = [each for each in queryset if may_run(request.user, each.function)]
         if len(permitted) < len(queryset):
-            self.message_user(request, _MAY_NOT_RUN, messages.ERROR)
+            self.message_user(request, MAY_NOT_RUN, messages.ERROR)
         done = self._each(request, permitted, _schedules().run)
         self._tell(request, ngettext("%d job submitted.", "%d jobs submitted.", done), done)
 
@@ -289,7 +197,7 @@ class JobScheduleAdmin(StoreAdmin):
     @admin.display(description=gettext_lazy("when"))
     def words(self, schedule: JobSchedule) -> str:
         """Returns the timetable in words."""
-        values = {each: getattr(schedule, each) for each in _DEFINITION[3:]}
+        values = {each: getattr(schedule, each) for each in DEFINITION[3:]}
         try:
             return Timetable(**values).words
         except GearmanException as error:
