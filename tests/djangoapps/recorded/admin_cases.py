@@ -28,7 +28,7 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.contrib.django.testing import eager
 from gearmanny.errors import TaskError
-from gearmanny.records import listing, summaries
+from gearmanny.records import listing, schedules, summaries
 from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.states import Event
 from gearmanny.records.values import Claimed, NewJob
@@ -777,6 +777,13 @@ class SchedulePages(TestCase):
         data = {"action": "delete_selected", "_selected_action": [self.id_of("shop_tick")]}
         self.client.post(SCHEDULES, data | {"post": "yes"})
         assert self.store.schedules.all() == []
+
+    def test_the_list_looks_once_at_the_processes(self) -> None:
+        for name in ("a", "b", "c"):
+            self.add(name=name)
+        with patch.object(schedules, "offers", wraps=schedules.offers) as looks:
+            self.assertContains(self.client.get(SCHEDULES), "no worker", count=3)
+        assert looks.call_count == 1
 
     def test_one_that_cannot_be_read_is_shown_all_the_same(self) -> None:
         self.add()
