@@ -174,6 +174,8 @@ def _change(verb: str, options: Mapping[str, Any], console: Console) -> int:
             f"Say which jobs to {verb}: by their ids, by --function, --state, --key or --argument, "
             "or with --all."
         )
+    if verb == "retry" and not options["state"]:
+        options = {**options, "state": State.FAILED}  # there may be a million others
     ids = iter(named) if named else (job.id for job in _wanted(options, console.store))
     done, problems = 0, []
     change = {"retry": _retry, "cancel": _cancel, "delete": _delete}[verb]

@@ -225,7 +225,7 @@ class TestTheCommand:
         code, (report,) = jobs("retry", first)
         assert (code, report["jobs"]) == (1, 0)
         assert report["problems"] == [f"{first} is queued: only a failed job can be queued again"]
-        assert jobs("retry", "--state", "failed")[1][0]["jobs"] == 1
+        assert jobs("retry", "--function", "g")[1][0]["jobs"] == 1
         assert look(store, second).state is State.QUEUED
 
     def test_a_key_that_is_taken_is_reported(

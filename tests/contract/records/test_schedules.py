@@ -361,10 +361,10 @@ class TestASchedulesOfCode:
 
     def test_leaves_a_schedule_alone_that_somebody_has_added(self, store: SQLStore) -> None:
         store.schedules.add(new("f", every=30.0))
-        assert store.schedules.offer([new("f")]) == ["f"]
-        assert store.schedules.offer([new("f", every=30.0)]) == ["f"]
-        found = store.schedules.get("f")
-        assert (found.every, found.from_code) == (30.0, False)
+        for every in (30.0, 60.0):
+            assert store.schedules.offer([new("f", every=every)]) == ["f"]
+            found = store.schedules.get("f")
+            assert (found.every, found.from_code) == (30.0, False)
 
     def test_begins_in_several_processes_at_once(
         self, database: Database, in_thread: Callable[..., Future[Any]]
