@@ -63,6 +63,11 @@ _CONFLICTS = ("40001", "40P01")
 _SHUTDOWNS = ("57P01", "57P02", "57P03")
 """The database ends, has crashed, or is starting."""
 
+_UNUSABLE = ("25006", "53", "55P03", "57014", "58")
+"""The beginnings of codes by which a session that goes on refuses a statement for now: the database
+is read-only, as a standby is; the disk or another resource is full; a lock, or the statement, took
+longer than the settings of the role allow; the system failed."""
+
 
 class PostgreSQL(Dialect):
     """PostgreSQL, by psycopg 3.
@@ -110,7 +115,8 @@ class PostgreSQL(Dialect):
         return UUID(id)
 
     def is_lost(self, error: Exception, connection: Any) -> bool:
-        return bool(connection.closed)
+        state = getattr(error, "sqlstate", None) or ""
+        return bool(connection.closed) or state.startswith(_UNUSABLE)
 
     def is_duplicate(self, error: Exception) -> bool:
         return getattr(error, "sqlstate", None) == "23505"
@@ -175,6 +181,11 @@ _SQLITE_TYPES = {
 }
 
 
+_UNUSABLE_FILES = tuple(
+    f"SQLITE_{name}" for name in ("BUSY", "IOERR", "FULL", "CANTOPEN", "READONLY")
+)
+
+
 class SQLite(Dialect):
     """SQLite 3.35 or later, by `sqlite3` of the standard library.
 
@@ -211,7 +222,7 @@ class SQLite(Dialect):
         # By its name, as the module is not loaded by who does not use it.
         return type(error).__name__ == "OperationalError" and getattr(
             error, "sqlite_errorname", ""
-        ).startswith(("SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN"))
+        ).startswith(_UNUSABLE_FILES)
 
     def is_duplicate(self, error: Exception) -> bool:
         name = getattr(error, "sqlite_errorname", "")

@@ -388,12 +388,10 @@ def test_a_watch_that_fails_leaves_its_connection_as_it_was(
 ) -> None:
     id = submit(store)
     (backend,) = store._connections.run(_backend)
-    store._connections.run(lambda session: session.change("SET lock_timeout = '10ms'"))
-    somebody = database.begin()
-    somebody.execute("LOCK TABLE gearmanny_notes")
-    with pytest.raises(psycopg.errors.LockNotAvailable):
+    database.execute("ALTER TABLE gearmanny_notes ADD CONSTRAINT nobody CHECK (NOT watched)")
+    with pytest.raises(psycopg.errors.CheckViolation):
         store.watch(id)
-    somebody.execute("ROLLBACK")
+    database.execute("ALTER TABLE gearmanny_notes DROP CONSTRAINT nobody")
     assert store.watch(id) == store.look(id)
     assert store._connections.run(_backend) == (backend,)
     (other,) = store.submit([NewJob("f")])
@@ -458,6 +456,31 @@ def test_who_keeps_a_file_locked_makes_the_store_unavailable(
     with pytest.raises(StoreUnavailable, match="locked"):
         submit(store)
     busy.execute("ROLLBACK")
+    submit(store)
+
+
+@only_postgresql
+def test_what_a_session_refuses_for_now_makes_the_store_unavailable(
+    database: Database, running: Claiming
+) -> None:
+    claim = running().claim
+    somebody = database.begin()
+    somebody.execute("LOCK TABLE gearmanny_jobs")
+    for setting in ("lock_timeout", "statement_timeout"):
+        hasty = database.open(f"{setting}=100")
+        with pytest.raises(StoreUnavailable, match=setting.replace("_", " ")):
+            hasty.finish(claim, Event.SUCCEEDED)
+    somebody.execute("ROLLBACK")
+    standby = database.open("default_transaction_read_only=on")
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        standby.finish(claim, Event.SUCCEEDED)
+
+
+@only_sqlite
+def test_a_file_that_cannot_be_written_makes_the_store_unavailable(store: SQLStore) -> None:
+    store._connections.run(lambda session: session.change("PRAGMA query_only = ON"))
+    with pytest.raises(StoreUnavailable, match="readonly"):
+        submit(store)
     submit(store)
 
 
