@@ -17,9 +17,11 @@ _POSTGRESQL_EXPRESSIONS = {
     "at": "to_timestamp(%s::float8)",
     "for_update": "FOR UPDATE",
     "skip_locked": "FOR UPDATE SKIP LOCKED",
+    # A transaction that sees one moment does not see who began to wait since then.
     "tell_waiting": (
-        "(SELECT pg_notify('{channel}', %s::text || n.id::text) "
-        "FROM {notes} n WHERE n.id = {jobs}.id AND n.watched)"
+        "(SELECT pg_notify('{channel}', %s::text || {jobs}.id::text) "
+        "WHERE current_setting('transaction_isolation') <> 'read committed' "
+        "OR EXISTS (SELECT 1 FROM {notes} n WHERE n.id = {jobs}.id AND n.watched))"
     ),
     "tell_room": (
         "(SELECT pg_notify('{channel}', 'room ' || {jobs}.limited) "

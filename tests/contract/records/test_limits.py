@@ -377,8 +377,9 @@ class TestThatThereIsRoomIsTold:
                 store.finish(claimed.claim, event)
             assert Change("room", "f") in heard(changes)
 
-    def test_when_one_is_cancelled_that_was_released(
-        self, store: SQLStore, worker: Worker, heard: Heard
+    @pytest.mark.parametrize("end", ["cancelled", "deleted", "never claimed"])
+    def test_when_one_ends_that_was_released(
+        self, store: SQLStore, worker: Worker, heard: Heard, end: str
     ) -> None:
         ids = in_order(store, 2)
         first = worker.begin(ids[0], ONE)
@@ -386,7 +387,13 @@ class TestThatThereIsRoomIsTold:
         worker.end(first)
         assert worker.handed()
         with store.changes() as changes:
-            assert store.cancel(ids[1]) is State.CANCELLED
+            if end == "cancelled":
+                assert store.cancel(ids[1]) is State.CANCELLED
+            elif end == "deleted":
+                assert store.delete([ids[1]]) == [ids[1]]
+            else:
+                lost = store.handed_before(0, 1)
+                assert len(store.hand_over_again(lost, max_handovers=1).failed) == 1
             assert heard(changes) == {Change("room", "f")}
 
     def test_to_who_is_held(self, store: SQLStore, worker: Worker, heard: Heard) -> None:

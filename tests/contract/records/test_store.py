@@ -433,6 +433,32 @@ def test_what_happens_is_told_to_those_who_wait(
         assert waiting.wait(0.1) == []
 
 
+@only_postgresql
+def test_that_a_job_is_deleted_is_told_to_those_who_wait(store: SQLStore) -> None:
+    id, other = submit(store), submit(store)
+    with store.changes() as waiting:
+        store.watch(id)
+        assert set(store.delete([id, other])) == {id, other}
+        assert waiting.wait(PATIENCE) == [Change("done", id)]
+    assert store.watch(id) is None
+
+
+@only_postgresql
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_who_began_to_wait_while_a_task_ran_is_told_of_its_end(
+    database: Database, store: SQLStore, running: Claiming, level: str
+) -> None:
+    claim = running().claim
+    task = database.connect()
+    task.execute(f"BEGIN ISOLATION LEVEL {level}")
+    task.execute("SELECT 1 FROM gearmanny_jobs")
+    with store.changes() as waiting:
+        store.watch(claim.id)
+        assert store.finish(claim, Event.SUCCEEDED, connection=task)
+        task.execute("COMMIT")
+        assert waiting.wait(PATIENCE) == [Change("done", claim.id)]
+
+
 def test_a_wait_outlives_a_restart_of_the_database(own_postgres: Postgres) -> None:
     store = SQLStore(url_of(own_postgres.settings()))
     with store.changes() as waiting:
