@@ -15,6 +15,7 @@ _POSTGRESQL_EXPRESSIONS = {
     "later": "(statement_timestamp() + %s::float8 * interval '1 second')",
     "ago": "(statement_timestamp() - %s::float8 * interval '1 second')",
     "at": "to_timestamp(%s::float8)",
+    "moved_next": "({limits}.next + (excluded.every - {limits}.every) * interval '1 second')",
     "for_update": "FOR UPDATE",
     "skip_locked": "FOR UPDATE SKIP LOCKED",
     # A transaction that sees one moment does not see who began to wait since then.
@@ -147,6 +148,10 @@ _SQLITE_EXPRESSIONS = {
     "later": "strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', %s))",
     "ago": "strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', -%s))",
     "at": "strftime('%Y-%m-%d %H:%M:%f', %s, 'unixepoch')",
+    "moved_next": (
+        "strftime('%Y-%m-%d %H:%M:%f', {limits}.next, "
+        "printf('%+.3f seconds', excluded.every - {limits}.every))"
+    ),
     "for_update": "",
     "skip_locked": "",
     "tell_waiting": "%s",

@@ -183,6 +183,19 @@ def test_a_job_begins_only_as_often_as_the_rate_says(store: SQLStore, worker: Wo
     assert worker.claim(ids[1], None) != LIMITED  # without its limits, it is not held
 
 
+def test_a_rate_that_was_changed_counts_from_the_last_start(
+    store: SQLStore, worker: Worker
+) -> None:
+    ids, often = in_order(store, 4), Limits(every=0.01)
+    worker.end(worker.begin(ids[0], HOURLY))
+    assert worker.claim(ids[1], HOURLY) == LIMITED
+    assert worker.claim(ids[2], often) == LIMITED  # another one waits, and was there before
+    assert [job.id for job in worker.handed()] == ids[1:3]
+    until(lambda: isinstance(worker.claim(ids[1], often, 2), Claimed))
+    assert worker.claim(ids[3], HOURLY) == LIMITED
+    assert worker.handed() == []
+
+
 def test_a_job_that_comes_a_moment_too_early_is_claimed_again(
     store: SQLStore, worker: Worker
 ) -> None:
