@@ -256,6 +256,37 @@ class TestTransactions:
         assert snapshot is not None
         assert snapshot.state is State.CANCELLED
 
+    def test_a_wait_that_would_not_see_the_end_is_in_vain(
+        self, entry: dict[str, Any], store: DjangoStore, record: Callable[..., str]
+    ) -> None:
+        before = record("a")
+        assert not store.waits_in_vain(before)
+        is_postgres = "postgresql" in entry["ENGINE"]
+        for level in ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"):
+            with transaction.atomic(using=ALIAS):
+                if is_postgres:
+                    with connections[ALIAS].cursor() as cursor:
+                        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+                sees_others = is_postgres and level == "READ COMMITTED"
+                assert store.waits_in_vain(before) is not sees_others
+                assert not is_postgres or store.waits_in_vain(record("a"))
+
+    def test_a_key_that_is_taken_leaves_the_transaction_as_it_was(
+        self, store: DjangoStore, record: Callable[..., str]
+    ) -> None:
+        id = record("a", unique="k")
+        process = store.register()
+        claimed = store.claim(id, "a", 1, process.id)
+        assert isinstance(claimed, Claimed)
+        store.finish(claimed.claim, Event.FAILED, error="{}")
+        store.leave()
+        record("a", unique="k")
+        with transaction.atomic(using=ALIAS):
+            with pytest.raises(InvalidOption, match="has its key now"):
+                store.revive(id)
+            record("b")
+        assert functions() == ["a", "a", "b"]
+
     def test_a_broken_transaction_records_nothing(
         self, record: Callable[..., str], callers: Callers
     ) -> None:

@@ -85,6 +85,14 @@ class TransactionStore(SQLStore):
             transaction.on_commit(lambda: outbox.send(hand_over, ours), self.alias, robust)
         return submitted
 
+    def sees_one_moment(self) -> bool:
+        """Returns whether the transaction that is open here sees everything as it was when that
+        began."""
+        if connections[self.alias].vendor == "sqlite":
+            return True
+        level = self._run(lambda session: session.row("SHOW transaction_isolation"))
+        return level != ("read committed",)
+
     async def aside(self, ask: Callable[[], Result]) -> Result:
         return await sync_to_async(ask)()
 
@@ -149,8 +157,7 @@ class DjangoStore(SQLStore):
     def waits_in_vain(self, id: str) -> bool:
         if not self._is_inside():
             return False
-        # A transaction of SQLite sees one moment.
-        return connections[self.alias].vendor == "sqlite" or super().look(id) is None
+        return super().look(id) is None or self.of_callers.sees_one_moment()
 
     def look(self, id: str) -> Snapshot | None:
         return self.of_callers.look(id) if self._is_inside() else super().look(id)
