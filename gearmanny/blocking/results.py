@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 from gearmanny.blocking.channel import Channel
@@ -14,15 +14,12 @@ from gearmanny.calling import asking, waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.values import JobStatus, Progress, Update
 from gearmanny.calling.work import Work
-from gearmanny.errors import TaskTimeout
+from gearmanny.errors import TaskTimeout, UnknownJob
 from gearmanny.net.deadline import Deadline
 from gearmanny.payload.counts import number_of
 
 _TURN = 0.02
 """Seconds for which one of several connections is read, when any of them may bring an answer."""
-
-_LONGEST_PAUSE = 1.0
-"""Seconds between two looks at the records of jobs that are waited for together. They double."""
 
 
 class WorkResult(Work[Channel]):
@@ -183,6 +180,8 @@ class WorkResult(Work[Channel]):
             self._driver.run(self._recorded.end(deadline, 0.0))
         except TaskTimeout:
             return False
+        except UnknownJob:  # which `get_result` says
+            pass
         return True
 
     def _run(self, what: Any, timeout: float | None) -> Any:
@@ -206,14 +205,14 @@ def as_completed(
     soon = Deadline(waiting.UNSERVED) if timeout is None else None
     group = Group()
     pending = {work._call: work for work in results}
-    recorded = Looks(work for work in pending.values() if work.id is not None)
+    look = _looks_at([work for work in pending.values() if work.id is not None])
     channels = {call.line for call in pending if call.record is None}
     for call in pending:
         if call.record is None:
             call.line.watch(call, group)
     while pending:
         while not group.ended:
-            within = recorded.look(group, soon or deadline)
+            within = look(group, soon or deadline)
             if not group.ended and not _wait_for_any(group, channels, within):
                 if deadline.has_passed():
                     raise _late(pending, timeout)
@@ -270,23 +269,17 @@ def _warn_of_unserved(works: Iterable[WorkResult]) -> None:
         work._driver.run(waiting.warn_if_unserved(work._call))
 
 
-class Looks:
-    """Looks at recorded jobs from time to time, where several works are waited for."""
+Look = Callable[[Group, Deadline], Deadline]
 
-    def __init__(self, works: Iterable[WorkResult]) -> None:
-        self._works = list(works)
-        self._pause = _TURN
 
-    def look(self, group: Group, deadline: Deadline) -> Deadline:
-        """Notes those that have ended; returns when to look next, at the latest."""
-        if not self._works:
-            return deadline
-        ended = [work for work in self._works if work.is_done()]
-        for work in ended:
-            self._works.remove(work)
-            group.notice(work._call)
-        self._pause = _TURN if ended else min(self._pause * 2, _LONGEST_PAUSE)
-        return deadline.within(self._pause)
+def _looks_at(works: list[WorkResult]) -> Look:
+    """Returns what looks at recorded jobs, notes those that have ended in a group, and returns when
+    to look next."""
+    if not works:
+        return lambda group, deadline: deadline
+    from gearmanny.blocking.looks import Looks  # noqa: PLC0415  clients with records alone
+
+    return Looks({work._call: work.is_done for work in works}).look
 
 
 def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> bool:

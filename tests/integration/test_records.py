@@ -21,7 +21,7 @@ import pytest
 
 from gearmanny.aio import AioClient
 from gearmanny.blocking.walker import ThreadBell
-from gearmanny.client import RawClient, SimpleClient
+from gearmanny.client import AsyncClient, RawClient, SimpleClient
 from gearmanny.errors import (
     EncodingError,
     InvalidOption,
@@ -431,20 +431,44 @@ class TestTheListener:
 def test_a_wait_goes_on_when_the_database_is_back(tmp_path: Path) -> None:
     with Postgres() as database, database.database("jobs") as entry:
         store, other = SQLStore(url_of(entry)), SQLStore(url_of(entry))
-        with SimpleClient(["127.0.0.1:1"], records=store) as client:
-            work = client.using(background=True).submit("f")
-            with ThreadPoolExecutor(1) as pool:
-                waiting = pool.submit(work.exception, 3 * PATIENCE)
+        with AsyncClient(["127.0.0.1:1"], records=store) as client:
+            work, ended = (client.using(background=True).submit("f") for _ in range(2))
+            assert ended.cancel()
+            together = client.as_completed([work, ended], 3 * PATIENCE)
+            assert next(together) is ended
+            with ThreadPoolExecutor(2) as pool:
+                waiting = [
+                    pool.submit(work.exception, 3 * PATIENCE),
+                    pool.submit(lambda: next(together).exception(0)),
+                ]
                 until(lambda: listeners(other) == 1, "somebody who listens")
                 database.stop()
                 with pytest.raises(StoreUnavailable):
                     client.record(str(work.id))
+                with pytest.raises(StoreUnavailable):
+                    next(client.as_completed([work]))
                 database.start()
                 other.close()
                 other.cancel(str(work.id))
-                assert isinstance(waiting.result(3 * PATIENCE), JobCancelled)
+                for each in waiting:
+                    assert isinstance(each.result(3 * PATIENCE), JobCancelled)
         store.close()
         other.close()
+
+
+def test_who_waits_for_several_is_given_those_that_are_forgotten(
+    url: str, store: SQLStore, other: SQLStore
+) -> None:
+    with AsyncClient(["127.0.0.1:1"], records=store) as client:
+        background = client.using(background=True)
+        works = [background.submit("f") for _ in range(3)]
+        assert other.delete([str(works[1].id)])
+        other.cancel(str(works[2].id))
+        ended = client.as_completed(works, PATIENCE)
+        assert {next(ended), next(ended)} == set(works[1:])
+        assert client.wait(works, 0.1) == (set(works[1:]), set(works[:1]))
+        with pytest.raises(UnknownJob):
+            works[1].get_result()
 
 
 class TestPickling:
