@@ -141,7 +141,21 @@ class TestAJobThatWaitsForItsNextAttempt:
     def test_longer_than_databases_can_has_failed(self, run: RunTrying, caller: Caller) -> None:
         run()
         id = caller.call("trying_never")
-        assert caller.error(id)["type"] == "gearmanny.errors.InvalidOption"
+        assert caller.error(id)["message"] == (
+            "The backoff after attempt 1 must be a number of seconds from 0 to 3e9, not "
+            "10000000000.0. The attempt had failed with builtins.ValueError: not in this life"
+        )
+
+    @pytest.mark.parametrize("function", ["unreckoned", "unreckoned_later"])
+    def test_after_a_time_that_cannot_be_reckoned_says_both(
+        self, run: RunTrying, caller: Caller, function: str
+    ) -> None:
+        run()
+        id = caller.call(f"trying_{function}")
+        assert caller.error(id)["message"] == (
+            "The backoff after attempt 1 failed with builtins.ZeroDivisionError: division by "
+            "zero. The attempt had failed with builtins.ValueError: no luck"
+        )
 
 
 def test_an_attempt_that_fails_while_its_worker_stops_counts(
