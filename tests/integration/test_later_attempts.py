@@ -114,6 +114,17 @@ class TestAJobThatFails:
         done = caller.until(id, State.SUCCEEDED)
         assert (done.result, done.failures) == ('"in time"', 1)
 
+    @pytest.mark.parametrize("function", ["unreckoned", "unreckoned_later"])
+    def test_and_whose_backoff_fails_says_both(
+        self, run: RunTrying, caller: Caller, function: str
+    ) -> None:
+        run()
+        id = caller.call(f"trying_{function}")
+        assert caller.error(id)["message"] == (
+            "The backoff after attempt 1 failed with builtins.ZeroDivisionError: division by "
+            "zero. The attempt had failed with builtins.ValueError: no luck"
+        )
+
 
 class TestAJobThatWaitsForItsNextAttempt:
     def test_leaves_its_process_to_others_for_days(
@@ -144,17 +155,6 @@ class TestAJobThatWaitsForItsNextAttempt:
         assert caller.error(id)["message"] == (
             "The backoff after attempt 1 must be a number of seconds from 0 to 3e9, not "
             "10000000000.0. The attempt had failed with builtins.ValueError: not in this life"
-        )
-
-    @pytest.mark.parametrize("function", ["unreckoned", "unreckoned_later"])
-    def test_after_a_time_that_cannot_be_reckoned_says_both(
-        self, run: RunTrying, caller: Caller, function: str
-    ) -> None:
-        run()
-        id = caller.call(f"trying_{function}")
-        assert caller.error(id)["message"] == (
-            "The backoff after attempt 1 failed with builtins.ZeroDivisionError: division by "
-            "zero. The attempt had failed with builtins.ValueError: no luck"
         )
 
 
