@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from gearmanny.errors import InvalidOption
 from gearmanny.net.loopback import free_port
@@ -457,6 +458,25 @@ def test_who_began_to_wait_while_a_task_ran_is_told_of_its_end(
         assert store.finish(claim, Event.SUCCEEDED, connection=task)
         task.execute("COMMIT")
         assert waiting.wait(PATIENCE) == [Change("done", claim.id)]
+
+
+def test_a_standby_is_away_until_it_is_promoted(own_postgres: Postgres) -> None:
+    with contextlib.closing(SQLStore(url_of(own_postgres.settings()))) as store:
+        process = store.register()
+        (submitted,) = store.submit([NewJob("f")])
+        claimed = store.claim(submitted.id, "f", 1, process.id)
+        assert isinstance(claimed, Claimed)
+        own_postgres.restart(as_standby=True)
+        for refused in (
+            lambda: store.finish(claimed.claim, Event.SUCCEEDED),
+            lambda: store.submit([NewJob("f")]),
+            store.changes,
+        ):
+            with pytest.raises(StoreUnavailable, match=r"read-only|during recovery"):
+                refused()
+        own_postgres.execute(sql.SQL("SELECT pg_promote()"))
+        assert store.finish(claimed.claim, Event.SUCCEEDED)
+        store.changes().close()
 
 
 def test_a_wait_outlives_a_restart_of_the_database(own_postgres: Postgres) -> None:
