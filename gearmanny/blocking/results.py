@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Any
+from collections.abc import Iterable, Iterator, Sized
+from typing import TYPE_CHECKING, Any
 
 from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.driver import Driver
@@ -18,8 +17,14 @@ from gearmanny.errors import TaskTimeout, UnknownJob
 from gearmanny.net.deadline import Deadline
 from gearmanny.payload.counts import number_of
 
+if TYPE_CHECKING:
+    from gearmanny.blocking.looks import Looks
+
 _TURN = 0.02
 """Seconds for which one of several connections is read, when any of them may bring an answer."""
+
+_GLANCE = 0.1
+"""Seconds between two looks at recorded jobs, where others are waited for as well."""
 
 
 class WorkResult(Work[Channel]):
@@ -205,15 +210,19 @@ def as_completed(
     soon = Deadline(waiting.UNSERVED) if timeout is None else None
     group = Group()
     pending = {work._call: work for work in results}
-    look = _looks_at([work for work in pending.values() if work.id is not None])
+    looks = _looks_at([work for work in pending.values() if work.id is not None])
     channels = {call.line for call in pending if call.record is None}
     for call in pending:
         if call.record is None:
             call.line.watch(call, group)
     while pending:
         while not group.ended:
-            within = look(group, soon or deadline)
-            if not group.ended and not _wait_for_any(group, channels, within):
+            within = soon or deadline
+            if looks is not None:
+                within = looks.look(group, within)
+                if channels:  # in which no bell is heard
+                    within = within.within(_GLANCE)
+            if not group.ended and not _wait_for_any(group, channels, looks, within):
                 if deadline.has_passed():
                     raise _late(pending, timeout)
                 if soon is not None and soon.has_passed():
@@ -269,23 +278,22 @@ def _warn_of_unserved(works: Iterable[WorkResult]) -> None:
         work._driver.run(waiting.warn_if_unserved(work._call))
 
 
-Look = Callable[[Group, Deadline], Deadline]
-
-
-def _looks_at(works: list[WorkResult]) -> Look:
-    """Returns what looks at recorded jobs, notes those that have ended in a group, and returns when
-    to look next."""
+def _looks_at(works: list[WorkResult]) -> Looks | None:
+    """Returns what looks at recorded jobs; None where there are none."""
     if not works:
-        return lambda group, deadline: deadline
+        return None
     from gearmanny.blocking.looks import Looks  # noqa: PLC0415  clients with records alone
 
-    return Looks({work._call: work.is_done for work in works}).look
+    return Looks({work._call: work._recorded for work in works})
 
 
-def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> bool:
+def _wait_for_any(
+    group: Group, channels: set[Channel], looks: Looks | None, deadline: Deadline
+) -> bool:
     """Waits until one of a group has ended; returns whether that was before the deadline."""
     if not channels:
-        time.sleep(deadline.remaining() or 0.0)
+        assert looks is not None  # there is something to wait for
+        looks.wait(deadline)
         return False
     if len(channels) == 1:
         (channel,) = channels

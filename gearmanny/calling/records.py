@@ -26,17 +26,17 @@ from gearmanny.records.states import State
 from gearmanny.records.values import Payload, Snapshot
 from gearmanny.records.waiting import Bell
 
-_SHORTEST, _LONGEST = 0.02, 1.0
+SHORTEST, LONGEST = 0.02, 1.0
 """Seconds between two looks where the database wakes nobody. The pauses double."""
 
-_SOON, _LATER = 0.1, 30.0
+SOON, LATER = 0.1, 30.0
 """Seconds until a look that should not be needed, as the database tells of changes. One that came
 at the moment when the wait began may be missed. The pauses grow by the factor of five."""
 
 OUTAGE = 60.0
 """Seconds for which a wait that has begun goes on while the database is away."""
 
-_REST = 0.5
+REST = 0.5
 """Seconds until it is asked again."""
 
 
@@ -99,6 +99,23 @@ class Recorded:
             )
         self.snapshot, self.function = found, found.function
         return found
+
+    def watched(self) -> Snapshot | None:
+        """Returns what the store finds, which tells of changes from now on.
+
+        Raises:
+            GearmanException: they cannot be seen in the transaction that is open here.
+            StoreUnavailable: the database cannot be reached.
+        """
+        if not self.store.waits_in_vain(self.id):
+            return self.store.watch(self.id)
+        found = self.store.look(self.id)
+        if found is None or not found.state.is_open:
+            return found
+        raise GearmanException(
+            f"What becomes of the job {self.id} cannot be seen in the transaction that is open "
+            "here. Wait for it after its COMMIT."
+        )
 
     def has_ended(self) -> Steps[bool]:
         """Returns whether the job has ended, by a look at its record."""
@@ -247,11 +264,11 @@ class _Waits:
             return (yield from self._begin(deadline))
         if self._bell is None:
             yield Pause(deadline.within(self._pause).remaining() or 0.0)
-            self._pause = min(self._pause * 2, _LONGEST)
+            self._pause = min(self._pause * 2, LONGEST)
         elif (yield Heed(self._bell, deadline.within(self._pause), found.function)):
-            self._pause = _SOON
+            self._pause = SOON
         else:
-            self._pause = min(self._pause * 5, _LATER)
+            self._pause = min(self._pause * 5, LATER)
         return (yield from self._look(deadline))
 
     def _look(self, deadline: Deadline) -> Steps[Snapshot]:
@@ -265,23 +282,11 @@ class _Waits:
 
     def _listen(self) -> Steps[Snapshot]:
         store, id = self._recorded.store, self._recorded.id
-        self._pause = _SHORTEST
+        self._pause = SHORTEST
         if store.listener.listens or (yield Consult(store, lambda: store.notifies)):
-            self._pause = _SOON
+            self._pause = SOON
             self._bell = yield Listen(store.listener, id, self._is_for_the_end)
-        return self._recorded.seen((yield Consult(store, self._watch)))
-
-    def _watch(self) -> Snapshot | None:
-        store, id = self._recorded.store, self._recorded.id
-        if not store.waits_in_vain(id):
-            return store.watch(id)
-        found = store.look(id)
-        if found is None or not found.state.is_open:
-            return found
-        raise GearmanException(
-            f"What becomes of the job {id} cannot be seen in the transaction that is open here. "
-            "Wait for it after its COMMIT."
-        )
+        return self._recorded.seen((yield Consult(store, self._recorded.watched)))
 
     def _patiently(self, ask: Callable[[], Steps[Any]], deadline: Deadline) -> Steps[Any]:
         """Does something with the store. What has begun goes on when the database is back."""
@@ -292,7 +297,7 @@ class _Waits:
             except StoreUnavailable:
                 if self._recorded.snapshot is None or outage.has_passed():
                     raise
-            yield Pause(outage.within(_REST).remaining() or 0.0)
+            yield Pause(outage.within(REST).remaining() or 0.0)
 
 
 def progress_of(found: Snapshot) -> Progress | None:

@@ -117,6 +117,14 @@ def meanwhile(*steps: Callable[[], object]) -> Iterator[None]:
         future.result()
 
 
+def watched(store: SQLStore) -> int:
+    """The jobs that somebody waits for, or has waited for."""
+    rows: list[Any] = store._run(
+        lambda session: session.rows("SELECT count(*) FROM {notes} WHERE watched")
+    )
+    return int(rows[0][0])
+
+
 def listeners(store: SQLStore) -> int:
     """The connections that listen."""
     if not store.notifies:
@@ -277,8 +285,8 @@ def simple(store: SQLStore) -> Iterator[SimpleClient]:
 @pytest.fixture
 def only_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets nobody look again who was not told to."""
-    monkeypatch.setattr("gearmanny.calling.records._SOON", 3600.0)
-    monkeypatch.setattr("gearmanny.calling.records._LATER", 3600.0)
+    monkeypatch.setattr("gearmanny.calling.records.SOON", 3600.0)
+    monkeypatch.setattr("gearmanny.calling.records.LATER", 3600.0)
 
 
 @only_postgresql
@@ -426,6 +434,38 @@ class TestTheListener:
             with pytest.raises(TaskTimeout):
                 simple.submit("f").get_result(timeout=0.01)
         until(lambda: not store._listener._bells, "nobody who waits")
+
+
+@only_postgresql
+def test_who_waits_for_several_is_told_of_each_end_by_one_connection(
+    store: SQLStore, other: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SOON", "LATER"):
+        monkeypatch.setattr(f"gearmanny.blocking.looks.{name}", 3600.0)
+    with AsyncClient(["127.0.0.1:1"], records=store) as client:
+        background = client.using(background=True)
+        works = [background.submit("f") for _ in range(3)]
+        together = client.as_completed(works, PATIENCE)
+        with ThreadPoolExecutor(1) as pool:
+            for work in works:
+                ended = pool.submit(next, together)
+                until(lambda: watched(other) == 3, "all of them being watched")
+                other.cancel(str(work.id))
+                assert ended.result(PATIENCE) is work
+            assert listeners(other) == 1
+
+
+def test_recorded_jobs_are_waited_for_together_with_others(
+    gearman_server: Server, gearman_worker: Any, store: SQLStore, other: SQLStore
+) -> None:
+    gearman_worker(Called)
+    with AsyncClient([gearman_server.host], records=store) as client:
+        recorded = client.using(background=True).submit("nobody_home")
+        works = [recorded, client.submit("called_echo", value=1)]
+        together = client.as_completed(works, PATIENCE)
+        assert next(together) is works[1]
+        other.cancel(str(recorded.id))
+        assert list(together) == [recorded]
 
 
 def test_a_wait_goes_on_when_the_database_is_back(tmp_path: Path) -> None:
