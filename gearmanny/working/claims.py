@@ -66,8 +66,7 @@ class Claims(Ends):
     def close(self) -> None:
         """Ends that. Jobs that were begun and not ended go back to the queue: coroutines that were
         cancelled, perhaps before their first line."""
-        while self._held:
-            self._return(self._held.popitem()[1])
+        self.give_back_all()
         self._membership.leave(self._tend)
 
     def claim(self, job: GearmanJob, travelling: Travelling, *asked: Any) -> Claimed:

@@ -156,6 +156,12 @@ class Ends:
         if held is not None:
             self._return(held)
 
+    def give_back_all(self) -> None:
+        """Puts all jobs back into the queue that were begun and have not ended."""
+        with contextlib.suppress(KeyError):  # the last one has just ended, in another thread
+            while self._held:
+                self._return(self._held.popitem()[1])
+
     def _return(self, held: Held) -> None:
         try:
             self._store.give_back(held.claim, Event.GIVEN_BACK)

@@ -330,6 +330,20 @@ class TestAProcessThatDies:
         caller.until_answered(f"stubborn_{function}")
         assert (caller.look(id).attempts, caller.look(id).deaths) == (1, 0)
 
+    @pytest.mark.parametrize("runner", ["4"], indirect=True)
+    @pytest.mark.parametrize("function", ["go_on", "block"])
+    def test_because_a_task_ignores_its_limit_is_not_charged_to_others(
+        self, runner: subprocess.Popen[str], caller: Caller, tmp_path: Path, function: str
+    ) -> None:
+        path = tmp_path / "go"
+        beside = caller.call("recorded_wait_later", {"path": str(path)})
+        until(lambda: runs(path), "a task running beside it")
+        caller.error(caller.call(f"stubborn_{function}"))
+        until(lambda: caller.look(beside).attempts == 2, "the task running again")
+        path.touch()
+        done = caller.until(beside, State.SUCCEEDED)
+        assert (done.attempts, done.deaths) == (2, 0)
+
     def test_processes_of_one_runner_share_its_id(
         self, runner: subprocess.Popen[str], caller: Caller
     ) -> None:
