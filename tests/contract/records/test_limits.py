@@ -115,6 +115,16 @@ def test_a_job_that_was_released_and_finds_no_place_is_held_again(
     assert len(worker.handed()) == 1
 
 
+def test_a_job_that_is_revived_has_no_place_before_it_is_claimed(
+    store: SQLStore, worker: Worker
+) -> None:
+    ids = in_order(store, 2)
+    failed = worker.begin(ids[0], ONE)
+    store.finish(failed.claim, Event.FAILED, error="{}")
+    assert store.revive(ids[0])
+    worker.begin(ids[1], ONE)
+
+
 def test_keys_do_not_wait_for_each_other(store: SQLStore, worker: Worker) -> None:
     jobs = {
         customer: in_order(store, 3, arguments=json.dumps({"customer": customer}))
