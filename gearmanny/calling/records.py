@@ -22,7 +22,7 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.payload.encoding import Encoder, decode
 from gearmanny.payload.failures import decode_failure, foreign_failure
 from gearmanny.records.contract import Store
-from gearmanny.records.states import State
+from gearmanny.records.states import Event, State
 from gearmanny.records.values import Payload, Snapshot
 from gearmanny.records.waiting import Bell
 
@@ -32,6 +32,8 @@ SHORTEST, LONGEST = 0.02, 1.0
 SOON, LATER = 0.1, 30.0
 """Seconds until a look that should not be needed, as the database tells of changes. One that came
 at the moment when the wait began may be missed. The pauses grow by the factor of five."""
+
+_SUPERSEDED = "It went back to the queue, and a newer job waits under the same key."
 
 OUTAGE = 60.0
 """Seconds for which a wait that has begun goes on while the database is away."""
@@ -213,7 +215,7 @@ class Recorded:
     def error(self, found: Snapshot) -> TaskError | JobCancelled | None:
         """Returns what a job ended with, if that was no success; or what its last attempt did."""
         if found.state is State.CANCELLED:
-            return JobCancelled(found.function)
+            return JobCancelled(found.function, _SUPERSEDED if _was_superseded(found) else "")
         if found.state is State.SUCCEEDED:
             return None
         if found.error is None:
@@ -303,6 +305,10 @@ class _Waits:
 def progress_of(found: Snapshot) -> Progress | None:
     """Returns the progress that a record has."""
     return None if found.progress is None else Progress(*found.progress)
+
+
+def _was_superseded(found: Snapshot) -> bool:
+    return bool(found.errors) and f'"event": "{Event.SUPERSEDED}"' in found.errors[-1]
 
 
 def _why_open(found: Snapshot) -> str:

@@ -674,7 +674,7 @@ class TestKeys:
         two = keyed.called_echo(value=2)
         assert two.id != one.id == keyed.record(one.id).id  # type: ignore[arg-type]
         other.give_back(mine, Event.RETRIED, error=NO_LUCK)
-        with pytest.raises(JobCancelled):
+        with pytest.raises(JobCancelled, match="a newer job waits under the same key"):
             one.get_result(timeout=PATIENCE)
         assert keyed.called_echo(value=3).id == two.id
 
