@@ -103,6 +103,9 @@ PORT_OR_ANY = whole_number(0, 2**16 - 1)
 
 SECONDS = number("a number of seconds, 0 or more", lambda seconds: 0 <= seconds < math.inf)
 
+DELAY = number("a number of seconds from 0 to 3e9", lambda seconds: 0 <= seconds <= 3e9)
+"""Seconds until a job with a record may run. A hundred years: the calendars of databases end."""
+
 WAIT = number(SECONDS.words, lambda seconds: seconds >= 0)
 """Seconds to wait at most; `math.inf` is allowed."""
 

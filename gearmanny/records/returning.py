@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gearmanny.errors import GearmanException, JobCancelled
+from gearmanny.payload.checks import DELAY
 from gearmanny.payload.failures import encode_failure
 from gearmanny.records.ids import canonical
 from gearmanny.records.session import ATTEMPTS, Session, line_of
 from gearmanny.records.states import Event, returning
-from gearmanny.records.submitting import DELAY
 from gearmanny.records.values import Claim, Returned
 
 _LOCK = """

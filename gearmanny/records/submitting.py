@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gearmanny.errors import GearmanException, InvalidOption
-from gearmanny.payload.checks import number, whole_number
+from gearmanny.payload.checks import DELAY, whole_number
 from gearmanny.payload.names import check_function_name
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.session import (
@@ -41,9 +41,6 @@ _TYPES = (
 takes the database three times as long."""
 
 PRIORITY = whole_number(-1, 1)
-
-DELAY = number("a number of seconds from 0 to 3e9", lambda seconds: 0 <= seconds <= 3e9)
-"""A hundred years: the calendars of databases end."""
 
 _BATCH = 500
 """Rows in one statement: with more, the time for each does not fall any further."""
