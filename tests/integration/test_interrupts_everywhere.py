@@ -65,9 +65,9 @@ class Interrupter:
     def __call__(self, frame: FrameType, event: str, arg: object) -> Any:
         if not frame.f_code.co_filename.endswith(_MODULES):
             return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        if event == "opcode":
+        if event == "line":  # where CPython 3.13.0 heeds it, and again after other threads ran
+            frame.f_trace_opcodes = True
+        elif event == "opcode":
             self.left -= 1
             if self.left == 0:
                 return _interrupt
@@ -78,6 +78,7 @@ def interrupt(at: int, call: Callable[[], object]) -> bool:
     """Interrupts a call at a bytecode; returns whether it has that many."""
     interrupter = Interrupter(at)
     try:
+        sys._getframe().f_trace_opcodes = True  # CPython 3.12 has to know before it begins to trace
         sys.settrace(interrupter)
         call()
         for _ in range(10):  # Python looks at signals here, also for the last bytecodes
