@@ -44,8 +44,9 @@ BROWSER_PATIENCE = 15_000
 HOSTILE = "</pre><script>window.broken = 1</script><img src=x onerror='window.broken = 1'>\u202e"
 
 LOOK = """element => {
-    const style = getComputedStyle(element), link = getComputedStyle(element.querySelector("a"));
-    return [style.backgroundColor, style.color, style.padding, style.margin, link.color, link.fontSize];
+    const {backgroundColor, color, padding, margin} = getComputedStyle(element);
+    const link = getComputedStyle(element.querySelector("a"));
+    return [backgroundColor, color, padding, margin, link.color, link.fontSize];
 }"""
 
 SUPERUSER = """
