@@ -7,9 +7,17 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from types import FrameType
 
+from gearmanny.net.polling import Poller
 from gearmanny.worker import BaseWorker, task
 from gearmanny.workrunner import WorkRunner
+
+
+def stand_still(number: int, frame: FrameType | None) -> None:
+    """Stays here for ever, if the loop is waiting for jobs: not at the end of one."""
+    if frame is not None and frame.f_code is Poller.wait.__code__:
+        threading.Event().wait()
 
 
 class Shop(BaseWorker):
@@ -19,7 +27,7 @@ class Shop(BaseWorker):
         if not os.fork():  # by which the sign of life of this process rests
             os._exit(0)
         os.wait()
-        signal.signal(signal.SIGUSR2, lambda number, frame: threading.Event().wait())
+        signal.signal(signal.SIGUSR2, stand_still)
 
     def task_pid(self) -> int:
         return os.getpid()

@@ -133,7 +133,7 @@ def test_a_process_that_runs_no_job_and_asks_for_none_is_not_alive(
         pid = client.shop_pid()
 
     def is_not_alive() -> bool:
-        os.kill(pid, signal.SIGUSR2)  # again, as the first may come just before a long wait
+        os.kill(pid, signal.SIGUSR2)  # again, as the first may come where the loop does not wait
         return ask(file).code == 1
 
     with contextlib.suppress(AssertionError):  # which takes 7 s, and longer on a busy machine

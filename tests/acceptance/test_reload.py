@@ -25,6 +25,17 @@ if "FIRST" in os.environ:  # as the first process of a container: it inherits or
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 if "MOVE" in os.environ:
     os.chdir(os.environ["MOVE"])
+if "FIRST_LOOK" in os.environ:
+    import pathlib, time
+    from django.utils.autoreload import StatReloader
+    looking, go_on = map(pathlib.Path, os.environ["FIRST_LOOK"].split(":"))
+    snapshot_files = StatReloader.snapshot_files
+    def held_up(self):
+        looking.touch()
+        while not go_on.exists():
+            time.sleep(0.01)
+        return snapshot_files(self)
+    StatReloader.snapshot_files = held_up
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
 from django.core.management import execute_from_command_line
 execute_from_command_line(sys.argv)
@@ -151,6 +162,18 @@ def test_a_change_is_served_soon(project: Project, gearman_client: SimpleClient,
     assert not lives(runner)
     process.terminate()
     assert process.wait(PATIENCE) == 0
+
+
+def test_so_is_one_that_comes_while_all_files_are_looked_at_for_the_first_time(
+    project: Project, gearman_client: SimpleClient, tmp_path: Path
+) -> None:
+    looking, go_on = tmp_path / "looking", tmp_path / "go_on"
+    project.start(FIRST_LOOK=f"{looking}:{go_on}")
+    until(looking.exists, "the first look")
+    assert gearman_client.shop_price() == 25
+    project.write("shop/prices.py", "APPLE = 30")
+    go_on.touch()
+    until(lambda: gearman_client.shop_price() == 30, "the new price")
 
 
 def test_a_job_under_way_is_finished_first(project: Project, tmp_path: Path) -> None:

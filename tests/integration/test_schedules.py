@@ -192,9 +192,9 @@ class TestAWorkerWithASchedule:
         store.schedules.offer([NewSchedule("reports_report", "old", "{}", Timetable(every=60))])
         store.schedules.pause("reports_report")
         with working(Reports([gearman_server.host], records=database.open())):
-            until(lambda: store.schedules.get("reports_report").offered, "the worker")
+            until(lambda: store.schedules.get("reports_report").every == 1.0, "the worker")
             found = store.schedules.get("reports_report")
-            assert (found.function, found.every, found.paused) == ("reports_report", 1.0, True)
+            assert (found.function, found.offered, found.paused) == ("reports_report", True, True)
 
     def test_sends_a_payload_where_there_are_no_keywords(
         self, database: Database, store: SQLStore, gearman_server: Server

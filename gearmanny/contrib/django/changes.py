@@ -66,12 +66,14 @@ class Changes:
         for folder in folders_of_the_project():
             reloader.watch_dir(folder, "*.py")
         self._look_back(reloader)
-        for _ in reloader.tick():
+        for number, _ in enumerate(reloader.tick()):
             if self._over:
                 return
+            if number == 0:
+                self._look_back(reloader)  # over what had changed when the first tick saw it
 
     def _look_back(self, reloader: autoreload.BaseReloader) -> None:
-        """Notes a file that has changed before it was looked at for the first time."""
+        """Notes a file that had changed before a tick saw it for the first time."""
         now = time.time()  # a file from the future would have changed again and again
         for path in set(reloader.watched_files()):
             with contextlib.suppress(OSError):

@@ -259,11 +259,16 @@ def run_processes(database: Database, limits: Limits, names: list[str]) -> dict[
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(8)
     ]
     most: dict[str, int] = {}
-    for process in processes:
-        out, _ = process.communicate(timeout=4 * PATIENCE)
-        assert process.returncode == 0
-        for name, count in json.loads(out).items():
-            most[name] = max(most.get(name, 0), count)
+    try:
+        for process in processes:
+            out, _ = process.communicate(timeout=4 * PATIENCE)
+            assert process.returncode == 0
+            for name, count in json.loads(out).items():
+                most[name] = max(most.get(name, 0), count)
+    finally:
+        for process in processes:
+            process.kill()  # when one has failed, the others wait for its job for ever
+            process.wait()
     return most
 
 
