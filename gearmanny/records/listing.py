@@ -62,7 +62,8 @@ _WINDOW = """
 
 _DELETE_NOTES = "DELETE FROM {{notes}} WHERE id IN ({ids})"
 _DELETE = """
-    DELETE FROM {{jobs}} WHERE id IN ({ids}) AND state <> 'running' RETURNING id
+    DELETE FROM {{jobs}} WHERE id IN ({ids}) AND state <> 'running'
+    RETURNING id, {{tell_waiting}}, {{tell_room}}
 """
 
 _BATCH = 500
@@ -318,9 +319,9 @@ def _delete(session: Session, ids: Sequence[str]) -> list[str]:
     for batch in in_batches(sorted(map(canonical, ids)), _BATCH):
         with session.transaction():
             rows = session.rows(
-                _DELETE.format(ids=list_of(len(batch))), *map(session.dialect.id, batch)
+                _DELETE.format(ids=list_of(len(batch))), *map(session.dialect.id, batch), "done "
             )
-            gone = [canonical(id) for (id,) in rows]
+            gone = [canonical(id) for id, *_ in rows]
             if gone:
                 session.change(
                     _DELETE_NOTES.format(ids=list_of(len(gone))), *map(session.dialect.id, gone)
