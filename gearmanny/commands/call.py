@@ -14,9 +14,10 @@ from gearmanny.commands.arguments import arguments_of, pair_of
 from gearmanny.commands.bar import Bar
 from gearmanny.commands.records import add_records, given_store
 from gearmanny.commands.servers import add_hosts, tls_of
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.payload.checks import WAIT
 from gearmanny.payload.fields import flag_type
+from gearmanny.payload.names import check_function_name
 
 _EPILOG = """
 A VALUE is JSON where it is valid JSON, and else text: n=5 is a number, and day=2026-01-01 is text,
@@ -44,7 +45,10 @@ def add_call(parser: argparse.ArgumentParser) -> None:
         parser: that of the command.
     """
     parser.epilog = _EPILOG
-    parser.add_argument("function", metavar="FUNCTION", help="its name, such as orders_nightly")
+    parser.set_defaults(refuse=parser.error)
+    parser.add_argument(
+        "function", type=_function, metavar="FUNCTION", help="its name, such as orders_nightly"
+    )
     parser.add_argument(
         "arguments",
         nargs="*",
@@ -104,14 +108,12 @@ def run_call(options: Mapping[str, Any], console: Console) -> int:
         The exit code.
 
     Raises:
-        InvalidOption: an argument is wrong.
         GearmanException: the call failed.
     """
-    given = sys.stdin.read() if options["given"] == "-" else options["given"]
-    arguments = arguments_of(options["arguments"], given)
+    arguments = _arguments(options)
     timeout, background = options["timeout"], options["background"]
     if background and options["progress"] and not console.has_records:
-        raise InvalidOption(
+        options["refuse"](
             "--progress cannot be combined with --background: a job server tells nobody of "
             "background jobs. With a database of records, it can."
         )
@@ -125,6 +127,15 @@ def run_call(options: Mapping[str, Any], console: Console) -> int:
     _follow(work, console, timeout, shows_progress=options["progress"])
     console.write(json.dumps(work.get_result(timeout), ensure_ascii=False))
     return OK
+
+
+def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    given = sys.stdin.read() if options["given"] == "-" else options["given"]
+    try:
+        return arguments_of(options["arguments"], given)
+    except InvalidOption as error:
+        options["refuse"](str(error))
+        raise
 
 
 def _follow(
@@ -142,6 +153,14 @@ def _follow(
                 console.complain(f"warning: {json.dumps(update.value, ensure_ascii=False)}")
     finally:
         bar.end()
+
+
+def _function(text: str) -> str:
+    try:
+        check_function_name(text)
+    except InvalidTask as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -303,10 +303,11 @@ class TestCall:
             (["nobody", "--timeout", "0.1"], 1, "No worker offers it on"),
             (["shop_echo", "value"], 2, "NAME=VALUE"),
             (["shop_echo", "--timeout", "1", "value"], 2, "NAME=VALUE"),
-            (["shop_echo", "value=1", "value=2"], 1, "'value' is given twice"),
+            (["shop_echo", "value=1", "value=2"], 2, "'value' is given twice"),
             (["shop_echo", "--nonsense", "value=2"], 2, "unrecognized arguments: --nonsense"),
-            (["shop count"], 1, "gearmanny: "),
-            (["shop_echo", "--background", "--progress"], 1, "tells nobody of background jobs"),
+            (["shop count"], 2, "error: argument FUNCTION: "),
+            (["shop_echo", "--arguments", "[1]"], 2, "must be a JSON object"),
+            (["shop_echo", "--background", "--progress"], 2, "tells nobody of background jobs"),
         ],
     )
     def test_a_failure_has_an_exit_code_and_a_reason(
