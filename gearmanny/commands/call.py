@@ -45,7 +45,6 @@ def add_call(parser: argparse.ArgumentParser) -> None:
         parser: that of the command.
     """
     parser.epilog = _EPILOG
-    parser.set_defaults(refuse=parser.error)
     parser.add_argument(
         "function", type=_function, metavar="FUNCTION", help="its name, such as orders_nightly"
     )
@@ -108,12 +107,14 @@ def run_call(options: Mapping[str, Any], console: Console) -> int:
         The exit code.
 
     Raises:
+        InvalidOption: an argument is wrong.
         GearmanException: the call failed.
     """
-    arguments = _arguments(options)
+    given = sys.stdin.read() if options["given"] == "-" else options["given"]
+    arguments = arguments_of(options["arguments"], given)
     timeout, background = options["timeout"], options["background"]
     if background and options["progress"] and not console.has_records:
-        options["refuse"](
+        raise InvalidOption(
             "--progress cannot be combined with --background: a job server tells nobody of "
             "background jobs. With a database of records, it can."
         )
@@ -127,15 +128,6 @@ def run_call(options: Mapping[str, Any], console: Console) -> int:
     _follow(work, console, timeout, shows_progress=options["progress"])
     console.write(json.dumps(work.get_result(timeout), ensure_ascii=False))
     return OK
-
-
-def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    given = sys.stdin.read() if options["given"] == "-" else options["given"]
-    try:
-        return arguments_of(options["arguments"], given)
-    except InvalidOption as error:
-        options["refuse"](str(error))
-        raise
 
 
 def _follow(

@@ -74,7 +74,6 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
         each.add_argument("ids", type=_id, nargs="*", metavar="ID", help="id of a record")
         _add_filters(each)
         each.add_argument("--all", action="store_true", help="all of them")
-        each.set_defaults(refuse=each.error)
     pruned = verbs.add_parser("prune", help="delete the records of jobs that ended long ago")
     pruned.add_argument(
         "--state",
@@ -119,7 +118,7 @@ def run_jobs(options: Mapping[str, Any], console: Console) -> int:
         The exit code.
 
     Raises:
-        InvalidOption: no record can have what is looked for.
+        InvalidOption: an argument is wrong, or no record can have what is looked for.
         StoreUnavailable: the database cannot be reached.
     """
     verb = options["verb"]
@@ -170,7 +169,7 @@ def _change(verb: str, options: Mapping[str, Any], console: Console) -> int:
     named = options["ids"]
     has_filter = any(options[name] for name in ("function", "state", "key", "arguments"))
     if bool(named) + bool(has_filter) + options["all"] != 1:
-        options["refuse"](
+        raise InvalidOption(
             f"Say which jobs to {verb}: by their ids, by --function, --state, --key or --argument, "
             "or with --all."
         )
