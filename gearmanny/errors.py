@@ -61,15 +61,15 @@ _LONGEST_TEXT = 500
 """Characters of a received text that are shown in a message."""
 
 
-def printable(text: str) -> str:
+def printable(text: str, longest: int = _LONGEST_TEXT) -> str:
     """Returns a received text in a form that is safe in logs, labels and messages: on one line,
     with control characters escaped, and truncated.
 
     Args:
         text: the text.
+        longest: characters that are left of it.
     """
-    if len(text) > _LONGEST_TEXT:
-        text = f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
+    text = text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
     if text.isprintable():
         return text
     return "".join(

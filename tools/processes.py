@@ -18,7 +18,7 @@ from gearmanny.net.loopback import free_port
 from gearmanny.testing import Gearmand
 from gearmanny.worker import BaseWorker
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that anything may take on a busy machine before it counts as broken."""
 
 ROOT = Path(__file__).parent.parent

@@ -77,7 +77,8 @@ CELERY_BROKER_URL = REDIS
 if IS_DURABLE:
     CELERY_RESULT_BACKEND = "django-db"
 
-TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+if QUEUE == "django_tasks_db":  # Django 6 checks the backend of every project
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 # As its documentation has it for the ORM. All results are kept, not the last 250 alone.
 Q_CLUSTER = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -192,7 +193,7 @@ class AioClient(RecordedJobs):
             RuntimeError: another event loop uses this client.
         """
         recorder, options = self._check_many(function)
-        payloads = self._encode_all(function, arguments)
+        payloads = map(partial(self._encode, function), arguments)
         hand_over = self._connections.hand_over(recorder.hand_over, self._encoder, options)
         if hand_over is None:  # eager mode without records
             client = self.using(background=True)

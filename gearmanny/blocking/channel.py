@@ -23,6 +23,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from copy import copy
 from functools import partial
 
 from gearmanny.blocking.group import Group
@@ -290,7 +291,7 @@ class Channel:
         self._close_unless_read()
 
     def _note(self, error: GearmanException) -> None:
-        self.error = self.error or error
+        self.error = self.error or copy(error)  # without its traceback, whose frames hold calls
 
     def _close_unless_read(self) -> None:
         if self.error is not None and not self._reading.taken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -115,7 +116,7 @@ class Client(Caller):
 
     def _submit_many(self, function: str, inputs: Iterable[object]) -> list[str]:
         recorder, options = self._check_many(function)
-        payloads = self._encode_all(function, inputs)
+        payloads = map(partial(self._encode, function), inputs)
         hand_over = self._connections.hand_over(recorder.hand_over, self._encoder, options)
         if hand_over is None:  # in eager mode without records: each job runs at once
             background = self.using(background=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, Unpack
 
 from gearmanny.calling.again import Again
@@ -300,8 +301,8 @@ class Caller(abc.ABC):
         except EncodingError as error:
             if error.__cause__ is None:  # for lack of memory, which a longer text would keep in use
                 raise
-            cause, named = error.__cause__, explained(error, self._encoder, function, arguments)
-        raise named from cause
+            # Here, and without a name: its traceback leads to this frame, which must not hold it.
+            raise explained(error, self._encoder, function, arguments) from error.__cause__
 
     def _encode_all(
         self, function: str, calls: Iterable[object]
@@ -310,4 +311,7 @@ class Caller(abc.ABC):
             try:
                 yield self._encode(function, arguments)
             except EncodingError as error:
-                yield error
+                # Without tracebacks, whose frames hold all of these calls.
+                told, cause = copy(error), error.__cause__
+                told.__cause__ = cause and cause.with_traceback(None)
+                yield told

@@ -203,7 +203,7 @@ class Recorder:
     def record_many(
         self,
         function: str,
-        payloads: Iterator[bytes | EncodingError],
+        payloads: Iterator[bytes],
         encoder: type[Encoder],
         options: CallOptions,
         hand_over: HandOver,
@@ -213,7 +213,7 @@ class Recorder:
 
         Args:
             function: the Gearman function.
-            payloads: the arguments of each; or why they could not be encoded.
+            payloads: the arguments of each.
             encoder: that of the client.
             options: those of the calls.
             hand_over: hands the jobs over to job servers.
@@ -222,8 +222,8 @@ class Recorder:
             The ids of the records, in the order of the jobs.
 
         Raises:
-            EncodingError: of one of the arguments; and what `record` raises. A note of the error
-                says how many jobs were recorded before.
+            Exception: any that `record` or an item of `payloads` raises. A note of the error says
+                how many jobs were recorded before.
         """
         headers = self._headers(options)
         ids: list[str] = []
@@ -232,8 +232,6 @@ class Recorder:
                 with CallSpans() as spans:
                     jobs: list[NewJob] = []
                     for payload in itertools.islice(payloads, BATCH):
-                        if isinstance(payload, EncodingError):
-                            raise payload
                         jobs.append(_new_job(function, payload, encoder, options, headers, spans))
                     if not jobs:
                         return ids

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from gearmanny.errors import InvalidOption
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import canonical, first_id_of
-from gearmanny.records.session import Session, in_batches, list_of
+from gearmanny.records.session import Session, in_batches, is_storable, list_of
 from gearmanny.records.states import State
 
 PAGE = 100
@@ -236,8 +236,11 @@ class _Search:
         if wanted.key is not None:
             keys = wanted.key, wanted.key
             found = found.and_("(unique_key = %s OR unique_waiting_key = %s)", *keys)
-        if any(isinstance(value, str) and "\0" in value for value in found.values):
-            raise InvalidOption("No record has a function or a key that contains a NUL.")
+        texts = (value for value in found.values if isinstance(value, str))
+        if not all(map(is_storable, texts)):
+            raise InvalidOption(
+                "No record has a function or a key that contains a NUL or a lone surrogate."
+            )
         self._in_all = found
 
     def count(self) -> int | None:

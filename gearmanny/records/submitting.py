@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gearmanny.errors import GearmanException, InvalidOption
-from gearmanny.payload.checks import DELAY, whole_number
+from gearmanny.payload.checks import PERIOD, whole_number
 from gearmanny.payload.names import check_function_name
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.session import (
@@ -72,7 +72,7 @@ def submit(session: Session, jobs: Sequence[NewJob]) -> list[Submitted]:
 
 def _prepared(job: NewJob) -> NewJob:
     check_function_name(job.function)
-    DELAY.check("delay", job.delay)
+    PERIOD.check("delay", job.delay)
     PRIORITY.check("priority", job.priority)
     if job.at is not None and job.at.tzinfo is None:
         raise InvalidOption(f"{job.at!r} has no time zone, so it is ambiguous. Add one.")

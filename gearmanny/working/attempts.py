@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from gearmanny.errors import InvalidOption
 from gearmanny.net.polling import HasDescriptor, Poller, Waker
-from gearmanny.payload.checks import DELAY
+from gearmanny.payload.checks import PERIOD
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.options import TaskOptions
 from gearmanny.vocabulary.gearman_api import GearmanJob, handle_of
@@ -99,7 +99,7 @@ class Attempts:
                 cancelled=claims is not None and claims.is_cancelled(self._job),
             )
             if isinstance(decision, TryLater):
-                DELAY.check(f"The backoff after attempt {self._number}", decision.delay)
+                PERIOD.check(f"The backoff after attempt {self._number}", decision.delay)
         except Exception as fault:  # of the function that was given as `backoff`
             raise InvalidOption(
                 f"{self._described(fault)} The attempt had failed with {type_name(error)}: "

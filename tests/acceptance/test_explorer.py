@@ -43,6 +43,12 @@ BROWSER_PATIENCE = 15_000
 
 HOSTILE = "</pre><script>window.broken = 1</script><img src=x onerror='window.broken = 1'>\u202e"
 
+LOOK = """element => {
+    const {backgroundColor, color, padding, margin} = getComputedStyle(element);
+    const link = getComputedStyle(element.querySelector("a"));
+    return [backgroundColor, color, padding, margin, link.color, link.fontSize];
+}"""
+
 SUPERUSER = """
 from django.contrib.auth.models import User
 User.objects.create_superuser("admin", password="admin")
@@ -371,8 +377,18 @@ def test_a_schedule_says_when_it_ticks_and_whether_it_is_on(site: Site, new_page
     expect(row.locator(".field-next time")).to_have_text(re.compile(r"^\d{4}-\d\d-\d\d [\d:]{8}$"))
     row.locator("input").check()
     page.select_option("[name=action]", "pause")
-    page.get_by_role("button", name="Go").click()
+    page.locator("button[name=index]").click()  # Go, or Run with Django 6
     expect(row.locator(".field-state")).to_have_text("paused")
+
+
+def test_its_head_looks_like_that_of_every_page(site: Site, new_page: NewPage) -> None:
+    page = new_page()
+    looks = []
+    for address in (f"{ADMIN}jobschedule/", JOBS):
+        page.goto(f"{site.url}{address}")
+        expect(page.locator(".breadcrumbs a")).to_have_count(2)
+        looks.append(page.locator(".breadcrumbs").evaluate(LOOK))
+    assert looks[0] == looks[1]
 
 
 def test_bars_stand_on_one_line() -> None:

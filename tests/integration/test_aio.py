@@ -340,7 +340,8 @@ class TestServers:
             tracemalloc.start()
             try:
                 running(main)
-                assert tracemalloc.get_traced_memory()[1] < 50 * len(text)
+                # orjson reserves 16 times a text; three or four of the 500 payloads exist.
+                assert tracemalloc.get_traced_memory()[1] < 100 * len(text)
             finally:
                 tracemalloc.stop()
 

@@ -22,7 +22,7 @@ from gearmanny.workrunner import WorkRunner
 from tests.contract.records.conftest import Database, url_of
 from tests.support.atomic import Account, Commit, transaction
 from tests.support.recorded import Caller, runs, wait_for
-from tests.support.servers import Server, until
+from tests.support.servers import PATIENCE, Server, until
 from tools.proxies import Proxy, proxy
 
 
@@ -363,7 +363,7 @@ def test_on_sqlite_the_task_writes_into_the_file_of_the_store(
 
     @contextlib.contextmanager
     def transaction() -> Iterator[Any]:
-        connection = sqlite3.connect(path, isolation_level="IMMEDIATE")
+        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level="IMMEDIATE")
         with contextlib.closing(connection), connection:
             Account.connection = connection
             yield connection

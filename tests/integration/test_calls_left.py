@@ -159,6 +159,23 @@ class TestLeavingEarly:
         finally:
             gc.enable()
 
+    def test_lost_calls_are_freed_without_the_collector(
+        self, make: MakeClient, network: Proxy
+    ) -> None:
+        client = make(network.host)
+        gc.collect()
+        others = calls_that_exist()
+        gc.disable()
+        try:
+            work = client.submit("nobody", value=1)
+            work.status()
+            network.drop()
+            assert isinstance(work.exception(timeout=PATIENCE), JobServerLost)
+            del work
+            assert [call for call in calls_that_exist() if call not in others] == []
+        finally:
+            gc.enable()
+
 
 class TestCancelling:
     def test_that_failed_is_no_cancellation(self, make: MakeClient, network: Proxy) -> None:

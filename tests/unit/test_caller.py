@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gc
 import pickle
+import weakref
 from typing import Any
 
 import pytest
@@ -182,6 +185,26 @@ def test_what_cannot_be_encoded_is_told_at_its_place() -> None:
     assert (one, three) == (b'{"a":1}', b'{"a":3}')
     assert isinstance(error, EncodingError)
     assert str(error).startswith("f(): JSONDataEncoder cannot encode the argument 'a', this object")
+    assert isinstance(error.__cause__, TypeError)
+    assert error.__traceback__ is error.__cause__.__traceback__ is None
+
+
+def test_arguments_that_cannot_be_encoded_are_freed_without_the_collector() -> None:
+    class Large:
+        pass
+
+    client, large = Recording(), Large()
+    seen = weakref.ref(large)
+    gc.disable()
+    try:
+        with contextlib.suppress(EncodingError):
+            client._encode("f", {"a": large})
+        (error,) = client._encode_all("f", [{"a": large}])
+        del large
+        assert seen() is None
+    finally:
+        gc.enable()
+    assert isinstance(error, EncodingError)
 
 
 def test_a_lack_of_memory_is_told_as_it_is() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -216,9 +216,15 @@ def test_closing_it_closes_its_connections(store: FakeStore) -> None:
     assert isinstance(step, Consult)
 
 
-def recording_many(store: FakeStore, *payloads: bytes | EncodingError) -> Any:
+def recording_many(store: FakeStore, *payloads: bytes | Exception) -> Any:
+    def encoded() -> Iterator[bytes]:
+        for payload in payloads:
+            if isinstance(payload, Exception):
+                raise payload
+            yield payload
+
     options = CallOptions(background=True)
-    return recorder(store).record_many("f", iter(payloads), JSONDataEncoder, options, print)
+    return recorder(store).record_many("f", encoded(), JSONDataEncoder, options, print)
 
 
 def test_any_number_of_jobs_is_recorded_in_batches(

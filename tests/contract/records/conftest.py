@@ -13,7 +13,7 @@ import pytest
 
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.values import Claimed, NewJob, Process
-from tests.support.servers import until
+from tests.support.servers import PATIENCE, until
 
 
 def url_of(entry: dict[str, Any]) -> str:
@@ -45,7 +45,9 @@ class Database:
             connection = psycopg.connect(self.url, autocommit=True)
         else:
             path = self.url.removeprefix("sqlite:///")
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            )
         self._opened.append(connection)
         return connection
 

@@ -271,6 +271,18 @@ def test_limits_that_nobody_uses_are_forgotten(
     assert names() == [("f",), ("f 1",)]
 
 
+def test_the_key_is_forgotten_with_the_arguments(
+    store: SQLStore, worker: Worker, database: Database
+) -> None:
+    ids = in_order(store, 2, arguments='{"customer": "ada"}')
+    claimed = worker.begin(ids[0], BY_CUSTOMER)
+    assert worker.claim(ids[1], BY_CUSTOMER) == LIMITED
+    assert store.finish(claimed.claim, Event.SUCCEEDED, "1", forget_arguments=True)
+    ended = "SELECT limited, arguments FROM gearmanny_jobs WHERE state = 'succeeded'"
+    assert database.execute(ended) == [(None, None)]
+    assert [job.id for job in worker.handed()] == [ids[1]]
+
+
 def run_processes(database: Database, limits: Limits, names: list[str]) -> dict[str, int]:
     """Returns the most jobs of each limit that ran at a time."""
     database.execute("CREATE TABLE counted (name text PRIMARY KEY, n integer NOT NULL)")
@@ -282,11 +294,16 @@ def run_processes(database: Database, limits: Limits, names: list[str]) -> dict[
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(8)
     ]
     most: dict[str, int] = {}
-    for process in processes:
-        out, _ = process.communicate(timeout=4 * PATIENCE)
-        assert process.returncode == 0
-        for name, count in json.loads(out).items():
-            most[name] = max(most.get(name, 0), count)
+    try:
+        for process in processes:
+            out, _ = process.communicate(timeout=4 * PATIENCE)
+            assert process.returncode == 0
+            for name, count in json.loads(out).items():
+                most[name] = max(most.get(name, 0), count)
+    finally:
+        for process in processes:
+            process.kill()  # when one has failed, the others wait for its job for ever
+            process.wait()
     return most
 
 
