@@ -44,7 +44,7 @@ class Looks:
         self._wake = threading.Event()
         self._pause = 0.0
         self._is_told = True
-        """Whether it does so of all."""
+        """Whether the database tells of all of them."""
         self._at_all = Deadline(0)
         """When all of them are looked at again."""
         self._outage = Deadline(0)

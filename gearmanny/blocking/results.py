@@ -204,6 +204,9 @@ def as_completed(
 
     Raises:
         TimeoutError: some did not end in time.
+        StoreUnavailable: the database with the records of jobs cannot be reached. A wait that has
+            begun goes on for up to a minute while it is away.
+        GearmanException: the end of a job cannot be seen in the transaction that is open here.
         InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)

@@ -199,9 +199,11 @@ class Answers:
         self._ledger.blame(job)
         self._ledger.failed()
         self._queue_failure(link, job, error)
-        link.flush()
-        if self._claims is not None:
-            self._claims.give_back_all()
+        try:
+            link.flush()
+        finally:
+            if self._claims is not None:
+                self._claims.give_back_all()
         _log_failure(job, error)
         link.finish()
 

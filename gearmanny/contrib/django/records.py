@@ -157,7 +157,7 @@ class DjangoStore(SQLStore):
     def waits_in_vain(self, id: str) -> bool:
         if not self._is_inside():
             return False
-        return super().look(id) is None or self.of_callers.sees_one_moment()
+        return self.of_callers.sees_one_moment() or super().look(id) is None
 
     def look(self, id: str) -> Snapshot | None:
         return self.of_callers.look(id) if self._is_inside() else super().look(id)
