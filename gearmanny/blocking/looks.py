@@ -10,7 +10,8 @@ from typing import Any
 from gearmanny.blocking.group import Group
 from gearmanny.blocking.walker import WALKER
 from gearmanny.calling.call import Call
-from gearmanny.calling.records import LATER, LONGEST, OUTAGE, REST, SHORTEST, SOON, Recorded
+from gearmanny.calling.records import Recorded
+from gearmanny.calling.recordwaits import LATER, LONGEST, OUTAGE, REST, SHORTEST, SOON
 from gearmanny.errors import StoreUnavailable, UnknownJob
 from gearmanny.net.deadline import Deadline
 

@@ -5,41 +5,20 @@ Loaded by clients with records alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gearmanny.calling.steps import Consult, Give, Heed, Listen, Pause, Steps
+from gearmanny.calling.recordwaits import Waits
+from gearmanny.calling.steps import Consult, Give, Steps
 from gearmanny.calling.values import Progress
-from gearmanny.errors import (
-    GearmanException,
-    JobCancelled,
-    StoreUnavailable,
-    TaskError,
-    TaskTimeout,
-    UnknownJob,
-)
+from gearmanny.errors import GearmanException, JobCancelled, TaskError, UnknownJob
 from gearmanny.net.deadline import Deadline
 from gearmanny.payload.encoding import Encoder, decode
 from gearmanny.payload.failures import decode_failure, foreign_failure
 from gearmanny.records.contract import Store
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import Payload, Snapshot
-from gearmanny.records.waiting import Bell
-
-SHORTEST, LONGEST = 0.02, 1.0
-"""Seconds between two looks where the database wakes nobody. The pauses double."""
-
-SOON, LATER = 0.1, 30.0
-"""Seconds until a look that should not be needed, as the database tells of changes. One that came
-at the moment when the wait began may be missed. The pauses grow by the factor of five."""
 
 _SUPERSEDED = "It went back to the queue, and a newer job waits under the same key."
-
-OUTAGE = 60.0
-"""Seconds for which a wait that has begun goes on while the database is away."""
-
-REST = 0.5
-"""Seconds until it is asked again."""
 
 
 class RecordUpdate(NamedTuple):
@@ -136,7 +115,7 @@ class Recorded:
             UnknownJob: there is no record of it.
             StoreUnavailable: the database cannot be reached.
         """
-        waits = _Waits(self, is_for_the_end=True)
+        waits = Waits(self, is_for_the_end=True)
         found = yield from waits.first(deadline)
         while found.state.is_open:
             found = yield from waits.next(deadline, found, timeout)
@@ -160,7 +139,7 @@ class Recorded:
     def updates(self, deadline: Deadline, timeout: float | None) -> Steps[None]:
         """Gives the state and the progress of the job, and then each change, until it has ended;
         raises what `end` raises."""
-        waits = _Waits(self, is_for_the_end=False)
+        waits = Waits(self, is_for_the_end=False)
         last = None
         found = yield from waits.first(deadline)
         while True:
@@ -234,74 +213,6 @@ class Recorded:
         return decode(self.encoder, payload if isinstance(payload, bytes) else payload.encode())
 
 
-class _Waits:
-    """When a record is looked at again: as soon as the database tells of a change; where it does
-    not, after pauses."""
-
-    def __init__(self, recorded: Recorded, *, is_for_the_end: bool) -> None:
-        self._recorded = recorded
-        self._is_for_the_end = is_for_the_end
-        self._bell: Bell | None = None
-        self._pause = 0.0
-        self._has_begun = False
-
-    def first(self, deadline: Deadline) -> Steps[Snapshot]:
-        """Reads the record."""
-        # Where the process has a connection for waiting, to begin costs no more than a look.
-        if self._recorded.store.listener.listens:
-            return (yield from self._begin(deadline))
-        return (yield from self._look(deadline))
-
-    def next(self, deadline: Deadline, found: Snapshot, timeout: float | None) -> Steps[Snapshot]:
-        """Waits until the record may have changed, and reads it again.
-
-        Raises:
-            TaskTimeout: the deadline has passed.
-        """
-        if deadline.has_passed():
-            assert timeout is not None  # only a deadline passes
-            self._bell = None  # the traceback of the error may be kept
-            raise TaskTimeout(found.function, timeout, _why_open(found))
-        if not self._has_begun:
-            return (yield from self._begin(deadline))
-        if self._bell is None:
-            yield Pause(deadline.within(self._pause).remaining() or 0.0)
-            self._pause = min(self._pause * 2, LONGEST)
-        elif (yield Heed(self._bell, deadline.within(self._pause), found.function)):
-            self._pause = SOON
-        else:
-            self._pause = min(self._pause * 5, LATER)
-        return (yield from self._look(deadline))
-
-    def _look(self, deadline: Deadline) -> Steps[Snapshot]:
-        found: Snapshot = yield from self._patiently(self._recorded.look, deadline)
-        return found
-
-    def _begin(self, deadline: Deadline) -> Steps[Snapshot]:
-        found: Snapshot = yield from self._patiently(self._listen, deadline)
-        self._has_begun = True
-        return found
-
-    def _listen(self) -> Steps[Snapshot]:
-        store, id = self._recorded.store, self._recorded.id
-        self._pause = SHORTEST
-        if store.listener.listens or (yield Consult(store, lambda: store.notifies)):
-            self._pause = SOON
-            self._bell = yield Listen(store.listener, id, self._is_for_the_end)
-        return self._recorded.seen((yield Consult(store, self._recorded.watched)))
-
-    def _patiently(self, ask: Callable[[], Steps[Any]], deadline: Deadline) -> Steps[Any]:
-        """Does something with the store. What has begun goes on when the database is back."""
-        outage = deadline.within(OUTAGE)
-        while True:
-            try:
-                return (yield from ask())
-            except StoreUnavailable:
-                if self._recorded.snapshot is None or outage.has_passed():
-                    raise
-            yield Pause(outage.within(REST).remaining() or 0.0)
-
-
 def progress_of(found: Snapshot) -> Progress | None:
     """Returns the progress that a record has."""
     return None if found.progress is None else Progress(*found.progress)
@@ -309,9 +220,3 @@ def progress_of(found: Snapshot) -> Progress | None:
 
 def _was_superseded(found: Snapshot) -> bool:
     return bool(found.errors) and f'"event": "{Event.SUPERSEDED}"' in found.errors[-1]
-
-
-def _why_open(found: Snapshot) -> str:
-    if found.state is State.RUNNING:
-        return "Its record says that it runs."
-    return f"Its record says that it waits, with the due time {found.due}."

@@ -878,10 +878,10 @@ class TestRunworkers:
 WAITING = """
 import asyncio, concurrent.futures
 from django.db import transaction
-from gearmanny.calling import records
+from gearmanny.calling import recordwaits
 from gearmanny.contrib.django import aio_client, client
 
-records._SOON = records._LATER = 1000.0  # nobody looks without being told
+recordwaits.SOON = recordwaits.LATER = 1000.0  # nobody looks without being told
 with transaction.atomic():
     works = [client.using(background=True).nobody_home(n=n) for n in range(8)]
 ids = [work.id for work in works]

@@ -285,8 +285,8 @@ def simple(store: SQLStore) -> Iterator[SimpleClient]:
 @pytest.fixture
 def only_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets nobody look again who was not told to."""
-    monkeypatch.setattr("gearmanny.calling.records.SOON", 3600.0)
-    monkeypatch.setattr("gearmanny.calling.records.LATER", 3600.0)
+    monkeypatch.setattr("gearmanny.calling.recordwaits.SOON", 3600.0)
+    monkeypatch.setattr("gearmanny.calling.recordwaits.LATER", 3600.0)
 
 
 @only_postgresql

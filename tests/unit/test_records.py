@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from gearmanny.calling.records import OUTAGE, Recorded, RecordUpdate
+from gearmanny.calling.records import Recorded, RecordUpdate
 from gearmanny.calling.recordvalues import RecordValues
+from gearmanny.calling.recordwaits import OUTAGE
 from gearmanny.calling.steps import Heed, Listen, Pause
 from gearmanny.calling.values import Progress
 from gearmanny.errors import (

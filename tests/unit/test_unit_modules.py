@@ -15,6 +15,7 @@ TOGETHER = {
     "calling/exchange": "test_call",
     "calling/line": "test_handover",
     "calling/recordvalues": "test_records",
+    "calling/recordwaits": "test_records",
     "calling/steps": "test_walk",
     "calling/uniques": "test_caller",
     "calling/values": "test_call",
