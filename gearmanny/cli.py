@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from gearmanny import __version__
-from gearmanny.commands import FAILED, INTERRUPTED, OK, complain
-from gearmanny.errors import GearmanException
+from gearmanny.commands import FAILED, INTERRUPTED, OK, WRONG, complain
+from gearmanny.errors import GearmanException, InvalidOption
 from gearmanny.logs import escape_unprintable
 
 
@@ -111,6 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         code = command.run(options)
+    except InvalidOption as error:
+        complain(str(error))
+        return WRONG
     except GearmanException as error:
         complain(str(error))
         return FAILED

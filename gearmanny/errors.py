@@ -61,15 +61,15 @@ _LONGEST_TEXT = 500
 """Characters of a received text that are shown in a message."""
 
 
-def printable(text: str) -> str:
+def printable(text: str, longest: int = _LONGEST_TEXT) -> str:
     """Returns a received text in a form that is safe in logs, labels and messages: on one line,
     with control characters escaped, and truncated.
 
     Args:
         text: the text.
+        longest: characters that are left of it.
     """
-    if len(text) > _LONGEST_TEXT:
-        text = f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
+    text = text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
     if text.isprintable():
         return text
     return "".join(
@@ -181,7 +181,7 @@ class TaskTimeout(GearmanException, TimeoutError):
 
 
 class JobCancelled(GearmanException):
-    """The job was cancelled by `cancel()`: it will not run, or was interrupted.
+    """The job was cancelled: it will not run, or was interrupted.
 
     It is also raised inside a task whose job has a record and is cancelled while it runs, at any
     line: catch it only to clean up, and raise it again.
@@ -189,18 +189,17 @@ class JobCancelled(GearmanException):
     Attributes:
         function: the Gearman function that was called. In a thread other than the main thread, it
             is empty until the exception has left the task.
+        reason: a sentence that says why, where it was not `cancel()`; else empty.
     """
 
-    def __init__(self, function: str = "", /) -> None:
-        super().__init__(function)
+    def __init__(self, function: str = "", reason: str = "", /) -> None:
+        super().__init__(function, *([reason] if reason else []))
         self.function = function
+        self.reason = reason
 
     def __str__(self) -> str:
-        return (
-            f"The job of {self.function}() was cancelled."
-            if self.function
-            else ("The job was cancelled.")
-        )
+        job = f"The job of {self.function}()" if self.function else "The job"
+        return f"{job} was cancelled.{self.reason and f' {self.reason}'}"
 
 
 class JobServerUnavailable(GearmanException, ConnectionError):

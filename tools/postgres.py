@@ -146,9 +146,15 @@ class Postgres:
             self._process.wait()
         self._process = None
 
-    def restart(self) -> None:
-        """Stops and starts it: all connections break."""
+    def restart(self, *, as_standby: bool = False) -> None:
+        """Stops and starts it: all connections break.
+
+        Args:
+            as_standby: whether it is read-only from then on, until it is promoted.
+        """
         self.stop()
+        if as_standby:
+            (self._folder / "data" / "standby.signal").touch()
         self.start()
 
     def _make_cluster(self) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gearmanny.blocking.channel import Channel
 from gearmanny.blocking.driver import Driver
@@ -14,15 +13,18 @@ from gearmanny.calling import asking, waiting
 from gearmanny.calling.call import Call
 from gearmanny.calling.values import JobStatus, Progress, Update
 from gearmanny.calling.work import Work
-from gearmanny.errors import TaskTimeout
+from gearmanny.errors import TaskTimeout, UnknownJob
 from gearmanny.net.deadline import Deadline
 from gearmanny.payload.counts import number_of
+
+if TYPE_CHECKING:
+    from gearmanny.blocking.looks import Looks
 
 _TURN = 0.02
 """Seconds for which one of several connections is read, when any of them may bring an answer."""
 
-_LONGEST_PAUSE = 1.0
-"""Seconds between two looks at the records of jobs that are waited for together. They double."""
+_GLANCE = 0.1
+"""Seconds between two looks at recorded jobs, where others are waited for as well."""
 
 
 class WorkResult(Work[Channel]):
@@ -183,6 +185,8 @@ class WorkResult(Work[Channel]):
             self._driver.run(self._recorded.end(deadline, 0.0))
         except TaskTimeout:
             return False
+        except UnknownJob:  # which `get_result` says
+            pass
         return True
 
     def _run(self, what: Any, timeout: float | None) -> Any:
@@ -200,21 +204,28 @@ def as_completed(
 
     Raises:
         TimeoutError: some did not end in time.
+        StoreUnavailable: the database with the records of jobs cannot be reached. A wait that has
+            begun goes on for up to a minute while it is away.
+        GearmanException: the end of a job cannot be seen in the transaction that is open here.
         InvalidOption: the timeout is not a number of seconds.
     """
     deadline = Deadline(timeout)
     soon = Deadline(waiting.UNSERVED) if timeout is None else None
     group = Group()
     pending = {work._call: work for work in results}
-    recorded = Looks(work for work in pending.values() if work.id is not None)
+    looks = _looks_at([work for work in pending.values() if work.id is not None])
     channels = {call.line for call in pending if call.record is None}
     for call in pending:
         if call.record is None:
             call.line.watch(call, group)
     while pending:
         while not group.ended:
-            within = recorded.look(group, soon or deadline)
-            if not group.ended and not _wait_for_any(group, channels, within):
+            within = soon or deadline
+            if looks is not None:
+                within = looks.look(group, within)
+                if channels:  # in which no bell is heard
+                    within = within.within(_GLANCE)
+            if not group.ended and not _wait_for_any(group, channels, looks, within):
                 if deadline.has_passed():
                     raise _late(pending, timeout)
                 if soon is not None and soon.has_passed():
@@ -270,29 +281,22 @@ def _warn_of_unserved(works: Iterable[WorkResult]) -> None:
         work._driver.run(waiting.warn_if_unserved(work._call))
 
 
-class Looks:
-    """Looks at recorded jobs from time to time, where several works are waited for."""
+def _looks_at(works: list[WorkResult]) -> Looks | None:
+    """Returns what looks at recorded jobs; None where there are none."""
+    if not works:
+        return None
+    from gearmanny.blocking.looks import Looks  # noqa: PLC0415  clients with records alone
 
-    def __init__(self, works: Iterable[WorkResult]) -> None:
-        self._works = list(works)
-        self._pause = _TURN
-
-    def look(self, group: Group, deadline: Deadline) -> Deadline:
-        """Notes those that have ended; returns when to look next, at the latest."""
-        if not self._works:
-            return deadline
-        ended = [work for work in self._works if work.is_done()]
-        for work in ended:
-            self._works.remove(work)
-            group.notice(work._call)
-        self._pause = _TURN if ended else min(self._pause * 2, _LONGEST_PAUSE)
-        return deadline.within(self._pause)
+    return Looks({work._call: work._recorded for work in works})
 
 
-def _wait_for_any(group: Group, channels: set[Channel], deadline: Deadline) -> bool:
+def _wait_for_any(
+    group: Group, channels: set[Channel], looks: Looks | None, deadline: Deadline
+) -> bool:
     """Waits until one of a group has ended; returns whether that was before the deadline."""
     if not channels:
-        time.sleep(deadline.remaining() or 0.0)
+        assert looks is not None  # there is something to wait for
+        looks.wait(deadline)
         return False
     if len(channels) == 1:
         (channel,) = channels

@@ -311,4 +311,7 @@ class Caller(abc.ABC):
             try:
                 yield self._encode(function, arguments)
             except EncodingError as error:
-                yield copy(error)  # without the traceback, whose frames hold all of these calls
+                # Without tracebacks, whose frames hold all of these calls.
+                told, cause = copy(error), error.__cause__
+                told.__cause__ = cause and cause.with_traceback(None)
+                yield told

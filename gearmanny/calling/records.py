@@ -22,21 +22,23 @@ from gearmanny.net.deadline import Deadline
 from gearmanny.payload.encoding import Encoder, decode
 from gearmanny.payload.failures import decode_failure, foreign_failure
 from gearmanny.records.contract import Store
-from gearmanny.records.states import State
+from gearmanny.records.states import Event, State
 from gearmanny.records.values import Payload, Snapshot
 from gearmanny.records.waiting import Bell
 
-_SHORTEST, _LONGEST = 0.02, 1.0
+SHORTEST, LONGEST = 0.02, 1.0
 """Seconds between two looks where the database wakes nobody. The pauses double."""
 
-_SOON, _LATER = 0.1, 30.0
+SOON, LATER = 0.1, 30.0
 """Seconds until a look that should not be needed, as the database tells of changes. One that came
 at the moment when the wait began may be missed. The pauses grow by the factor of five."""
+
+_SUPERSEDED = "It went back to the queue, and a newer job waits under the same key."
 
 OUTAGE = 60.0
 """Seconds for which a wait that has begun goes on while the database is away."""
 
-_REST = 0.5
+REST = 0.5
 """Seconds until it is asked again."""
 
 
@@ -99,6 +101,23 @@ class Recorded:
             )
         self.snapshot, self.function = found, found.function
         return found
+
+    def watched(self) -> Snapshot | None:
+        """Returns what the store finds, which tells of changes from now on.
+
+        Raises:
+            GearmanException: they cannot be seen in the transaction that is open here.
+            StoreUnavailable: the database cannot be reached.
+        """
+        if not self.store.waits_in_vain(self.id):
+            return self.store.watch(self.id)
+        found = self.store.look(self.id)
+        if found is None or not found.state.is_open:
+            return found
+        raise GearmanException(
+            f"What becomes of the job {self.id} cannot be seen in the transaction that is open "
+            "here. Wait for it after its COMMIT."
+        )
 
     def has_ended(self) -> Steps[bool]:
         """Returns whether the job has ended, by a look at its record."""
@@ -196,7 +215,7 @@ class Recorded:
     def error(self, found: Snapshot) -> TaskError | JobCancelled | None:
         """Returns what a job ended with, if that was no success; or what its last attempt did."""
         if found.state is State.CANCELLED:
-            return JobCancelled(found.function)
+            return JobCancelled(found.function, _SUPERSEDED if _was_superseded(found) else "")
         if found.state is State.SUCCEEDED:
             return None
         if found.error is None:
@@ -247,11 +266,11 @@ class _Waits:
             return (yield from self._begin(deadline))
         if self._bell is None:
             yield Pause(deadline.within(self._pause).remaining() or 0.0)
-            self._pause = min(self._pause * 2, _LONGEST)
+            self._pause = min(self._pause * 2, LONGEST)
         elif (yield Heed(self._bell, deadline.within(self._pause), found.function)):
-            self._pause = _SOON
+            self._pause = SOON
         else:
-            self._pause = min(self._pause * 5, _LATER)
+            self._pause = min(self._pause * 5, LATER)
         return (yield from self._look(deadline))
 
     def _look(self, deadline: Deadline) -> Steps[Snapshot]:
@@ -265,23 +284,11 @@ class _Waits:
 
     def _listen(self) -> Steps[Snapshot]:
         store, id = self._recorded.store, self._recorded.id
-        self._pause = _SHORTEST
+        self._pause = SHORTEST
         if store.listener.listens or (yield Consult(store, lambda: store.notifies)):
-            self._pause = _SOON
+            self._pause = SOON
             self._bell = yield Listen(store.listener, id, self._is_for_the_end)
-        return self._recorded.seen((yield Consult(store, self._watch)))
-
-    def _watch(self) -> Snapshot | None:
-        store, id = self._recorded.store, self._recorded.id
-        if not store.waits_in_vain(id):
-            return store.watch(id)
-        found = store.look(id)
-        if found is None or not found.state.is_open:
-            return found
-        raise GearmanException(
-            f"What becomes of the job {id} cannot be seen in the transaction that is open here. "
-            "Wait for it after its COMMIT."
-        )
+        return self._recorded.seen((yield Consult(store, self._recorded.watched)))
 
     def _patiently(self, ask: Callable[[], Steps[Any]], deadline: Deadline) -> Steps[Any]:
         """Does something with the store. What has begun goes on when the database is back."""
@@ -292,12 +299,16 @@ class _Waits:
             except StoreUnavailable:
                 if self._recorded.snapshot is None or outage.has_passed():
                     raise
-            yield Pause(outage.within(_REST).remaining() or 0.0)
+            yield Pause(outage.within(REST).remaining() or 0.0)
 
 
 def progress_of(found: Snapshot) -> Progress | None:
     """Returns the progress that a record has."""
     return None if found.progress is None else Progress(*found.progress)
+
+
+def _was_superseded(found: Snapshot) -> bool:
+    return bool(found.errors) and f'"event": "{Event.SUPERSEDED}"' in found.errors[-1]
 
 
 def _why_open(found: Snapshot) -> str:

@@ -6,8 +6,9 @@ import sys
 
 OK = 0
 FAILED = 1
+WRONG = 2
 INTERRUPTED = 130
-"""Exit codes. Wrong arguments exit with 2, as in every command that uses argparse."""
+"""Exit codes. Those for wrong arguments and for Ctrl-C are the usual ones."""
 
 
 def write(line: str) -> None:

@@ -14,9 +14,10 @@ from gearmanny.commands.arguments import arguments_of, pair_of
 from gearmanny.commands.bar import Bar
 from gearmanny.commands.records import add_records, given_store
 from gearmanny.commands.servers import add_hosts, tls_of
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.payload.checks import WAIT
 from gearmanny.payload.fields import flag_type
+from gearmanny.payload.names import check_function_name
 
 _EPILOG = """
 A VALUE is JSON where it is valid JSON, and else text: n=5 is a number, and day=2026-01-01 is text,
@@ -44,7 +45,9 @@ def add_call(parser: argparse.ArgumentParser) -> None:
         parser: that of the command.
     """
     parser.epilog = _EPILOG
-    parser.add_argument("function", metavar="FUNCTION", help="its name, such as orders_nightly")
+    parser.add_argument(
+        "function", type=_function, metavar="FUNCTION", help="its name, such as orders_nightly"
+    )
     parser.add_argument(
         "arguments",
         nargs="*",
@@ -142,6 +145,14 @@ def _follow(
                 console.complain(f"warning: {json.dumps(update.value, ensure_ascii=False)}")
     finally:
         bar.end()
+
+
+def _function(text: str) -> str:
+    try:
+        check_function_name(text)
+    except InvalidTask as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _pair(text: str) -> tuple[str, Any]:

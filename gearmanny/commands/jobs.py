@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 
-from gearmanny.commands.records import add_records, store_of
+from gearmanny.commands.records import add_records, existing_store
 from gearmanny.payload.masking import MASK
 from gearmanny.records.console import Console, add_jobs, run_jobs
 
@@ -34,5 +34,5 @@ def run(options: argparse.Namespace) -> int:
         InvalidOption: no database is given, or an argument is invalid.
         StoreUnavailable: the database cannot be reached.
     """
-    with contextlib.closing(store_of(options, "jobs")) as store:
+    with contextlib.closing(existing_store(options, "jobs")) as store:
         return run_jobs(vars(options), Console(store, print, MASK))

@@ -7,7 +7,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, StoreUnavailable
+from gearmanny.records.connectors import connector_of
 from gearmanny.records.sql import SQLStore
 
 
@@ -62,3 +63,24 @@ def store_of(options: argparse.Namespace, command: str) -> SQLStore:
             f"gearmanny {command} --records postgresql://user:password@host/name."
         )
     return SQLStore(options.records)
+
+
+def existing_store(options: argparse.Namespace, command: str) -> SQLStore:
+    """Returns the same, for a command that has nothing to do where there are no records: it makes
+    no file of a path that was mistyped.
+
+    Args:
+        options: the arguments.
+        command: its name, for the error.
+
+    Raises:
+        InvalidOption: as `store_of` does.
+        StoreUnavailable: there is no such file.
+    """
+    store = store_of(options, command)
+    path = getattr(connector_of(options.records), "path", None)
+    if path is not None and not path.exists():
+        raise StoreUnavailable(
+            f"There is no store {str(path)!r}. Its first caller or worker makes it."
+        )
+    return store

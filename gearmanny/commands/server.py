@@ -6,8 +6,9 @@ import argparse
 import signal
 
 from gearmanny import __version__
-from gearmanny.commands import write
+from gearmanny.commands import FAILED, OK, complain, write
 from gearmanny.embedded import JobServer
+from gearmanny.errors import InvalidOption
 from gearmanny.net.hosts import DEFAULT_PORT
 from gearmanny.payload.checks import ADDRESS, MEMORY, PORT_OR_ANY
 from gearmanny.payload.fields import flag_type
@@ -55,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Runs the command.
 
     Args:
         options: its arguments.
 
-    Raises:
-        InvalidOption: the port is taken, or the file cannot be used.
+    Returns:
+        The exit code.
     """
     server = JobServer(
         options.port,
@@ -75,4 +76,9 @@ def run(options: argparse.Namespace) -> None:
         kept = f"background jobs kept in {options.store}" if options.store else "jobs in memory"
         write(_BANNER.format(version=__version__, host=server.host, kept=kept))
 
-    serve_until([signal.SIGINT, signal.SIGTERM], server, print_banner)
+    try:
+        serve_until([signal.SIGINT, signal.SIGTERM], server, print_banner)
+    except InvalidOption as error:  # the port is taken, or the file cannot be used
+        complain(str(error))
+        return FAILED
+    return OK

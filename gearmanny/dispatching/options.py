@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gearmanny.net.hosts import HOSTS, Host, parse_hosts
 from gearmanny.net.tls import TLS
-from gearmanny.payload.checks import COUNT, SECONDS
+from gearmanny.payload.checks import COUNT, PERIOD
 from gearmanny.payload.fields import check_options, option
 from gearmanny.records.checks import by_state
 from gearmanny.records.contract import MAX_DEATHS
@@ -17,7 +17,7 @@ Keep = float | None | Mapping[str, float | None]
 """Seconds for which the records of jobs that have ended are kept; None for ever. Or a mapping of
 these by state, in which states may be left out."""
 
-KEEP = by_state(SECONDS)
+KEEP = by_state(PERIOD)
 
 _WEEK = 7 * 86400.0
 

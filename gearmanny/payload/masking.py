@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ MASKED = "********"
 _DEEPEST = 50
 """Levels of nesting that are looked through; what is deeper is masked as a whole."""
 
-_SEPARATORS = re.compile(r"[^a-z0-9]+")
+_SEPARATORS = re.compile(r"[\W_]+")
 
 _ESCAPED = re.compile(r"\\u([0-9a-f]{4})", re.IGNORECASE)
 
@@ -121,4 +122,5 @@ def _is_secret(key: object, names: tuple[str, ...]) -> bool:
 
 
 def _plain(name: str) -> str:
-    return _SEPARATORS.sub("", name.lower())
+    # As Python compares identifiers, which may be of any script.
+    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", name).casefold())

@@ -71,7 +71,14 @@ class _Notified(_Base):
     def _listen(self) -> None:
         connection = self._connector.connect()
         self._descriptor = keep_from_children(SocketOf(connection))
-        connection.execute(f'LISTEN "{self._channel}"')
+        try:
+            connection.execute(f'LISTEN "{self._channel}"')
+        except Exception as error:
+            is_lost = self._connector.dialect.is_lost(error, connection)
+            connection.close()
+            if is_lost:
+                raise StoreUnavailable(f"The store does not answer: {error}") from error
+            raise
         self._connection = connection
 
 

@@ -126,11 +126,14 @@ _FINISH = {
         UPDATE {{jobs}} SET {{event[{event}]}}, finished = {{now}}, cancelling = FALSE,
             result = %s, result_raw = %s {more}
         WHERE id = %s AND claim = %s AND {{before[{event}]}}
-        RETURNING {{tell_waiting}}, {{tell_room}}
+        RETURNING limited, {{tell_waiting}}, {{tell_room}}
     """
     for event in ENDINGS
     for more in ["" if event is Event.SUCCEEDED else ", error = %s, errors = {attempts}"]
 }
+
+# In a statement of its own, as the first one tells who waits for room within the limit.
+_FORGET_LIMIT = "UPDATE {jobs} SET limited = NULL WHERE id = %s"
 
 _SETTLE = "SELECT claim, state FROM {jobs} WHERE id = %s {for_update}"
 
@@ -157,6 +160,9 @@ def finish(
     row = session.prepared_row(
         template, *values, session.dialect.id(claim.id), claim.token, "done "
     )
+    if row is not None and row[0] is not None and event is Event.SUCCEEDED and forget_arguments:
+        # The name of the limit of a key has the value of an argument.
+        session.change(_FORGET_LIMIT, session.dialect.id(claim.id))
     return row is not None
 
 

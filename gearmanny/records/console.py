@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gearmanny.errors import InvalidOption
+from gearmanny.payload.checks import COUNT, DAYS
 from gearmanny.payload.counts import number_of
-from gearmanny.payload.masking import masked, masked_text
+from gearmanny.payload.fields import flag_type
+from gearmanny.records.described import decoded, described, lines_about
 from gearmanny.records.ids import canonical
 from gearmanny.records.listing import Listed, Wanted
 from gearmanny.records.states import ENDED, State
-from gearmanny.records.values import Payload, Snapshot
+from gearmanny.records.values import Snapshot
 
 OK = 0
 FAILED = 1
@@ -24,13 +26,13 @@ FAILED = 1
 _DAY = 86400.0
 
 _BATCH = 500
-"""Records that are deleted or forgotten at a time."""
+"""Records that are forgotten at a time."""
 
 _DONE = {"retry": "queued again", "cancel": "cancelled", "delete": "deleted"}
 
 _EPILOG = """
-The exit code is 0; 1 if one of the jobs that were named is not there, or cannot be changed so; 2 if
-the command line is wrong.
+The exit code is 0; 1 if one of the jobs that were named is not there, or cannot be changed so, or
+if one that was to be deleted runs; 2 if the command line is wrong.
 """
 
 
@@ -55,17 +57,21 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     listed = verbs.add_parser("list", help="show jobs, the newest first")
     _add_filters(listed)
     listed.add_argument(
-        "--limit", type=int, default=50, metavar="N", help="jobs at most (default: %(default)s)"
+        "--limit",
+        type=flag_type(COUNT),
+        default=50,
+        metavar="N",
+        help="jobs at most (default: %(default)s)",
     )
     shown = verbs.add_parser("show", help="show all that is known of jobs")
-    shown.add_argument("ids", nargs="+", metavar="ID", help="id of a record")
+    shown.add_argument("ids", type=_id, nargs="+", metavar="ID", help="id of a record")
     for verb, text in (
         ("retry", "queue failed jobs again"),
         ("cancel", "cancel jobs that wait, and interrupt those that run"),
         ("delete", "delete records, and all that is known of their jobs"),
     ):
         each = verbs.add_parser(verb, help=text)
-        each.add_argument("ids", nargs="*", metavar="ID", help="id of a record")
+        each.add_argument("ids", type=_id, nargs="*", metavar="ID", help="id of a record")
         _add_filters(each)
         each.add_argument("--all", action="store_true", help="all of them")
     pruned = verbs.add_parser("prune", help="delete the records of jobs that ended long ago")
@@ -76,7 +82,11 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
         help="how they ended; may be repeated (default: in any way)",
     )
     pruned.add_argument(
-        "--days", type=float, required=True, metavar="DAYS", help="days since they ended, at least"
+        "--days",
+        type=flag_type(DAYS),
+        required=True,
+        metavar="DAYS",
+        help="days since they ended, at least",
     )
     for each in verbs.choices.values():
         each.add_argument("--json", action="store_true", help="write one JSON object a line")
@@ -90,6 +100,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         "--argument",
         dest="arguments",
         action="append",
+        type=_pair,
         default=[],
         metavar="NAME=VALUE",
         help="only jobs with this argument; may be repeated",
@@ -107,7 +118,7 @@ def run_jobs(options: Mapping[str, Any], console: Console) -> int:
         The exit code.
 
     Raises:
-        InvalidOption: an argument is wrong.
+        InvalidOption: an argument is wrong, or no record can have what is looked for.
         StoreUnavailable: the database cannot be reached.
     """
     verb = options["verb"]
@@ -129,7 +140,7 @@ def _list(options: Mapping[str, Any], console: Console) -> int:
             break
         left -= 1
         if options["json"]:
-            console.write(json.dumps(_described(job, console.mask)))
+            console.write(json.dumps(described(job, console.mask)))
         else:
             console.write(
                 f"{job.id}  {job.state:9}  {job.created:%Y-%m-%d %H:%M:%S}  {job.function}"
@@ -139,72 +150,85 @@ def _list(options: Mapping[str, Any], console: Console) -> int:
 
 def _show(options: Mapping[str, Any], console: Console) -> int:
     code = OK
-    for id in map(canonical, options["ids"]):
+    for id in options["ids"]:
         job = console.store.look(id)
         if job is None:
             console.write(_missing(id, options))
             code = FAILED
             continue
-        described = _described(job, console.mask)
         if options["json"]:
-            console.write(json.dumps(described))
+            console.write(json.dumps(described(job, console.mask)))
         else:
-            for name, value in described.items():
-                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-                console.write(f"{name:15} {text}")
+            for line in lines_about(job, console.mask):
+                console.write(line)
             console.write("")
     return code
 
 
 def _change(verb: str, options: Mapping[str, Any], console: Console) -> int:
-    named = [canonical(id) for id in options["ids"]]
+    named = options["ids"]
     has_filter = any(options[name] for name in ("function", "state", "key", "arguments"))
     if bool(named) + bool(has_filter) + options["all"] != 1:
         raise InvalidOption(
             f"Say which jobs to {verb}: by their ids, by --function, --state, --key or --argument, "
             "or with --all."
         )
+    if verb == "retry" and not options["state"]:
+        options = {**options, "state": State.FAILED}  # there may be a million others
     ids = iter(named) if named else (job.id for job in _wanted(options, console.store))
     done, problems = 0, []
     change = {"retry": _retry, "cancel": _cancel, "delete": _delete}[verb]
     for id in ids:
         problem = change(console.store, id)
-        if not problem:
+        if problem is None:
             done += 1
-        elif named:
-            problems.append(problem)
+        elif named or not problem.is_of_course:
+            problems.append(problem.text)
             if not options["json"]:
-                console.write(problem)
+                console.write(problem.text)
     if options["json"]:
         console.write(json.dumps({"verb": verb, "jobs": done, "problems": problems}))
     else:
-        console.write(f"{done} jobs {_DONE[verb]}")
+        console.write(f"{number_of(done, 'job')} {_DONE[verb]}")
     return FAILED if problems else OK
 
 
-def _retry(store: Listed, id: str) -> str:
+class _Problem(NamedTuple):
+    """The reason why something was not done to a job."""
+
+    text: str
+    is_of_course: bool = True
+    """Whether it matters only where the job was named: of many that a filter finds, not all have
+    failed, or still wait."""
+
+
+def _retry(store: Listed, id: str) -> _Problem | None:
     try:
         if store.revive(id):
-            return ""
+            return None
     except InvalidOption as error:
-        return str(error)
+        return _Problem(str(error), is_of_course=False)
     return _problem(store, id, "only a failed job can be queued again")
 
 
-def _cancel(store: Listed, id: str) -> str:
+def _cancel(store: Listed, id: str) -> _Problem | None:
     state = store.cancel(id)
     if state in (State.CANCELLED, State.RUNNING):
-        return ""
+        return None
     return _problem(store, id, "it has ended")
 
 
-def _delete(store: Listed, id: str) -> str:
-    return "" if store.delete([id]) else _problem(store, id, "cancel it before you delete it")
+def _delete(store: Listed, id: str) -> _Problem | None:
+    if store.delete([id]):
+        return None
+    return _problem(store, id, "cancel it before you delete it", is_of_course=False)
 
 
-def _problem(store: Listed, id: str, reason: str) -> str:
+def _problem(store: Listed, id: str, reason: str, *, is_of_course: bool = True) -> _Problem:
     job = store.look(id)
-    return f"{id}: no such job" if job is None else f"{id} is {job.state}: {reason}"
+    if job is None:
+        return _Problem(f"{id}: no such job")
+    return _Problem(f"{id} is {job.state}: {reason}", is_of_course)
 
 
 def _missing(id: str, options: Mapping[str, Any]) -> str:
@@ -212,8 +236,6 @@ def _missing(id: str, options: Mapping[str, Any]) -> str:
 
 
 def _prune(options: Mapping[str, Any], console: Console) -> int:
-    if options["days"] < 0:
-        raise InvalidOption(f"--days must be 0 or more, not {options['days']:g}.")
     count = 0
     for state in map(State, options["state"] or ENDED):
         while batch := console.store.prune(state, options["days"] * _DAY, _BATCH):
@@ -226,7 +248,7 @@ def _prune(options: Mapping[str, Any], console: Console) -> int:
 
 
 def _wanted(options: Mapping[str, Any], store: Listed) -> Iterator[Snapshot]:
-    arguments = [_pair(text) for text in options["arguments"]]
+    arguments = options["arguments"]
     state = options["state"]
     wanted = Wanted(options["function"], None if state is None else State(state), options["key"])
     after: str | None = None
@@ -244,47 +266,24 @@ def _wanted(options: Mapping[str, Any], store: Listed) -> Iterator[Snapshot]:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise InvalidOption(f"--argument must be NAME=VALUE, not {text!r}.")
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, not {text!r}")
     return name, value
+
+
+def _id(text: str) -> str:
+    try:
+        return canonical(text)
+    except InvalidOption as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _has(job: Snapshot, arguments: Sequence[tuple[str, str]]) -> bool:
     if not arguments:
         return True
-    given = _decoded(job.arguments)
+    given = decoded(job.arguments)
     if not isinstance(given, dict):
         return False
     return all(
         name in given and value in (given[name], json.dumps(given[name], ensure_ascii=False))
         for name, value in arguments
     )
-
-
-def _described(job: Snapshot, mask: Sequence[str]) -> dict[str, Any]:
-    described = job._asdict()
-    for name in ("arguments", "result", "error"):
-        described[name] = _shown(described[name], mask)
-    described["errors"] = [_decoded(line) for line in job.errors]
-    for name in ("created", "due", "started", "finished"):
-        moment = described[name]
-        described[name] = None if moment is None else moment.isoformat()
-    return described
-
-
-def _shown(payload: Payload | None, mask: Sequence[str]) -> Any:
-    found = _decoded(payload)
-    # A text that is not JSON, or too deep for Python, comes back as it is.
-    if isinstance(payload, str) and found is payload:
-        return masked_text(payload, mask)
-    return masked(found, mask)
-
-
-def _decoded(payload: Payload | None) -> Any:
-    if payload is None:
-        return None
-    if isinstance(payload, bytes):
-        return f"{len(payload)} bytes"
-    try:
-        return json.loads(payload)
-    except (ValueError, RecursionError):
-        return payload

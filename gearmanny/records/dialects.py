@@ -15,11 +15,14 @@ _POSTGRESQL_EXPRESSIONS = {
     "later": "(statement_timestamp() + %s::float8 * interval '1 second')",
     "ago": "(statement_timestamp() - %s::float8 * interval '1 second')",
     "at": "to_timestamp(%s::float8)",
+    "moved_next": "({limits}.next + (excluded.every - {limits}.every) * interval '1 second')",
     "for_update": "FOR UPDATE",
     "skip_locked": "FOR UPDATE SKIP LOCKED",
+    # A transaction that sees one moment does not see who began to wait since then.
     "tell_waiting": (
-        "(SELECT pg_notify('{channel}', %s::text || n.id::text) "
-        "FROM {notes} n WHERE n.id = {jobs}.id AND n.watched)"
+        "(SELECT pg_notify('{channel}', %s::text || {jobs}.id::text) "
+        "WHERE current_setting('transaction_isolation') <> 'read committed' "
+        "OR EXISTS (SELECT 1 FROM {notes} n WHERE n.id = {jobs}.id AND n.watched))"
     ),
     "tell_room": (
         "(SELECT pg_notify('{channel}', 'room ' || {jobs}.limited) "
@@ -62,6 +65,11 @@ _CONFLICTS = ("40001", "40P01")
 
 _SHUTDOWNS = ("57P01", "57P02", "57P03")
 """The database ends, has crashed, or is starting."""
+
+_UNUSABLE = ("25006", "53", "55P03", "57014", "58")
+"""The beginnings of codes by which a session that goes on refuses a statement for now: the database
+is read-only, as a standby is; the disk or another resource is full; a lock, or the statement, took
+longer than the settings of the role allow; the system failed."""
 
 
 class PostgreSQL(Dialect):
@@ -110,7 +118,8 @@ class PostgreSQL(Dialect):
         return UUID(id)
 
     def is_lost(self, error: Exception, connection: Any) -> bool:
-        return bool(connection.closed)
+        state = getattr(error, "sqlstate", None) or ""
+        return bool(connection.closed) or state.startswith(_UNUSABLE)
 
     def is_duplicate(self, error: Exception) -> bool:
         return getattr(error, "sqlstate", None) == "23505"
@@ -139,6 +148,10 @@ _SQLITE_EXPRESSIONS = {
     "later": "strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', %s))",
     "ago": "strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', -%s))",
     "at": "strftime('%Y-%m-%d %H:%M:%f', %s, 'unixepoch')",
+    "moved_next": (
+        "strftime('%Y-%m-%d %H:%M:%f', {limits}.next, "
+        "printf('%+.3f seconds', excluded.every - {limits}.every))"
+    ),
     "for_update": "",
     "skip_locked": "",
     "tell_waiting": "%s",
@@ -173,6 +186,11 @@ _SQLITE_TYPES = {
     "float_type": "real",
     "processes_options": "",
 }
+
+
+_UNUSABLE_FILES = tuple(
+    f"SQLITE_{name}" for name in ("BUSY", "IOERR", "FULL", "CANTOPEN", "READONLY")
+)
 
 
 class SQLite(Dialect):
@@ -211,7 +229,7 @@ class SQLite(Dialect):
         # By its name, as the module is not loaded by who does not use it.
         return type(error).__name__ == "OperationalError" and getattr(
             error, "sqlite_errorname", ""
-        ).startswith(("SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN"))
+        ).startswith(_UNUSABLE_FILES)
 
     def is_duplicate(self, error: Exception) -> bool:
         name = getattr(error, "sqlite_errorname", "")

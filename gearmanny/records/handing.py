@@ -72,7 +72,7 @@ _GIVE_UP = """
     UPDATE {jobs} SET {event[unclaimed]}, finished = {now}, error = %s
     WHERE id = %s AND handovers = %s AND {before[unclaimed]}
         AND handed IS NOT NULL AND unclaimed >= %s
-    RETURNING {tell_waiting}
+    RETURNING {tell_waiting}, {tell_room}
 """
 
 _OVERDUE = """

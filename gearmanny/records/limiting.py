@@ -20,10 +20,12 @@ _LOOK = "SELECT arguments, arguments_raw FROM {jobs} WHERE id = %s"
 
 _LIMITED = "SELECT limited FROM {jobs} WHERE id = %s"
 
-# {now} is the time before the row was waited for, so that nothing begins too early.
+# {now} is the time before the row was waited for, so that nothing begins too early. A rate that was
+# changed counts from the last start.
 _LOCK = """
     INSERT INTO {limits} (name, max_running, every) VALUES (%s, %s, %s)
-    ON CONFLICT (name) DO UPDATE SET max_running = excluded.max_running, every = excluded.every
+    ON CONFLICT (name) DO UPDATE SET max_running = excluded.max_running, every = excluded.every,
+        next = coalesce({moved_next}, {limits}.next)
     RETURNING {epoch[next]} - {epoch[now]}
 """
 

@@ -55,16 +55,25 @@ class Limits(NamedTuple):
     """Seconds from the start of one to the start of the next, at least."""
     key: str | None = None
     """The argument whose value is the key; None where all jobs share the limits."""
+    default: Any = None
+    """The key of jobs whose callers leave that argument out, as JSON has it."""
 
     def limit(self, function: str, arguments: str | bytes) -> Limit:
         """Returns the limit of a job.
 
         Args:
             function: that of the job.
-            arguments: as they travel. What is not JSON, or lacks the key, has the key null.
+            arguments: as they travel. What is not JSON, or nested too deeply, has the key null.
         """
-        name = function if self.key is None else keyed(function, _value(arguments, self.key))
+        name = function if self.key is None else keyed(function, self._value(arguments))
         return Limit(name, self.max_running, self.every)
+
+    def _value(self, arguments: str | bytes) -> Any:
+        try:
+            decoded = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return None
+        return decoded.get(self.key, self.default) if isinstance(decoded, dict) else None
 
 
 def keyed(name: str, value: object) -> str:
@@ -72,20 +81,15 @@ def keyed(name: str, value: object) -> str:
 
     Args:
         name: that of all keys.
-        value: of the key, as JSON has it.
+        value: of the key, as JSON has it; nested too deeply, it counts as null.
     """
-    text = json.dumps(value, sort_keys=True)
+    try:
+        text = json.dumps(value, sort_keys=True)
+    except RecursionError:
+        text = "null"
     if len(text) > _LONGEST:
         text = hashlib.sha256(text.encode()).hexdigest()
     return f"{name} {text}"
-
-
-def _value(arguments: str | bytes, key: str) -> Any:
-    try:
-        decoded = json.loads(arguments)
-    except ValueError:
-        return None
-    return decoded.get(key) if isinstance(decoded, dict) else None
 
 
 class Use(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from gearmanny.errors import InvalidOption
 from gearmanny.records.contract import Store
 from gearmanny.records.ids import canonical, first_id_of
-from gearmanny.records.session import Session, in_batches, list_of
+from gearmanny.records.session import Session, in_batches, is_storable, list_of
 from gearmanny.records.states import State
 
 PAGE = 100
@@ -62,7 +62,8 @@ _WINDOW = """
 
 _DELETE_NOTES = "DELETE FROM {{notes}} WHERE id IN ({ids})"
 _DELETE = """
-    DELETE FROM {{jobs}} WHERE id IN ({ids}) AND state <> 'running' RETURNING id
+    DELETE FROM {{jobs}} WHERE id IN ({ids}) AND state <> 'running'
+    RETURNING id, {{tell_waiting}}, {{tell_room}}
 """
 
 _BATCH = 500
@@ -235,8 +236,11 @@ class _Search:
         if wanted.key is not None:
             keys = wanted.key, wanted.key
             found = found.and_("(unique_key = %s OR unique_waiting_key = %s)", *keys)
-        if any(isinstance(value, str) and "\0" in value for value in found.values):
-            raise InvalidOption("No record has a function or a key that contains a NUL.")
+        texts = (value for value in found.values if isinstance(value, str))
+        if not all(map(is_storable, texts)):
+            raise InvalidOption(
+                "No record has a function or a key that contains a NUL or a lone surrogate."
+            )
         self._in_all = found
 
     def count(self) -> int | None:
@@ -315,9 +319,9 @@ def _delete(session: Session, ids: Sequence[str]) -> list[str]:
     for batch in in_batches(sorted(map(canonical, ids)), _BATCH):
         with session.transaction():
             rows = session.rows(
-                _DELETE.format(ids=list_of(len(batch))), *map(session.dialect.id, batch)
+                _DELETE.format(ids=list_of(len(batch))), *map(session.dialect.id, batch), "done "
             )
-            gone = [canonical(id) for (id,) in rows]
+            gone = [canonical(id) for id, *_ in rows]
             if gone:
                 session.change(
                     _DELETE_NOTES.format(ids=list_of(len(gone))), *map(session.dialect.id, gone)

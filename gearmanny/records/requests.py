@@ -87,7 +87,8 @@ def cancelling(session: Session, processes: Sequence[str]) -> list[Claim]:
 def revive(session: Session, id: str) -> bool:
     """Queues a failed job again. See `gearmanny.records.contract.Store.revive`."""
     try:
-        changed = session.change(_REVIVE, session.dialect.id(id))
+        with session.transaction():  # or a savepoint in that of the caller, which goes on
+            changed = session.change(_REVIVE, session.dialect.id(id))
     except Exception as error:
         if session.dialect.is_duplicate(error):
             raise InvalidOption(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gearmanny.errors import GearmanException, JobCancelled
+from gearmanny.payload.checks import PERIOD
 from gearmanny.payload.failures import encode_failure
 from gearmanny.records.ids import canonical
 from gearmanny.records.session import ATTEMPTS, Session, line_of
 from gearmanny.records.states import Event, returning
-from gearmanny.records.submitting import DELAY
 from gearmanny.records.values import Claim, Returned
 
 _LOCK = """
@@ -50,7 +50,7 @@ def give_back(
         session: on a connection of our own, outside of a transaction.
     """
     error = line_of(error)
-    DELAY.check("delay", delay)
+    PERIOD.check("delay", delay)
     for _ in range(ATTEMPTS):
         try:
             with session.transaction():

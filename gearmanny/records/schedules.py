@@ -12,7 +12,7 @@ from gearmanny.records import submitting
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.schedulerows import COLUMNS, now_of, offers, schedule_of, seconds_of
 from gearmanny.records.scheduling import NewSchedule, Schedule, Ticked
-from gearmanny.records.session import Row, Session, storable, time_of
+from gearmanny.records.session import Row, Session, is_storable, storable, time_of
 from gearmanny.records.ticking import tick
 from gearmanny.records.values import NewJob
 
@@ -82,7 +82,7 @@ class SQLSchedules:
 
     def get(self, name: str) -> Schedule:
         def read(session: Session) -> Schedule:
-            found = _found(name, session.row(_GET, name))
+            found = _found(name, _row(session, _GET, name))
             return found._replace(offered=offers(session)(found))
 
         found: Schedule = self._run(read)
@@ -105,7 +105,7 @@ class SQLSchedules:
         _check(new)
 
         def change(session: Session) -> None:
-            row = session.row(_LOCK, new.name)
+            row = _row(session, _LOCK, new.name)
             found = _found(new.name, row)
             if found.from_code:
                 raise InvalidOption(
@@ -132,7 +132,7 @@ class SQLSchedules:
 
     def resume(self, name: str) -> None:
         def resume(session: Session) -> None:
-            row = session.row(_LOCK, name)
+            row = _row(session, _LOCK, name)
             found, now = _found(name, row), now_of(row)
             id = session.dialect.id(found.id)
             next = found.timetable.ticks.after(now)
@@ -145,7 +145,7 @@ class SQLSchedules:
 
     def _with(self, name: str, operation: Callable[[Session, object, datetime], object]) -> None:
         def run(session: Session) -> None:
-            row = session.row(_LOCK, name)
+            row = _row(session, _LOCK, name)
             operation(session, session.dialect.id(_found(name, row).id), now_of(row))
 
         self._in_transaction(run)
@@ -154,7 +154,7 @@ class SQLSchedules:
         id = new_id()
 
         def run(session: Session) -> None:
-            found = _found(name, session.row(_LOCK, name))
+            found = _found(name, _row(session, _LOCK, name))
             job = NewJob(found.function, found.arguments, id, handed_over=False)
             submitting.submit(session, [job])
             session.change(_RAN, session.dialect.id(id), session.dialect.id(found.id))
@@ -179,8 +179,11 @@ class SQLScheduling:
 
 
 def _check(new: NewSchedule) -> None:
-    storable("The name of a schedule", new.name)
-    if not new.name or len(new.name) > LONGEST_NAME:
+    if not isinstance(new.name, str) or not new.name.isprintable():
+        raise InvalidOption(
+            f"The name of a schedule is a string without control characters, not {new.name!r}."
+        )
+    if not new.name.strip() or len(new.name) > LONGEST_NAME:
         raise InvalidOption(
             f"The name of a schedule has 1 to {LONGEST_NAME} characters, and {new.name[:40]!r} has "
             f"{len(new.name)}."
@@ -238,6 +241,12 @@ def _change(session: Session, found: Schedule, new: NewSchedule, now: datetime) 
         *(last.timestamp(), seconds_of(new.timetable.ticks.after(last))),
         session.dialect.id(found.id),
     )
+
+
+def _row(session: Session, template: str, name: str) -> Row | None:
+    """Returns the row of a schedule. No name is compared that a database would refuse."""
+    is_name = isinstance(name, str) and is_storable(name)
+    return session.row(template, name) if is_name else None
 
 
 def _found(name: str, row: Row | None) -> Schedule:

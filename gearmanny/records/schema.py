@@ -91,6 +91,7 @@ _FIRST = (
         last_tick {time_type} NOT NULL,
         next_tick {time_type} NULL,
         job {id_type} NULL,
+        tick_job {id_type} NULL,
         CONSTRAINT "{schedules_prefix}_name" UNIQUE (name)
     )""",
     # All of them are partial: an index over the state of a million finished jobs is slow.

@@ -112,13 +112,24 @@ class Session:
             raise
 
 
+def is_storable(text: str) -> bool:
+    """Returns whether any database can store a text: not a NUL, nor half of a surrogate pair."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def storable(name: str, text: str) -> str:
     """Returns a text that any database can store.
 
     Raises:
         InvalidOption: it contains a NUL or half of a surrogate pair.
     """
-    if _is_storable(text):
+    if is_storable(text):
         return text
     raise InvalidOption(f"{name} contains a NUL or a lone surrogate, which databases refuse.")
 
@@ -131,7 +142,7 @@ def columns_of(payload: Payload | None) -> tuple[str | None, bytes | None]:
     """
     if isinstance(payload, bytes):
         return None, payload
-    if payload is None or _is_storable(payload):
+    if payload is None or is_storable(payload):
         return payload, None
     raise EncodingError(
         "A payload contains a NUL or a lone surrogate, which databases refuse in text. "
@@ -183,13 +194,3 @@ def in_batches(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     """Yields parts of a sequence, each with at most so many values."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
-
-
-def _is_storable(text: str) -> bool:
-    if "\0" in text:
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

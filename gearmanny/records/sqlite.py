@@ -55,9 +55,10 @@ class SQLiteConnector:
                 connection.close()
                 raise
         except sqlite3.Error as error:
+            is_no_database = not isinstance(error, sqlite3.OperationalError)
+            hint = "" if is_no_database else " Its folder has to exist, and to be writable."
             raise StoreUnavailable(
-                f"The store {str(self.path)!r} cannot be opened: {error}. Its folder has to exist, "
-                "and to be writable."
+                f"The store {str(self.path)!r} cannot be opened: {error}.{hint}"
             ) from error
         return connection
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gearmanny.errors import GearmanException, InvalidOption
-from gearmanny.payload.checks import number, whole_number
+from gearmanny.payload.checks import PERIOD, whole_number
 from gearmanny.payload.names import check_function_name
 from gearmanny.records.ids import canonical, new_id
 from gearmanny.records.session import (
@@ -42,9 +42,6 @@ takes the database three times as long."""
 
 PRIORITY = whole_number(-1, 1)
 
-DELAY = number("a number of seconds from 0 to 3e9", lambda seconds: 0 <= seconds <= 3e9)
-"""A hundred years: the calendars of databases end."""
-
 _BATCH = 500
 """Rows in one statement: with more, the time for each does not fall any further."""
 
@@ -75,7 +72,7 @@ def submit(session: Session, jobs: Sequence[NewJob]) -> list[Submitted]:
 
 def _prepared(job: NewJob) -> NewJob:
     check_function_name(job.function)
-    DELAY.check("delay", job.delay)
+    PERIOD.check("delay", job.delay)
     PRIORITY.check("priority", job.priority)
     if job.at is not None and job.at.tzinfo is None:
         raise InvalidOption(f"{job.at!r} has no time zone, so it is ambiguous. Add one.")

@@ -29,11 +29,17 @@ _LOCK_DUE = f"""
 """
 
 _MOVE_ON = """
-    UPDATE {schedules} SET last_tick = {at}, next_tick = {at}, job = %s
+    UPDATE {schedules} SET last_tick = {at}, next_tick = {at}
     WHERE id = %s AND last_tick = {at}
 """
 
-_IS_OPEN = "SELECT 1 FROM {jobs} WHERE id = %s AND state IN ('queued', 'running')"
+_MADE = "UPDATE {schedules} SET job = %s, tick_job = %s WHERE id = %s"
+
+# The last job may be one that somebody asked for while that of a tick goes on.
+_IS_OPEN = """
+    SELECT 1 FROM {schedules} s JOIN {jobs} j ON j.id IN (s.job, s.tick_job)
+    WHERE s.id = %s AND j.state IN ('queued', 'running')
+"""
 
 _WAIT = """
     SELECT min({epoch[next_tick]}) - {epoch[now]} FROM {schedules}
@@ -72,28 +78,21 @@ def _move_on(
     """Moves a schedule on in a transaction that has its lock; returns that, and whether more is
     due."""
     due = found.timetable.due(found.last, now, random)
-    job, made = found.job, [
+    made = [
         NewJob(found.function, found.arguments, new_id(), at=at, handed_over=False)
         for at in due.jobs
-    ]  # fmt: skip
-    is_skipped = bool(made) and found.overlap == "skip" and _is_open(session, job)
+    ]
+    id = session.dialect.id(found.id)
+    is_skipped = bool(made) and found.overlap == "skip" and session.row(_IS_OPEN, id) is not None
     if is_skipped:
         made.clear()
+    moments = due.last.timestamp(), seconds_of(due.next)
+    if not session.change(_MOVE_ON, *moments, id, found.last.timestamp()):
+        raise _Taken(found.name)
     if made:
         submitting.submit(session, made)
-        job = made[-1].id
-    is_moved = session.change(
-        _MOVE_ON,
-        *(due.last.timestamp(), seconds_of(due.next)),
-        None if job is None else session.dialect.id(job),
-        *(session.dialect.id(found.id), found.last.timestamp()),
-    )
-    if not is_moved:
-        raise _Taken(found.name)
+        job = session.dialect.id(made[-1].id)
+        session.change(_MADE, job, job, id)
     ids = [each.id for each in made]
     tick = Tick(found.name, found.function, due.last, ids, due.dropped, is_skipped)
     return tick, due.next is not None and due.next <= now
-
-
-def _is_open(session: Session, job: str | None) -> bool:
-    return job is not None and session.row(_IS_OPEN, session.dialect.id(job)) is not None

@@ -11,6 +11,7 @@ from gearmanny.running.options import RunnerOptions
 from gearmanny.running.pools import Pool, Pools, pools_to_run
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.worker import BaseWorker
+from gearmanny.working.schedules import check_schedules
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,16 @@ def slots_of(
     Raises:
         InvalidOption: `threads` is not a number of processes, or a pool names a worker that is not
             there.
+        InvalidTask: the arguments of a schedule cannot be encoded.
     """
     PROCESSES.check("threads", threads)
     named = {worker.name: worker for worker in workers}
     groups: dict[tuple[Pool, type[GearmanWorker]], list[type[BaseWorker]]] = {}
     for pool in pools_to_run(list(named), pools, options, threads):
         for worker in map(named.__getitem__, pool.workers):
-            group = pool, work_class_of(worker, options.worker)
-            groups.setdefault(group, []).append(worker)
+            work_class = work_class_of(worker, options.worker)
+            check_schedules(worker, work_class)
+            groups.setdefault((pool, work_class), []).append(worker)
     return [
         Slot(tuple(workers), number, pool.options)
         for (pool, _), workers in groups.items()

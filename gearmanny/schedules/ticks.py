@@ -37,7 +37,10 @@ _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
 
-EVERY = number("a timedelta of a second or more", lambda seconds: SHORTEST <= seconds <= _LONGEST)
+EVERY = number(
+    "a timedelta of a second or more, up to a hundred years",
+    lambda seconds: SHORTEST <= seconds <= _LONGEST,
+)
 
 
 class Ticks(Protocol):
@@ -172,7 +175,7 @@ def _parsed(expression: str) -> CronSim:
         if len(expression.split()) != 5:
             raise CronSimError("there are not five of them")
         return CronSim(expression, datetime(2000, 1, 1))
-    except CronSimError as error:
+    except (CronSimError, ValueError) as error:  # the latter for numbers of many thousand digits
         raise InvalidOption(
             "cron must be five fields, for minute, hour, day of the month, month and day of the "
             f'week, such as "0 3 * * mon-fri", not {expression!r}: {error}.'

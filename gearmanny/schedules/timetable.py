@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from gearmanny.errors import InvalidOption
-from gearmanny.payload.checks import SECONDS, SWITCH, choice
+from gearmanny.payload.checks import PERIOD, SWITCH, choice
 from gearmanny.schedules.ticks import Ticks, ticks_of
 
 MOST_AT_ONCE = 100
@@ -81,10 +81,15 @@ class Timetable:
         object.__setattr__(self, "ticks", ticks_of(self.every, self.cron, self.timezone))
         if self.every is not None:
             object.__setattr__(self, "every", round(float(self.every), 3))
-        SECONDS.check("jitter", self.jitter)
+            if self.timezone != "UTC":
+                raise InvalidOption(
+                    "timezone has no effect with every, which knows no days. Leave it out, or use "
+                    "cron."
+                )
+        PERIOD.check("jitter", self.jitter)
         SWITCH.check("catch_up", self.catch_up)
         _OVERLAP.check("overlap", self.overlap)
-        SECONDS.check("max_late", self.max_late, optional=True)
+        PERIOD.check("max_late", self.max_late, optional=True)
         if self.catch_up and self.overlap == "skip":
             raise InvalidOption(
                 "catch_up makes up for all missed ticks, and with overlap='skip' there would be a "

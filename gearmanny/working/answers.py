@@ -185,7 +185,8 @@ class Answers:
             events.failed(job, failure[0], will_retry=failure[1])
 
     def fail_at_last(self, link: Link, job: GearmanJob, error: BaseException) -> None:
-        """Answers a job for a task that cannot be ended, in a process that is about to be.
+        """Answers a job for a task that cannot be ended, in a process that is about to be. Other
+        jobs with records go back to the queue: its end is not their fault.
 
         Args:
             link: the connection that the answer is sent over.
@@ -198,7 +199,11 @@ class Answers:
         self._ledger.blame(job)
         self._ledger.failed()
         self._queue_failure(link, job, error)
-        link.flush()
+        try:
+            link.flush()
+        finally:
+            if self._claims is not None:
+                self._claims.give_back_all()
         _log_failure(job, error)
         link.finish()
 

@@ -14,13 +14,15 @@ import logging
 import time
 from collections.abc import Callable
 
+from gearmanny.errors import InvalidOption
 from gearmanny.net.polling import HasDescriptor, Poller, Waker
+from gearmanny.payload.checks import PERIOD
 from gearmanny.payload.failures import message_of, type_name
 from gearmanny.tasks.options import TaskOptions
 from gearmanny.vocabulary.gearman_api import GearmanJob, handle_of
 from gearmanny.working.answers import about
 from gearmanny.working.context import Context
-from gearmanny.working.decisions import Fail, GiveBack, Retry, TryLater, after_failure
+from gearmanny.working.decisions import Decision, Fail, GiveBack, Retry, TryLater, after_failure
 from gearmanny.working.frames import clear_frames
 from gearmanny.working.interrupts import GivenBack, TriedLater
 from gearmanny.working.link import Link
@@ -65,20 +67,10 @@ class Attempts:
         Raises:
             GivenBack: the worker stops, or has lost the job.
             TriedLater: the next attempt is not made here.
-            InvalidOption: the function given as `backoff` returned no number of seconds.
+            InvalidOption: the function given as `backoff` failed, or returned no number of
+                seconds.
         """
-        claims = self._claims
-        decision = after_failure(
-            error,
-            self._number,
-            self._options,
-            data_sent=handle_of(self._job) in self._link.data_sent,
-            stopping=self._stopping(),
-            lost=self._link.has_ended(),
-            recorded=claims is not None,
-            cancelled=claims is not None and claims.is_cancelled(self._job),
-        )
-        match decision:
+        match self._decision(error):
             case Retry(delay):
                 self._log(error, delay)
                 if self._events is not None:
@@ -92,6 +84,34 @@ class Attempts:
                 raise GivenBack
             case Fail():
                 return None
+
+    def _decision(self, error: BaseException) -> Decision:
+        claims = self._claims
+        try:
+            decision = after_failure(
+                error,
+                self._number,
+                self._options,
+                data_sent=handle_of(self._job) in self._link.data_sent,
+                stopping=self._stopping(),
+                lost=self._link.has_ended(),
+                recorded=claims is not None,
+                cancelled=claims is not None and claims.is_cancelled(self._job),
+            )
+            if isinstance(decision, TryLater):
+                PERIOD.check(f"The backoff after attempt {self._number}", decision.delay)
+        except Exception as fault:  # of the function that was given as `backoff`
+            raise InvalidOption(
+                f"{self._described(fault)} The attempt had failed with {type_name(error)}: "
+                f"{message_of(error)}"
+            ) from fault
+        return decision
+
+    def _described(self, fault: Exception) -> str:
+        if isinstance(fault, InvalidOption):
+            return message_of(fault)
+        what = f"{type_name(fault)}: {message_of(fault)}"
+        return f"The backoff after attempt {self._number} failed with {what}."
 
     def are_over(self) -> bool:
         """Returns whether there must not be another one: the worker stops, or has lost the job."""

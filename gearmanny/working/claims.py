@@ -21,7 +21,7 @@ from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.claiming import Claimant
 from gearmanny.working.ends import Ends
 from gearmanny.working.held import Held
-from gearmanny.working.membership import INTERVAL, Facts, membership_of
+from gearmanny.working.membership import Facts, membership_of
 from gearmanny.working.patience import Patience
 
 
@@ -66,8 +66,7 @@ class Claims(Ends):
     def close(self) -> None:
         """Ends that. Jobs that were begun and not ended go back to the queue: coroutines that were
         cancelled, perhaps before their first line."""
-        while self._held:
-            self._return(self._held.popitem()[1])
+        self.give_back_all()
         self._membership.leave(self._tend)
 
     def claim(self, job: GearmanJob, travelling: Travelling, *asked: Any) -> Claimed:
@@ -122,7 +121,9 @@ class Claims(Ends):
     def _tend(self) -> None:
         if self._held:
             self._look_for_cancelled()
-            self._write_progress()
+            for held in list(self._held.values()):
+                if time.monotonic() >= held.silent_until:
+                    self._write_progress(held)
 
     def _look_for_cancelled(self) -> None:
         cancelled = set(self._store.cancelling([self._membership.process()]))
@@ -132,7 +133,8 @@ class Claims(Ends):
 
     def progress(self, job: GearmanJob, done: int, total: int) -> None:
         """Notes how far a job is. That is written once a second at most, and at once where nothing
-        was lately, by another thread: a report must not wait for a database.
+        was lately, by another thread: a report must not wait for a database. The last one is
+        written when the task has ended.
 
         Args:
             job: the job.
@@ -160,11 +162,3 @@ class Claims(Ends):
         """
         save = partial(self._store.save_metadata, self._held[id(job)].claim, metadata)
         return self._patience.until_available(save)
-
-    def _write_progress(self) -> None:
-        now = time.monotonic()
-        for held in list(self._held.values()):
-            if held.progress is not None and now >= held.silent_until:
-                progress, held.progress = held.progress, None
-                held.silent_until = now + INTERVAL
-                self._store.progress(held.claim, *progress)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
 from functools import partial
 
 from gearmanny.errors import GearmanException, StoreUnavailable
@@ -13,6 +15,7 @@ from gearmanny.records.states import Event
 from gearmanny.records.values import Payload, Settled
 from gearmanny.vocabulary.gearman_api import GearmanJob
 from gearmanny.working.held import Held
+from gearmanny.working.membership import INTERVAL
 from gearmanny.working.patience import Patience
 
 logger = logging.getLogger("gearmanny.worker")
@@ -94,6 +97,7 @@ class Ends:
         if held is None:
             return True
         check_result(job.task, result, self._max_result)
+        self._write_last_progress(held)
         finish = partial(
             self._store.finish,
             *(held.claim, event, result, error),
@@ -120,9 +124,9 @@ class Ends:
         Raises:
             GivenBack: the worker stops, and the store cannot be reached.
         """
-        give_back = partial(
-            self._store.give_back, self._held[id(job)].claim, Event.RETRIED, delay, error
-        )
+        held = self._held[id(job)]
+        self._write_last_progress(held)
+        give_back = partial(self._store.give_back, held.claim, Event.RETRIED, delay, error)
         try:
             returned = self._patience.until_available(give_back)
         except Exception as failure:  # it is too late for that, or too early
@@ -133,11 +137,30 @@ class Ends:
             return None
         return returned.event
 
+    def _write_last_progress(self, held: Held) -> None:
+        # Not that of an atomic task: on SQLite, nobody else can write before its COMMIT.
+        with contextlib.suppress(Exception):  # it must not cost the result
+            self._write_progress(held)
+
+    def _write_progress(self, held: Held) -> None:
+        """Writes how far a job is, if that was reported since the last time."""
+        with held.writing:
+            progress, held.progress = held.progress, None
+            if progress is not None:
+                held.silent_until = time.monotonic() + INTERVAL
+                self._store.progress(held.claim, *progress)
+
     def give_back(self, job: GearmanJob) -> None:
         """Puts a job back into the queue, if it has a record."""
         held = self._held.pop(id(job), None)
         if held is not None:
             self._return(held)
+
+    def give_back_all(self) -> None:
+        """Puts all jobs back into the queue that were begun and have not ended."""
+        with contextlib.suppress(KeyError):  # the last one has just ended, in another thread
+            while self._held:
+                self._return(self._held.popitem()[1])
 
     def _return(self, held: Held) -> None:
         try:

@@ -24,6 +24,8 @@ class Held:
         """Not written yet."""
         self.silent_until = 0.0
         """The time, by `time.monotonic()`, from which on it may be written again."""
+        self.writing = threading.Lock()
+        """Held while progress is written, so that none overtakes what was reported before."""
         self.is_committing = False
         """Whether its end is part of a transaction of which nobody knows what became."""
         self.is_cancelled = False

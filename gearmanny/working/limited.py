@@ -8,6 +8,7 @@ from gearmanny.errors import InvalidOption
 from gearmanny.payload.rates import seconds_between
 from gearmanny.records.contract import Store
 from gearmanny.records.limits import Limits, LimitsOfJobs
+from gearmanny.tasks.description import described
 from gearmanny.tasks.spec import TaskSpec
 from gearmanny.vocabulary.gearman_api import GearmanJob, GearmanWorker
 from gearmanny.working.exported import Exported
@@ -34,7 +35,9 @@ def limits_of(gearman_worker: GearmanWorker, job: GearmanJob) -> LimitsOfJobs | 
         return None
     options = task.options
     every = None if options.rate is None else seconds_between(options.rate)
-    return Limits(options.max_running, every, options.limit_key)
+    key = task.signature.parameters.get(options.limit_key or "")
+    default = None if key is None else described(key)["default"]
+    return Limits(options.max_running, every, options.limit_key, default)
 
 
 def registered_tasks(gearman_worker: GearmanWorker) -> list[TaskSpec]:

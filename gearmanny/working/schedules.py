@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import EncodingError, InvalidOption, InvalidTask
 from gearmanny.payload.encoding import encode
 from gearmanny.records.scheduling import NewSchedule
 from gearmanny.schedules.timetable import Planned
+from gearmanny.tasks.finding import find_tasks
 from gearmanny.vocabulary.gearman_api import GearmanWorker
 from gearmanny.working.exported import Exported
 
@@ -21,7 +22,7 @@ def schedules_of(gearman_worker: GearmanWorker) -> list[NewSchedule]:
         gearman_worker: with which they are.
 
     Raises:
-        EncodingError: the arguments of one cannot be encoded.
+        InvalidTask: the arguments of one cannot be encoded.
         InvalidOption: the encoder does not make text of them.
     """
     found = []
@@ -32,12 +33,32 @@ def schedules_of(gearman_worker: GearmanWorker) -> list[NewSchedule]:
     return found
 
 
-def _arguments(gearman_worker: GearmanWorker, function: str, plan: Planned) -> str:
+def check_schedules(worker: type, work_class: type[GearmanWorker]) -> None:
+    """Checks what can be known of the schedules of a worker before it starts.
+
+    Args:
+        worker: its class.
+        work_class: whose encoder writes their arguments.
+
+    Raises:
+        InvalidTask: the arguments of one cannot be encoded.
+        InvalidOption: the encoder does not make text of them.
+    """
+    for task in find_tasks(worker, work_class):
+        if task.options.schedule is not None:
+            _arguments(work_class, task.function, task.options.schedule)
+
+
+def _arguments(
+    gearman_worker: GearmanWorker | type[GearmanWorker], function: str, plan: Planned
+) -> str:
     encoder = gearman_worker.data_encoder
     if getattr(encoder, "takes_payload", False):
         return ""
     try:
         return encode(encoder, dict(plan.args)).decode()
+    except EncodingError as error:
+        raise InvalidTask(f"The schedule of {function}() has wrong args: {error}") from error
     except UnicodeDecodeError as error:
         raise InvalidOption(
             f"{function}() cannot have a schedule: {encoder.__name__} does not encode arguments as "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
 
 from gearmanny.contrib.django.checks import check_workers
+from gearmanny.worker import task
 from tests.djangoapps.good.workers import Good
 from tests.support.servers import PATIENCE, ROOT, Start
 
@@ -43,6 +45,16 @@ def test_a_worker_without_a_name_is_an_error() -> None:
     [message] = checked("nameless")
     assert message.id == "gearmanny.E003"
     assert "nameless.workers.Nameless cannot be run: Nameless has no name." in message.msg
+
+
+def test_a_schedule_whose_args_cannot_be_sent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    @task(every=timedelta(hours=1), args={"since": object()})
+    def task_since(self: Good, since: object) -> None: ...
+
+    monkeypatch.setattr(Good, "task_since", task_since, raising=False)
+    [message] = checked("good")
+    assert message.id == "gearmanny.E003"
+    assert "The schedule of good_since() has wrong args: DjangoJSONDataEncoder" in message.msg
 
 
 def test_two_workers_of_one_name_are_an_error() -> None:

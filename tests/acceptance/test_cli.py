@@ -219,7 +219,7 @@ def test_the_cache_is_shown_and_cleared(
 def test_a_dispatcher_without_a_store_or_a_job_server_says_what_is_missing(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["dispatch", *arguments]) == cli.FAILED
+    assert cli.main(["dispatch", *arguments]) == cli.WRONG
     assert said in capsys.readouterr().err
 
 

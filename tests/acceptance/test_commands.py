@@ -155,7 +155,7 @@ class TestStatus:
         ("condition", "code", "said"),
         [
             ("wating>1", 2, "'wating>1' is not a condition. Write [FUNCTION:]METRIC OPERATOR"),
-            ("failed>1", 1, "'failed>1' is about recorded jobs, and there is no database"),
+            ("failed>1", 2, "'failed>1' is about recorded jobs, and there is no database"),
         ],
     )
     def test_a_condition_that_is_none_is_refused(
@@ -262,7 +262,7 @@ class TestStatus:
 
     def test_watching_and_conditions_exclude_each_other(self) -> None:
         done = run("status", "--watch", "--fail-when", "waiting>0")
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "--watch does not have" in done.stderr
 
 
@@ -303,10 +303,11 @@ class TestCall:
             (["nobody", "--timeout", "0.1"], 1, "No worker offers it on"),
             (["shop_echo", "value"], 2, "NAME=VALUE"),
             (["shop_echo", "--timeout", "1", "value"], 2, "NAME=VALUE"),
-            (["shop_echo", "value=1", "value=2"], 1, "'value' is given twice"),
+            (["shop_echo", "value=1", "value=2"], 2, "'value' is given twice"),
             (["shop_echo", "--nonsense", "value=2"], 2, "unrecognized arguments: --nonsense"),
-            (["shop count"], 1, "gearmanny: "),
-            (["shop_echo", "--background", "--progress"], 1, "tells nobody of background jobs"),
+            (["shop count"], 2, "argument FUNCTION: "),
+            (["shop_echo", "--arguments", "[1]"], 2, "must be a JSON object"),
+            (["shop_echo", "--background", "--progress"], 2, "tells nobody of background jobs"),
         ],
     )
     def test_a_failure_has_an_exit_code_and_a_reason(

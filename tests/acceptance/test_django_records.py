@@ -13,11 +13,13 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
@@ -257,6 +259,66 @@ class TestTransactions:
         snapshot = store.look(id)
         assert snapshot is not None
         assert snapshot.state is State.CANCELLED
+
+    def test_a_wait_that_would_not_see_the_end_is_in_vain(
+        self, entry: dict[str, Any], store: DjangoStore, record: Callable[..., str]
+    ) -> None:
+        before = record("a")
+        assert not store.waits_in_vain(before)
+        is_postgres = "postgresql" in entry["ENGINE"]
+        for level in ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"):
+            with transaction.atomic(using=ALIAS):
+                if is_postgres:
+                    with connections[ALIAS].cursor() as cursor:
+                        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+                sees_others = is_postgres and level == "READ COMMITTED"
+                assert store.waits_in_vain(before) is not sees_others
+                assert not is_postgres or store.waits_in_vain(record("a"))
+
+    def test_a_key_that_is_taken_leaves_the_transaction_as_it_was(
+        self, store: DjangoStore, record: Callable[..., str]
+    ) -> None:
+        id = record("a", unique="k")
+        process = store.register()
+        claimed = store.claim(id, "a", 1, process.id)
+        assert isinstance(claimed, Claimed)
+        store.finish(claimed.claim, Event.FAILED, error="{}")
+        store.leave()
+        record("a", unique="k")
+        with transaction.atomic(using=ALIAS):
+            with pytest.raises(InvalidOption, match="has its key now"):
+                store.revive(id)
+            record("b")
+        assert functions() == ["a", "a", "b"]
+
+    @pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
+    def test_outside_of_one_jobs_that_meet_others_are_recorded_again(
+        self, entry: dict[str, Any], store: DjangoStore, callers: Callers
+    ) -> None:
+        others = SQLStore(url_of(entry), tables=TABLES)
+        holder = psycopg.connect(url_of(entry))
+        (first,) = others.submit([NewJob("a", unique="k")], connection=holder)
+
+        def submit() -> list[Submitted]:
+            with contextlib.closing(connections[ALIAS]) as connection:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET default_transaction_isolation TO 'repeatable read'")
+                return store.record([NewJob("a", unique="k")], callers.hand_over)
+
+        def is_blocked() -> bool:
+            with connections[ALIAS].cursor() as cursor:
+                cursor.execute(
+                    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                    "AND datname = current_database()"
+                )
+                return cursor.fetchone() is not None
+
+        with ThreadPoolExecutor(1) as pool, contextlib.closing(others), holder:
+            submitting = pool.submit(submit)
+            until(is_blocked, "the key being waited for")
+            holder.commit()
+            (second,) = submitting.result(PATIENCE)
+        assert (second.id, second.is_new) == (first.id, False)
 
     def test_a_broken_transaction_records_nothing(
         self, record: Callable[..., str], callers: Callers

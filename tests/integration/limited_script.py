@@ -23,7 +23,7 @@ class Limited(BaseWorker):
         return os.getpid()
 
     @task(max_running=1, limit_key="customer")
-    def task_of(self, customer: int, path: str) -> None:
+    def task_of(self, path: str, customer: int = 1) -> None:
         Path(f"{path}.runs").write_text(f"{customer}\n")
         wait_for(path)
 

@@ -114,6 +114,17 @@ class TestAJobThatFails:
         done = caller.until(id, State.SUCCEEDED)
         assert (done.result, done.failures) == ('"in time"', 1)
 
+    @pytest.mark.parametrize("function", ["unreckoned", "unreckoned_later"])
+    def test_and_whose_backoff_fails_says_both(
+        self, run: RunTrying, caller: Caller, function: str
+    ) -> None:
+        run()
+        id = caller.call(f"trying_{function}")
+        assert caller.error(id)["message"] == (
+            "The backoff after attempt 1 failed with builtins.ZeroDivisionError: division by "
+            "zero. The attempt had failed with builtins.ValueError: no luck"
+        )
+
 
 class TestAJobThatWaitsForItsNextAttempt:
     def test_leaves_its_process_to_others_for_days(
@@ -141,7 +152,10 @@ class TestAJobThatWaitsForItsNextAttempt:
     def test_longer_than_databases_can_has_failed(self, run: RunTrying, caller: Caller) -> None:
         run()
         id = caller.call("trying_never")
-        assert caller.error(id)["type"] == "gearmanny.errors.InvalidOption"
+        assert caller.error(id)["message"] == (
+            "The backoff after attempt 1 must be a number of seconds from 0 to 3e9, not "
+            "10000000000.0. The attempt had failed with builtins.ValueError: not in this life"
+        )
 
 
 def test_an_attempt_that_fails_while_its_worker_stops_counts(

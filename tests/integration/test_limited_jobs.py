@@ -75,6 +75,21 @@ def test_many_jobs_of_one_key_hold_up_no_other_key(caller: Caller, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("workers")
+def test_who_leaves_the_key_out_shares_the_limit_of_its_default(
+    caller: Caller, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "go", tmp_path / "other"
+    caller.call("limited_of", {"path": str(path)})
+    until(lambda: runs(path), "the first one running")
+    id = caller.call("limited_of", {"customer": 1, "path": str(other)})
+    until(lambda: caller.at_server("limited_of") == [1, 1], "the second one in the database")
+    assert (runs(other), caller.look(id).attempts) == ([], 0)
+    path.touch()
+    other.touch()
+    caller.until(id, State.SUCCEEDED)
+
+
+@pytest.mark.usefixtures("workers")
 def test_jobs_begin_at_their_rate(caller: Caller) -> None:
     ids = [caller.call("limited_often") for _ in range(12)]
     until(lambda: count(caller, ids, State.SUCCEEDED) == 12, "all of them done")

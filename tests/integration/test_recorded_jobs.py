@@ -305,6 +305,27 @@ def test_progress_is_written_before_the_next_sign_of_life(
     caller.until(id, State.SUCCEEDED)
 
 
+@pytest.mark.parametrize(
+    ("function", "fails", "state"),
+    [
+        ("report", False, State.SUCCEEDED),
+        ("report", True, State.FAILED),
+        ("report_later", False, State.SUCCEEDED),
+        ("report_twice", True, State.QUEUED),
+    ],
+)
+def test_the_last_progress_is_written_with_the_end(
+    run: RunRecorded, caller: Caller, tmp_path: Path, function: str, fails: bool, state: State
+) -> None:
+    run()
+    path = tmp_path / "go"
+    id = caller.call(f"recorded_{function}", {"path": str(path), "fails": fails})
+    until(lambda: caller.look(id).progress == (1, 3), "its progress")
+    path.touch()
+    caller.until_answered(f"recorded_{function}")
+    assert (caller.look(id).state, caller.look(id).progress) == (state, (2, 3))
+
+
 class TestTheEnd:
     def test_is_written_before_the_job_server_is_answered(
         self, run: RunRecorded, caller: Caller, database: Database, tmp_path: Path

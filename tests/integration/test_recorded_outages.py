@@ -26,6 +26,8 @@ from tools.postgres import Postgres
 
 Run = Callable[..., BaseWorker]
 
+_SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'gearmanny'"
+
 
 @pytest.fixture
 def database(own_postgres: Postgres) -> Iterator[Database]:
@@ -126,6 +128,22 @@ class TestWhileTheDatabaseIsAway:
         assert (done.result, done.attempts) == (str(os.getpid()), 1)
         caller.until_answered(f"recorded_{function}")
         until(lambda: logged(caplog, "store_back"), "its return being noticed")
+
+    def test_a_result_waits_for_a_lock_that_its_role_does_not_wait_for(
+        self, database: Database, gearman_worker: Any, caller: Caller, tmp_path: Path
+    ) -> None:
+        gearman_worker(Recorded, records=database.open("lock_timeout=10"))
+        path = tmp_path / "go"
+        id = caller.call("recorded_wait", {"path": str(path)})
+        until(lambda: runs(path), "the task running")
+        watch, somebody = database.connect(), database.begin()
+        sessions = set(watch.execute(_SESSIONS))
+        somebody.execute("SELECT 1 FROM gearmanny_jobs WHERE id = %s FOR UPDATE", [id])
+        path.touch()
+        until(lambda: sessions - set(watch.execute(_SESSIONS)), "the result being refused")
+        somebody.execute("ROLLBACK")
+        assert caller.until(id, State.SUCCEEDED).attempts == 1
+        caller.until_answered("recorded_wait")
 
     def test_a_worker_that_starts_registers_later(
         self, own_postgres: Postgres, run: Run, caller: Caller, gearman_client: Any
@@ -311,6 +329,20 @@ class TestAProcessThatDies:
         assert caller.error(id)["type"] == "gearmanny.errors.TaskTimeLimitExceeded"
         caller.until_answered(f"stubborn_{function}")
         assert (caller.look(id).attempts, caller.look(id).deaths) == (1, 0)
+
+    @pytest.mark.parametrize("runner", ["4"], indirect=True)
+    @pytest.mark.parametrize("function", ["go_on", "block"])
+    def test_because_a_task_ignores_its_limit_is_not_charged_to_others(
+        self, runner: subprocess.Popen[str], caller: Caller, tmp_path: Path, function: str
+    ) -> None:
+        path = tmp_path / "go"
+        beside = caller.call("recorded_wait_later", {"path": str(path)})
+        until(lambda: runs(path), "a task running beside it")
+        caller.error(caller.call(f"stubborn_{function}"))
+        until(lambda: caller.look(beside).attempts == 2, "the task running again")
+        path.touch()
+        done = caller.until(beside, State.SUCCEEDED)
+        assert (done.attempts, done.deaths) == (2, 0)
 
     def test_processes_of_one_runner_share_its_id(
         self, runner: subprocess.Popen[str], caller: Caller

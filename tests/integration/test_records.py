@@ -21,7 +21,7 @@ import pytest
 
 from gearmanny.aio import AioClient
 from gearmanny.blocking.walker import ThreadBell
-from gearmanny.client import RawClient, SimpleClient
+from gearmanny.client import AsyncClient, RawClient, SimpleClient
 from gearmanny.errors import (
     EncodingError,
     InvalidOption,
@@ -115,6 +115,14 @@ def meanwhile(*steps: Callable[[], object]) -> Iterator[None]:
         future = pool.submit(take)
         yield
         future.result()
+
+
+def watched(store: SQLStore) -> int:
+    """The jobs that somebody waits for, or has waited for."""
+    rows: list[Any] = store._run(
+        lambda session: session.rows("SELECT count(*) FROM {notes} WHERE watched")
+    )
+    return int(rows[0][0])
 
 
 def listeners(store: SQLStore) -> int:
@@ -277,8 +285,8 @@ def simple(store: SQLStore) -> Iterator[SimpleClient]:
 @pytest.fixture
 def only_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets nobody look again who was not told to."""
-    monkeypatch.setattr("gearmanny.calling.records._SOON", 3600.0)
-    monkeypatch.setattr("gearmanny.calling.records._LATER", 3600.0)
+    monkeypatch.setattr("gearmanny.calling.records.SOON", 3600.0)
+    monkeypatch.setattr("gearmanny.calling.records.LATER", 3600.0)
 
 
 @only_postgresql
@@ -428,23 +436,79 @@ class TestTheListener:
         until(lambda: not store._listener._bells, "nobody who waits")
 
 
+@only_postgresql
+def test_who_waits_for_several_is_told_of_each_end_by_one_connection(
+    store: SQLStore, other: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SOON", "LATER"):
+        monkeypatch.setattr(f"gearmanny.blocking.looks.{name}", 3600.0)
+    with AsyncClient(["127.0.0.1:1"], records=store) as client:
+        background = client.using(background=True)
+        works = [background.submit("f") for _ in range(3)]
+        together = client.as_completed(works, PATIENCE)
+        with ThreadPoolExecutor(1) as pool:
+            for work in works:
+                ended = pool.submit(next, together)
+                until(lambda: watched(other) == 3, "all of them being watched")
+                other.cancel(str(work.id))
+                assert ended.result(PATIENCE) is work
+            assert listeners(other) == 1
+
+
+def test_recorded_jobs_are_waited_for_together_with_others(
+    gearman_server: Server, gearman_worker: Any, store: SQLStore, other: SQLStore
+) -> None:
+    gearman_worker(Called)
+    with AsyncClient([gearman_server.host], records=store) as client:
+        recorded = client.using(background=True).submit("nobody_home")
+        works = [recorded, client.submit("called_echo", value=1)]
+        together = client.as_completed(works, PATIENCE)
+        assert next(together) is works[1]
+        other.cancel(str(recorded.id))
+        assert list(together) == [recorded]
+
+
 def test_a_wait_goes_on_when_the_database_is_back(tmp_path: Path) -> None:
     with Postgres() as database, database.database("jobs") as entry:
         store, other = SQLStore(url_of(entry)), SQLStore(url_of(entry))
-        with SimpleClient(["127.0.0.1:1"], records=store) as client:
-            work = client.using(background=True).submit("f")
-            with ThreadPoolExecutor(1) as pool:
-                waiting = pool.submit(work.exception, 3 * PATIENCE)
+        with AsyncClient(["127.0.0.1:1"], records=store) as client:
+            work, ended = (client.using(background=True).submit("f") for _ in range(2))
+            assert ended.cancel()
+            together = client.as_completed([work, ended], 3 * PATIENCE)
+            assert next(together) is ended
+            with ThreadPoolExecutor(2) as pool:
+                waiting = [
+                    pool.submit(work.exception, 3 * PATIENCE),
+                    pool.submit(lambda: next(together).exception(0)),
+                ]
                 until(lambda: listeners(other) == 1, "somebody who listens")
                 database.stop()
                 with pytest.raises(StoreUnavailable):
                     client.record(str(work.id))
+                with pytest.raises(StoreUnavailable):
+                    next(client.as_completed([work]))
                 database.start()
                 other.close()
                 other.cancel(str(work.id))
-                assert isinstance(waiting.result(3 * PATIENCE), JobCancelled)
+                for each in waiting:
+                    assert isinstance(each.result(3 * PATIENCE), JobCancelled)
         store.close()
         other.close()
+
+
+def test_who_waits_for_several_is_given_those_that_are_forgotten(
+    url: str, store: SQLStore, other: SQLStore
+) -> None:
+    with AsyncClient(["127.0.0.1:1"], records=store) as client:
+        background = client.using(background=True)
+        works = [background.submit("f") for _ in range(3)]
+        assert other.delete([str(works[1].id)])
+        other.cancel(str(works[2].id))
+        ended = client.as_completed(works, PATIENCE)
+        assert {next(ended), next(ended)} == set(works[1:])
+        assert client.wait(works, 0.1) == (set(works[1:]), set(works[:1]))
+        with pytest.raises(UnknownJob):
+            works[1].get_result()
 
 
 class TestPickling:
@@ -610,7 +674,7 @@ class TestKeys:
         two = keyed.called_echo(value=2)
         assert two.id != one.id == keyed.record(one.id).id  # type: ignore[arg-type]
         other.give_back(mine, Event.RETRIED, error=NO_LUCK)
-        with pytest.raises(JobCancelled):
+        with pytest.raises(JobCancelled, match="a newer job waits under the same key"):
             one.get_result(timeout=PATIENCE)
         assert keyed.called_echo(value=3).id == two.id
 

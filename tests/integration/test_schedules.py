@@ -18,12 +18,13 @@ import pytest
 
 from gearmanny.aio import AioClient
 from gearmanny.client import AsyncClient, SimpleClient
-from gearmanny.errors import InvalidOption
+from gearmanny.errors import InvalidOption, InvalidTask
 from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
 from gearmanny.schedules.timetable import Timetable
 from gearmanny.worker import BaseWorker, RawWorker, task
+from gearmanny.workrunner import WorkRunner
 from tests.contract.records.conftest import Database, url_of
 from tests.integration.schedules_script import Reports
 from tests.support.servers import PATIENCE, ROOT, Server, end, until
@@ -214,6 +215,20 @@ class TestAWorkerWithASchedule:
         with working(Raw([gearman_server.host], records=database.open())):
             until(lambda: "schedule_left_out" in actions(caplog), "the log")
         assert store.schedules.get("raw_tick").function == "other"
+
+
+class Ill(BaseWorker):
+    name = "ill"
+
+    @task(every=timedelta(hours=1), args={"since": {1, 2}})
+    def task_tick(self, since: Any) -> None: ...
+
+
+@only_sqlite
+def test_a_runner_refuses_args_that_cannot_be_sent(database: Database) -> None:
+    """It forks no process that would end at once, again and again."""
+    with pytest.raises(InvalidTask, match=r"The schedule of ill_tick\(\) has wrong args: .* set"):
+        WorkRunner([Ill], records=database.open())
 
 
 def test_a_worker_without_records_says_that_its_schedules_do_nothing(

@@ -82,6 +82,14 @@ class Trying(BaseWorker):
     def task_never(self) -> None:
         raise ValueError("not in this life")
 
+    @task(retries=1, backoff=lambda attempt: attempt / 0)
+    def task_unreckoned(self) -> None:
+        raise ValueError("no luck")
+
+    @task(retries=1, backoff=lambda attempt: attempt / 0)
+    async def task_unreckoned_later(self) -> None:
+        raise ValueError("no luck")
+
     @task(retries=1, backoff=0)
     def task_hopeless(self) -> None:
         raise ValueError(f"attempt {self.job.attempt}")

@@ -74,6 +74,26 @@ class Recorded(BaseWorker):
             await asyncio.sleep(0.01)
         return os.getpid()
 
+    def task_report(self, path: str, fails: bool = False) -> None:
+        """Reports progress, waits for a file, and reports more just before its end."""
+        self.progress(1, 3)
+        wait_for(path)
+        self.progress(2, 3)
+        if fails:
+            raise ValueError("no luck")
+
+    async def task_report_later(self, path: str, fails: bool = False) -> None:
+        self.progress(1, 3)
+        while not Path(path).exists():
+            await asyncio.sleep(0.01)
+        self.progress(2, 3)
+        if fails:
+            raise ValueError("no luck")
+
+    @task(retries=1, backoff=3600)
+    def task_report_twice(self, path: str, fails: bool = True) -> None:
+        self.task_report(path, fails)
+
     def task_fork(self) -> list[list[int]]:
         """Returns the threads for records that are there before a fork, and after it."""
         before = threads()

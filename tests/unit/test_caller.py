@@ -185,7 +185,8 @@ def test_what_cannot_be_encoded_is_told_at_its_place() -> None:
     assert (one, three) == (b'{"a":1}', b'{"a":3}')
     assert isinstance(error, EncodingError)
     assert str(error).startswith("f(): JSONDataEncoder cannot encode the argument 'a', this object")
-    assert error.__traceback__ is error.__cause__ is None
+    assert isinstance(error.__cause__, TypeError)
+    assert error.__traceback__ is error.__cause__.__traceback__ is None
 
 
 def test_arguments_that_cannot_be_encoded_are_freed_without_the_collector() -> None:

@@ -37,6 +37,7 @@ LEAVES: list[BaseException] = [
     TaskError("f", None, "exit status 1"),
     TaskError("f"),
     JobCancelled("f"),
+    JobCancelled("f", "It went back to the queue."),
     TaskTimeout("f", 2.5, "No worker offers it."),
     TaskTimeout("f", 60.0),
     TaskTimeLimitExceeded(),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gearmanny.errors import InvalidOption, InvalidTask
-from gearmanny.records.limits import Limits, Use
+from gearmanny.records.limits import Limits, Use, keyed
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.values import Refusal, Refused
 from gearmanny.tasks.finding import find_tasks
@@ -31,6 +31,24 @@ def test_names_tell_functions_and_keys_apart() -> None:
     assert max(map(len, names)) < 100
     same = {limits.limit("f", text).name for text in ("{}", '{"customer": null}', "?", b"\xff")}
     assert len(same) == 1
+
+
+def test_who_leaves_the_key_out_has_that_of_the_default() -> None:
+    limits = Limits(key="customer", default=7)
+    left_out, given, null = (
+        limits.limit("f", text).name for text in ("{}", '{"customer": 7}', '{"customer": null}')
+    )
+    assert left_out == given != null
+
+
+def test_what_is_nested_too_deeply_has_the_key_null() -> None:
+    limits = Limits(key="customer")
+    deep = '{"customer": %s}' % ("[" * 100_000 + "]" * 100_000)
+    assert limits.limit("f", deep).name == limits.limit("f", "{}").name
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert keyed("f", nested) == keyed("f", None)
 
 
 def use(**values: Any) -> Use:

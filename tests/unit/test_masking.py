@@ -75,6 +75,16 @@ def test_names_are_a_projects_own() -> None:
     }
 
 
+def test_names_may_be_of_any_script() -> None:
+    names = check_mask(["Paßwort", "Größe", "パスワード", "пароль"])
+    secrets = ["new_passwort", "gro\u0308sse", "ユーザーのパスワード", "ПАРОЛЬ"]
+    others = {"grse": 1, "größer_als": MASKED, "パス": 2}
+    assert masked(dict.fromkeys(secrets, 1) | {"grse": 1, "größer_als": 3, "パス": 2}, names) == (
+        dict.fromkeys(secrets, MASKED) | others
+    )
+    assert masked({"ｐａｓｓｗｏｒｄ": 1}, MASK) == {"ｐａｓｓｗｏｒｄ": MASKED}
+
+
 @pytest.mark.parametrize("wrong", ["password", b"password", None, 1, ["a", 1], [""], ["--"]])
 def test_what_is_not_a_list_of_names_is_refused(wrong: object) -> None:
     with pytest.raises(InvalidOption, match="mask must be a list of names"):

@@ -354,4 +354,8 @@ class TestValues:
         assert values_of(snapshot(State.SUCCEEDED, arguments="")).arguments is None
 
     def test_the_error_of_a_job_that_was_cancelled_says_so(self) -> None:
-        assert isinstance(values_of(CANCELLED).error, JobCancelled)
+        assert str(values_of(CANCELLED).error) == "The job of f() was cancelled."
+        superseded = snapshot(State.CANCELLED, errors=['{"event": "superseded", "error": null}'])
+        error = values_of(superseded).error
+        assert isinstance(error, JobCancelled)
+        assert "a newer job waits" in error.reason

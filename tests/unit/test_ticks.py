@@ -231,6 +231,8 @@ def test_ticks_are_those_of_cronsim(zone: str, expression: str, seconds: int) ->
         (5.0, "0 3 * * *", "UTC", "either every or cron"),
         (0.5, None, "UTC", "every must be a timedelta of a second or more"),
         (float("inf"), None, "UTC", "every must be"),
+        (3.2e9, None, "UTC", "up to a hundred years"),
+        (None, f"{'9' * 5000} * * * *", "UTC", "cron must be five fields"),
         (None, 5, "UTC", "cron must be an expression in text"),
         (None, "a * * * *", "UTC", "cron must be five fields, .* Bad minute"),
         (None, "0 * * * * *", "UTC", "there are not five of them"),

@@ -86,6 +86,10 @@ def test_the_help_shows_what_is_said() -> None:
     ("options", "words"),
     [
         ({"jitter": -1}, "jitter must be a number of seconds"),
+        ({"jitter": 1e18}, "jitter must be a number of seconds from 0 to 3e9"),
+        ({"max_late": 10**400}, "max_late must be a number of seconds from 0 to 3e9, or None"),
+        ({"timezone": "Europe/Berlin"}, "timezone has no effect with every"),
+        ({"timezone": None}, "timezone has no effect with every"),
         ({"catch_up": 1}, "catch_up must be True or False"),
         ({"overlap": "stop"}, "overlap must be one of skip, queue"),
         ({"max_late": "5"}, "max_late must be"),

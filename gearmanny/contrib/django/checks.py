@@ -18,11 +18,16 @@ from gearmanny.contrib.django.discovery import (
     importable_workers,
     workers_of_tasks,
 )
+from gearmanny.contrib.django.encoding import DjangoJsonWorker
 from gearmanny.contrib.django.settings import HYGIENE, get_settings
 from gearmanny.errors import InvalidOption, InvalidTask
-from gearmanny.running.factory import initializes
+from gearmanny.running.factory import initializes, work_class_of
 from gearmanny.running.pools import pools_of
 from gearmanny.tasks.finding import functions_of
+from gearmanny.working.options import WorkerOptions
+from gearmanny.working.schedules import check_schedules
+
+_OPTIONS = WorkerOptions(default_work_class=DjangoJsonWorker)
 
 _PATIENCE_OF_WEB_SERVERS = 30
 """Seconds: the default of gunicorn and others."""
@@ -78,6 +83,7 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
     for found in [*search.workers, *of_tasks]:
         try:
             functions = functions_of(found.worker)
+            check_schedules(found.worker, work_class_of(found.worker, _OPTIONS))
         except (InvalidTask, InvalidOption) as error:
             messages.append(Error(f"{found} cannot be run: {error}", id="gearmanny.E003"))
             continue

@@ -116,7 +116,7 @@ class TaskLimits:
         """
         try:
             envelope = Envelope(**json.loads(arguments))
-        except (TypeError, ValueError):  # the job will fail
+        except (TypeError, ValueError, RecursionError):  # the job will fail
             return None
         found = self._limited.get(envelope.task)
         if found is None:
@@ -142,5 +142,5 @@ def _argument(task: Task[..., Any], envelope: Envelope, name: str) -> Any:
     value = bound.arguments[name]
     try:
         return normalize_json(value)
-    except (TypeError, ValueError):  # a default that is not JSON
+    except (TypeError, ValueError, RecursionError):  # a default that is not JSON
         return None

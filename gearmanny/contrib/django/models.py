@@ -199,6 +199,9 @@ class JobSchedule(models.Model):
     last_tick = MomentField()
     next_tick = MomentField(null=True)
     job = models.UUIDField(null=True)
+    tick_job = models.UUIDField(null=True)
+    offered: bool | None = None
+    """Whether a worker offers it, where that was looked up."""
 
     objects = StoreManager()
 

@@ -31,7 +31,7 @@ from gearmanny.records.doubts import Doubts
 from gearmanny.records.presence import Presence
 from gearmanny.records.processes import new_process
 from gearmanny.records.schedules import SQLSchedules
-from gearmanny.records.session import Session
+from gearmanny.records.session import ATTEMPTS, Session
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import State
 from gearmanny.records.templates import Dialect
@@ -84,6 +84,14 @@ class TransactionStore(SQLStore):
             robust = not is_test()
             transaction.on_commit(lambda: outbox.send(hand_over, ours), self.alias, robust)
         return submitted
+
+    def sees_one_moment(self) -> bool:
+        """Returns whether the transaction that is open here sees everything as it was when that
+        began."""
+        if connections[self.alias].vendor == "sqlite":
+            return True
+        level = self._run(lambda session: session.row("SHOW transaction_isolation"))
+        return level != ("read committed",)
 
     async def aside(self, ask: Callable[[], Result]) -> Result:
         return await sync_to_async(ask)()
@@ -149,8 +157,7 @@ class DjangoStore(SQLStore):
     def waits_in_vain(self, id: str) -> bool:
         if not self._is_inside():
             return False
-        # A transaction of SQLite sees one moment.
-        return connections[self.alias].vendor == "sqlite" or super().look(id) is None
+        return self.of_callers.sees_one_moment() or super().look(id) is None
 
     def look(self, id: str) -> Snapshot | None:
         return self.of_callers.look(id) if self._is_inside() else super().look(id)
@@ -197,18 +204,36 @@ class DjangoConnections(Connections):
     def run(self, operation: Callable[[Session], Result]) -> Result:
         connection = connections[self._alias]
         connection.validate_no_broken_transaction()
-        try:
-            connection.ensure_connection()
-            with connection.wrap_database_errors:
-                session = _DjangoSession(connection)
-                if self.store_id is None:
-                    self._ids[_name(self._alias)] = find_store(self._alias, session)
-                return operation(session)
-        except (OperationalError, InterfaceError) as error:
-            if connection.in_atomic_block:
-                raise  # which ends the transaction of the caller
-            connection.close_if_unusable_or_obsolete()
-            raise StoreUnavailable(f"The store does not answer: {error}") from error
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._run_once(connection, operation)
+            except (OperationalError, InterfaceError) as error:
+                if connection.in_atomic_block:
+                    raise  # which ends the transaction of the caller
+                if attempt + 1 < ATTEMPTS and self._met_another(connection, error):
+                    continue
+                connection.close_if_unusable_or_obsolete()
+                raise StoreUnavailable(f"The store does not answer: {error}") from error
+        raise AssertionError("The last attempt returns or raises.")
+
+    def _run_once(
+        self, connection: BaseDatabaseWrapper, operation: Callable[[Session], Result]
+    ) -> Result:
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            session = _DjangoSession(connection)
+            if self.store_id is None:
+                self._ids[_name(self._alias)] = find_store(self._alias, session)
+            return operation(session)
+
+    def _met_another(self, connection: BaseDatabaseWrapper, error: Exception) -> bool:
+        """Returns whether a transaction of our own met another one, and may be tried again."""
+        cause = error.__cause__
+        return (
+            connection.autocommit
+            and isinstance(cause, Exception)
+            and self.connector.dialect.is_conflict(cause)
+        )
 
     def close(self) -> None:
         """Leaves them to Django."""

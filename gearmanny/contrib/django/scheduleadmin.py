@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar
@@ -10,36 +9,39 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
-from gearmanny.contrib.django.explorer.access import may_call
 from gearmanny.contrib.django.explorer.drawings import bars
-from gearmanny.contrib.django.explorer.offered import is_internal
 from gearmanny.contrib.django.explorer.site import StoreAdmin, store_of_project
+from gearmanny.contrib.django.explorer.values import payload_shown
 from gearmanny.contrib.django.models import JobSchedule
+from gearmanny.contrib.django.scheduleform import (
+    DEFINITION,
+    MAY_NOT_RUN,
+    ScheduleForm,
+    may_run,
+)
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.errors import GearmanException
-from gearmanny.payload.names import check_function_name
-from gearmanny.records.scheduling import NewSchedule, Schedules
+from gearmanny.records.scheduling import Schedules
 from gearmanny.schedules.timetable import Timetable
 
-_DEFINITION = (
-    *("name", "function", "arguments", "every", "cron", "timezone"),
-    *("jitter", "catch_up", "overlap", "max_late"),
-)
+_SHOWN = tuple("arguments_shown" if name == "arguments" else name for name in DEFINITION)
+"""The fields that say so where they are not changed, with arguments whose secrets are masked."""
 
 _STATE = ("from_code", "paused", "is_offered", "last_tick", "next_tick", "job")
 
 _RUNS = 20
 """Jobs that are shown of a schedule."""
 
-_MAY_NOT_RUN = gettext_lazy("You may not call this function.")
-
-_LINE = forms.TextInput(attrs={"class": "vTextField"})
+_IN_CODE = gettext_lazy(
+    "This schedule is in the code of a worker, and is changed there. The actions of the list pause "
+    "it and run it."
+)
 
 
 def _has_store() -> bool:
@@ -52,78 +54,10 @@ def _schedules() -> Schedules:
     return store.schedules
 
 
-def _may_run(user: Any, function: str) -> bool:
-    return may_call(user, function) and not is_internal(function)
-
-
 def _moment(moment: datetime | None) -> str:
     if moment is None:
         return "-"
     return render_to_string("admin/gearmanny/moment.html", {"moment": moment})
-
-
-class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A schedule that somebody adds or changes."""
-
-    user: Any
-    """That person, who needs the permission to call the function."""
-
-    class Meta:
-        model = JobSchedule
-        fields = _DEFINITION
-        widgets = dict.fromkeys(("name", "function", "cron", "timezone"), _LINE)
-        help_texts: ClassVar = {"arguments": gettext_lazy("A JSON object: the arguments by name.")}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Where its name has to be unique.
-        self.instance._state.db = get_settings().RECORDS.DATABASE
-
-    def clean_arguments(self) -> str:
-        """Returns the arguments, if they are what a task takes."""
-        text: str = self.cleaned_data["arguments"].strip() or "{}"
-        try:
-            if isinstance(json.loads(text), dict):
-                return text
-        except (ValueError, RecursionError):
-            pass
-        raise forms.ValidationError(gettext_lazy("This is not a JSON object."))
-
-    def clean_function(self) -> str:
-        """Returns the function, if one can have that name."""
-        function: str = self.cleaned_data["function"]
-        try:
-            check_function_name(function)
-        except GearmanException as error:
-            raise forms.ValidationError(str(error)) from error
-        if not _may_run(self.user, function):
-            raise forms.ValidationError(_MAY_NOT_RUN)
-        return function
-
-    def clean(self) -> dict[str, Any]:
-        """Returns the values, if they are a timetable."""
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if not self.errors:
-            try:
-                self.new()
-            except GearmanException as error:
-                raise forms.ValidationError(str(error)) from error
-        return cleaned
-
-    def new(self) -> NewSchedule:
-        """Returns the schedule that was described.
-
-        Raises:
-            InvalidOption: a value is invalid.
-        """
-        # Of a schedule that is there, the name is not in the form.
-        given = {"name": self.instance.name} | self.cleaned_data
-        values = {name: given[name] for name in _DEFINITION}
-        name, function, arguments = (values.pop(each) for each in _DEFINITION[:3])
-        if values["catch_up"]:
-            values["overlap"] = "queue"
-        values["cron"] = values["cron"] or None
-        return NewSchedule(name, function, arguments, Timetable(**values))
 
 
 @admin.register(JobSchedule)
@@ -139,10 +73,6 @@ class JobScheduleAdmin(StoreAdmin):
     search_fields = ("name", "function")
     ordering = ("name",)
     actions = ("pause", "resume", "run_now")
-    fieldsets = (
-        (None, {"fields": _DEFINITION}),
-        (gettext_lazy("State"), {"fields": _STATE}),
-    )
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _has_store() and super().has_module_permission(request)
@@ -159,12 +89,43 @@ class JobScheduleAdmin(StoreAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: JobSchedule | None = None) -> bool:
         return _has_store() and super().has_delete_permission(request, obj)
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        found = super().get_changelist_instance(request)
+        # One look at the processes for all rows.
+        offered = {each.name: each.offered for each in _schedules().all()}
+        for schedule in found.result_list:
+            schedule.offered = offered.get(schedule.name, False)
+        return found
+
     def get_readonly_fields(
         self, request: HttpRequest, obj: JobSchedule | None = None
     ) -> tuple[str, ...]:
         if obj is None:
-            return _STATE
-        return (*_STATE, *(_DEFINITION if obj.from_code else ("name",)))
+            return ()
+        return (*_STATE, *(_SHOWN if obj.from_code else ("name",)))
+
+    def get_fieldsets(self, request: HttpRequest, obj: JobSchedule | None = None) -> Any:
+        if obj is None:
+            return ((None, {"fields": DEFINITION}),)
+        can_change = not obj.from_code and self.has_change_permission(request, obj)
+        definition = {
+            "fields": DEFINITION if can_change else _SHOWN,
+            "description": _IN_CODE if obj.from_code else "",
+        }
+        return ((None, definition), (gettext_lazy("State"), {"fields": _STATE}))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        schedule = kwargs.get("obj")
+        if schedule is not None and schedule.from_code:  # there is nothing to save
+            context |= {
+                "title": gettext("View %s") % self.opts.verbose_name,
+                "show_save": False,
+                "show_save_and_continue": False,
+                "show_save_and_add_another": False,
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -194,24 +155,27 @@ class JobScheduleAdmin(StoreAdmin):
     @admin.action(description=gettext_lazy("Pause"), permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Pauses schedules."""
-        self._each(request, queryset, _schedules().pause)
+        done = self._each(request, queryset, _schedules().pause)
+        self._tell(request, ngettext("%d schedule paused.", "%d schedules paused.", done), done)
 
     @admin.action(description=gettext_lazy("Resume"), permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Resumes schedules."""
-        self._each(request, queryset, _schedules().resume)
+        done = self._each(request, queryset, _schedules().resume)
+        self._tell(request, ngettext("%d schedule resumed.", "%d schedules resumed.", done), done)
 
     @admin.action(description=gettext_lazy("Run now"), permissions=["change"])
     def run_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Runs schedules."""
-        permitted = [each for each in queryset if _may_run(request.user, each.function)]
+        permitted = [each for each in queryset if may_run(request.user, each.function)]
         if len(permitted) < len(queryset):
-            self.message_user(request, _MAY_NOT_RUN, messages.ERROR)
-        self._each(request, permitted, _schedules().run)
+            self.message_user(request, MAY_NOT_RUN, messages.ERROR)
+        done = self._each(request, permitted, _schedules().run)
+        self._tell(request, ngettext("%d job submitted.", "%d jobs submitted.", done), done)
 
     def _each(
         self, request: HttpRequest, schedules: Iterable[Any], operation: Callable[[str], object]
-    ) -> None:
+    ) -> int:
         done = 0
         for schedule in schedules:
             try:
@@ -219,15 +183,23 @@ class JobScheduleAdmin(StoreAdmin):
                 done += 1
             except GearmanException as error:
                 self.message_user(request, str(error), messages.ERROR)
+        return done
+
+    def _tell(self, request: HttpRequest, text: str, done: int) -> None:
         if done:
-            text = ngettext("%d schedule: done.", "%d schedules: done.", done) % done
-            self.message_user(request, text, messages.SUCCESS)
+            self.message_user(request, text % done, messages.SUCCESS)
+
+    @admin.display(description=gettext_lazy("arguments"))
+    def arguments_shown(self, schedule: JobSchedule) -> SafeString | str:
+        """Returns the arguments, with secrets masked."""
+        return payload_shown(schedule.arguments, None)
 
     @admin.display(description=gettext_lazy("when"))
     def words(self, schedule: JobSchedule) -> str:
         """Returns the timetable in words."""
+        values = {each: getattr(schedule, each) for each in DEFINITION[3:]}
         try:
-            return _schedules().get(schedule.name).words
+            return Timetable(**values).words
         except GearmanException as error:
             return str(error)
 
@@ -257,4 +229,6 @@ class JobScheduleAdmin(StoreAdmin):
     @admin.display(description=gettext_lazy("offered by a worker"), boolean=True)
     def is_offered(self, schedule: JobSchedule) -> bool:
         """Returns whether a worker that lives offers it."""
-        return schedule.pk is not None and _schedules().get(schedule.name).offered
+        if schedule.offered is None:  # on its own page
+            schedule.offered = _schedules().get(schedule.name).offered
+        return bool(schedule.offered)

@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from gearmanny.dispatching.options import Keep
 from gearmanny.errors import InvalidOption
 from gearmanny.helpers.options import STALE
-from gearmanny.payload.checks import FLAG, SWITCH, TIME_LIMIT, Rule, choice, number
+from gearmanny.payload.checks import DAYS, FLAG, SWITCH, TIME_LIMIT, Rule, choice
 from gearmanny.payload.fields import option, same_as
 from gearmanny.payload.headers import Headers, NewHeaders
 from gearmanny.records.checks import by_state
@@ -23,8 +23,6 @@ from gearmanny.working.options import WorkerOptions
 NAME = "GEARMANNY"
 
 _TEXT = Rule("a string, not an empty one", lambda text: isinstance(text, str) and bool(text), str)
-
-_DAYS = number("a number of days from 0 to 36500", lambda days: 0 <= days <= 36500)
 
 _FUNCTION = Rule(
     "a function, or the dotted path of one",
@@ -129,7 +127,7 @@ class RecordsSettings:
     DATABASE: str = option("default", _TEXT, "alias of that database, in DATABASES")
     KEEP_DAYS: float | Mapping[str, float | None] | None = option(
         7,
-        by_state(_DAYS),
+        by_state(DAYS),
         "days for which jobs that have ended are kept, or a dict by state",
         none="for ever",
     )

@@ -30,9 +30,11 @@ class Database:
         self.is_postgres = url.startswith("postgresql")
         self._opened: list[Any] = []
 
-    def open(self, **options: Any) -> SQLStore:
-        """Opens the store as another process would."""
-        store = SQLStore(self.url, **options)
+    def open(self, setting: str = "", **options: Any) -> SQLStore:
+        """Opens the store as another process would, with a setting of PostgreSQL such as
+        `"lock_timeout=10"`."""
+        setting = setting and f"?options=-c%20{setting.replace('=', '%3D')}"
+        store = SQLStore(self.url + setting, **options)
         self._opened.append(store)
         return store
 

@@ -389,6 +389,14 @@ def test_a_failed_job_is_revived(store: SQLStore, running: Claiming, process: Pr
     assert isinstance(store.claim(handed.id, "f", 2, process.id), Claimed)
 
 
+def test_a_job_that_is_revived_begins_with_no_deaths(store: SQLStore, running: Claiming) -> None:
+    claimed = running()
+    store.give_back(claimed.claim, Event.OWNER_DIED, max_deaths=1)
+    assert look(store, claimed.claim.id).deaths == 1
+    assert store.revive(claimed.claim.id)
+    assert look(store, claimed.claim.id).deaths == 0
+
+
 def test_a_transaction_in_doubt_is_settled(store: SQLStore, running: Claiming) -> None:
     claimed = running()
     assert store.settle(claimed.claim) is Settled.LOST

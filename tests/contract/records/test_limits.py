@@ -115,6 +115,16 @@ def test_a_job_that_was_released_and_finds_no_place_is_held_again(
     assert len(worker.handed()) == 1
 
 
+def test_a_job_that_is_revived_has_no_place_before_it_is_claimed(
+    store: SQLStore, worker: Worker
+) -> None:
+    ids = in_order(store, 2)
+    failed = worker.begin(ids[0], ONE)
+    store.finish(failed.claim, Event.FAILED, error="{}")
+    assert store.revive(ids[0])
+    worker.begin(ids[1], ONE)
+
+
 def test_keys_do_not_wait_for_each_other(store: SQLStore, worker: Worker) -> None:
     jobs = {
         customer: in_order(store, 3, arguments=json.dumps({"customer": customer}))
@@ -183,6 +193,19 @@ def test_a_job_begins_only_as_often_as_the_rate_says(store: SQLStore, worker: Wo
     assert worker.claim(ids[1], None) != LIMITED  # without its limits, it is not held
 
 
+def test_a_rate_that_was_changed_counts_from_the_last_start(
+    store: SQLStore, worker: Worker
+) -> None:
+    ids, often = in_order(store, 4), Limits(every=0.01)
+    worker.end(worker.begin(ids[0], HOURLY))
+    assert worker.claim(ids[1], HOURLY) == LIMITED
+    assert worker.claim(ids[2], often) == LIMITED  # another one waits, and was there before
+    assert [job.id for job in worker.handed()] == ids[1:3]
+    until(lambda: isinstance(worker.claim(ids[1], often, 2), Claimed))
+    assert worker.claim(ids[3], HOURLY) == LIMITED
+    assert worker.handed() == []
+
+
 def test_a_job_that_comes_a_moment_too_early_is_claimed_again(
     store: SQLStore, worker: Worker
 ) -> None:
@@ -246,6 +269,18 @@ def test_limits_that_nobody_uses_are_forgotten(
     worker.end(worker.begin(submit(store), HOURLY))
     store.forget_limits()
     assert names() == [("f",), ("f 1",)]
+
+
+def test_the_key_is_forgotten_with_the_arguments(
+    store: SQLStore, worker: Worker, database: Database
+) -> None:
+    ids = in_order(store, 2, arguments='{"customer": "ada"}')
+    claimed = worker.begin(ids[0], BY_CUSTOMER)
+    assert worker.claim(ids[1], BY_CUSTOMER) == LIMITED
+    assert store.finish(claimed.claim, Event.SUCCEEDED, "1", forget_arguments=True)
+    ended = "SELECT limited, arguments FROM gearmanny_jobs WHERE state = 'succeeded'"
+    assert database.execute(ended) == [(None, None)]
+    assert [job.id for job in worker.handed()] == [ids[1]]
 
 
 def run_processes(database: Database, limits: Limits, names: list[str]) -> dict[str, int]:
@@ -382,8 +417,9 @@ class TestThatThereIsRoomIsTold:
                 store.finish(claimed.claim, event)
             assert Change("room", "f") in heard(changes)
 
-    def test_when_one_is_cancelled_that_was_released(
-        self, store: SQLStore, worker: Worker, heard: Heard
+    @pytest.mark.parametrize("end", ["cancelled", "deleted", "never claimed"])
+    def test_when_one_ends_that_was_released(
+        self, store: SQLStore, worker: Worker, heard: Heard, end: str
     ) -> None:
         ids = in_order(store, 2)
         first = worker.begin(ids[0], ONE)
@@ -391,7 +427,13 @@ class TestThatThereIsRoomIsTold:
         worker.end(first)
         assert worker.handed()
         with store.changes() as changes:
-            assert store.cancel(ids[1]) is State.CANCELLED
+            if end == "cancelled":
+                assert store.cancel(ids[1]) is State.CANCELLED
+            elif end == "deleted":
+                assert store.delete([ids[1]]) == [ids[1]]
+            else:
+                lost = store.handed_before(0, 1)
+                assert len(store.hand_over_again(lost, max_handovers=1).failed) == 1
             assert heard(changes) == {Change("room", "f")}
 
     def test_to_who_is_held(self, store: SQLStore, worker: Worker, heard: Heard) -> None:

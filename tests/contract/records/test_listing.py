@@ -7,18 +7,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gearmanny import cli
 from gearmanny.errors import InvalidOption
+from gearmanny.payload.failures import encode_failure
 from gearmanny.records import listing
 from gearmanny.records.ids import first_id_of
 from gearmanny.records.listing import Page, Wanted
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
-from gearmanny.records.values import NewJob, Refusal, Refused
+from gearmanny.records.values import Claimed, NewJob, Refusal, Refused
 from tests.contract.records.conftest import Claiming, Database
 from tests.contract.records.test_jobs import look, submit
 from tests.support.servers import PATIENCE, ROOT
@@ -201,10 +203,13 @@ class TestTheCommand:
     def test_it_shows_a_job_without_its_secrets(
         self, jobs: Jobs, store: SQLStore, running: Claiming
     ) -> None:
-        claim = running(arguments='{"user": "ada", "password": "s3cret"}').claim
+        headers = '{"Authorization": "s3cret", "request": "r-17"}'
+        arguments = '{"user": "ada", "password": "s3cret"}'
+        claim = running(arguments=arguments, headers=headers).claim
         store.finish(claim, Event.SUCCEEDED, '{"api_key": "s3cret"}')
         code, (job,) = jobs("show", claim.id)
         assert (code, job["state"], job["arguments"]["user"]) == (0, "succeeded", "ada")
+        assert job["headers"] == {"Authorization": "********", "request": "r-17"}
         assert "s3cret" not in json.dumps(job)
         assert jobs("show", NOBODY) == (1, [{"id": NOBODY, "state": None}])
 
@@ -220,7 +225,7 @@ class TestTheCommand:
         code, (report,) = jobs("retry", first)
         assert (code, report["jobs"]) == (1, 0)
         assert report["problems"] == [f"{first} is queued: only a failed job can be queued again"]
-        assert jobs("retry", "--state", "failed")[1][0]["jobs"] == 1
+        assert jobs("retry", "--function", "g")[1][0]["jobs"] == 1
         assert look(store, second).state is State.QUEUED
 
     def test_a_key_that_is_taken_is_reported(
@@ -263,6 +268,21 @@ class TestTheCommand:
         assert code == 1
         assert report["problems"] == [f"{runs} is running: cancel it before you delete it"]
         assert look(store, runs).state is State.RUNNING
+        ended = submit(store)
+        code, (report,) = jobs("delete", "--function", "f")
+        assert (code, report["jobs"], store.look(ended)) == (1, 1, None)
+        assert report["problems"] == [f"{runs} is running: cancel it before you delete it"]
+
+    def test_of_many_those_whose_key_is_taken_are_reported(
+        self, jobs: Jobs, store: SQLStore, running: Claiming
+    ) -> None:
+        failed(store, running, unique="k")
+        again = failed(store, running)
+        submit(store, unique="k")
+        code, (report,) = jobs("retry", "--function", "f")
+        assert (code, report["jobs"], look(store, again).state) == (1, 1, "queued")
+        (problem,) = report["problems"]
+        assert "another one has its key now" in problem
 
     def test_it_deletes_what_ended_long_ago(
         self, jobs: Jobs, store: SQLStore, running: Claiming
@@ -281,19 +301,36 @@ class TestTheCommand:
             (["delete", NOBODY, "--all"], "Say which jobs to delete"),
             (["cancel", NOBODY, "--function", "f"], "Say which jobs to cancel"),
             (["list", "--argument", "a"], "must be NAME=VALUE"),
-            (["prune", "--days", "-1"], "must be 0 or more"),
+            (["list", "--limit", "-1"], "must be a whole number, 1 or more"),
+            (["prune", "--days", "-1"], "must be a number of days from 0"),
+            (["prune", "--days", "nan"], "must be a number of days from 0"),
             (["show", "five"], "The id of a record is a UUID"),
         ],
     )
     def test_what_cannot_be_meant_is_refused(
         self,
         database: Database,
+        store: SQLStore,
         capsys: pytest.CaptureFixture[str],
         arguments: list[str],
         text: str,
     ) -> None:
-        assert cli.main(["jobs", "--records", database.url, *arguments]) == 1
+        assert store.id  # the tables exist
+        try:
+            code = cli.main(["jobs", "--records", database.url, *arguments])
+        except SystemExit as end:  # of argparse
+            code = end.code  # type: ignore[assignment]
+        assert code == 2
         assert text in capsys.readouterr().err
+
+    def test_what_no_record_can_have_is_refused(
+        self, database: Database, store: SQLStore, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As the shell passes bytes that are not text."""
+        assert store.id  # the tables exist
+        for option in ("--key", "--function"):
+            assert cli.main(["jobs", "--records", database.url, "list", option, "\udcff"]) == 2
+            assert "a NUL or a lone surrogate" in capsys.readouterr().err
 
     def test_people_read_lines(
         self,
@@ -310,8 +347,64 @@ class TestTheCommand:
         assert said("list").split() == [id, "queued", *said("list").split()[2:4], "shop_ship"]
         assert 'arguments       {"parcel": 5}' in said("show", id)
         assert said("show", NOBODY) == f"{NOBODY}: no such job\n"
-        assert said("cancel", id, NOBODY) == f"{NOBODY}: no such job\n1 jobs cancelled\n"
+        assert said("cancel", id, NOBODY) == f"{NOBODY}: no such job\n1 job cancelled\n"
         assert said("prune", "--days", "0") == "1 job deleted\n"
+
+    def test_people_read_what_failed_and_when(
+        self,
+        database: Database,
+        store: SQLStore,
+        running: Claiming,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        failure = encode_failure(ValueError("no parcel\n\x1b[2J"), with_traceback=True).decode()
+        claimed = running(arguments='{"text": "\\u001b[2J \\u009b \\ud800"}')
+        store.give_back(claimed.claim, Event.RETRIED, 0.0, failure)
+        id = claimed.claim.id
+        (handed,) = store.hand_over(10, 10)
+        again = store.claim(id, "f", handed.number, store.register().id)
+        assert isinstance(again, Claimed)
+        store.finish(again.claim, Event.FAILED, error="what \x1b[2J is this")
+        cli.main(["jobs", "--records", database.url, "show", id])
+        shown = capsys.readouterr().out
+        lines = shown.splitlines()
+        (attempt,) = [line for line in lines if "builtins.ValueError" in line]
+        assert attempt.startswith("attempt ")
+        assert attempt.endswith(r"retried builtins.ValueError: no parcel\n\x1b[2J")
+        assert lines[-2] == rf"{'error':15} what \x1b[2J is this"
+        assert "null" not in shown
+        assert shown.replace("\n", "").isprintable()
+
+    def test_people_read_tracebacks_line_by_line(
+        self,
+        database: Database,
+        store: SQLStore,
+        running: Claiming,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        try:
+            raise ValueError("no parcel")
+        except ValueError as error:
+            failure = encode_failure(error, with_traceback=True).decode()
+        claim = running().claim
+        store.finish(claim, Event.FAILED, error=failure)
+        cli.main(["jobs", "--records", database.url, "show", claim.id])
+        lines = capsys.readouterr().out.splitlines()
+        place = lines.index(f"{'error':15} builtins.ValueError: no parcel")
+        assert lines[place + 1] == f"{'':15} Traceback (most recent call last):"
+
+
+def test_no_file_is_made_to_list_its_jobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mistyped.db"
+    command = ["jobs", "--records", f"sqlite:///{path}", "list"]
+    assert cli.main(command) == 1
+    assert f"There is no store '{path}'" in capsys.readouterr().err
+    assert not path.exists()
+    path.write_text("This is not a database, though it is long enough to be looked at by SQLite.")
+    assert cli.main(command) == 1
+    assert capsys.readouterr().err.endswith("cannot be opened: file is not a database.\n")
 
 
 def test_a_list_of_which_enough_was_read_ends_quietly(database: Database, store: SQLStore) -> None:

@@ -104,6 +104,15 @@ class TestANewSchedule:
         with pytest.raises(InvalidTask):
             store.schedules.add(new("t", ""))
 
+    @pytest.mark.parametrize("name", [None, 5, b"s", "a\0b", "a\nb", "\ud800"])
+    def test_has_no_name_that_is_no_text(self, store: SQLStore, name: Any) -> None:
+        with pytest.raises(InvalidOption, match="is a string without control characters"):
+            store.schedules.add(new(name))
+        schedules = store.schedules
+        for method in (schedules.get, schedules.pause, schedules.resume, schedules.run):
+            with pytest.raises(InvalidOption, match="There is no schedule"):
+                method(name)
+
     def test_is_found_by_nobody_before_it_is_added(self, store: SQLStore) -> None:
         schedules = store.schedules
         for method in (schedules.get, schedules.pause, schedules.resume, schedules.remove):
@@ -190,6 +199,27 @@ class TestATick:
         assert len(third.jobs) == 1
         assert len(jobs_of(database)) == 2
 
+    def test_is_skipped_while_the_job_of_a_tick_is_open_though_a_later_run_has_ended(
+        self, store: SQLStore, set_back: SetBack
+    ) -> None:
+        store.schedules.add(new())
+        set_back()
+        (first,) = tick(store).ticks
+        run = store.schedules.run("s")
+        store.cancel(run)
+        set_back()
+        assert tick(store).ticks[0].is_skipped
+        assert store.schedules.get("s").job == run
+        store.cancel(first.jobs[0])
+        set_back()
+        assert len(tick(store).ticks[0].jobs) == 1
+
+    def test_is_skipped_while_a_run_is_open(self, store: SQLStore, set_back: SetBack) -> None:
+        store.schedules.add(new())
+        store.schedules.run("s")
+        set_back()
+        assert tick(store).ticks[0].is_skipped
+
     def test_is_queued_nevertheless_on_request(
         self, store: SQLStore, database: Database, set_back: SetBack
     ) -> None:
@@ -243,17 +273,18 @@ class TestATick:
         assert len(tick(other).ticks) == 1
         assert len(jobs_of(database)) == 1
 
+    @pytest.mark.parametrize(("column", "value"), [("every", 0), ("jitter", 1e18)])
     def test_that_cannot_be_read_holds_up_no_other(
-        self, store: SQLStore, database: Database, set_back: SetBack
+        self, store: SQLStore, database: Database, set_back: SetBack, column: str, value: float
     ) -> None:
         for name in ("bad", "s"):
             store.schedules.add(new(name))
             set_back(name=name)
-        database.execute("UPDATE gearmanny_schedules SET every = 0 WHERE name = 'bad'")
+        database.execute(f"UPDATE gearmanny_schedules SET {column} = {value} WHERE name = 'bad'")
         ticked = tick(store)
         assert [each.name for each in ticked.ticks] == ["s"]
         assert list(ticked.unreadable) == ["bad"]
-        assert "every must be" in ticked.unreadable["bad"]
+        assert f"{column} must be" in ticked.unreadable["bad"]
         assert ticked.wait is not None
         assert ticked.wait > 0  # it does not keep the dispatcher busy
 
@@ -330,10 +361,10 @@ class TestASchedulesOfCode:
 
     def test_leaves_a_schedule_alone_that_somebody_has_added(self, store: SQLStore) -> None:
         store.schedules.add(new("f", every=30.0))
-        assert store.schedules.offer([new("f")]) == ["f"]
-        assert store.schedules.offer([new("f", every=30.0)]) == ["f"]
-        found = store.schedules.get("f")
-        assert (found.every, found.from_code) == (30.0, False)
+        for every in (30.0, 60.0):
+            assert store.schedules.offer([new("f", every=every)]) == ["f"]
+            found = store.schedules.get("f")
+            assert (found.every, found.from_code) == (30.0, False)
 
     def test_begins_in_several_processes_at_once(
         self, database: Database, in_thread: Callable[..., Future[Any]]

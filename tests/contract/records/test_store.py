@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from gearmanny.errors import InvalidOption
 from gearmanny.net.loopback import free_port
@@ -388,12 +389,10 @@ def test_a_watch_that_fails_leaves_its_connection_as_it_was(
 ) -> None:
     id = submit(store)
     (backend,) = store._connections.run(_backend)
-    store._connections.run(lambda session: session.change("SET lock_timeout = '10ms'"))
-    somebody = database.begin()
-    somebody.execute("LOCK TABLE gearmanny_notes")
-    with pytest.raises(psycopg.errors.LockNotAvailable):
+    database.execute("ALTER TABLE gearmanny_notes ADD CONSTRAINT nobody CHECK (NOT watched)")
+    with pytest.raises(psycopg.errors.CheckViolation):
         store.watch(id)
-    somebody.execute("ROLLBACK")
+    database.execute("ALTER TABLE gearmanny_notes DROP CONSTRAINT nobody")
     assert store.watch(id) == store.look(id)
     assert store._connections.run(_backend) == (backend,)
     (other,) = store.submit([NewJob("f")])
@@ -435,6 +434,51 @@ def test_what_happens_is_told_to_those_who_wait(
         assert waiting.wait(0.1) == []
 
 
+@only_postgresql
+def test_that_a_job_is_deleted_is_told_to_those_who_wait(store: SQLStore) -> None:
+    id, other = submit(store), submit(store)
+    with store.changes() as waiting:
+        store.watch(id)
+        assert set(store.delete([id, other])) == {id, other}
+        assert waiting.wait(PATIENCE) == [Change("done", id)]
+    assert store.watch(id) is None
+
+
+@only_postgresql
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_who_began_to_wait_while_a_task_ran_is_told_of_its_end(
+    database: Database, store: SQLStore, running: Claiming, level: str
+) -> None:
+    claim = running().claim
+    task = database.connect()
+    task.execute(f"BEGIN ISOLATION LEVEL {level}")
+    task.execute("SELECT 1 FROM gearmanny_jobs")
+    with store.changes() as waiting:
+        store.watch(claim.id)
+        assert store.finish(claim, Event.SUCCEEDED, connection=task)
+        task.execute("COMMIT")
+        assert waiting.wait(PATIENCE) == [Change("done", claim.id)]
+
+
+def test_a_standby_is_away_until_it_is_promoted(own_postgres: Postgres) -> None:
+    with contextlib.closing(SQLStore(url_of(own_postgres.settings()))) as store:
+        process = store.register()
+        (submitted,) = store.submit([NewJob("f")])
+        claimed = store.claim(submitted.id, "f", 1, process.id)
+        assert isinstance(claimed, Claimed)
+        own_postgres.restart(as_standby=True)
+        for refused in (
+            lambda: store.finish(claimed.claim, Event.SUCCEEDED),
+            lambda: store.submit([NewJob("f")]),
+            store.changes,
+        ):
+            with pytest.raises(StoreUnavailable, match=r"read-only|during recovery"):
+                refused()
+        own_postgres.execute(sql.SQL("SELECT pg_promote()"))
+        assert store.finish(claimed.claim, Event.SUCCEEDED)
+        store.changes().close()
+
+
 def test_a_wait_outlives_a_restart_of_the_database(own_postgres: Postgres) -> None:
     store = SQLStore(url_of(own_postgres.settings()))
     with store.changes() as waiting:
@@ -458,6 +502,31 @@ def test_who_keeps_a_file_locked_makes_the_store_unavailable(
     with pytest.raises(StoreUnavailable, match="locked"):
         submit(store)
     busy.execute("ROLLBACK")
+    submit(store)
+
+
+@only_postgresql
+def test_what_a_session_refuses_for_now_makes_the_store_unavailable(
+    database: Database, running: Claiming
+) -> None:
+    claim = running().claim
+    somebody = database.begin()
+    somebody.execute("LOCK TABLE gearmanny_jobs")
+    for setting in ("lock_timeout", "statement_timeout"):
+        hasty = database.open(f"{setting}=100")
+        with pytest.raises(StoreUnavailable, match=setting.replace("_", " ")):
+            hasty.finish(claim, Event.SUCCEEDED)
+    somebody.execute("ROLLBACK")
+    standby = database.open("default_transaction_read_only=on")
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        standby.finish(claim, Event.SUCCEEDED)
+
+
+@only_sqlite
+def test_a_file_that_cannot_be_written_makes_the_store_unavailable(store: SQLStore) -> None:
+    store._connections.run(lambda session: session.change("PRAGMA query_only = ON"))
+    with pytest.raises(StoreUnavailable, match="readonly"):
+        submit(store)
     submit(store)
 
 

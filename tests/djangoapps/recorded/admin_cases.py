@@ -28,7 +28,7 @@ from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
 from gearmanny.contrib.django.testing import eager
 from gearmanny.errors import TaskError
-from gearmanny.records import listing, summaries
+from gearmanny.records import listing, schedules, summaries
 from gearmanny.records.scheduling import NewSchedule
 from gearmanny.records.states import Event
 from gearmanny.records.values import Claimed, NewJob
@@ -326,6 +326,25 @@ class TheJob(Pages):
             page = self.post(old, again="1", arguments=bad)
             assert page.status_code == 200
         assert JobRecord.objects.count() == 2
+
+    def test_arguments_that_were_forgotten_are_asked_for(self) -> None:
+        old = self.record("recorded_write", arguments='{"name": "a"}')
+        claim = self.claim(old, "recorded_write")
+        self.store.finish(claim, Event.SUCCEEDED, "null", forget_arguments=True)
+        self.assertContains(self.page(old), "They were forgotten when the job succeeded.")
+        self.assertContains(self.post(old, again="1", arguments=""), "This field is required.")
+        assert JobRecord.objects.count() == 1
+        self.post(old, again="1", arguments='{"name": "b"}')
+        new = JobRecord.objects.exclude(id=old).get()
+        assert json.loads(new.arguments) == {"name": "b"}
+
+    def test_a_django_task_without_its_arguments_does_not_run_again(self) -> None:
+        old = self.record("tasks_default", arguments='{"task": "a.b", "args": []}')
+        self.store.finish(self.claim(old, "tasks_default"), Event.SUCCEEDED, "null")
+        self.assertContains(self.page(old), "Run again")
+        records = {"STORE": "database", "DATABASE": alias(), "ARGUMENTS": "forget"}
+        with override_settings(GEARMANNY={"RECORDS": records}):
+            self.assertNotContains(self.page(old), "Run again")
 
     def test_bytes_run_again_as_they_are(self) -> None:
         old = self.fail("recorded_write", arguments=b"\0\xff")
@@ -668,7 +687,10 @@ class SchedulePages(TestCase):
         self.assertContains(self.add(cron="every day"), "cron must be five fields")
         self.assertContains(self.add(every="5"), "either every or cron")
         self.assertContains(self.add(arguments="[1]"), "This is not a JSON object.")
-        self.assertContains(self.add(arguments="{"), "This is not a JSON object.")
+        for bad in ("{", '{"a": NaN}'):
+            self.assertContains(self.add(arguments=bad), "This is not a JSON object.")
+        self.assertContains(self.add(arguments='{"a": 1e400}'), "not JSON compliant")
+        self.assertContains(self.add(jitter="1e18"), "from 0 to 3e9")
         self.assertContains(self.add(function="a b"), "a b")
         self.assertContains(self.add(timezone="Berlin"), "timezone must be the name")
         assert self.store.schedules.all() == []
@@ -677,7 +699,7 @@ class SchedulePages(TestCase):
 
     def test_one_is_paused_resumed_run_and_deleted(self) -> None:
         self.add()
-        self.assertContains(self.act("pause", "nightly"), "1 schedule: done.")
+        self.assertContains(self.act("pause", "nightly"), "1 schedule paused.")
         assert self.store.schedules.get("nightly").paused
         self.act("resume", "nightly")
         assert not self.store.schedules.get("nightly").paused
@@ -689,6 +711,59 @@ class SchedulePages(TestCase):
         page = f"{SCHEDULES}{self.id_of('nightly')}/delete/"
         self.assertRedirects(self.client.post(page, {"post": "yes"}), SCHEDULES)
         assert self.store.schedules.all() == []
+
+    def test_its_secrets_are_masked_and_kept(self) -> None:
+        self.add(arguments='{"kind": "a", "token": "s3cret", "deep": [{"pin-token": "t0p"}]}')
+        page = f"{SCHEDULES}{self.id_of('nightly')}/change/"
+        shown = self.client.get(page)
+        for secret in ("s3cret", "t0p"):
+            self.assertNotContains(shown, secret)
+        text = shown.context["adminform"].form["arguments"].value()
+        changed = FORM | {"arguments": text.replace('"a"', '"b"').replace("\n", "\r\n")}
+        self.assertRedirects(self.client.post(page, changed), SCHEDULES)
+        arguments = json.loads(self.store.schedules.get("nightly").arguments)
+        assert arguments == {"kind": "b", "token": "s3cret", "deep": [{"pin-token": "t0p"}]}
+        again = changed | {"arguments": '{"token": "new", "more": 1}'}
+        self.assertRedirects(self.client.post(page, again), SCHEDULES)
+        found = self.store.schedules.get("nightly")
+        assert json.loads(found.arguments) == {"token": "new", "more": 1}
+
+    def test_its_secrets_are_for_its_function_alone(self) -> None:
+        self.add(arguments='{"token": "s3cret"}')
+        page = f"{SCHEDULES}{self.id_of('nightly')}/change/"
+        text = self.client.get(page).context["adminform"].form["arguments"].value()
+        stolen = FORM | {"arguments": text, "function": "shop_echo"}
+        self.assertContains(self.client.post(page, stolen), "Another function does not get")
+        assert self.store.schedules.get("nightly").function == "shop_report"
+        given = stolen | {"arguments": '{"token": "mine"}'}
+        self.assertRedirects(self.client.post(page, given), SCHEDULES)
+        assert self.store.schedules.get("nightly").arguments == '{"token": "mine"}'
+
+    def test_its_secrets_are_masked_where_it_cannot_be_changed(self) -> None:
+        arguments = '{"kind": "a", "token": "s3cret"}'
+        new = NewSchedule("shop_tick", "shop_tick", arguments, Timetable(every=60))
+        self.store.schedules.offer([new])
+        self.store.schedules.add(new._replace(name="mine"))
+        pages = [f"{SCHEDULES}{self.id_of(name)}/change/" for name in ("shop_tick", "mine")]
+        shown = [self.client.get(pages[0])]
+        self.assertNotContains(shown[0], 'name="_save"')
+        self.assertContains(shown[0], "in the code of a worker")
+        user = User.objects.create_user("viewer", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="view_jobschedule"))
+        self.client.force_login(user)
+        shown += [self.client.get(page) for page in pages]
+        for each in shown:
+            self.assertContains(each, "kind")
+            self.assertNotContains(each, "s3cret")
+
+    def test_one_whose_arguments_are_no_json_can_be_seen(self) -> None:
+        for name, arguments in (("yaml", "kind: short"), ("secret", "token: s3cret")):
+            self.store.schedules.add(NewSchedule(name, "f", arguments, Timetable(every=60)))
+        yaml, secret = (
+            self.client.get(f"{SCHEDULES}{self.id_of(name)}/change/") for name in ("yaml", "secret")
+        )
+        self.assertContains(yaml, "kind: short")
+        self.assertNotContains(secret, "s3cret")
 
     def test_one_that_is_in_code_can_be_paused_but_not_changed(self) -> None:
         self.store.schedules.offer([NewSchedule("shop_tick", "shop_tick", "", Timetable(every=60))])
@@ -702,6 +777,13 @@ class SchedulePages(TestCase):
         data = {"action": "delete_selected", "_selected_action": [self.id_of("shop_tick")]}
         self.client.post(SCHEDULES, data | {"post": "yes"})
         assert self.store.schedules.all() == []
+
+    def test_the_list_looks_once_at_the_processes(self) -> None:
+        for name in ("a", "b", "c"):
+            self.add(name=name)
+        with patch.object(schedules, "offers", wraps=schedules.offers) as looks:
+            self.assertContains(self.client.get(SCHEDULES), "no worker", count=3)
+        assert looks.call_count == 1
 
     def test_one_that_cannot_be_read_is_shown_all_the_same(self) -> None:
         self.add()

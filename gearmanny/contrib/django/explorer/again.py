@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import forms
@@ -11,21 +10,25 @@ from django.utils.translation import gettext_lazy
 
 from gearmanny.contrib.django.clients import async_client, raw_client
 from gearmanny.contrib.django.discovery import DiscoveryError
+from gearmanny.contrib.django.explorer.arguments import Arguments, decoded, read, written
 from gearmanny.contrib.django.explorer.offered import project_functions
 from gearmanny.contrib.django.models import JobRecord
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.taskqueues import queue_of
 from gearmanny.payload.headers import decode_headers
-from gearmanny.payload.masking import masked, unmasked
 
 _LONGEST = 100_000
 """Characters of arguments that can be changed."""
 
 
 def can_run_again(job: JobRecord) -> bool:
-    """Returns whether a job is of a function that the workers of this project offer to users."""
+    """Returns whether a job is of a function that the workers of this project offer to users, and
+    says what it was asked for. Others can be asked for again; one of Django's tasks cannot."""
     try:
-        return queue_of(job.function) is not None or job.function in project_functions()
+        if queue_of(job.function) is not None:
+            forgets = get_settings().RECORDS.ARGUMENTS == "forget"
+            return not (forgets and job.state == JobRecord.State.SUCCEEDED)
+        return job.function in project_functions()
     except DiscoveryError:
         return False
 
@@ -36,8 +39,14 @@ def may_change_arguments(job: JobRecord) -> bool:
     Bytes, what is not a JSON object, and what is too long for a form are sent as they were. Those
     of a queue of Django's tasks say which task is run, so that who may change them could run any.
     """
-    is_short = len(job.arguments or "") <= _LONGEST
-    return is_short and queue_of(job.function) is None and _written(_arguments(job)) is not None
+    if queue_of(job.function) is not None or len(job.arguments or "") > _LONGEST:
+        return False
+    return were_forgotten(job) or written(_arguments(job)) is not None
+
+
+def were_forgotten(job: JobRecord) -> bool:
+    """Returns whether the record of a job has no arguments any more."""
+    return job.arguments is None and job.arguments_raw is None
 
 
 class AgainForm(forms.Form):
@@ -59,19 +68,12 @@ class AgainForm(forms.Form):
         super().__init__(data if data and "again" in data else None)
         if not may_change_arguments(job):
             del self.fields["arguments"]
-        else:
-            self.fields["arguments"].initial = _written(self._old)
+        elif not were_forgotten(job):
+            self.fields["arguments"].initial = written(self._old)
 
-    def clean_arguments(self) -> dict[str, Any]:
+    def clean_arguments(self) -> Arguments:
         """Returns them, with the secrets that the page has masked."""
-        try:
-            new = json.loads(self.cleaned_data["arguments"], parse_constant=_refuse)
-        except (ValueError, RecursionError):
-            new = None
-        if not isinstance(new, dict):
-            raise forms.ValidationError(gettext_lazy("This is not a JSON object."))
-        found: dict[str, Any] = unmasked(new, self._old, get_settings().MASK)
-        return found
+        return read(self.cleaned_data["arguments"], self._old)
 
 
 def run_again(job: JobRecord, form: AgainForm, user: Any) -> str:
@@ -100,26 +102,5 @@ def run_again(job: JobRecord, form: AgainForm, user: Any) -> str:
     return id
 
 
-def _arguments(job: JobRecord) -> dict[str, Any] | None:
-    if job.arguments_raw is not None:
-        return None
-    try:
-        arguments = json.loads(job.arguments or "{}")
-    except (ValueError, RecursionError):
-        return None
-    return arguments if isinstance(arguments, dict) else None
-
-
-def _written(arguments: dict[str, Any] | None) -> str | None:
-    """Returns arguments as they are changed: masked, in many lines."""
-    if arguments is None:
-        return None
-    try:
-        shown = masked(arguments, get_settings().MASK)
-        return json.dumps(shown, indent=2, ensure_ascii=False)
-    except RecursionError:
-        return None
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
+def _arguments(job: JobRecord) -> Arguments | None:
+    return None if job.arguments_raw is not None else decoded(job.arguments)

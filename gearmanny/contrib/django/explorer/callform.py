@@ -9,6 +9,8 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext, gettext_lazy
 
+from gearmanny.contrib.django.explorer.arguments import parse
+
 _PREFIX = "argument-"
 """The beginning of the names of fields, which are names of arguments otherwise."""
 
@@ -25,7 +27,7 @@ class JSONField(forms.CharField):
         if not text:
             return None
         try:
-            return json.loads(text, parse_constant=_refuse)
+            return parse(text)
         except (ValueError, RecursionError):
             raise forms.ValidationError(
                 gettext_lazy("This is not JSON. Write text in double quotes.")
@@ -105,7 +107,3 @@ _FIELDS: dict[str, Callable[..., forms.Field]] = {
     "bool": _choice,
 }
 """The fields of annotations; values of all others are written as JSON."""
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)

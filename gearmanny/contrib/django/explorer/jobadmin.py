@@ -18,6 +18,7 @@ from gearmanny.contrib.django.explorer.again import (
     can_run_again,
     may_change_arguments,
     run_again,
+    were_forgotten,
 )
 from gearmanny.contrib.django.explorer.callpages import CallPages
 from gearmanny.contrib.django.explorer.changes import CHANGES, change_jobs
@@ -163,7 +164,11 @@ class JobRecordAdmin(CallPages):
             "steps": steps_of(job),
             "process": job.process and WorkerProcess.objects.filter(id=job.process).first(),
             "schedule": JobSchedule.objects.filter(job=job.pk).first(),
-            "arguments": payload_shown(job.arguments, job.arguments_raw),
+            "arguments": (
+                gettext("They were forgotten when the job succeeded.")
+                if were_forgotten(job)
+                else payload_shown(job.arguments, job.arguments_raw)
+            ),
             "result": payload_shown(job.result, job.result_raw),
             "headers": job.headers and payload_shown(job.headers, None),
             "trace_id": job.trace.split("-")[1] if job.trace.count("-") == 3 else job.trace,

@@ -92,6 +92,7 @@ class Migration(migrations.Migration):
                         ("last_tick", MomentField()),
                         ("next_tick", MomentField(null=True)),
                         ("job", models.UUIDField(null=True)),
+                        ("tick_job", models.UUIDField(null=True)),
                     ],
                     options={
                         "verbose_name": "schedule",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from gearmanny.commands import INTERRUPTED, call, status
+from gearmanny.commands import INTERRUPTED, WRONG, call, status
 from gearmanny.commands.cache import add_cache, run_cache
 from gearmanny.commands.call import add_call, run_call
 from gearmanny.commands.status import add_status, run_status
@@ -16,7 +16,7 @@ from gearmanny.contrib.django.clients import async_client, get_cache
 from gearmanny.contrib.django.discovery import DiscoveryError, find_workers
 from gearmanny.contrib.django.settings import get_settings
 from gearmanny.contrib.django.store import get_store
-from gearmanny.errors import GearmanException, InvalidTask
+from gearmanny.errors import GearmanException, InvalidOption, InvalidTask
 from gearmanny.logs import escape_unprintable, show_log
 from gearmanny.records.console import Console, add_jobs, run_jobs
 from gearmanny.tasks.finding import functions_of
@@ -63,6 +63,8 @@ class Command(BaseCommand):
         """
         try:
             options["run"](options)
+        except InvalidOption as error:
+            raise CommandError(str(error), returncode=WRONG) from error
         except (ImproperlyConfigured, GearmanException) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:

@@ -149,9 +149,9 @@ class Command(BaseCommand):
                 pools=selection.pools,
                 **settings.for_runner(),
             )
+            slots = runner.slots(settings.THREADS)
         except _MISCONFIGURED as error:
             raise CommandError(str(error)) from error
-        slots = runner.slots(settings.THREADS)
         if options["list"]:
             self._print_workers(selection, slots)
             return
