@@ -21,8 +21,8 @@ _POSTGRESQL_EXPRESSIONS = {
     # A transaction that sees one moment does not see who began to wait since then.
     "tell_waiting": (
         "(SELECT pg_notify('{channel}', %s::text || {jobs}.id::text) "
-        "WHERE current_setting('transaction_isolation') <> 'read committed' "
-        "OR EXISTS (SELECT 1 FROM {notes} n WHERE n.id = {jobs}.id AND n.watched))"
+        "WHERE CASE current_setting('transaction_isolation') WHEN 'read committed' "
+        "THEN (SELECT n.watched FROM {notes} n WHERE n.id = {jobs}.id) ELSE TRUE END)"
     ),
     "tell_room": (
         "(SELECT pg_notify('{channel}', 'room ' || {jobs}.limited) "
