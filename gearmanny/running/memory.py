@@ -11,6 +11,10 @@ import encodings.idna  # noqa: F401  used by the first look-up of a name
 import gc
 from collections.abc import Iterator
 
+_OF_PYTHON = 2000
+"""Objects that may be frozen although nobody called `gc.freeze`, which freezes several thousand at
+least: a collection of CPython 3.12 keeps the immortal ones apart there."""
+
 
 @contextlib.contextmanager
 def shared_memory(*, coroutines: bool) -> Iterator[None]:
@@ -26,7 +30,7 @@ def shared_memory(*, coroutines: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        if not frozen:  # else the program has frozen objects itself
+        if frozen < _OF_PYTHON:  # else the program has frozen objects itself
             gc.unfreeze()
 
 

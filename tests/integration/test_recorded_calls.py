@@ -57,8 +57,8 @@ def store(url: str) -> Iterator[SQLStore]:
 
 
 @pytest.fixture
-def recording(make: MakeClient, store: SQLStore, gearman_server: Server) -> Client:
-    """A client of each kind, whose calls are recorded."""
+def recording(store: SQLStore, make: MakeClient, gearman_server: Server) -> Client:
+    """A client of each kind, whose calls are recorded. It is closed before the store."""
     return make(gearman_server.host, records=store).using(background=True)
 
 

@@ -53,9 +53,10 @@ class Waiting(GearmanBackend):
     def end_all(cls) -> list[Any]:
         """Lets the workers run all tasks; returns their results."""
         LiveTasks.current.release()
-        results = cls("default", {"QUEUES": []}).results
-        for result in results:
+        ours = cls("default", {"QUEUES": []})
+        for result in ours.results:
             LiveTasks.current.finish(result)
+        results = ours.results  # read again: the settings may name another backend by now
         cls._ids.clear()
         return results
 

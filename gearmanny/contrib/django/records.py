@@ -306,8 +306,12 @@ class OwnConnections(Connections):
     def _follow(self) -> None:
         """Goes over to another database where the alias has one, as during tests."""
         name = _name(self._alias)
-        if name != self._name:
-            self.close()
-            self._connector = connector_of(self._alias)
-            self.store_id = None
-            self._name = name
+        if name == self._name:
+            return
+        self._forget_what_is_inherited()
+        with self._lock:  # the first threads of a process come together
+            if name != self._name:
+                self._close()
+                self._connector = connector_of(self._alias)
+                self.store_id = None
+                self._name = name
